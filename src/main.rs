@@ -1,0 +1,2 @@
+//! The `keymux` command.
+fn main() {}

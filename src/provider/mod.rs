@@ -1,0 +1,5 @@
+//! What a kind of provider is, as data. A new vendor on a known format is one more row in [`kinds`].
+
+mod kinds;
+
+pub use kinds::{Auth, Kind, Row};

@@ -1,0 +1,3 @@
+//! Bytes to frames: how a stream of bytes falls into events.
+
+pub mod sse;

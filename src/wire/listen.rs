@@ -1,0 +1,1 @@
+//! Listening to an answer on its way through.
