@@ -1,2 +1,18 @@
-//! The `keymux` command.
-fn main() {}
+//! The `keymux` command: parses arguments, calls the library, prints and exits.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the place that prints")]
+fn main() -> ExitCode {
+    let said = keymux::cli::run(std::env::args_os());
+    if !said.out.is_empty() {
+        print!("{}", said.out);
+    }
+    if !said.err.is_empty() {
+        eprint!("{}", said.err);
+    }
+    ExitCode::from(said.code)
+}

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, Uri};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::provider::Kind;
 use crate::secret::{Fingerprint, Secret};
@@ -104,14 +105,14 @@ pub enum Listen {
 }
 
 /// `server.tls`: contents of the PEM files, read when the configuration was checked.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Tls {
-    /// Certificate chain, PEM.
-    pub cert: Vec<u8>,
-    /// Private key, PEM.
-    pub key: Secret,
-    /// Certificates that sign callers' certificates, PEM; `None`: callers need none.
-    pub client_ca: Option<Vec<u8>>,
+    /// Certificate chain.
+    pub cert: Vec<CertificateDer<'static>>,
+    /// Private key.
+    pub key: PrivateKeyDer<'static>,
+    /// Certificates that sign callers' certificates; `None`: callers need none.
+    pub client_ca: Option<Vec<CertificateDer<'static>>>,
 }
 
 /// `server.auth`
@@ -149,8 +150,8 @@ pub enum LogFormat {
 pub struct Admin {
     /// Where the admin listener stands.
     pub listen: Listen,
-    /// The token that all but `/livez` and `/readyz` ask for.
-    pub token: Option<Secret>,
+    /// SHA-256 of the token that all but `/livez` and `/readyz` ask for.
+    pub token: Option<[u8; 32]>,
 }
 
 /// `[reload]`
@@ -229,8 +230,8 @@ pub struct Provider {
 pub struct Transport {
     /// The proxy to go through, `http://host:port` with or without `user:password@`.
     pub proxy: Option<Proxy>,
-    /// Certificates to trust in place of the system's, PEM.
-    pub ca: Option<Arc<[u8]>>,
+    /// Certificates to trust in place of the system's.
+    pub ca: Option<Arc<[CertificateDer<'static>]>>,
     /// How long a connection may take to stand.
     pub connect_timeout: Duration,
 }

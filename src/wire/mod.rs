@@ -79,6 +79,23 @@ impl Operation {
         }
     }
 
+    /// The operation at a path behind the version.
+    pub fn at(path: &str) -> Option<Operation> {
+        Operation::ALL.into_iter().find(|operation| operation.path() == path)
+    }
+
+    /// The model that the API takes when the body names none (OpenAI's API reference; the official
+    /// SDKs leave it out).
+    pub fn default_model(self) -> Option<&'static str> {
+        match self {
+            Operation::Moderations => Some("omni-moderation-latest"),
+            Operation::ImageGenerations | Operation::ImageEdits | Operation::ImageVariations => {
+                Some("dall-e-2")
+            }
+            _ => None,
+        }
+    }
+
     /// The path behind the version.
     pub fn path(self) -> &'static str {
         self.path_and_name().0

@@ -1,0 +1,137 @@
+//! The commands. Each says what to print and how to exit; `main` does it.
+
+mod check;
+mod explain;
+mod healthcheck;
+mod keys;
+mod run;
+mod schema;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Options;
+
+/// What a command leaves to say when it is over.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// For standard output.
+    pub out: String,
+    /// For standard error.
+    pub err: String,
+    /// Exit code.
+    pub code: u8,
+}
+
+impl Said {
+    fn new(out: String, ok: bool) -> Self {
+        Self { out, err: String::new(), code: u8::from(!ok) }
+    }
+
+    fn failed(err: String, code: u8) -> Self {
+        Self { out: String::new(), err, code }
+    }
+}
+
+/// sysexits.h, EX_CONFIG: systemd does not restart a service that ends with it
+/// (`RestartPreventExitStatus=78`).
+const BAD_CONFIG: u8 = 78;
+/// Where the file is looked for when no flag says so.
+const PLACES: [&str; 2] = ["keymux.toml", "/etc/keymux/keymux.toml"];
+
+/// One daemon, one TOML file, in front of every LLM provider.
+#[derive(Debug, Parser)]
+#[command(name = "keymux", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: FileArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (also what happens without a command).
+    Run(FileArgs),
+    /// Report every problem of the configuration.
+    Check {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Print a JSON list of problems.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which keys a model's requests go to, in order, and why not to others.
+    Explain {
+        /// The model, as a caller would ask for it.
+        model: String,
+        /// The client that asks.
+        #[arg(long)]
+        client: Option<String>,
+        #[command(flatten)]
+        file: FileArgs,
+    },
+    /// List the keys, without their secrets.
+    Keys {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Print a JSON list of keys.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of the file.
+    Schema,
+    /// Ask a running gateway whether it is ready, for a container's health check.
+    Healthcheck(FileArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+struct FileArgs {
+    /// The configuration [default: ./keymux.toml, then /etc/keymux/keymux.toml]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Replace one setting, as in `--set server.listen=127.0.0.1:9000`; may be given more than once.
+    #[arg(long = "set", value_name = "SETTING=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+}
+
+impl FileArgs {
+    fn options(self) -> Options {
+        let found = || PLACES.iter().map(Path::new).find(|place| place.exists());
+        let file = self.config.or_else(|| found().map(Path::to_owned));
+        Options { file: file.unwrap_or_else(|| PLACES[0].into()), overrides: self.set }
+    }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (path, value) = text.split_once('=').ok_or("write SETTING=VALUE")?;
+    Ok((path.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// Runs the command that the arguments name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => return Said::failed(error.to_string(), 2),
+        Err(help) => return Said { out: help.to_string(), ..Said::default() },
+    };
+    match arguments.command.unwrap_or(Command::Run(arguments.run)) {
+        Command::Run(file) => run::run(file.options()),
+        Command::Check { file, json } => {
+            let (out, ok) = check::check(&file.options(), json, std::io::stdout().is_terminal());
+            Said::new(out, ok)
+        }
+        Command::Explain { model, client, file } => {
+            explain::explain(&file.options(), &model, client.as_deref())
+        }
+        Command::Keys { file, json } => {
+            let (out, ok) = keys::keys(&file.options(), json);
+            Said::new(out, ok)
+        }
+        Command::Schema => Said::new(schema::schema(), true),
+        Command::Healthcheck(file) => healthcheck::healthcheck(&file.options()),
+    }
+}

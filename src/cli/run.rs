@@ -1,0 +1,171 @@
+//! `keymux run`: from the file to a program that serves, and to its end.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{BAD_CONFIG, Said};
+use crate::admin;
+use crate::config::{self, Config, Host, Inputs, Listen, LogFormat, Options, Problem};
+use crate::gateway::reload::Reloader;
+use crate::gateway::serve::{self, Listener, Phase};
+use crate::gateway::{Gateway, Live};
+use crate::observe::log::{Format, Log};
+use crate::observe::metrics::Metrics;
+
+pub(super) fn run(options: Options) -> Said {
+    let loaded = config::load(&options, &Host);
+    let Some(config) = loaded.config else {
+        return Said::failed(refused(&options.file, &loaded.problems), BAD_CONFIG);
+    };
+    let log = match start_log(&config) {
+        Ok(log) => log,
+        Err(error) => return Said::failed(format!("keymux: {error}\n"), BAD_CONFIG),
+    };
+    for problem in &loaded.problems {
+        tracing::warn!("{problem}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Said::failed(format!("keymux: {error}\n"), 1),
+    };
+    let ended = runtime.block_on(serve_until_stopped(options, config, loaded.inputs, log.clone()));
+    if let Err(error) = &ended {
+        tracing::error!("{error}");
+    }
+    log.finish();
+    match ended {
+        Ok(()) => Said::default(),
+        Err(error) => Said::failed(format!("keymux: {error}\n"), 1),
+    }
+}
+
+fn refused(file: &Path, problems: &[Problem]) -> String {
+    let mut out = config::problem::report(problems, false);
+    if !file.exists() {
+        let _ = writeln!(
+            out,
+            "keymux: start with `keymux run --config FILE`; config.example.toml shows every setting"
+        );
+    }
+    out
+}
+
+/// `KEYMUX_LOG`, else `RUST_LOG`, else the file. The proxy's own libraries are kept at warnings: some
+/// of them print headers at debug.
+fn start_log(config: &Config) -> Result<Log, String> {
+    let format = match config.server.log.format {
+        LogFormat::Auto => Format::of_stdout(),
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+    };
+    let asked = ["KEYMUX_LOG", "RUST_LOG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let filter = asked.unwrap_or_else(|| config.server.log.level.clone());
+    Log::start(&format!("{filter},hyper=warn,h2=warn,rustls=warn,hyper_util=warn"), format)
+}
+
+async fn serve_until_stopped(
+    options: Options,
+    config: Config,
+    inputs: Inputs,
+    log: Log,
+) -> io::Result<()> {
+    let metrics = Arc::new(Metrics::default());
+    let hash = config.hash.clone();
+    let gateway = Gateway::build(config, None, &metrics)?;
+    let mut handed = ListenFd::from_env();
+    let (server, admin) = (&gateway.config.server.listen, &gateway.config.admin.listen);
+    let listener = bind("server", server, &mut handed)?;
+    let admin_listener = bind("admin", admin, &mut handed)?;
+    let welcome = welcome(&gateway.config);
+    metrics.config(&hash, unix_time());
+
+    let mut stop = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let live = Arc::new(Live::new(gateway, metrics, log));
+    let reloader = Reloader::new(live.clone(), options, inputs)?;
+    let (phase, follow) = watch::channel(Phase::Running);
+    let serving = tokio::spawn(serve::run(live.clone(), listener, follow));
+    tokio::spawn(admin::run(live.clone(), admin_listener));
+    tokio::spawn(reloader.run());
+
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = hash, "{welcome}");
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&welcome)]);
+
+    tokio::select! {
+        _ = stop.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let drain = live.gateway().config.server.drain_timeout;
+    tracing::info!(?drain, "stopping: no new connections, running answers may finish");
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    live.stop();
+    phase.send_replace(Phase::Draining);
+    tokio::pin!(serving);
+    tokio::select! {
+        _ = &mut serving => return Ok(()),
+        () = tokio::time::sleep(drain) => tracing::warn!("drain time is over; cutting what still runs"),
+        _ = stop.recv() => tracing::warn!("asked again to stop; cutting what still runs"),
+        _ = interrupt.recv() => tracing::warn!("asked again to stop; cutting what still runs"),
+    }
+    live.cut();
+    phase.send_replace(Phase::Cut);
+    let _ = serving.await;
+    Ok(())
+}
+
+fn bind(what: &str, listen: &Listen, handed: &mut ListenFd) -> io::Result<Listener> {
+    Listener::bind(listen, handed).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen at {} ({what}.listen): {error}", said(listen)))
+    })
+}
+
+fn said(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+        Listen::Systemd(None) => "systemd".to_owned(),
+        Listen::Systemd(Some(name)) => format!("systemd:{name}"),
+    }
+}
+
+/// Where it listens, and a line to try it with.
+fn welcome(config: &Config) -> String {
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let mut out = format!("keymux listens at {}", said(&config.server.listen));
+    let (Some(model), Listen::Tcp(address)) = (a_model(config), &config.server.listen) else {
+        return out;
+    };
+    let key = if config.clients.is_empty() { "" } else { " -H 'Authorization: Bearer CLIENT_KEY'" };
+    let _ = write!(
+        out,
+        "; try: curl {scheme}://{address}/v1/chat/completions{key} -H 'Content-Type: application/json' \
+         -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello there\"}}]}}'"
+    );
+    out
+}
+
+/// A model to try, an echo's before any other: it needs no network.
+fn a_model(config: &Config) -> Option<String> {
+    let echo = config.providers.iter().find(|p| p.kind == crate::provider::Kind::Echo);
+    let named = || {
+        let provider = config.providers.first()?;
+        let models = provider.keys.iter().filter_map(|key| key.models.as_ref()).flatten();
+        let model = models.filter_map(config::Pattern::exact).next()?;
+        Some(format!("{}/{model}", provider.name))
+    };
+    echo.map(|provider| format!("{}/echo", provider.name)).or_else(named)
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

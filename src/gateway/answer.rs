@@ -1,0 +1,276 @@
+//! Everything that keymux says itself, and the only place that chooses a status code.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use super::relay::Body;
+use crate::config::NotFound;
+use crate::route::Refused;
+use crate::upstream::Broken;
+use crate::wire::Api;
+use crate::wire::failure::Class;
+use crate::wire::peek::PeekError;
+
+/// Our own id of the request, on every answer.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The same, where the provider's own id has taken `x-request-id`.
+pub(super) const KEYMUX_REQUEST_ID: HeaderName = HeaderName::from_static("x-keymux-request-id");
+/// The provider that answered.
+pub(super) const PROVIDER: HeaderName = HeaderName::from_static("x-keymux-provider");
+/// The name of its key.
+pub(super) const KEY: HeaderName = HeaderName::from_static("x-keymux-key");
+/// How many attempts it took.
+pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-keymux-attempts");
+/// Read by the official SDKs: whether they should try again.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Why keymux does not pass on a provider's answer.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// No such address.
+    Path(String),
+    /// The address is there, with another method.
+    Method(&'static str),
+    /// HTTP/1.1 asks for exactly one `host`.
+    Host,
+    /// The caller showed no key.
+    NoKey,
+    /// The caller's key is nobody's.
+    UnknownKey,
+    /// The body is larger than `server.max_body`.
+    TooLarge(usize),
+    /// The body came too slowly.
+    SlowBody,
+    /// The body broke off.
+    BrokenBody,
+    /// `content-encoding` other than identity.
+    Compressed,
+    /// The body is not what its content type says.
+    Malformed(PeekError),
+    /// The body has no content type that we know.
+    ContentType,
+    /// The body names no model.
+    NoModel,
+    /// No provider for the model.
+    NotFound(NotFound),
+    /// The client may not have the model.
+    MayNot(Refused, String),
+    /// There are providers, but no key of theirs is open to this caller and model.
+    NoKeyOpen(String),
+    /// No attempt was answered.
+    Unanswered {
+        /// The provider tried last.
+        provider: String,
+        /// What went wrong there.
+        broken: Broken,
+    },
+    /// The provider failed within a stream that had not begun.
+    Failed {
+        /// The provider tried last.
+        provider: String,
+        /// What kind of failure.
+        class: Class,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Path(_) | Refusal::NotFound(_) | Refusal::MayNot(..) => StatusCode::NOT_FOUND,
+            Refusal::NoKeyOpen(_) => StatusCode::NOT_FOUND,
+            Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
+            Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Refusal::Compressed | Refusal::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::Host | Refusal::BrokenBody | Refusal::Malformed(_) | Refusal::NoModel => {
+                StatusCode::BAD_REQUEST
+            }
+            Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
+            Refusal::Failed { class, .. } => match class {
+                Class::Caller | Class::ContextTooLong => StatusCode::BAD_REQUEST,
+                Class::Throttled | Class::NoCredit => StatusCode::TOO_MANY_REQUESTS,
+                Class::BadCredential | Class::NoAccess | Class::Trouble => StatusCode::BAD_GATEWAY,
+            },
+        }
+    }
+
+    /// OpenAI's `type` and `code`.
+    fn type_and_code(&self) -> (&'static str, &'static str) {
+        match self {
+            Refusal::Path(_) => ("invalid_request_error", "unknown_url"),
+            Refusal::Method(_) => ("invalid_request_error", "method_not_supported"),
+            Refusal::NoKey => ("invalid_request_error", "missing_api_key"),
+            Refusal::UnknownKey => ("invalid_request_error", "invalid_api_key"),
+            Refusal::TooLarge(_) => ("invalid_request_error", "request_too_large"),
+            Refusal::SlowBody => ("invalid_request_error", "request_timeout"),
+            Refusal::Compressed | Refusal::ContentType => {
+                ("invalid_request_error", "unsupported_media_type")
+            }
+            Refusal::Host | Refusal::BrokenBody | Refusal::Malformed(_) => {
+                ("invalid_request_error", "invalid_request")
+            }
+            Refusal::NoModel => ("invalid_request_error", "missing_required_parameter"),
+            Refusal::NotFound(_) | Refusal::MayNot(..) | Refusal::NoKeyOpen(_) => {
+                ("invalid_request_error", "model_not_found")
+            }
+            Refusal::Unanswered { broken: Broken::Silent, .. } => ("upstream_error", "upstream_timeout"),
+            Refusal::Unanswered { .. } => ("upstream_error", "upstream_unavailable"),
+            Refusal::Failed { .. } => ("upstream_error", "upstream_error"),
+        }
+    }
+
+    fn param(&self) -> Option<&'static str> {
+        match self {
+            Refusal::NoModel | Refusal::NotFound(_) | Refusal::MayNot(..) | Refusal::NoKeyOpen(_) => {
+                Some("model")
+            }
+            Refusal::Malformed(error) => error.param(),
+            _ => None,
+        }
+    }
+
+    fn message(&self) -> Cow<'static, str> {
+        match self {
+            Refusal::Path(path) => format!(
+                "There is nothing at {path}. keymux serves the OpenAI API under /v1, for example \
+                 POST /v1/chat/completions and GET /v1/models."
+            )
+            .into(),
+            Refusal::Method(allowed) => format!("This address takes {allowed}.").into(),
+            Refusal::Host => "An HTTP/1.1 request needs exactly one Host header.".into(),
+            Refusal::NoKey => "No API key. Send a client's key as `Authorization: Bearer KEY`.".into(),
+            Refusal::UnknownKey => "This API key belongs to no client of this gateway.".into(),
+            Refusal::TooLarge(limit) => {
+                format!("The body is larger than the {limit} bytes that server.max_body allows.").into()
+            }
+            Refusal::SlowBody => "The request body did not arrive in time.".into(),
+            Refusal::BrokenBody => "The request body broke off.".into(),
+            Refusal::Compressed => "Send the body uncompressed (no Content-Encoding).".into(),
+            Refusal::ContentType => {
+                "Send the body as application/json, or as multipart/form-data where the API takes files."
+                    .into()
+            }
+            Refusal::Malformed(error) => error.to_string().into(),
+            Refusal::NoModel => "The body names no `model`.".into(),
+            Refusal::NotFound(tried) => tried.to_string().into(),
+            Refusal::MayNot(Refused::NotListed, model) => {
+                format!("The model `{model}` is not among the models this client may ask for.").into()
+            }
+            Refusal::MayNot(Refused::Blacklisted, model) => {
+                format!("The model `{model}` is among those this client may not ask for.").into()
+            }
+            Refusal::NoKeyOpen(model) => format!(
+                "No key for the model `{model}` is open to this client (see `keymux explain`)."
+            )
+            .into(),
+            Refusal::Unanswered { provider, broken } => {
+                format!("The provider `{provider}` {}.", broken.words()).into()
+            }
+            Refusal::Failed { provider, class, .. } => {
+                format!("The provider `{provider}` failed before its answer began ({}).", class.name())
+                    .into()
+            }
+        }
+    }
+}
+
+/// The answer to a request that keymux does not pass on, in the caller's own shape of errors.
+pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
+    let status = refusal.status();
+    let mut response = json_response(status, &body(refusal, status, api, id));
+    let headers = response.headers_mut();
+    match refusal {
+        Refusal::Method(allowed) => {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        Refusal::Failed { retry_after: Some(span), .. } => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
+        }
+        Refusal::NoKey | Refusal::UnknownKey => {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        _ => {}
+    }
+    response
+}
+
+fn body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> serde_json::Value {
+    let message = refusal.message();
+    match api {
+        Api::OpenAi => {
+            let (kind, code) = refusal.type_and_code();
+            json!({"error": {"message": message, "type": kind, "param": refusal.param(), "code": code}})
+        }
+        Api::Anthropic => {
+            let kind = match status.as_u16() {
+                401 => "authentication_error",
+                404 => "not_found_error",
+                413 => "request_too_large",
+                429 => "rate_limit_error",
+                400..=499 => "invalid_request_error",
+                _ => "api_error",
+            };
+            json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": id})
+        }
+        Api::Gemini => {
+            let name = match status.as_u16() {
+                401 => "UNAUTHENTICATED",
+                404 => "NOT_FOUND",
+                429 => "RESOURCE_EXHAUSTED",
+                400..=499 => "INVALID_ARGUMENT",
+                502 | 503 => "UNAVAILABLE",
+                504 => "DEADLINE_EXCEEDED",
+                _ => "INTERNAL",
+            };
+            json!({"error": {"code": status.as_u16(), "message": message, "status": name}})
+        }
+    }
+}
+
+/// A JSON answer of our own.
+pub(super) fn json_response(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::whole(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Whether a provider's header goes on to the caller. Left out: what belongs to the connection, and
+/// what speaks for the provider's host and not for this one.
+pub(super) fn goes_to_caller(name: &HeaderName) -> bool {
+    !matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "alt-svc"
+            | "set-cookie"
+            | "server"
+            | "strict-transport-security"
+            | "nel"
+            | "report-to"
+    )
+}
+
+/// Names the request in an answer: our id, beside the provider's own if it has one.
+pub(super) fn name_request(headers: &mut HeaderMap, id: &str) {
+    let Ok(id) = HeaderValue::from_str(id) else { return };
+    if !headers.contains_key(REQUEST_ID) {
+        headers.insert(REQUEST_ID, id.clone());
+    }
+    headers.insert(KEYMUX_REQUEST_ID, id);
+}

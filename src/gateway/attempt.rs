@@ -1,0 +1,318 @@
+//! Attempt after attempt until one is answered: the keys of the first provider, then the route's other
+//! targets and its fallbacks. Nothing has reached the caller before this is over.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
+
+use super::Gateway;
+use super::answer::Refusal;
+use super::record::Record;
+use crate::config::Client;
+use crate::keys::Tried;
+use crate::route::{self, Hop, Plan};
+use crate::upstream::{Arriving, Attempt, Broken, Outgoing};
+use crate::wire::Operation;
+use crate::wire::failure::{Class, Failure, classify};
+use crate::wire::listen::Listener;
+use crate::wire::peek::Peek;
+
+/// Largest error body that is read; a provider's errors are a few hundred bytes.
+const ERROR_BODY: usize = 256 * 1024;
+/// Most that is read of a stream in wait for its first event.
+const BEFORE_FIRST_EVENT: usize = 64 * 1024;
+
+/// A request, read and understood, that providers are to be asked for.
+pub(super) struct Call<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) client: Option<&'a Client>,
+    pub(super) operation: Operation,
+    pub(super) query: Option<&'a str>,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a Bytes,
+    pub(super) peek: &'a Peek<'a>,
+    pub(super) now: u64,
+}
+
+/// An answer whose head has come, and for a stream its first event.
+pub(super) struct Answered {
+    pub(super) response: Response<Arriving>,
+    /// What was read of its body already.
+    pub(super) early: Vec<Bytes>,
+    pub(super) listener: Listener,
+    pub(super) stream: bool,
+    pub(super) idle: Duration,
+    pub(super) deadline: Instant,
+}
+
+/// What is left to answer when no attempt succeeds.
+enum Rest {
+    /// The provider's own error.
+    Answer(Box<Answered>),
+    Refusal(Refusal),
+}
+
+/// A failed attempt: its class for the next step, the rest for the caller.
+struct Fallen {
+    failure: Failure,
+    rest: Rest,
+    /// Whether the provider was silent until the deadline.
+    silent: bool,
+}
+
+/// The limits of one attempt.
+#[derive(Clone, Copy)]
+struct Limits {
+    first_byte: Instant,
+    idle: Duration,
+    total: Instant,
+}
+
+/// Runs the plan.
+pub(super) async fn run(
+    call: &Call<'_>,
+    plan: Plan<'_>,
+    record: &mut Record,
+) -> Result<Answered, Refusal> {
+    let began = Instant::now();
+    let route = plan.route;
+    let mut worst_first: Option<(Class, Rest)> = None;
+    let mut silent: Vec<usize> = Vec::new();
+    let mut too_long: Vec<&str> = Vec::new();
+    let client = call.client.map(|client| &*client.name);
+    for hop in plan {
+        let denied = call.client.is_some_and(|c| !route::may_have(c, &call.gateway.config, hop));
+        if denied || silent.contains(&hop.provider) || too_long.contains(&hop.model) {
+            continue;
+        }
+        let provider = &call.gateway.providers[hop.provider];
+        let timeouts = call.gateway.config.providers[hop.provider].timeouts;
+        let set = route.map(|route| route.timeouts).unwrap_or_default();
+        let total = began + set.total.unwrap_or(timeouts.total);
+        let mut tried = Tried::default();
+        loop {
+            let now = Instant::now();
+            if now >= total {
+                break;
+            }
+            let Some(key) = provider.pool.choose(client, hop.model, &mut tried, now.into_std())
+            else {
+                break;
+            };
+            record.attempts += 1;
+            record.tried = Some((hop.provider, key));
+            let first_byte = (now + set.first_byte.unwrap_or(timeouts.first_byte)).min(total);
+            let limits = Limits { first_byte, idle: set.idle.unwrap_or(timeouts.idle), total };
+            let fallen = match once(call, hop, key, limits, &record.id).await {
+                Ok(answered) => {
+                    provider.pool.members()[key].health.answered();
+                    provider.keys[key].answered();
+                    return Ok(answered);
+                }
+                Err(fallen) => fallen,
+            };
+            let Failure { class, retry_after } = fallen.failure;
+            provider.keys[key].failed(class.name());
+            if let Some(span) = cooldown(class, retry_after) {
+                provider.pool.members()[key].health.cool(span, Instant::now().into_std());
+            }
+            if class == Class::Caller {
+                return fallen.rest.into_answer();
+            }
+            if worst_first.as_ref().is_none_or(|(kept, _)| rank(class) >= rank(*kept)) {
+                worst_first = Some((class, fallen.rest));
+            }
+            if fallen.silent {
+                silent.push(hop.provider);
+                break;
+            }
+            if class == Class::ContextTooLong {
+                too_long.push(hop.model);
+                break;
+            }
+        }
+    }
+    match worst_first {
+        Some((_, rest)) => rest.into_answer(),
+        None => Err(Refusal::NoKeyOpen(record.model.clone().unwrap_or_default())),
+    }
+}
+
+impl Rest {
+    fn into_answer(self) -> Result<Answered, Refusal> {
+        match self {
+            Rest::Answer(answered) => Ok(*answered),
+            Rest::Refusal(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// How long a key is left alone after a failure of this class. Those that concern a key and one model
+/// only, and a provider's troubles, do not cool the key.
+fn cooldown(class: Class, retry_after: Option<Duration>) -> Option<Duration> {
+    match class {
+        Class::BadCredential => Some(Duration::from_secs(300)),
+        Class::NoCredit => Some(Duration::from_secs(600)),
+        Class::Throttled => Some(retry_after.unwrap_or(Duration::from_secs(10))),
+        Class::Caller | Class::ContextTooLong | Class::NoAccess | Class::Trouble => None,
+    }
+}
+
+/// Of several failures the caller is told the one that says most of what it can do: a limit that will
+/// pass comes before a key that it knows nothing of.
+fn rank(class: Class) -> u8 {
+    match class {
+        Class::BadCredential => 0,
+        Class::NoCredit => 1,
+        Class::NoAccess => 2,
+        Class::Trouble => 3,
+        Class::Throttled => 4,
+        Class::ContextTooLong => 5,
+        Class::Caller => 6,
+    }
+}
+
+async fn once(
+    call: &Call<'_>,
+    hop: Hop<'_>,
+    key: usize,
+    limits: Limits,
+    id: &str,
+) -> Result<Answered, Fallen> {
+    let provider = &call.gateway.providers[hop.provider];
+    let name = || call.gateway.config.providers[hop.provider].name.to_string();
+    let attempt = Attempt {
+        operation: call.operation,
+        query: call.query,
+        headers: call.headers,
+        body: outgoing(call, &provider.pool.members()[key].key, hop.model),
+        id,
+        now: call.now,
+    };
+    let sent = timeout_at(limits.first_byte, provider.upstream.send(key, attempt)).await;
+    let response = match sent.unwrap_or(Err(Broken::Silent)) {
+        Ok(response) => response,
+        Err(broken) => return Err(Fallen::unanswered(name(), broken)),
+    };
+    let stream = is_event_stream(response.headers());
+    let mut answered = Answered {
+        listener: Listener::new(call.operation, stream),
+        response,
+        early: Vec::new(),
+        stream,
+        idle: limits.idle,
+        deadline: limits.total,
+    };
+    if !answered.response.status().is_success() {
+        return Err(rejected(call, hop, key, answered, limits).await);
+    }
+    if stream {
+        first_event(&mut answered, limits.first_byte).await.map_err(|begun| match begun {
+            Begun::Not(broken) => Fallen::unanswered(name(), broken),
+            Begun::Failed(failure) => {
+                let Failure { class, retry_after } = failure;
+                let refusal = Refusal::Failed { provider: name(), class, retry_after };
+                Fallen { failure, rest: Rest::Refusal(refusal), silent: false }
+            }
+        })?;
+    }
+    Ok(answered)
+}
+
+impl Fallen {
+    fn unanswered(provider: String, broken: Broken) -> Self {
+        Self {
+            failure: Failure { class: Class::Trouble, retry_after: None },
+            rest: Rest::Refusal(Refusal::Unanswered { provider, broken }),
+            silent: broken == Broken::Silent,
+        }
+    }
+}
+
+/// The caller's body as this key is to get it.
+fn outgoing(call: &Call<'_>, key: &crate::config::Key, model: &str) -> Outgoing {
+    let named = key.deployments.get(model).map_or(model, String::as_str);
+    match &call.peek.model {
+        Some(asked) if *asked != named => Outgoing::new(call.peek.replace_model(call.body, named)),
+        _ => Outgoing::whole(call.body.clone()),
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().get(..17))
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+/// Why a stream did not begin.
+enum Begun {
+    Not(Broken),
+    Failed(Failure),
+}
+
+/// Waits for the first event that means something, keeping what comes before it.
+async fn first_event(answered: &mut Answered, by: Instant) -> Result<(), Begun> {
+    let mut kept = 0;
+    while !answered.listener.begun() && kept < BEFORE_FIRST_EVENT {
+        let frame = timeout_at(by, answered.response.body_mut().frame());
+        let bytes = match frame.await {
+            Err(_) => return Err(Begun::Not(Broken::Silent)),
+            Ok(None | Some(Err(_))) => return Err(Begun::Not(Broken::Lost)),
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        };
+        kept += bytes.len();
+        answered.listener.hear(&bytes);
+        answered.early.push(bytes);
+    }
+    answered.listener.failure().map_or(Ok(()), |failure| Err(Begun::Failed(failure)))
+}
+
+/// A provider's error: read whole, classified, and kept for the caller without the key it may echo.
+async fn rejected(
+    call: &Call<'_>,
+    hop: Hop<'_>,
+    key: usize,
+    mut answered: Answered,
+    limits: Limits,
+) -> Fallen {
+    let status = answered.response.status();
+    let body = read_error(answered.response.body_mut(), limits).await;
+    let headers = answered.response.headers();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let failure = classify(status.as_u16(), body.as_deref().unwrap_or_default(), &header);
+    let rest = match body {
+        Some(body) => {
+            let body = call.gateway.providers[hop.provider].upstream.redact(key, body);
+            // Cut or not, the body now has this length and no other framing.
+            answered.response.headers_mut().remove(http::header::CONTENT_LENGTH);
+            answered.response = answered.response.map(|_| Arriving::Made(vec![body].into_iter()));
+            answered.stream = false;
+            Rest::Answer(Box::new(answered))
+        }
+        None => Rest::Refusal(Refusal::Failed {
+            provider: call.gateway.config.providers[hop.provider].name.to_string(),
+            class: failure.class,
+            retry_after: failure.retry_after,
+        }),
+    };
+    Fallen { failure, rest, silent: false }
+}
+
+/// The body of an error; `None` when it does not come whole, in time and within [`ERROR_BODY`].
+async fn read_error(body: &mut Arriving, limits: Limits) -> Option<Bytes> {
+    let by = (Instant::now() + limits.idle).min(limits.total);
+    let mut whole = BytesMut::new();
+    while let Some(frame) = timeout_at(by, body.frame()).await.ok()? {
+        let bytes = frame.ok()?.into_data().unwrap_or_default();
+        if whole.len() + bytes.len() > ERROR_BODY {
+            return None;
+        }
+        whole.extend_from_slice(&bytes);
+    }
+    Some(whole.freeze())
+}

@@ -1,0 +1,261 @@
+//! One request, top to bottom.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
+use super::answer::{self, Refusal};
+use super::attempt::{self, Answered, Call};
+use super::conn::Busy;
+use super::record::Record;
+use super::relay::{Body, Relay};
+use super::{Gateway, Live, incoming, models};
+use crate::config::{Asked, Client};
+use crate::observe::access::End;
+use crate::route::{self, Plan};
+use crate::secret::digest;
+use crate::wire::peek::{Peek, peek};
+use crate::wire::{Api, Operation, multipart};
+
+/// What a path and a method stand for.
+enum Endpoint<'r> {
+    Operation(Operation),
+    Models,
+    Model(&'r str),
+    /// Clients look whether there is anybody.
+    Presence,
+}
+
+/// Answers a request; never fails, for every failure has its answer.
+pub(super) async fn handle(
+    live: Arc<Live>,
+    request: Request<Incoming>,
+    busy: Busy,
+) -> Response<Body> {
+    let gateway = live.gateway();
+    let mut record = Record::new(live, gateway.clone());
+    let (head, body) = request.into_parts();
+    let api = api_of(&head);
+    let answered = serve(&gateway, &head, body, api, &mut record).await;
+    let mut response = answered.unwrap_or_else(|refusal| {
+        record.end = End::Refused;
+        answer::refuse(&refusal, api, &record.id)
+    });
+    record.status = response.status().as_u16();
+    answer::name_request(response.headers_mut(), &record.id);
+    name_attempts(response.headers_mut(), &gateway, &record);
+    response.map(|body| body.of(record, busy))
+}
+
+async fn serve(
+    gateway: &Gateway,
+    head: &http::request::Parts,
+    body: Incoming,
+    api: Api,
+    record: &mut Record,
+) -> Result<Response<Body>, Refusal> {
+    one_host(head)?;
+    let endpoint = endpoint(&head.method, head.uri.path())?;
+    if let Endpoint::Presence = endpoint {
+        record.page = Some("presence");
+        record.end = End::Complete;
+        return Ok(Response::new(Body::whole(bytes::Bytes::new())));
+    }
+    let client = authenticate(gateway, head)?;
+    record.client = client.map(|(at, _)| at);
+    let client = client.map(|(_, client)| client);
+    let operation = match endpoint {
+        Endpoint::Operation(operation) => operation,
+        Endpoint::Models | Endpoint::Presence => {
+            record.page = Some("models");
+            record.end = End::Complete;
+            return Ok(answer::json_response(StatusCode::OK, &models::list(gateway, client, api)));
+        }
+        Endpoint::Model(id) => {
+            record.page = Some("models");
+            let model = models::one(gateway, client, api, id)?;
+            record.end = End::Complete;
+            return Ok(answer::json_response(StatusCode::OK, &model));
+        }
+    };
+    record.operation = Some(operation);
+
+    let server = &gateway.config.server;
+    uncompressed(&head.headers)?;
+    let body = incoming::read(body, server.max_body, server.body_timeout).await?;
+    record.bytes_in = body.len() as u64;
+    let peek = look_into(&head.headers, &body)?;
+    let asked_for = peek.model.as_deref().or(operation.default_model()).ok_or(Refusal::NoModel)?;
+    record.asked(asked_for);
+    let asked = gateway.config.resolve(asked_for).map_err(Refusal::NotFound)?;
+    if let Some(client) = client {
+        route::may_ask(client, &gateway.config, asked_for, &asked)
+            .map_err(|refused| Refusal::MayNot(refused, asked_for.to_owned()))?;
+    }
+
+    let call = Call {
+        gateway,
+        client,
+        operation,
+        query: head.uri.query(),
+        headers: &head.headers,
+        body: &body,
+        peek: &peek,
+        now: unix_time(),
+    };
+    let answered = attempt::run(&call, plan(gateway, &asked), record).await?;
+    Ok(pass_on(answered, operation, record))
+}
+
+/// Whose shapes the caller expects, of errors and of the models list.
+fn api_of(head: &http::request::Parts) -> Api {
+    if head.headers.contains_key("anthropic-version") {
+        Api::Anthropic
+    } else if head.headers.contains_key("x-goog-api-key") || head.uri.path().starts_with("/v1beta") {
+        Api::Gemini
+    } else {
+        Api::OpenAi
+    }
+}
+
+/// RFC 9112, section 3.2. HTTP/2 has `:authority` in its place.
+fn one_host(head: &http::request::Parts) -> Result<(), Refusal> {
+    if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+        return Err(Refusal::Host);
+    }
+    Ok(())
+}
+
+fn endpoint<'r>(method: &Method, path: &'r str) -> Result<Endpoint<'r>, Refusal> {
+    let (endpoint, allowed) = match path {
+        "/" => (Endpoint::Presence, "GET, HEAD"),
+        "/v1/models" | "/v1beta/models" => (Endpoint::Models, "GET"),
+        _ => {
+            let behind_version = path.strip_prefix("/v1");
+            if let Some(operation) = behind_version.and_then(Operation::at) {
+                (Endpoint::Operation(operation), "POST")
+            } else if let Some(id) = ["/v1/models/", "/v1beta/models/"]
+                .iter()
+                .find_map(|prefix| path.strip_prefix(prefix))
+                .filter(|id| !id.is_empty())
+            {
+                (Endpoint::Model(id), "GET")
+            } else {
+                return Err(Refusal::Path(path.to_owned()));
+            }
+        }
+    };
+    if allowed.split(", ").any(|name| name == method.as_str()) {
+        Ok(endpoint)
+    } else {
+        Err(Refusal::Method(allowed))
+    }
+}
+
+/// Who calls. A key that is nobody's is refused even where none is needed, unless no client is known
+/// at all: SDKs send some key in any case.
+fn authenticate<'g>(
+    gateway: &'g Gateway,
+    head: &http::request::Parts,
+) -> Result<Option<(usize, &'g Client)>, Refusal> {
+    if gateway.config.clients.is_empty() {
+        return Ok(None);
+    }
+    let shown = shown_key(&head.headers);
+    let known = shown.and_then(|key| gateway.client(&digest(key))).filter(|(_, c)| c.enabled);
+    match (known, shown) {
+        (Some(known), _) => Ok(Some(known)),
+        (None, _) if gateway.is_open() => Ok(None),
+        (None, Some(_)) => Err(Refusal::UnknownKey),
+        (None, None) => Err(Refusal::NoKey),
+    }
+}
+
+/// The key a caller shows, in the header of whichever API it speaks.
+fn shown_key(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let (scheme, key) = value.as_bytes().split_at_checked(7)?;
+        return scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii());
+    }
+    ["x-api-key", "api-key", "x-goog-api-key"]
+        .iter()
+        .find_map(|name| headers.get(*name))
+        .map(|value| value.as_bytes().trim_ascii())
+}
+
+fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(Refusal::Compressed)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The model and the stream flag. A body without content type is taken for JSON, as `curl -d` sends
+/// JSON under a form's type.
+fn look_into<'b>(headers: &HeaderMap, body: &'b bytes::Bytes) -> Result<Peek<'b>, Refusal> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    match content_type.and_then(multipart::boundary) {
+        Some(boundary) => multipart::peek(body, &boundary).map_err(Refusal::Malformed),
+        None => peek(body).map_err(Refusal::Malformed),
+    }
+}
+
+fn plan<'a>(gateway: &'a Gateway, asked: &Asked<'a, 'a>) -> Plan<'a> {
+    Plan::new(asked, gateway.turns.next())
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A provider's answer as the caller gets it: its status, its headers but for those that speak for
+/// another host, its bytes.
+fn pass_on(answered: Answered, operation: Operation, record: &mut Record) -> Response<Body> {
+    let Answered { response, early, listener, stream, idle, deadline } = answered;
+    let (mut head, arriving) = response.into_parts();
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    if let Some(id) = head.headers.get(answer::REQUEST_ID) {
+        record.upstream_id = id.to_str().ok().map(str::to_owned);
+    }
+    let leave = |name: &http::HeaderName| !answer::goes_to_caller(name);
+    let left: Vec<_> = head.headers.keys().filter(|name| leave(name)).cloned().collect();
+    for name in left {
+        head.headers.remove(name);
+    }
+    if stream {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    record.stream = stream;
+    record.end = End::CallerGone;
+    let relay = Relay {
+        early: early.into_iter(),
+        arriving,
+        listener,
+        operation,
+        stream,
+        idle,
+        deadline,
+        alarm: Alarm::default(),
+        last: Instant::now(),
+        ended: false,
+    };
+    Response::from_parts(head, Body::relay(relay))
+}
+
+/// Says who answered and after how many attempts.
+fn name_attempts(headers: &mut HeaderMap, gateway: &Gateway, record: &Record) {
+    let Some((provider, key)) = record.tried else { return };
+    let provider = &gateway.providers[provider];
+    let (provider_name, key_name) = provider.names[key].clone();
+    headers.insert(answer::PROVIDER, provider_name);
+    headers.insert(answer::KEY, key_name);
+    headers.insert(answer::ATTEMPTS, HeaderValue::from(record.attempts));
+}

@@ -1,0 +1,189 @@
+//! The running program: what one request needs, built from a [`Config`] and swapped whole.
+//!
+//! ```text
+//! serve.rs    accept, connection limits, drain           a caller's connection
+//!   conn.rs   deadlines on its reads and writes (alarm.rs)
+//! handle.rs   one request, top to bottom                 a request
+//!   incoming.rs  its body, under the limits
+//!   attempt.rs   keys and providers in order, until one answers
+//! relay.rs    the answer's body on its way through       an answer
+//! answer.rs   whatever keymux says itself, and every status code it chooses
+//! record.rs   what is told of a request when it is over
+//! models.rs   the models list, made from the configuration
+//! reload.rs   watch -> load -> build -> swap -> tell     the next Gateway
+//! ```
+
+mod alarm;
+mod answer;
+mod attempt;
+mod conn;
+mod handle;
+mod incoming;
+mod models;
+mod record;
+mod relay;
+pub mod reload;
+pub mod serve;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use rustls::ServerConfig;
+
+use crate::config::{Client, Config, Key, ServerAuth};
+use crate::keys::Pool;
+use crate::observe::log::Log;
+use crate::observe::metrics::{KeyMeter, Metrics, ProviderMeter};
+use crate::share::Turns;
+use crate::upstream::{Clients, Upstream};
+
+/// All that one request needs. Never changed once built: a request holds on to the one it began with.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The configuration it was built from.
+    pub config: Config,
+    callers: HashMap<[u8; 32], usize>,
+    providers: Vec<Provider>,
+    turns: Arc<Turns>,
+    clients: Clients,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// One provider of the configuration with its live parts; at the same place as in
+/// [`Config::providers`].
+#[derive(Debug)]
+struct Provider {
+    pool: Pool,
+    upstream: Upstream,
+    meter: ProviderMeter,
+    keys: Vec<KeyMeter>,
+    /// For each key, what answers call its provider and it.
+    names: Vec<(HeaderValue, HeaderValue)>,
+}
+
+impl Gateway {
+    /// Builds the gateway of a configuration beside its predecessor, whose connections, key health and
+    /// turns it takes over where they are the same. Nothing of the predecessor is changed.
+    pub fn build(config: Config, before: Option<&Gateway>, metrics: &Metrics) -> io::Result<Self> {
+        let mut clients = Clients::default();
+        let mut providers = Vec::with_capacity(config.providers.len());
+        for provider in &config.providers {
+            let old = before.and_then(|gateway| gateway.provider(&provider.name));
+            providers.push(Provider {
+                pool: Pool::new(provider, old.map(|old| &old.pool)),
+                upstream: Upstream::new(provider, &mut clients, before.map(|b| &b.clients))?,
+                meter: metrics.provider(&provider.name),
+                keys: provider.keys.iter().map(|key| metrics.key(&key.provider, &key.name)).collect(),
+                names: provider.keys.iter().map(|key| names(key)).collect(),
+            });
+        }
+        let callers = config.clients.iter().enumerate().map(|(at, client)| (client.digest, at));
+        Ok(Self {
+            callers: callers.collect(),
+            providers,
+            turns: before.map_or_else(Arc::default, |gateway| gateway.turns.clone()),
+            clients,
+            tls: config.server.tls.as_ref().map(serve::tls_config).transpose()?,
+            config,
+        })
+    }
+
+    fn provider(&self, name: &str) -> Option<&Provider> {
+        let at = self.config.providers.iter().position(|provider| &*provider.name == name)?;
+        self.providers.get(at)
+    }
+
+    /// The client whose key has this digest.
+    fn client(&self, digest: &[u8; 32]) -> Option<(usize, &Client)> {
+        // What a lookup's timing tells is about the SHA-256 of a guess, which says nothing about the
+        // next guess.
+        let at = *self.callers.get(digest)?;
+        let client = &self.config.clients[at];
+        aws_lc_rs::constant_time::verify_slices_are_equal(&client.digest, digest).ok()?;
+        Some((at, client))
+    }
+
+    /// Whether callers need no key.
+    fn is_open(&self) -> bool {
+        self.config.server.auth == ServerAuth::None || self.config.clients.is_empty()
+    }
+}
+
+/// Provider and key as headers carry them; a name outside ASCII travels percent-encoded.
+fn names(key: &Key) -> (HeaderValue, HeaderValue) {
+    let value = |name: &str| {
+        let mut text = String::with_capacity(name.len());
+        for byte in name.bytes() {
+            if byte.is_ascii_graphic() || byte == b' ' {
+                text.push(char::from(byte));
+            } else {
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("?"))
+    };
+    (value(&key.provider), value(&key.name))
+}
+
+/// The program's moving part: the gateway in force, and what outlives every gateway.
+#[derive(Debug)]
+pub struct Live {
+    current: ArcSwap<Gateway>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where lines go.
+    pub log: Log,
+    /// How the latest change of the file fared.
+    pub reloaded: Mutex<reload::Outcome>,
+    stopping: AtomicBool,
+    cut: AtomicBool,
+}
+
+impl Live {
+    /// Begins with this gateway.
+    pub fn new(gateway: Gateway, metrics: Arc<Metrics>, log: Log) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(gateway),
+            metrics,
+            log,
+            reloaded: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    /// The gateway in force.
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.current.load_full()
+    }
+
+    /// Puts the next gateway in force; requests that have begun go on with theirs.
+    fn swap(&self, next: Gateway) {
+        self.current.store(Arc::new(next));
+    }
+
+    /// The stop signal has come.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The drain time is over.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the stop signal has come: no new connections, `/readyz` says so.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether the drain time is over: answers still running end with an error now.
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,156 @@
+//! What is told of a request when it is over: one access line, its counters. Written when the record
+//! is dropped, so in one place for every way a request can end.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Gateway, Live};
+use crate::observe::access::{End, Line};
+use crate::wire::Operation;
+use crate::wire::ir::Usage;
+
+/// Longest model name that a log line repeats.
+const MODEL_SHOWN: usize = 128;
+
+/// A request on its way, as it will be told of.
+#[derive(Debug)]
+pub(super) struct Record {
+    live: Arc<Live>,
+    gateway: Arc<Gateway>,
+    began: Instant,
+    pub(super) id: String,
+    pub(super) client: Option<usize>,
+    pub(super) operation: Option<Operation>,
+    /// The list of models and other small answers of our own.
+    pub(super) page: Option<&'static str>,
+    pub(super) model: Option<String>,
+    /// Provider and key, by place.
+    pub(super) tried: Option<(usize, usize)>,
+    pub(super) attempts: u32,
+    pub(super) status: u16,
+    pub(super) end: End,
+    pub(super) stream: bool,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) first_byte: Option<Duration>,
+    pub(super) usage: Usage,
+    pub(super) upstream_id: Option<String>,
+}
+
+impl Record {
+    pub(super) fn new(live: Arc<Live>, gateway: Arc<Gateway>) -> Box<Self> {
+        live.metrics.in_flight.inc();
+        Box::new(Self {
+            live,
+            gateway,
+            began: Instant::now(),
+            id: request_id(),
+            client: None,
+            operation: None,
+            page: None,
+            model: None,
+            tried: None,
+            attempts: 0,
+            status: 0,
+            end: End::CallerGone,
+            stream: false,
+            bytes_in: 0,
+            bytes_out: 0,
+            first_byte: None,
+            usage: Usage::default(),
+            upstream_id: None,
+        })
+    }
+
+    /// When the request began.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The program that serves it.
+    pub(super) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Remembers the model asked for, cut to what a log line can carry.
+    pub(super) fn asked(&mut self, model: &str) {
+        let shown = model.char_indices().nth(MODEL_SHOWN).map_or(model, |(end, _)| &model[..end]);
+        self.model = Some(shown.to_owned());
+    }
+
+    /// The first byte of an answer has come.
+    pub(super) fn first_byte(&mut self) {
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.began.elapsed());
+        }
+    }
+
+    fn operation_name(&self) -> &'static str {
+        self.operation.map(Operation::name).or(self.page).unwrap_or("none")
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let (metrics, config) = (&self.live.metrics, &self.gateway.config);
+        let total = self.began.elapsed();
+        let client = self.client.map(|at| &config.clients[at].name);
+        let mut provider_and_key = None;
+        if let Some((provider, key)) = self.tried {
+            let live = &self.gateway.providers[provider];
+            live.meter.duration.observe(total.as_secs_f64());
+            if let Some(first_byte) = self.first_byte {
+                live.meter.first_byte.observe(first_byte.as_secs_f64());
+            }
+            let usage = self.usage;
+            live.keys[key].tokens(usage.input, usage.cached_input, usage.output);
+            let provider = &config.providers[provider];
+            provider_and_key = Some((&*provider.name, &*provider.keys[key].name));
+        }
+        metrics.in_flight.dec();
+        metrics.request(self.operation_name(), self.status, client.unwrap_or(nobody()));
+        let line = Line {
+            id: &self.id,
+            client: client.map(|name| &**name),
+            operation: self.operation_name(),
+            model: self.model.as_deref(),
+            provider: provider_and_key.map(|(provider, _)| provider),
+            key: provider_and_key.map(|(_, key)| key),
+            attempts: self.attempts,
+            status: self.status,
+            end: self.end,
+            stream: self.stream,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            first_byte: self.first_byte,
+            total,
+            tokens_in: self.usage.input,
+            tokens_cached: self.usage.cached_input,
+            tokens_out: self.usage.output,
+            upstream_id: self.upstream_id.as_deref(),
+            ..Line::default()
+        };
+        line.write(&self.live.log);
+    }
+}
+
+/// The client label of callers that have no name.
+fn nobody() -> &'static Arc<str> {
+    static NOBODY: OnceLock<Arc<str>> = OnceLock::new();
+    NOBODY.get_or_init(|| "".into())
+}
+
+/// An id that no other request has: a random number of this process and a count.
+fn request_id() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    static PROCESS: OnceLock<u64> = OnceLock::new();
+    let process = PROCESS.get_or_init(|| {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(std::process::id())
+    });
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    // A multiplicative step keeps neighbours apart without hiding that they are distinct.
+    format!("req_{:016x}{:08x}", process.wrapping_add(count.wrapping_mul(0x9E37_79B9_7F4A_7C15)), count)
+}

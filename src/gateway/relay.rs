@@ -1,0 +1,253 @@
+//! The body of an answer on its way to the caller: one chunk in, at most one out, no task and no
+//! channel between. A slow caller slows the provider; a caller that leaves drops the connection to it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
+use super::conn::Busy;
+use super::record::Record;
+use crate::observe::access::End;
+use crate::upstream::Arriving;
+use crate::wire::Operation;
+use crate::wire::listen::{Listener, error_event};
+
+/// How long a stream may stay open after its last event has come.
+const AFTER_DONE: Duration = Duration::from_millis(500);
+/// How long after its answer is whole but for the closing event, which some vendors never send.
+const AFTER_COMPLETE: Duration = Duration::from_secs(2);
+
+/// The body of an answer. What is told of the request is told when it is dropped.
+#[derive(Debug)]
+pub struct Body {
+    kind: Kind,
+    record: Option<Box<Record>>,
+    busy: Option<Busy>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Whole(Option<Bytes>),
+    Relay(Box<Relay>),
+}
+
+/// A provider's answer as it is passed on.
+#[derive(Debug)]
+pub(super) struct Relay {
+    /// What was read of it before the caller's head was sent.
+    pub(super) early: std::vec::IntoIter<Bytes>,
+    /// The rest.
+    pub(super) arriving: Arriving,
+    /// Hears what passes; has heard `early`.
+    pub(super) listener: Listener,
+    /// What is answered: it decides the form of an error event.
+    pub(super) operation: Operation,
+    /// Whether it is an event stream.
+    pub(super) stream: bool,
+    /// The longest pause.
+    pub(super) idle: Duration,
+    /// When all must be over.
+    pub(super) deadline: Instant,
+    /// Rings when a pause is too long.
+    pub(super) alarm: Alarm,
+    /// When the last byte came.
+    pub(super) last: Instant,
+    /// Nothing more will be sent.
+    pub(super) ended: bool,
+}
+
+/// An answer that had to be broken off; hyper closes the connection, so the caller sees it.
+#[derive(Debug)]
+pub struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the provider's answer broke off")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+impl Body {
+    /// An answer of our own.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self { kind: Kind::Whole(Some(bytes)), record: None, busy: None }
+    }
+
+    /// A provider's answer.
+    pub(super) fn relay(relay: Relay) -> Self {
+        Self { kind: Kind::Relay(Box::new(relay)), record: None, busy: None }
+    }
+
+    /// Ties the telling of the request, and its connection's being busy, to the body's life.
+    pub(super) fn of(mut self, mut record: Box<Record>, busy: Busy) -> Self {
+        if let Kind::Whole(Some(bytes)) = &self.kind {
+            record.bytes_out = bytes.len() as u64;
+        }
+        self.record = Some(record);
+        self.busy = Some(busy);
+        self
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let body = &mut *self;
+        let Some(record) = body.record.as_deref_mut() else { return Poll::Ready(None) };
+        match &mut body.kind {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Relay(relay) => relay.poll(cx, record).map(|next| next.map(|n| n.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Kind::Relay(relay) => relay.ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            // An error event may come on top of what the provider sends.
+            Kind::Relay(relay) if relay.stream => SizeHint::default(),
+            Kind::Relay(relay) => relay.arriving.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let (Kind::Relay(relay), Some(record)) = (&self.kind, &mut self.record) {
+            record.usage = relay.listener.usage();
+        }
+    }
+}
+
+impl Relay {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        record: &mut Record,
+    ) -> Poll<Option<Result<Bytes, Cut>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(bytes) = self.early.next() {
+            return Poll::Ready(Some(Ok(self.pass(bytes, record))));
+        }
+        if record.live().is_cut() {
+            return Poll::Ready(self.break_off(record, End::Stopped, "the gateway is stopping"));
+        }
+        loop {
+            match Pin::new(&mut self.arriving).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers say nothing to callers of these APIs.
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    self.last = Instant::now();
+                    record.first_byte();
+                    self.listener.hear(&bytes);
+                    return Poll::Ready(Some(Ok(self.pass(bytes, record))));
+                }
+                Poll::Ready(None) => return Poll::Ready(self.clean_end(record)),
+                Poll::Ready(Some(Err(_))) => {
+                    return Poll::Ready(self.broken(record, "the provider's stream broke off"));
+                }
+                Poll::Pending => {
+                    ready!(self.poll_silence(cx));
+                    return Poll::Ready(self.broken(record, "the provider's stream stalled"));
+                }
+            }
+        }
+    }
+
+    /// Counts what goes to the caller, and notes when it was the last.
+    fn pass(&mut self, bytes: Bytes, record: &mut Record) -> Bytes {
+        record.bytes_out += bytes.len() as u64;
+        if self.early.as_slice().is_empty() && self.arriving.is_end_stream() && !self.is_unfinished() {
+            self.finish(record);
+        }
+        bytes
+    }
+
+    /// The provider has ended its answer in order.
+    fn clean_end(&mut self, record: &mut Record) -> Option<Result<Bytes, Cut>> {
+        if self.is_unfinished() {
+            return self.broken(record, "the provider's stream ended before its answer was whole");
+        }
+        self.finish(record);
+        None
+    }
+
+    /// The provider's answer has come to an end that it did not announce.
+    fn broken(&mut self, record: &mut Record, why: &str) -> Option<Result<Bytes, Cut>> {
+        if self.stream && (self.listener.complete() || self.listener.failure().is_some()) {
+            self.finish(record);
+            return None;
+        }
+        self.break_off(record, End::Cut, why)
+    }
+
+    /// A stream ends with an error event in the caller's format and without its terminal event; any
+    /// other body is cut, which the caller sees by its length.
+    fn break_off(
+        &mut self,
+        record: &mut Record,
+        end: End,
+        why: &str,
+    ) -> Option<Result<Bytes, Cut>> {
+        self.ended = true;
+        record.end = end;
+        if !self.stream {
+            return Some(Err(Cut));
+        }
+        let event = error_event(self.operation, why, "upstream_error");
+        let mut bytes = BytesMut::with_capacity(event.len() + 2);
+        if !self.listener.at_boundary() {
+            // Ends the half event, so that the error is one of its own.
+            bytes.extend_from_slice(b"\n\n");
+        }
+        bytes.extend_from_slice(&event);
+        record.bytes_out += bytes.len() as u64;
+        Some(Ok(bytes.freeze()))
+    }
+
+    fn finish(&mut self, record: &mut Record) {
+        self.ended = true;
+        let failed = self.stream && self.listener.failure().is_some();
+        record.end = if failed { End::Cut } else { End::Complete };
+    }
+
+    /// Whether a clean end now would make a cut stream look whole.
+    fn is_unfinished(&self) -> bool {
+        self.stream && !self.listener.complete() && self.listener.failure().is_none()
+    }
+
+    /// Ready when the provider has been silent for too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let pause = if !self.stream {
+            self.idle
+        } else if self.listener.done() {
+            AFTER_DONE.min(self.idle)
+        } else if self.listener.complete() {
+            AFTER_COMPLETE.min(self.idle)
+        } else {
+            self.idle
+        };
+        let due = (self.last + pause).min(self.deadline);
+        self.alarm.poll(cx, due)
+    }
+}

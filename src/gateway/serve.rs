@@ -1,0 +1,264 @@
+//! The accept loop: connections in, under their limits, until the stop signal has drained them.
+
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use listenfd::ListenFd;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::Live;
+use super::conn::{Guarded, Limits, Stage};
+use super::handle::handle;
+use crate::config::{Listen, Tls};
+
+/// Largest head of a request, over HTTP/1 and HTTP/2. The number of its lines is bounded by the
+/// library at 100.
+const HEAD: usize = 64 * 1024;
+/// Requests that one HTTP/2 connection may have open.
+const STREAMS: u32 = 256;
+/// How long answers may take to say that they are cut, once the drain time is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How far the program is on its way to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Connections are accepted.
+    Running,
+    /// None is; what runs may finish.
+    Draining,
+    /// What still runs ends with an error now.
+    Cut,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket, and its path when it was made here.
+    Unix(UnixListener, Option<PathBuf>),
+}
+
+impl Listener {
+    /// Binds, or takes what systemd handed over.
+    pub fn bind(listen: &Listen, handed: &mut ListenFd) -> io::Result<Self> {
+        match listen {
+            Listen::Tcp(address) => {
+                let listener = std::net::TcpListener::bind(address)?;
+                Self::tcp(listener)
+            }
+            Listen::Unix(path) => {
+                remove_stale(path)?;
+                Ok(Listener::Unix(UnixListener::bind(path)?, Some(path.clone())))
+            }
+            Listen::Systemd(name) => {
+                let at = handed_place(name.as_deref())?;
+                if let Ok(Some(listener)) = handed.take_tcp_listener(at) {
+                    return Self::tcp(listener);
+                }
+                match handed.take_unix_listener(at)? {
+                    Some(listener) => {
+                        listener.set_nonblocking(true)?;
+                        Ok(Listener::Unix(UnixListener::from_std(listener)?, None))
+                    }
+                    None => Err(io::Error::other("systemd handed over no such socket")),
+                }
+            }
+        }
+    }
+
+    fn tcp(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Listener::Tcp(TcpListener::from_std(listener)?))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, Some(path)) = self {
+            // A socket file that stays behind is found stale at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// A socket file nobody listens at is left over from a program that was killed.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
+}
+
+/// sd_listen_fds_with_names(3): the names stand in `LISTEN_FDNAMES`, separated by colons.
+fn handed_place(name: Option<&str>) -> io::Result<usize> {
+    let Some(name) = name else { return Ok(0) };
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    names
+        .split(':')
+        .position(|handed| handed == name)
+        .ok_or_else(|| io::Error::other("systemd handed over no socket of that name"))
+}
+
+/// Accepts until `phase` leaves [`Phase::Running`], then waits for the connections to end.
+pub async fn run(live: Arc<Live>, listener: Listener, mut phase: watch::Receiver<Phase>) {
+    let most = live.gateway().config.server.max_connections;
+    let free = Arc::new(Semaphore::new(most));
+    let settings = Arc::new(settings());
+    loop {
+        let accepted = tokio::select! {
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
+            accepted = accept(&listener, &free) => accepted,
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                let (live, settings, phase) = (live.clone(), settings.clone(), phase.clone());
+                tokio::spawn(async move {
+                    live.metrics.connections.inc();
+                    connection(&live, stream, &settings, phase).await;
+                    live.metrics.connections.dec();
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: connections that end give some back.
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    // All permits are back when the last connection has ended.
+    let all = u32::try_from(most).unwrap_or(u32::MAX);
+    let _ = free.acquire_many(all).await;
+}
+
+type Stream = Box<dyn Duplex>;
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+async fn accept(
+    listener: &Listener,
+    free: &Arc<Semaphore>,
+) -> io::Result<(Stream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = free.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let stream: Stream = match listener {
+        Listener::Tcp(listener) => {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            Box::new(stream)
+        }
+        Listener::Unix(listener, _) => Box::new(listener.accept().await?.0),
+    };
+    Ok((stream, permit))
+}
+
+fn settings() -> auto::Builder<TokioExecutor> {
+    let mut settings = auto::Builder::new(TokioExecutor::new());
+    settings.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD);
+    settings
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    settings
+}
+
+async fn connection(
+    live: &Arc<Live>,
+    stream: Stream,
+    settings: &auto::Builder<TokioExecutor>,
+    phase: watch::Receiver<Phase>,
+) {
+    let gateway = live.gateway();
+    let server = &gateway.config.server;
+    let limits = Limits { head: server.head_timeout, write: server.write_timeout };
+    let tls = gateway.tls.clone();
+    // A long-lived connection must not keep an old configuration alive.
+    drop(gateway);
+    match tls {
+        None => http(live, stream, limits, settings, phase).await,
+        Some(config) => {
+            let handshake = TlsAcceptor::from(config).accept(stream);
+            if let Ok(Ok(stream)) = timeout(limits.head, handshake).await {
+                http(live, stream, limits, settings, phase).await;
+            }
+        }
+    }
+}
+
+async fn http<S>(
+    live: &Arc<Live>,
+    stream: S,
+    limits: Limits,
+    settings: &auto::Builder<TokioExecutor>,
+    mut phase: watch::Receiver<Phase>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let stage = Arc::<Stage>::default();
+    let io = TokioIo::new(Guarded::new(stream, stage.clone(), limits));
+    let service = service_fn(|request| {
+        let busy = stage.begin(request.version());
+        let live = live.clone();
+        async move { Ok::<_, Infallible>(handle(live, request, busy).await) }
+    });
+    let mut connection = pin!(settings.serve_connection(io, service));
+    loop {
+        tokio::select! {
+            // What goes wrong on a caller's connection is the caller's business; the access line of
+            // its request tells how it ended.
+            _ = connection.as_mut() => break,
+            changed = phase.changed() => {
+                if changed.is_err() || *phase.borrow() == Phase::Cut {
+                    let _ = timeout(LAST_WORDS, connection.as_mut()).await;
+                    break;
+                }
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// The listener's side of TLS; certificates follow the configuration without a restart.
+pub(super) fn tls_config(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    let builder = match &tls.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(certificates) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates {
+                roots.add(certificate.clone()).map_err(io::Error::other)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+                .build()
+                .map_err(io::Error::other)?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(tls.cert.clone(), tls.key.clone_key())
+        .map_err(io::Error::other)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
