@@ -14,6 +14,7 @@
 
 pub mod pattern;
 pub mod problem;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
