@@ -6,6 +6,7 @@ pub mod ir;
 pub mod listen;
 pub mod multipart;
 pub mod peek;
+mod scan;
 
 /// Whose API an address belongs to: it decides the shape of errors and of the models list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
