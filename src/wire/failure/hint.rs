@@ -1,0 +1,96 @@
+//! How long a provider asks to wait.
+
+use std::time::Duration;
+
+/// Longer than this no key rests on a provider's word.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// A wait beyond a year is not one.
+const ABSURD_SECONDS: f64 = 366.0 * 86_400.0;
+
+/// The first header that holds a wait: the exact ones first. What is negative, zero, no number, past or
+/// absurd counts as not said.
+pub(super) fn retry_after<'h>(header: &dyn Fn(&str) -> Option<&'h str>) -> Option<Duration> {
+    let millis = |name| header(name).and_then(number).map(|millis| millis / 1000.0);
+    let wait = |seconds: f64| {
+        (seconds > 0.0 && seconds < ABSURD_SECONDS)
+            .then(|| Duration::from_secs_f64(seconds).min(LONGEST))
+    };
+    let after = || header("retry-after");
+    millis("retry-after-ms")
+        .and_then(wait)
+        .or_else(|| millis("x-ms-retry-after-ms").and_then(wait))
+        .or_else(|| after().and_then(number).and_then(wait))
+        .or_else(|| {
+            // The answer's own date stands for the provider's clock.
+            let (until, now) = (http_date(after()?)?, http_date(header("date")?)?);
+            wait(f64::from(i32::try_from(until - now).ok()?))
+        })
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok()
+}
+
+/// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7; the obsolete forms
+/// are not read).
+fn http_date(text: &str) -> Option<i64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut words = text.trim().strip_suffix(" GMT")?.split_once(", ")?.1.split([' ', ':']);
+    let mut next = || words.next();
+    let day: i64 = next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let month = next().filter(|name| name.len() == 3).and_then(|name| MONTHS.find(name))?;
+    let month = i64::try_from(month / 3).ok()? + 1;
+    let mut numeral = |most: i64| next()?.parse().ok().filter(|n| (0..=most).contains(n));
+    let (year, hour, minute, second) = (numeral(9999)?, numeral(23)?, numeral(59)?, numeral(60)?);
+    // Days of the civil calendar, with years that begin in March so that the leap day comes last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    let days = 365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(headers: &[(&str, &'static str)]) -> Option<f64> {
+        retry_after(&|name| headers.iter().find(|(own, _)| *own == name).map(|(_, value)| *value))
+            .map(|wait| wait.as_secs_f64())
+    }
+
+    #[test]
+    fn waits_are_read_from_each_header() {
+        assert_eq!(hint(&[("retry-after", "20")]), Some(20.0));
+        assert_eq!(hint(&[("retry-after", " 0.5 ")]), Some(0.5));
+        assert_eq!(hint(&[("retry-after-ms", "1500")]), Some(1.5));
+        assert_eq!(hint(&[("x-ms-retry-after-ms", "250")]), Some(0.25));
+        assert_eq!(hint(&[("retry-after", "2"), ("retry-after-ms", "1200")]), Some(1.2));
+        assert_eq!(hint(&[("retry-after", "1"), ("retry-after-ms", "0")]), Some(1.0));
+        assert_eq!(hint(&[]), None);
+    }
+
+    #[test]
+    fn a_wait_is_an_hour_at_most() {
+        assert_eq!(hint(&[("retry-after", "86400")]), Some(3600.0));
+    }
+
+    #[test]
+    fn bad_values_count_as_not_said() {
+        for bad in ["-1", "0", "NaN", "inf", "-inf", "1e308", "1e400", "soon", "", "0x10"] {
+            assert_eq!(hint(&[("retry-after", bad)]), None, "{bad}");
+            assert_eq!(hint(&[("retry-after-ms", bad)]), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn dates_are_taken_against_the_answers_own_date() {
+        let date = ("date", "Wed, 28 Feb 2024 23:59:30 GMT");
+        assert_eq!(hint(&[("retry-after", "Thu, 29 Feb 2024 00:00:15 GMT"), date]), Some(45.0));
+        assert_eq!(hint(&[("retry-after", "Wed, 28 Feb 2024 23:59:00 GMT"), date]), None);
+        assert_eq!(hint(&[("retry-after", "Thu, 29 Feb 2024 00:00:15 GMT")]), None);
+        assert_eq!(hint(&[("retry-after", "Thu, 99 Foo 2024 00:00:15 GMT"), date]), None);
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+    }
+}
