@@ -1,1 +1,520 @@
-//! Listening to an answer on its way through.
+//! Listening to an answer on its way through, for its usage, its errors and its end.
+//!
+//! The listener changes nothing and delays nothing. What it cannot read costs the usage figure and
+//! nothing else: it goes on watching for the end.
+//!
+//! A stream is a few hundred small events of which two or three matter, so an event is first searched for
+//! the few words that can matter. Within JSON a quote in a text is written `\"`, so `"usage"` with both its
+//! quotes is never part of a longer text: it is a whole string, and with a colon behind it a key. Only then,
+//! and only if its value is not `null`, are members picked out.
+
+mod catch;
+mod cut;
+mod usage;
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use self::catch::Catch;
+use super::Operation;
+use super::failure::{Failure, classify_in_stream};
+use super::frame::sse::{Event, Frame, Sse, field, next_line};
+use super::ir::Usage;
+use super::scan::members;
+
+pub use cut::error_event;
+
+/// An event longer than this that comes in several chunks is not gathered but scanned as it passes: images
+/// in base64, or a response that repeats its long instructions.
+const GATHERED: usize = 64 * 1024;
+
+/// Hears one answer. See the module.
+#[derive(Debug)]
+pub struct Listener {
+    ear: Ear,
+    heard: Heard,
+}
+
+#[derive(Debug)]
+enum Ear {
+    /// Server-sent events, and the one that is too long to be gathered.
+    Stream { sse: Sse, long: Option<Box<Long>> },
+    /// One JSON object, or something else, which then tells nothing.
+    Whole(Box<Catch>),
+}
+
+impl Listener {
+    /// For the answer to `operation`; `streamed` says that it is `text/event-stream`.
+    pub fn new(operation: Operation, streamed: bool) -> Listener {
+        let ear = if streamed {
+            Ear::Stream { sse: Sse::new(GATHERED), long: None }
+        } else {
+            Ear::Whole(Box::default())
+        };
+        Listener { ear, heard: Heard::new(operation) }
+    }
+
+    /// Takes the next bytes of the answer.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        let heard = &mut self.heard;
+        match &mut self.ear {
+            Ear::Whole(catch) => {
+                heard.begun |= !bytes.is_empty();
+                catch.hear(bytes);
+            }
+            Ear::Stream { sse, long } => sse.push(bytes, |frame| match frame {
+                Frame::Event(event) => heard.event(&event),
+                Frame::Long { bytes, last } => {
+                    heard.begun = true;
+                    match long {
+                        Some(long) => long.catch.hear(bytes),
+                        None => *long = Some(Box::new(Long::open(bytes))),
+                    }
+                    if last && let Some(long) = long.take() {
+                        heard.said(&long.said());
+                    }
+                }
+            }),
+        }
+    }
+
+    /// Whether the answer has begun: an event with data that is no ping, or any byte of an answer that is
+    /// no stream.
+    pub fn begun(&self) -> bool {
+        self.heard.begun
+    }
+
+    /// The first error that the stream carried.
+    pub fn failure(&self) -> Option<Failure> {
+        self.heard.failure
+    }
+
+    /// Whether the answer would be whole if it ended here: the provider has said its end, or speaks in
+    /// events that are unknown here. Of an answer that is no stream, HTTP itself says whether it is whole.
+    pub fn complete(&self) -> bool {
+        match self.ear {
+            Ear::Whole(_) => true,
+            Ear::Stream { .. } => self.heard.complete(),
+        }
+    }
+
+    /// Whether the event that ends the stream was seen, `[DONE]` or the operation's own.
+    pub fn done(&self) -> bool {
+        self.heard.done
+    }
+
+    /// Whether the stream stands between two events, so that another can be put behind it.
+    pub fn at_boundary(&self) -> bool {
+        match &self.ear {
+            Ear::Stream { sse, .. } => !sse.pending(),
+            Ear::Whole(_) => false,
+        }
+    }
+
+    /// The tokens that the provider has counted so far.
+    pub fn usage(&self) -> Usage {
+        match &self.ear {
+            Ear::Whole(catch) => usage::read(catch.usage().unwrap_or_default()),
+            Ear::Stream { .. } => usage::read(&self.heard.usage),
+        }
+    }
+}
+
+/// What a stream has told so far.
+#[derive(Debug)]
+struct Heard {
+    /// Whether events are chunks with choices, or carry a type.
+    choices: bool,
+    begun: bool,
+    /// An event of the operation's own form was seen.
+    known: bool,
+    done: bool,
+    failure: Option<Failure>,
+    /// The choices that have come, and those that have a finish reason, one bit each.
+    seen: u128,
+    finished: u128,
+    /// The last usage object, as written.
+    usage: Vec<u8>,
+}
+
+/// What one event says, each value as written.
+#[derive(Debug, Default)]
+struct Said<'e> {
+    kind: &'e [u8],
+    usage: Option<&'e [u8]>,
+    error: Option<&'e [u8]>,
+}
+
+impl Heard {
+    fn new(operation: Operation) -> Self {
+        Self {
+            choices: matches!(operation, Operation::Chat | Operation::Completions),
+            begun: false,
+            known: false,
+            done: false,
+            failure: None,
+            seen: 0,
+            finished: 0,
+            usage: Vec::new(),
+        }
+    }
+
+    fn complete(&self) -> bool {
+        let all_finished = self.finished != 0 && self.seen & !self.finished == 0;
+        self.done || all_finished || (self.begun && !self.known && self.failure.is_none())
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        let data = event.data.trim_ascii();
+        if data.is_empty() || event.name == b"ping" {
+            return;
+        }
+        self.begun = true;
+        if data.starts_with(b"[DONE]") {
+            self.done = true;
+            return;
+        }
+        if self.choices {
+            self.chunk(event.name, data);
+        } else {
+            self.typed(event.name, data);
+        }
+    }
+
+    /// A `chat.completion.chunk` or `text_completion`.
+    fn chunk(&mut self, name: &[u8], data: &[u8]) {
+        if self.seen & 1 == 0 || FINISH.is_told(data, b"null") || INDEX.is_told(data, b"0") {
+            self.read_choices(data);
+        }
+        let error = name == b"error" || ERROR.is_told(data, b"null");
+        if error || USAGE.is_told(data, b"null") {
+            let [usage, groq, error] = members(data, ["usage", "x_groq", "error"]);
+            let usage = usage.filter(|usage| *usage != b"null");
+            let usage = usage.or_else(|| groq.and_then(|groq| members(groq, ["usage"])[0]));
+            let error = if name == b"error" { error.or(Some(data)) } else { error };
+            self.said(&Said { kind: b"", usage, error });
+        }
+    }
+
+    fn read_choices(&mut self, data: &[u8]) {
+        let [Some(choices)] = members(data, ["choices"]) else { return };
+        self.known = true;
+        for choice in serde_json::from_slice::<Vec<Choice<'_>>>(choices).unwrap_or_default() {
+            // OpenAI allows 128 choices; what lies beyond is not watched.
+            let bit =
+                u32::try_from(choice.index.unwrap_or(0)).ok().and_then(|n| 1u128.checked_shl(n));
+            let bit = bit.unwrap_or(0);
+            self.seen |= bit;
+            // An empty reason is some vendors' null.
+            if choice.finish_reason.is_some_and(|reason| reason.get() != r#""""#) {
+                self.finished |= bit;
+            }
+        }
+    }
+
+    /// An event of the Responses API, or of streamed speech, transcripts and images.
+    fn typed(&mut self, name: &[u8], data: &[u8]) {
+        if is_known(name) && !is_last(name) {
+            self.known = true;
+            return;
+        }
+        let [kind, usage, error, response] = members(data, ["type", "usage", "error", "response"]);
+        let inner = response.map(|response| members(response, ["usage", "error"]));
+        let [inner_usage, inner_error] = inner.unwrap_or_default();
+        let kind = if matches!(name, b"" | b"message") { as_text(kind) } else { name };
+        let usage = usage.or(inner_usage);
+        self.said(&Said { kind, usage, error: error_of(kind, error, inner_error, data) });
+    }
+
+    fn said(&mut self, said: &Said<'_>) {
+        self.known |= is_known(said.kind);
+        self.done |= is_last(said.kind);
+        let usage = said.usage.filter(|usage| usage.starts_with(b"{"));
+        if let Some(usage) = usage.filter(|usage| usage.len() <= usage::LONGEST) {
+            self.usage.clear();
+            self.usage.extend_from_slice(usage);
+        }
+        let error = said.error.filter(|error| !matches!(*error, b"null" | b"false" | b"\"\""));
+        if self.failure.is_none() {
+            self.failure = error.map(classify_in_stream);
+        }
+    }
+}
+
+/// Kinds of events that are this API's own.
+fn is_known(kind: &[u8]) -> bool {
+    [&b"response."[..], b"speech.", b"transcript.", b"image_"]
+        .iter()
+        .any(|prefix| kind.starts_with(prefix))
+}
+
+/// Kinds of events that say that nothing is missing.
+fn is_last(kind: &[u8]) -> bool {
+    matches!(
+        kind,
+        b"response.completed"
+            | b"response.incomplete"
+            | b"response.failed"
+            | b"speech.audio.done"
+            | b"transcript.text.done"
+            | b"image_generation.completed"
+            | b"image_edit.completed"
+    )
+}
+
+/// The error of an event. OpenAI's specification puts code and message of an `error` event beside its type,
+/// its servers put them under `error`; a failed response has them within.
+fn error_of<'e>(
+    kind: &[u8],
+    error: Option<&'e [u8]>,
+    inner: Option<&'e [u8]>,
+    data: &'e [u8],
+) -> Option<&'e [u8]> {
+    match kind {
+        b"error" => error.or(Some(data)),
+        b"response.failed" => error.or(inner).or(Some(data)),
+        _ => error,
+    }
+}
+
+/// A string without its quotes.
+fn as_text(value: Option<&[u8]>) -> &[u8] {
+    match value {
+        Some([b'"', text @ .., b'"']) => text,
+        _ => &[],
+    }
+}
+
+#[derive(Deserialize)]
+struct Choice<'d> {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(default, borrow)]
+    finish_reason: Option<&'d RawValue>,
+}
+
+/// An event that is scanned as it passes.
+#[derive(Debug)]
+struct Long {
+    name: Vec<u8>,
+    catch: Catch,
+}
+
+impl Long {
+    /// From the first piece, in which all lines before the data stand.
+    fn open(piece: &[u8]) -> Self {
+        let mut long = Self { name: Vec::new(), catch: Catch::default() };
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let here = rest;
+            match field(next_line(&mut rest)) {
+                (b"event", name) => long.name = name.to_vec(),
+                (b"data", _) => {
+                    long.catch.hear(&here[b"data:".len()..]);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        long
+    }
+
+    fn said(&self) -> Said<'_> {
+        let caught = &self.catch;
+        let kind = if self.name.is_empty() { as_text(caught.kind()) } else { &self.name };
+        let error = error_of(kind, caught.error(), caught.inner_error(), b"{}");
+        Said { kind, usage: caught.usage(), error }
+    }
+}
+
+/// A key that can matter.
+struct Key(Finder<'static>);
+
+static USAGE: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""usage""#)));
+static FINISH: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""finish_reason""#)));
+static ERROR: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""error""#)));
+static INDEX: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""index""#)));
+
+impl Key {
+    /// Whether `data` has this key anywhere with another value than `usual`.
+    fn is_told(&self, data: &[u8], usual: &[u8]) -> bool {
+        self.0.find_iter(data).any(|at| {
+            let behind = data[at + self.0.needle().len()..].trim_ascii_start();
+            let value = behind.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+            value.is_some_and(|value| {
+                value.strip_prefix(usual).is_none_or(|rest| {
+                    !rest.first().is_none_or(|next| b",}] \t\r\n".contains(next))
+                })
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::failure::Class;
+    use super::*;
+
+    fn hear(operation: Operation, text: &str) -> Listener {
+        let mut listener = Listener::new(operation, true);
+        listener.hear(text.as_bytes());
+        listener
+    }
+
+    fn chat(chunks: &[&str]) -> Listener {
+        let text: String = chunks.iter().flat_map(|chunk| ["data: ", chunk, "\n\n"]).collect();
+        hear(Operation::Chat, &text)
+    }
+
+    const WORD: &str =
+        r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"usage":null}"#;
+    const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+
+    #[test]
+    fn comments_pings_and_empty_events_are_no_beginning() {
+        let quiet = ": hello\n\ndata:\n\ndata:  \n\nevent: ping\ndata: {}\n\nid: 1\n\n";
+        assert!(!hear(Operation::Chat, quiet).begun());
+        assert!(chat(&[WORD]).begun());
+        assert!(!Listener::new(Operation::Chat, false).begun());
+    }
+
+    #[test]
+    fn a_chat_is_complete_when_all_its_choices_are() {
+        assert!(!chat(&[]).complete());
+        assert!(!chat(&[WORD]).complete());
+        assert!(chat(&[WORD, STOP]).complete() && !chat(&[WORD, STOP]).done());
+        assert!(chat(&[WORD, "[DONE]"]).complete() && chat(&[WORD, "[DONE]"]).done());
+        let second = WORD.replace(r#""index":0"#, r#""index": 1"#);
+        assert!(!chat(&[WORD, &second, STOP]).complete());
+        let second_stop = STOP.replace(r#""index":0"#, r#""index":1"#);
+        assert!(chat(&[WORD, &second, STOP, &second_stop]).complete());
+        let empty = r#"{"choices":[{"index":0,"delta":{},"finish_reason":""}]}"#;
+        assert!(!chat(&[WORD, empty]).complete());
+    }
+
+    #[test]
+    fn text_is_never_taken_for_members() {
+        let text = r#"{"choices":[{"delta":{"content":"\"finish_reason\":\"stop\" \"usage\":{} \"error\":{} [DONE]"},"index":0,"finish_reason":null}]}"#;
+        let words: Vec<String> = ["usage", "error", "finish_reason", "index", "[DONE]"]
+            .map(|word| WORD.replace("\"a\"", &format!("\"{word}\"")))
+            .into();
+        let mut chunks = vec![text];
+        chunks.extend(words.iter().map(String::as_str));
+        let listener = chat(&chunks);
+        assert!(listener.begun() && !listener.complete() && !listener.done());
+        assert_eq!((listener.failure(), listener.usage()), (None, Usage::default()));
+    }
+
+    #[test]
+    fn the_last_usage_counts() {
+        let first = r#"{"choices":[],"usage" : {"prompt_tokens":1,"completion_tokens":1}}"#;
+        let last = r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":9}}"#;
+        assert_eq!(chat(&[first, last, WORD]).usage().output, Some(9));
+        let groq = r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":7}}}"#;
+        assert_eq!(chat(&[WORD, groq]).usage().input, Some(7));
+    }
+
+    #[test]
+    fn errors_in_a_stream_are_heard_once() {
+        let error = r#"{"error":{"message":"Rate limit","code":"rate_limit_exceeded"}}"#;
+        let other = r#"{"error":{"message":"x","type":"server_error"}}"#;
+        let listener = chat(&[WORD, error, other]);
+        assert_eq!(listener.failure().map(|failure| failure.class), Some(Class::Throttled));
+        assert!(!listener.complete());
+        let named = "event: error\ndata: {\"message\":\"overloaded\"}\n\n";
+        let failure = hear(Operation::Chat, named).failure();
+        assert_eq!(failure.map(|failure| failure.class), Some(Class::Trouble));
+        assert_eq!(chat(&[r#"{"error":null,"choices":[]}"#]).failure(), None);
+    }
+
+    #[test]
+    fn typed_streams_end_with_their_own_event() {
+        let text = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"error\":null,\"usage\":null}}\n\n\
+            data: {\"type\":\"response.output_text.delta\",\"delta\":\"response.completed\"}\n\n";
+        let listener = hear(Operation::Responses, text);
+        assert!(!listener.complete() && !listener.done());
+        let end = "data: {\"response\":{\"usage\":{\"input_tokens\":3}},\"type\":\"response.completed\"}\nevent: response.completed\n\n";
+        let listener = hear(Operation::Responses, &[text, end].concat());
+        assert!(listener.complete() && listener.done());
+        assert_eq!(listener.usage().input, Some(3));
+        let failed = "data: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"rate_limit_exceeded\"}}}\n\n";
+        let failure = hear(Operation::Responses, failed).failure();
+        assert_eq!(failure.map(|failure| failure.class), Some(Class::Throttled));
+        let flat =
+            "data: {\"type\":\"error\",\"code\":\"insufficient_quota\",\"message\":\"m\"}\n\n";
+        let failure = hear(Operation::Responses, flat).failure();
+        assert_eq!(failure.map(|failure| failure.class), Some(Class::NoCredit));
+        let speech = "data: {\"type\":\"speech.audio.done\",\"usage\":{\"output_tokens\":4}}\n\n";
+        let listener = hear(Operation::Speech, speech);
+        assert_eq!((listener.done(), listener.usage().output), (true, Some(4)));
+    }
+
+    #[test]
+    fn unknown_events_are_complete_when_they_end() {
+        assert!(hear(Operation::Chat, "data: {\"x\":1}\n\n").complete());
+        assert!(hear(Operation::Responses, "event: novel\ndata: {}\n\n").complete());
+        assert!(!hear(Operation::Responses, "").complete());
+    }
+
+    #[test]
+    fn events_too_long_to_gather_are_read_as_they_pass() {
+        let filler = "x".repeat(3 * GATHERED);
+        let named = format!(
+            "event: image_generation.completed\ndata: {{\"b64_json\":\"{filler}\",\"usage\":{{\"input_tokens\":2}}}}\n\n"
+        );
+        let unnamed = format!(
+            "data: {{\"response\":{{\"instructions\":\"{filler}\",\"usage\":{{\"input_tokens\":2}}}},\"type\":\"response.completed\"}}\n\n"
+        );
+        let failed = unnamed.replace("usage", "error").replace("completed", "failed");
+        for size in [1000, GATHERED, 2 * GATHERED, 10 * GATHERED] {
+            for text in [&named, &unnamed] {
+                let mut listener = Listener::new(Operation::Responses, true);
+                text.as_bytes().chunks(size).for_each(|chunk| listener.hear(chunk));
+                assert!(listener.done() && listener.at_boundary(), "chunks of {size}");
+                assert_eq!(listener.usage().input, Some(2), "chunks of {size}");
+            }
+            let mut listener = Listener::new(Operation::Responses, true);
+            failed.as_bytes().chunks(size).for_each(|chunk| listener.hear(chunk));
+            assert!(listener.failure().is_some(), "chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn the_usage_of_a_whole_body_is_read_in_any_chunks() {
+        let body = r#"{"data":[{"embedding":[0.1,-2e5]}],"text":"\"usage\":{","usage":{"prompt_tokens":8}} "#;
+        for size in 1..body.len() {
+            let mut listener = Listener::new(Operation::Embeddings, false);
+            body.as_bytes().chunks(size).for_each(|chunk| listener.hear(chunk));
+            assert_eq!(listener.usage().input, Some(8), "chunks of {size}");
+            assert!(listener.begun() && listener.complete() && !listener.at_boundary());
+        }
+        let mut audio = Listener::new(Operation::Speech, false);
+        audio.hear(b"RIFF\"usage\":{}");
+        assert_eq!(audio.usage(), Usage::default());
+    }
+
+    #[test]
+    fn an_error_event_goes_between_events_only() {
+        let mut listener = Listener::new(Operation::Chat, true);
+        assert!(listener.at_boundary());
+        listener.hear(b"data: {");
+        assert!(!listener.at_boundary());
+        listener.hear(b"}\n\n");
+        assert!(listener.at_boundary());
+    }
+
+    #[test]
+    fn an_error_event_is_heard_as_a_failure() {
+        for operation in Operation::ALL {
+            let event = error_event(operation, "the provider \"broke off\"", "upstream_cut");
+            let mut listener = Listener::new(operation, true);
+            listener.hear(&event);
+            let failure = listener.failure();
+            assert_eq!(failure.map(|failure| failure.class), Some(Class::Trouble));
+            assert!(listener.at_boundary());
+        }
+    }
+}
