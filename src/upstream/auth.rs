@@ -20,19 +20,25 @@ const TELLING: usize = 6;
 #[derive(Debug)]
 pub struct Credential {
     header: Option<(HeaderName, HeaderValue)>,
-    secret: Option<Secret>,
+    /// What the provider is sent and might echo.
+    secrets: Vec<Secret>,
 }
 
 impl Credential {
-    /// Makes the key ready for its provider's way of asking for it.
-    pub fn of(key: &Key, auth: Auth) -> io::Result<Self> {
+    /// Makes the key ready for its provider's way of asking for it. `others` are secrets that go with
+    /// it: the values of the provider's extra headers.
+    pub fn of<'s>(
+        key: &'s Key,
+        auth: Auth,
+        others: impl Iterator<Item = &'s Secret>,
+    ) -> io::Result<Self> {
         let header = match (auth, &key.value) {
             (Auth::Bearer, Some(secret)) => {
                 Some((AUTHORIZATION, sensitive(&format!("Bearer {}", secret.expose()))?))
             }
             (Auth::Bearer | Auth::None, _) => None,
         };
-        Ok(Self { header, secret: key.value.clone() })
+        Ok(Self { header, secrets: key.value.iter().chain(others).cloned().collect() })
     }
 
     /// Puts the credential into a request.
@@ -42,9 +48,31 @@ impl Credential {
         }
     }
 
-    /// The body of a provider's error with every piece of the key cut out of it; the same bytes when
+    /// The body of a provider's error with every piece of a secret cut out of it; the same bytes when
     /// it holds none.
-    pub fn redact(secret: &[u8], body: Bytes) -> Bytes {
+    pub fn redact(&self, body: Bytes) -> Bytes {
+        self.secrets.iter().fold(body, |body, secret| redact(secret.expose().as_bytes(), body))
+    }
+}
+
+/// An extra header of a provider; its value may be a secret.
+pub fn header(secret: &Secret) -> io::Result<HeaderValue> {
+    sensitive(secret.expose())
+}
+
+/// `proxy-authorization` for a proxy's `user:password`.
+pub fn proxy(secret: &Secret) -> io::Result<HeaderValue> {
+    sensitive(&format!("Basic {}", BASE64_STANDARD.encode(secret.expose())))
+}
+
+fn sensitive(text: &str) -> io::Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| io::Error::other("a secret holds characters that no header can carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn redact(secret: &[u8], body: Bytes) -> Bytes {
     let pieces: HashSet<&[u8]> = secret.windows(TELLING).collect();
     let mut hidden = vec![false; body.len()];
     for (at, window) in body.windows(TELLING).enumerate() {

@@ -90,7 +90,7 @@ impl Upstream {
         for (name, value) in &provider.headers {
             headers.insert(name.clone(), auth::header(value)?);
         }
-        let keys = provider.keys.iter().map(|key| Ready::new(key, auth)).collect::<io::Result<_>>()?;
+        let keys = provider.keys.iter().map(|key| Ready::new(key, auth, provider)).collect::<io::Result<_>>()?;
         Ok(Self { channel, headers, keys })
     }
 
@@ -134,7 +134,7 @@ impl Upstream {
 }
 
 impl Ready {
-    fn new(key: &Key, auth: Auth) -> io::Result<Self> {
+    fn new(key: &Key, auth: Auth, provider: &Provider) -> io::Result<Self> {
         let path = |operation: Operation| {
             let path = format!("{}{}", key.endpoint.prefix, operation.path());
             PathAndQuery::try_from(path).map_err(io::Error::other)
@@ -144,7 +144,7 @@ impl Ready {
             paths[operation as usize] = path(operation)?;
         }
         Ok(Self {
-            credential: Credential::of(key, auth)?,
+            credential: Credential::of(key, auth, provider.headers.iter().map(|(_, value)| value))?,
             endpoint: key.endpoint.clone(),
             paths,
         })
