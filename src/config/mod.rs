@@ -12,8 +12,21 @@
 //!
 //! In a [`Config`] all names are resolved, all numbers bounded and all defaults filled in.
 
+mod check;
+mod effective;
+mod file;
+mod inputs;
+mod layers;
+mod load;
+mod lookup;
+mod path;
 pub mod pattern;
 pub mod problem;
+pub mod schema;
+mod structure;
+mod syntax;
+mod text;
+mod tree;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -29,6 +42,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::provider::Kind;
 use crate::secret::{Fingerprint, Secret};
 
+pub use inputs::{Host, Inputs, Surroundings};
+pub use load::{Loaded, Options, load};
+pub use lookup::{Asked, NotFound};
 pub use pattern::Pattern;
 pub use problem::{Problem, Severity};
 

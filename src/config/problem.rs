@@ -1,8 +1,12 @@
 //! A mistake in the configuration: where it stands, what it is, and what would be right.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet as Shown};
 use serde::Serialize;
+
+use super::text::Snippet;
 
 /// One mistake, as `check` reports it. It never holds a value from the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,14 +25,102 @@ pub struct Problem {
     pub message: String,
     /// What would be right, where that can be said.
     pub help: Option<String>,
+    /// The line, with its values hidden.
+    #[serde(skip)]
+    pub(super) snippet: Option<Snippet>,
 }
 
 /// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The configuration cannot be used.
     Error,
     /// It can be used, but something in it is probably not meant.
     Warning,
+}
+
+/// All problems for people to read, each with its line; empty when there is none.
+pub fn render(problems: &[Problem], colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let mut text = String::new();
+    for problem in problems {
+        text.push_str(&renderer.render(&[problem.group()]));
+        text.push_str("\n\n");
+    }
+    text
+}
+
+/// `2 errors, 1 warning`, or `None` when there is no problem at all.
+pub fn summary(problems: &[Problem]) -> Option<String> {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let counted = |number: usize, name: &str| {
+        (number > 0).then(|| format!("{number} {name}{}", if number == 1 { "" } else { "s" }))
+    };
+    let parts = [counted(errors, "error"), counted(problems.len() - errors, "warning")];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// One line for a log: `keymux.toml:3:1: server.listen: message; help`.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.file.as_os_str().is_empty() {
+            write!(f, "{}:", self.file.display())?;
+            if self.line > 0 {
+                write!(f, "{}:{}:", self.line, self.column)?;
+            }
+            f.write_str(" ")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, "; {help}"))
+    }
+}
+
+impl Problem {
+    /// An error without place and words.
+    pub(super) fn nowhere() -> Self {
+        Self {
+            file: PathBuf::new(),
+            line: 0,
+            column: 0,
+            path: String::new(),
+            severity: Severity::Error,
+            message: String::new(),
+            help: None,
+            snippet: None,
+        }
+    }
+
+    /// Files in the order of their names, each from top to bottom, errors first.
+    pub(super) fn order(&self) -> impl Ord + '_ {
+        (&self.file, self.line, self.column, self.severity, &self.path, &self.message)
+    }
+
+    fn group(&self) -> Group<'_> {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
+        if !self.file.as_os_str().is_empty() {
+            let mut origin = Origin::path(self.file.to_string_lossy());
+            if self.line > 0 {
+                origin = origin.line(self.line).char_column(self.column);
+            }
+            group = group.element(origin);
+        }
+        if let Some(snippet) = &self.snippet {
+            let mark = AnnotationKind::Primary.span(snippet.marked.clone()).label(&self.path);
+            let line = Shown::source(&snippet.line).line_start(self.line).annotation(mark);
+            group = group.element(line);
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        group
+    }
 }

@@ -1,0 +1,110 @@
+//! `[[clients]]`
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Check;
+use super::values::Lines;
+use crate::config::inputs::sha256;
+use crate::config::path::{child, item};
+use crate::config::{Client, file};
+
+impl Check<'_, '_> {
+    pub(super) fn clients(&mut self, written: Vec<file::Client>) -> Vec<Client> {
+        let mut names: HashMap<String, String> = HashMap::new();
+        let mut digests: HashMap<[u8; 32], String> = HashMap::new();
+        let mut clients = Vec::with_capacity(written.len());
+        for (place, client) in written.into_iter().enumerate() {
+            let path = item("clients", place);
+            let named = client.name.is_some();
+            let (client, digest) = self.client(&path, client);
+            if named && let Some(first) = names.insert(client.name.to_string(), child(&path, "name")) {
+                let place = self.place(&first);
+                self.error(&child(&path, "name"), format!("there is another client of the name `{}`{place}", client.name), "names of clients are unique");
+            }
+            if digest && let Some(first) = digests.insert(client.digest, client.name.to_string()) {
+                self.error(&path, format!("client `{}` has the same key as client `{first}`", client.name), "a key says who is calling: each client needs its own");
+            }
+            clients.push(client);
+        }
+        clients
+    }
+
+    /// The client, and whether its digest is that of a key.
+    fn client(&mut self, path: &str, written: file::Client) -> (Client, bool) {
+        let file::Client { name, key, key_sha256, aws, models, blacklisted_models, enabled, max_concurrent } = written;
+        if let Some(name) = &name {
+            self.name(&child(path, "name"), "client", name);
+        }
+        let at = |name: &str| child(path, name);
+        if let Some(file::AwsPair { access_key, secret_key }) = &aws {
+            if enabled {
+                for (name, source) in [("access_key", access_key), ("secret_key", secret_key)] {
+                    source.as_ref().and_then(|source| self.secret(&child(&at("aws"), name), source, Lines::One));
+                }
+            }
+            self.misplaced(&at("aws"), "this version does not know callers that sign in the AWS manner yet", "remove `aws` and give the client a `key`");
+        }
+        let digest = match (&key, &key_sha256) {
+            (Some(_), Some(_)) => {
+                self.misplaced(&at("key_sha256"), "a client has either `key` or `key_sha256`", "remove one of the two");
+                None
+            }
+            (Some(key), None) if enabled => self.secret(&at("key"), key, Lines::One).map(|key| sha256(key.text.as_bytes())),
+            (None, Some(hex)) => self.hex(&at("key_sha256"), hex),
+            (None, None) if aws.is_none() && !self.doubtful(&at("key")) && !self.doubtful(&at("key_sha256")) && !self.doubtful(&at("aws")) => {
+                self.error(path, "this client has no `key` to be known by", "write key = { env_var = \"…\" }, or key_sha256 = \"…\"");
+                None
+            }
+            _ => None,
+        };
+        let client = Client {
+            name: name.unwrap_or_default().into(),
+            // Of a disabled client no key is read, and nothing hashes to this.
+            digest: digest.unwrap_or([0; 32]),
+            models: self.allowed(&at("models"), models.as_deref()),
+            blacklisted_models: self.patterns(&at("blacklisted_models"), &blacklisted_models),
+            enabled,
+            max_concurrent,
+        };
+        (client, digest.is_some())
+    }
+
+    fn hex(&mut self, path: &str, hex: &str) -> Option<[u8; 32]> {
+        let mut digest = [0; 32];
+        let good = hex.len() == 64
+            && hex.as_bytes().chunks(2).zip(&mut digest).all(|(pair, byte)| {
+                let pair = std::str::from_utf8(pair).unwrap_or_default();
+                let number = u8::from_str_radix(pair, 16).ok().filter(|_| !pair.starts_with('+'));
+                *byte = number.unwrap_or_default();
+                number.is_some()
+            });
+        if !good {
+            self.error(path, "`key_sha256` is not a SHA-256", "64 hex digits, as `printf %s \"$KEY\" | sha256sum` prints them");
+            return None;
+        }
+        Some(digest)
+    }
+
+    /// Names of clients in a key's `clients`.
+    pub(super) fn scope(&mut self, path: &str, written: Option<&[String]>, clients: &[Client]) -> Option<Vec<Arc<str>>> {
+        let written = written?;
+        if written.is_empty() {
+            self.error(path, "`clients` is an empty list, which would serve nobody", "remove it to serve everybody, or write enabled = false");
+        }
+        // A client whose own name was reported may be the one meant here.
+        let sure = !self.doubtful("clients") && clients.iter().all(|client| !client.name.is_empty());
+        for (place, name) in written.iter().enumerate() {
+            if sure && !clients.iter().any(|client| *client.name == **name) {
+                let known = clients.iter().map(|client| &*client.name);
+                let help = match crate::config::structure::closest(name, known.clone()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None if clients.is_empty() => "there are no `[[clients]]` at all".to_owned(),
+                    None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
+                };
+                self.error(&item(path, place), format!("there is no client `{}`", name.escape_debug()), help.as_str());
+            }
+        }
+        Some(written.iter().map(|name| Arc::from(name.as_str())).collect())
+    }
+}

@@ -1,0 +1,153 @@
+//! `[[providers.NAME.keys]]`
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::Check;
+use crate::config::path::{child, item};
+use crate::config::pattern::Pattern;
+use crate::config::{Client, Endpoint, Key, file};
+use crate::provider::Kind;
+use crate::secret::{Fingerprint, Secret};
+
+/// What a key needs to know of its provider.
+pub(super) struct Around<'a> {
+    pub(super) provider: &'a Arc<str>,
+    /// `None`: there is no telling.
+    pub(super) kind: Option<Kind>,
+    pub(super) endpoint: &'a Arc<Endpoint>,
+    pub(super) clients: &'a [Client],
+}
+
+/// What a kind's own table adds to a key.
+#[derive(Default)]
+pub(super) struct Details {
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) deployments: BTreeMap<String, String>,
+    /// The one model it serves.
+    pub(super) model: Option<String>,
+    /// The key needs no `value` beside it.
+    pub(super) credential: bool,
+    /// All that tells this key from another, for its fingerprint.
+    pub(super) identity: String,
+}
+
+impl Check<'_, '_> {
+    pub(super) fn keys(&mut self, provider: &str, around: &Around<'_>, written: Vec<file::Key>) -> Vec<Arc<Key>> {
+        let path = child(provider, "keys");
+        if written.is_empty() && !self.doubtful(&path) {
+            match around.kind.map(Kind::row) {
+                Some(row) if !row.needs_value && row.served.is_some() => return vec![Arc::new(implicit(around))],
+                Some(_) => self.error(provider, format!("provider `{}` has no keys", around.provider), format!("add [[{path}]] with a value").as_str()),
+                None => {}
+            }
+        }
+        let mut names: HashMap<String, String> = HashMap::new();
+        let mut values: HashMap<Fingerprint, String> = HashMap::new();
+        let mut keys = Vec::with_capacity(written.len());
+        for (place, key) in written.into_iter().enumerate() {
+            let path = item(&path, place);
+            let key = self.key(&path, around, key);
+            if !key.name.is_empty() && let Some(first) = names.insert(key.name.to_string(), path.clone()) {
+                let place = self.place(&first);
+                self.error(&path, format!("there is another key of the name `{}` in this provider{place}", key.name), "names of keys are unique within a provider; without `name`, the variable's name is taken");
+            }
+            if let Some(value) = &key.value && let Some(first) = values.insert(value.fingerprint(), key.name.to_string()) {
+                self.warning(&path, format!("key `{}` has the same value as key `{first}`", key.name), "the provider counts them as one");
+            }
+            keys.push(Arc::new(key));
+        }
+        if !keys.is_empty() && keys.iter().all(|key| key.weight == 0.0) {
+            self.warning(&path, "every key has weight 0: all are standby, and none comes first", None);
+        }
+        keys
+    }
+
+    fn key(&mut self, path: &str, around: &Around<'_>, written: file::Key) -> Key {
+        let at = |name: &str| child(path, name);
+        let details = self.details(path, around, &written);
+        let file::Key {
+            name, value, weight, models, blacklisted_models, clients, enabled, use_for_batch_api, description, max_concurrent, rpm, tpm, quota_group,
+            azure_key_config: _, vertex_key_config: _, bedrock_key_config: _, replicate_key_config: _, vllm_key_config: _, ollama_key_config: _, sgl_key_config: _,
+        } = written;
+        let name = self.key_name(path, name, value.as_ref());
+        let value = match &value {
+            Some(source) if enabled => self.credential_value(&at("value"), around.kind, source),
+            Some(_) => None,
+            None => {
+                let needed = around.kind.is_some_and(|kind| kind.row().needs_value) || (around.kind.is_some_and(|kind| kind.row().served.is_none()) && !details.credential);
+                if needed && !details.credential && enabled && !self.doubtful(&at("value")) && !self.doubtful_details(path) {
+                    self.error(path, "this key has no `value`", "write value = { env_var = \"…\" }");
+                }
+                None
+            }
+        };
+        let source = value.as_ref().map_or("none".to_owned(), |value| value.source.clone());
+        let value = value.map(|value| value.text);
+        let models = self.allowed(&at("models"), models.as_deref()).or_else(|| details.model.as_deref().map(|model| vec![Pattern::new(model)]));
+        let fingerprint = match &value {
+            Some(value) if details.identity.is_empty() => Secret::new(value.clone()).fingerprint(),
+            value => Secret::new(format!("{}\n{}", value.as_deref().unwrap_or_default(), details.identity)).fingerprint(),
+        };
+        Key {
+            provider: around.provider.clone(),
+            name: name.into(),
+            value: value.map(Secret::new),
+            source,
+            fingerprint,
+            endpoint: details.endpoint.map_or_else(|| around.endpoint.clone(), Arc::new),
+            weight,
+            models,
+            blacklisted_models: self.patterns(&at("blacklisted_models"), &blacklisted_models),
+            clients: self.scope(&at("clients"), clients.as_deref(), around.clients),
+            enabled,
+            use_for_batch_api,
+            description,
+            deployments: details.deployments,
+            max_concurrent,
+            rpm,
+            tpm,
+            quota_group,
+        }
+    }
+
+    /// The name of the key, or that of the variable its value comes from.
+    fn key_name(&mut self, path: &str, name: Option<String>, value: Option<&file::SecretSource>) -> String {
+        if let Some(name) = name {
+            self.name(&child(path, "name"), "key", &name);
+            return name;
+        }
+        let variable = match value.map(|value| &value.0) {
+            Some(file::Source::Table(table)) if table.from_env != Some(false) => table.env_var.clone(),
+            _ => None,
+        };
+        let unknown = self.doubtful(&child(path, "name")) || self.doubtful(&child(path, "value"));
+        if variable.is_none() && !unknown {
+            self.error(path, "this key has no `name`", "only a key whose value comes from an environment variable is named by itself");
+        }
+        variable.unwrap_or_default()
+    }
+}
+
+fn implicit(around: &Around<'_>) -> Key {
+    Key {
+        provider: around.provider.clone(),
+        name: "default".into(),
+        value: None,
+        source: "none".to_owned(),
+        fingerprint: Secret::new(String::new()).fingerprint(),
+        endpoint: around.endpoint.clone(),
+        weight: 1.0,
+        models: None,
+        blacklisted_models: Vec::new(),
+        clients: None,
+        enabled: true,
+        use_for_batch_api: false,
+        description: None,
+        deployments: BTreeMap::new(),
+        max_concurrent: None,
+        rpm: None,
+        tpm: None,
+        quota_group: None,
+    }
+}

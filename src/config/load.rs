@@ -1,0 +1,129 @@
+//! From files to [`Config`], or to the list of everything that is wrong with them.
+
+use std::path::{Path, PathBuf};
+
+use figment::value::Value;
+
+use super::check::check;
+use super::check::reason;
+use super::effective;
+use super::file::File;
+use super::inputs::{Inputs, Reader, Surroundings, sha256};
+use super::layers;
+use super::path;
+use super::problem::{Problem, Severity};
+use super::structure;
+use super::text::Text;
+use super::tree::{Finding, Mark, Tree};
+use super::Config;
+
+/// What to load.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The main file.
+    pub file: PathBuf,
+    /// Settings from flags, by their dotted paths. They win over variables and files.
+    pub overrides: Vec<(String, String)>,
+}
+
+/// What came of loading.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration, when there is no error.
+    pub config: Option<Config>,
+    /// Errors and warnings of all files, in the order of files and lines.
+    pub problems: Vec<Problem>,
+    /// What to watch.
+    pub inputs: Inputs,
+}
+
+/// Reads the files and checks everything in them. Nothing is kept but what is returned.
+pub fn load(options: &Options, around: &dyn Surroundings) -> Loaded {
+    let mut reader = Reader::new(around);
+    let mut tree = Tree::new();
+    let config = read(&options.file, &mut tree, &mut reader).then(|| {
+        layers::lay(&mut tree, around.vars(), &options.overrides);
+        structure::settle(&mut tree);
+        build(&mut tree, &mut reader)
+    });
+    let Tree { mut problems, .. } = tree;
+    problems.sort_by(|a, b| a.order().cmp(&b.order()));
+    problems.dedup();
+    let good = problems.iter().all(|problem| problem.severity != Severity::Error);
+    Loaded { config: config.flatten().filter(|_| good), problems, inputs: reader.finish() }
+}
+
+/// Reads the main file and what it includes. `false`: what they mean cannot be told.
+fn read(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>) -> bool {
+    let Some(text) = open(file, tree, reader, None) else { return false };
+    tree.add(text);
+    let mut whole = true;
+    for (path, pattern) in includes(tree) {
+        let pattern = file.parent().unwrap_or(Path::new("")).join(pattern);
+        let fixed = !pattern.to_string_lossy().contains('*');
+        let files = if fixed { vec![pattern] } else { reader.expand(&pattern) };
+        for file in files {
+            match open(&file, tree, reader, Some(&path)) {
+                Some(text) => tree.add(text),
+                None => whole = false,
+            }
+        }
+    }
+    whole && tree.whole
+}
+
+/// The patterns of the main file's `include` with their paths. A wrong type is reported later, with
+/// all the others.
+fn includes(tree: &Tree) -> Vec<(String, String)> {
+    let list = tree.root.get("include").and_then(Value::as_array).unwrap_or_default();
+    let texts = list.iter().enumerate();
+    texts.filter_map(|(place, item)| Some((path::item("include", place), item.as_str()?.to_owned()))).collect()
+}
+
+/// The text of a file, or nothing after saying why. `named` is the setting that names the file.
+fn open(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>, named: Option<&str>) -> Option<Text> {
+    let (message, line, column) = match reader.read(file).map(String::from_utf8) {
+        Ok(Ok(text)) => {
+            let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+            return Some(Text::new(file.to_owned(), text));
+        }
+        Ok(Err(error)) => {
+            let good = error.utf8_error().valid_up_to();
+            let before = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
+            let (line, column) = Text::new(PathBuf::new(), before).position(good);
+            ("the file is not UTF-8 text".to_owned(), line, column)
+        }
+        Err(error) => (format!("the file cannot be read: {}", reason(&error)), 0, 0),
+    };
+    match named {
+        Some(path) if line == 0 => tree.report(Finding {
+            path: path.to_owned(),
+            mark: Mark::Value,
+            severity: Severity::Error,
+            message: format!("{} cannot be read{}", file.display(), message.trim_start_matches("the file cannot be read")),
+            help: Some("a name with a `*` may match nothing; any other must exist".to_owned()),
+        }),
+        _ => tree.problems.push(Problem { file: file.to_owned(), line, column, message, ..Problem::nowhere() }),
+    }
+    None
+}
+
+fn build(tree: &mut Tree, reader: &mut Reader<'_>) -> Option<Config> {
+    let root = Value::from(tree.root.clone());
+    let file: File = match root.deserialize() {
+        Ok(file) => file,
+        Err(error) => {
+            // The walk over the schema lets nothing through that the types refuse; were it to, the
+            // text of this error must stay hidden, because it may repeat a value.
+            let message = "this setting could not be read".to_owned();
+            let (mark, severity) = (Mark::Value, Severity::Error);
+            tree.report(Finding { path: error.path.join("."), mark, severity, message, help: None });
+            return None;
+        }
+    };
+    let (mut config, shown) = check(file, tree, reader);
+    config.effective = effective::settings(tree, &shown);
+    let texts: Vec<&str> = tree.texts.iter().map(Text::as_str).collect();
+    config.hash = sha256(texts.concat().as_bytes())[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(config)
+}

@@ -1,0 +1,247 @@
+//! The tree against the schema: names that do not exist, values of the wrong type or out of range,
+//! settings that must be there. What is wrong is taken out, so that the rest can still be checked.
+
+use figment::value::{Dict, Empty, Num, Tag, Value};
+use serde_json::Value as Json;
+
+use super::path;
+use super::problem::Severity;
+use super::schema::{Node, Shape};
+use super::tree::{Finding, Mark, Tree};
+
+/// Reports everything in the tree that the schema does not allow and takes it out, then puts the
+/// schema's defaults in where nothing is.
+pub(super) fn settle(tree: &mut Tree) {
+    let mut root = std::mem::take(&mut tree.root);
+    Walk { tree }.table(Node::root(), &mut root, "");
+    fill(Node::root(), &mut root);
+    tree.root = root;
+}
+
+/// The known name that is meant by a mistyped one, if one is close enough.
+pub(super) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let lower = name.to_lowercase();
+    let allowed = (name.len() / 3).clamp(1, 3);
+    known
+        .map(|known| (strsim::osa_distance(&lower, &known.to_lowercase()), known))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, known)| known)
+}
+
+struct Walk<'t> {
+    tree: &'t mut Tree,
+}
+
+impl Walk<'_> {
+    /// `false`: the value was reported and must go.
+    fn value(&mut self, node: Node, value: &mut Value, path: &str) -> bool {
+        match (node.shape(), value) {
+            (Shape::Text, Value::String(_, text)) => return self.choice(node, text, path),
+            (Shape::Source, Value::String(..)) | (Shape::Switch, Value::Bool(..)) => return true,
+            (Shape::Integer, Value::Num(_, number)) if whole(*number) => {
+                return self.range(node, *number, path);
+            }
+            (Shape::Number, Value::Num(_, number)) => return self.range(node, *number, path),
+            (Shape::Table | Shape::Source, Value::Dict(_, dict)) => {
+                self.table(node.table(), dict, path);
+                return true;
+            }
+            (Shape::List, Value::Array(_, items)) => return self.list(node, items, path),
+            (_, value) => self.wrong_type(node, value, path),
+        }
+        false
+    }
+
+    fn table(&mut self, node: Node, dict: &mut Dict, path: &str) {
+        dict.retain(|name, value| {
+            let at = path::child(path, name);
+            let kept = match node.property(name).or_else(|| node.entries()) {
+                Some(node) => self.value(node, value, &at),
+                None => self.unknown(node, name, path),
+            };
+            if !kept {
+                self.tree.reported.insert(at);
+            }
+            kept
+        });
+        for name in node.required() {
+            let at = path::child(path, name);
+            if !dict.contains_key(name) && !self.tree.reported.contains(&at) {
+                let help = node.property(name).and_then(Node::example).map(|example| format!("for example {name} = {}", toml(example)));
+                self.report(path, Mark::Value, format!("`{name}` is missing"), help);
+                self.tree.reported.insert(at);
+            }
+        }
+    }
+
+    /// An item cannot be taken out without moving the others away from their paths, so a list goes
+    /// as a whole.
+    fn list(&mut self, node: Node, items: &mut [Value], path: &str) -> bool {
+        let Some(of) = node.items() else { return true };
+        let mut good = true;
+        for (place, item) in items.iter_mut().enumerate() {
+            good &= self.value(of, item, &path::item(path, place));
+        }
+        good
+    }
+
+    fn unknown(&mut self, node: Node, name: &str, path: &str) -> bool {
+        let known: Vec<&str> = node.properties().map(|(name, _)| name).collect();
+        let table = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
+        let message = format!("{} is not a setting of {table}", shown(name));
+        let help = if let Some(meant) = closest(name, known.iter().copied()) {
+            self.tree.reported.insert(path::child(path, meant));
+            Some(format!("did you mean `{meant}`?"))
+        } else if let Some(home) = home(node, name, path) {
+            Some(format!("it belongs in {home}"))
+        } else {
+            (known.len() <= 12).then(|| format!("there are: {}", known.join(", ")))
+        };
+        let at = path::child(path, name);
+        self.report(&at, Mark::Name, message, help);
+        false
+    }
+
+    fn choice(&mut self, node: Node, text: &str, path: &str) -> bool {
+        let choices = node.choices();
+        if choices.is_empty() || choices.contains(&text) {
+            return true;
+        }
+        let help = match closest(text, choices.iter().copied()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("one of: {}", choices.join(", ")),
+        };
+        let message = format!("`{}` does not take this value", path::leaf(path));
+        self.report(path, Mark::Value, message, Some(help));
+        false
+    }
+
+    fn range(&mut self, node: Node, number: Num, path: &str) -> bool {
+        let value: f64 = Value::from(number).deserialize().unwrap_or(f64::NAN);
+        let (least, most) = node.bounds();
+        if value.is_finite() && least.is_none_or(|least| value >= least) && most.is_none_or(|most| value <= most) {
+            return true;
+        }
+        let found = match value {
+            _ if value.is_nan() => "something that is not a number (nan)",
+            _ if value.is_infinite() => "infinity",
+            _ if value < 0.0 => "a negative number",
+            _ if value == 0.0 => "0",
+            _ => "a larger number",
+        };
+        let wanted = match (least, most) {
+            (Some(least), Some(most)) => format!("from {least} to {most}"),
+            (Some(least), None) => format!("{least} or more"),
+            _ => "finite".to_owned(),
+        };
+        let message = format!("`{}` must be {wanted}, found {found}", path::leaf(path));
+        self.report(path, Mark::Value, message, None);
+        false
+    }
+
+    fn wrong_type(&mut self, node: Node, value: &Value, path: &str) {
+        let wanted = match node.shape() {
+            Shape::Text if !node.choices().is_empty() => "one of the words allowed here, in quotes",
+            Shape::Text => "text in quotes",
+            Shape::Integer => "a whole number",
+            Shape::Number => "a number",
+            Shape::Switch => "`true` or `false`",
+            Shape::List => "a list",
+            Shape::Table => "a table",
+            Shape::Source => "text in quotes or a table such as { env_var = \"NAME\" }",
+        };
+        let found = match value {
+            Value::String(..) | Value::Char(..) => "text",
+            Value::Bool(..) => "`true` or `false`",
+            Value::Num(_, number) if whole(*number) => "a whole number",
+            Value::Num(..) => "a number with a fraction",
+            Value::Empty(_, Empty::None) => "a number that is too large",
+            Value::Empty(_, Empty::Unit) => "a date or a time",
+            Value::Dict(..) => "a table",
+            Value::Array(..) => "a list",
+        };
+        let leaf = path::leaf(path);
+        let message = format!("`{leaf}` must be {wanted}, found {found}");
+        let choices = node.choices();
+        let help = match node.example() {
+            _ if !choices.is_empty() => Some(format!("one of: {}", choices.join(", "))),
+            Some(example) if !leaf.ends_with(']') => Some(format!("for example {leaf} = {}", toml(example))),
+            _ if node.shape() == Shape::List && node.items().is_some_and(|of| of.shape() == Shape::Table) => {
+                Some(format!("each of them begins with a header: [[{path}]]"))
+            }
+            _ if node.shape() == Shape::List => Some(format!("for example {leaf} = [\"one\", \"two\"]")),
+            _ => None,
+        };
+        self.report(path, Mark::Value, message, help);
+    }
+
+    fn report(&mut self, path: &str, mark: Mark, message: String, help: Option<String>) {
+        let path = path.to_owned();
+        self.tree.report(Finding { path, mark, severity: Severity::Error, message, help });
+    }
+}
+
+/// A name that may be a pasted secret is not repeated.
+fn shown(name: &str) -> String {
+    if name.len() > 40 { "this name".to_owned() } else { format!("`{}`", name.escape_debug()) }
+}
+
+/// The table right under this one that knows the name.
+fn home(node: Node, name: &str, path: &str) -> Option<String> {
+    node.properties().find_map(|(table, under)| {
+        let at = path::child(path, table);
+        let direct = under.shape() == Shape::Table && under.property(name).is_some();
+        let listed = under.items().is_some_and(|items| items.property(name).is_some());
+        if direct {
+            Some(format!("[{at}]"))
+        } else {
+            listed.then(|| format!("[[{at}]]"))
+        }
+    })
+}
+
+fn whole(number: Num) -> bool {
+    !matches!(number, Num::F32(_) | Num::F64(_))
+}
+
+/// An example as it would stand in the file.
+fn toml(value: &Json) -> String {
+    match value {
+        Json::Array(items) => {
+            format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", "))
+        }
+        Json::Object(map) => {
+            let pairs = map.iter().map(|(name, value)| format!("{name} = {}", toml(value)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+/// Puts defaults in where nothing is.
+fn fill(node: Node, dict: &mut Dict) {
+    for (name, under) in node.properties() {
+        if let Some(default) = under.default().filter(|_| !dict.contains_key(name)) {
+            dict.insert(name.to_owned(), plain(default));
+        }
+    }
+    for (name, value) in dict.iter_mut() {
+        let Some(under) = node.property(name).or_else(|| node.entries()) else { continue };
+        match value {
+            Value::Dict(_, dict) => fill(under.table(), dict),
+            Value::Array(_, items) => {
+                let Some(of) = under.items() else { continue };
+                items.iter_mut().filter_map(|item| match item {
+                    Value::Dict(_, dict) => Some(dict),
+                    _ => None,
+                }).for_each(|dict| fill(of, dict));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn plain(json: &Json) -> Value {
+    Value::serialize(json).unwrap_or(Value::Empty(Tag::Default, Empty::None))
+}
