@@ -221,7 +221,7 @@ pub(super) struct AwsPair {
 #[serde(deny_unknown_fields)]
 pub(super) struct Provider {
     /// What kind of provider it is; the provider's own name says so when it is the name of a kind.
-    #[schemars(schema_with = "kind_names")]
+    #[schemars(with = "Option<KindName>")]
     pub(super) kind: Option<String>,
     /// Where it answers; each kind but `openai-compatible` and `azure` has a default.
     #[schemars(extend("examples" = ["https://api.example.com/v1"]))]
@@ -566,8 +566,22 @@ impl JsonSchema for Size {
     }
 }
 
-fn kind_names(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": Kind::all().map(Kind::name).collect::<Vec<_>>() })
+/// The name of a kind, for the schema only.
+struct KindName;
+
+impl JsonSchema for KindName {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "KindName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = Kind::all().map(Kind::name).collect();
+        json_schema!({ "type": "string", "enum": names })
+    }
 }
 
 /// Where a value comes from.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet as Shown};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet as Shown};
 use serde::Serialize;
 
 use super::text::Snippet;
@@ -45,8 +45,18 @@ pub fn render(problems: &[Problem], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for problem in problems {
-        text.push_str(&renderer.render(&[problem.group()]));
-        text.push_str("\n\n");
+        let shown = renderer.render(&[problem.group()]);
+        // The renderer would count the column on the hidden line; this is the column in the file.
+        let (title, rest) = shown.split_once('\n').unwrap_or((&shown, ""));
+        text.push_str(title);
+        if let Some(place) = problem.place() {
+            let margin = if problem.snippet.is_some() { problem.line.to_string().len() } else { 0 };
+            let arrow = if colour { "\u{1b}[1m\u{1b}[94m-->\u{1b}[0m" } else { "-->" };
+            text.push_str(&format!("\n{:margin$}{arrow} {place}", ""));
+        }
+        for part in ["\n", rest, if rest.is_empty() { "" } else { "\n" }, "\n"] {
+            text.push_str(part);
+        }
     }
     text
 }
@@ -65,12 +75,8 @@ pub fn summary(problems: &[Problem]) -> Option<String> {
 /// One line for a log: `keymux.toml:3:1: server.listen: message; help`.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.file.as_os_str().is_empty() {
-            write!(f, "{}:", self.file.display())?;
-            if self.line > 0 {
-                write!(f, "{}:{}:", self.line, self.column)?;
-            }
-            f.write_str(" ")?;
+        if let Some(place) = self.place() {
+            write!(f, "{place}: ")?;
         }
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
@@ -100,19 +106,22 @@ impl Problem {
         (&self.file, self.line, self.column, self.severity, &self.path, &self.message)
     }
 
+    /// `keymux.toml:3:1`
+    fn place(&self) -> Option<String> {
+        let file = self.file.display();
+        match self.line {
+            _ if self.file.as_os_str().is_empty() => None,
+            0 => Some(file.to_string()),
+            line => Some(format!("{file}:{line}:{}", self.column)),
+        }
+    }
+
     fn group(&self) -> Group<'_> {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_title(level.primary_title(self.message.as_str()));
-        if !self.file.as_os_str().is_empty() {
-            let mut origin = Origin::path(self.file.to_string_lossy());
-            if self.line > 0 {
-                origin = origin.line(self.line).char_column(self.column);
-            }
-            group = group.element(origin);
-        }
         if let Some(snippet) = &self.snippet {
             let mark = AnnotationKind::Primary.span(snippet.marked.clone()).label(&self.path);
             let line = Shown::source(&snippet.line).line_start(self.line).annotation(mark);

@@ -47,6 +47,7 @@ fn document() -> &'static Json {
     DOCUMENT.get_or_init(|| {
         SchemaSettings::draft2020_12()
             .with_transform(without_null)
+            .with_transform(without_defaults)
             .into_generator()
             .into_root_schema_for::<File>()
             .to_value()
@@ -73,6 +74,23 @@ fn without_null(schema: &mut Schema) {
         }
     }
     transform_subschemas(&mut without_null, schema);
+}
+
+/// A setting with a default may be absent.
+fn without_defaults(schema: &mut Schema) {
+    let optional = |name: &Json| {
+        let name = name.as_str().unwrap_or_default();
+        schema.get("properties").and_then(|all| all.get(name)?.get("default")).is_some()
+    };
+    if let Some(Json::Array(required)) = schema.get("required") {
+        let required: Vec<Json> = required.iter().filter(|name| !optional(name)).cloned().collect();
+        if required.is_empty() {
+            schema.remove("required");
+        } else {
+            schema.insert("required".to_owned(), required.into());
+        }
+    }
+    transform_subschemas(&mut without_defaults, schema);
 }
 
 /// The schema of one setting.

@@ -93,7 +93,7 @@ impl Check<'_, '_> {
             self.error(path, "`clients` is an empty list, which would serve nobody", "remove it to serve everybody, or write enabled = false");
         }
         // A client whose own name was reported may be the one meant here.
-        let sure = !self.doubtful("clients") && clients.iter().all(|client| !client.name.is_empty());
+        let sure = !self.doubtful_of("clients", &["name"]) && clients.iter().all(|client| !client.name.is_empty());
         for (place, name) in written.iter().enumerate() {
             if sure && !clients.iter().any(|client| *client.name == **name) {
                 let known = clients.iter().map(|client| &*client.name);

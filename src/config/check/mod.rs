@@ -17,6 +17,7 @@ use serde_json::Value as Json;
 
 use super::file::File;
 use super::inputs::Reader;
+use super::path::leaf;
 use super::problem::Severity;
 use super::tree::{Finding, Mark, Tree};
 use super::Config;
@@ -72,6 +73,16 @@ impl Check<'_, '_> {
         self.tree.reported.range(path.to_owned()..).take_while(|at| at.starts_with(path)).any(|at| {
             let rest = &at[path.len()..];
             rest.is_empty() || rest.starts_with(['.', '['])
+        })
+    }
+
+    /// Whether one of these settings was reported at or under the path, or all that is there. What the
+    /// setting would say is then unknown, and so is what hangs on it.
+    fn doubtful_of(&self, path: &str, settings: &[&str]) -> bool {
+        self.tree.reported.range(path.to_owned()..).take_while(|at| at.starts_with(path)).any(|at| {
+            let rest = &at[path.len()..];
+            let name = leaf(rest).split('[').next().unwrap_or_default();
+            rest.is_empty() || (rest.starts_with(['.', '[']) && settings.contains(&name))
         })
     }
 

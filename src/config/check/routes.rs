@@ -4,9 +4,24 @@ use std::collections::BTreeMap;
 
 use super::Check;
 use crate::config::lookup;
-use crate::config::path::{child, item, leaf};
+use crate::config::path::{child, item};
 use crate::config::structure::closest;
 use crate::config::{Provider, Rescue, Route, RouteTimeouts, Target, file};
+
+/// The settings that decide where a model name leads. Were one of them taken out of the tree for a
+/// mistake of its own, nothing could be said about routes.
+const LOOKED_AT: [&str; 10] = [
+    "keys",
+    "enabled",
+    "models",
+    "blacklisted_models",
+    "deployments",
+    "azure_key_config",
+    "vertex_key_config",
+    "bedrock_key_config",
+    "replicate_key_config",
+    "model_name",
+];
 
 /// What targets are looked up in.
 struct Known<'a> {
@@ -70,8 +85,7 @@ impl Check<'_, '_> {
                 Some(Target { provider: place, model: model.into(), weight })
             }
             Err(not_found) => {
-                // A key that was taken out of the tree may be the one that has the model.
-                if asked.is_empty() || !self.doubtful_providers() {
+                if asked.is_empty() || !self.doubtful_of("providers", &LOOKED_AT) {
                     self.nowhere(path, asked, known, &not_found);
                 }
                 None
@@ -98,7 +112,7 @@ impl Check<'_, '_> {
     /// Whether some key of the provider can serve the model at all.
     fn reachable(&mut self, path: &str, provider: &Provider, model: &str) {
         let place = child("providers", &provider.name);
-        if provider.keys.is_empty() || self.doubtful(&child(&place, "keys")) {
+        if provider.keys.is_empty() || self.doubtful_of(&place, &LOOKED_AT) {
             return;
         }
         let mut allowing = provider.keys.iter().filter(|key| key.allows(model)).peekable();
@@ -108,10 +122,5 @@ impl Check<'_, '_> {
         } else if allowing.all(|key| !key.enabled) {
             self.warning(path, format!("every key of provider `{name}` that allows `{shown}` has enabled = false"), None);
         }
-        debug_assert_eq!(leaf(&place).trim_matches('"').is_empty(), name.is_empty());
-    }
-
-    fn doubtful_providers(&self) -> bool {
-        self.doubtful("providers")
     }
 }

@@ -23,7 +23,7 @@ impl Check<'_, '_> {
             file::Auth::Clients => ServerAuth::Clients,
             file::Auth::None => ServerAuth::None,
         };
-        let guarded = !open || auth == ServerAuth::None || self.doubtful("clients") || self.doubtful("server.auth");
+        let guarded = !open || auth == ServerAuth::None || self.doubtful_of("clients", &[]) || self.doubtful("server.auth");
         if let Some(listen) = listen.as_ref().filter(|listen| !guarded && !near(listen)) {
             let message = format!("without `[[clients]]`, keymux is open to everybody who reaches {}", named(listen));
             self.error("server.listen", message, "add a client with a key, listen on 127.0.0.1, or say auth = \"none\" if that is meant");

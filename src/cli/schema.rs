@@ -1,0 +1,8 @@
+//! `keymux schema`: the JSON Schema of the file, for editors.
+
+use crate::config::schema;
+
+/// The schema's text.
+pub fn schema() -> String {
+    schema::text()
+}
