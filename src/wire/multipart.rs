@@ -30,38 +30,89 @@ pub fn boundary(content_type: &str) -> Option<&str> {
 /// When the form is broken, gives `model` or `stream` twice, or gives them values that they cannot have.
 pub fn peek<'b>(body: &'b [u8], boundary: &str) -> Result<Peek<'b>, PeekError> {
     let mut found = Found::new(Encoding::Raw);
-    let delimiter = format!("\r\n--{boundary}");
-    let finder = Finder::new(&delimiter);
-    // The line break before the first delimiter is missing when no preamble stands before it.
-    let mut at = if body.starts_with(&delimiter.as_bytes()[2..]) {
-        delimiter.len() - 2
-    } else {
-        let start = finder.find(body).ok_or(PeekError::Multipart(0, "the boundary"))?;
-        start + delimiter.len()
-    };
-    while !body[at..].starts_with(b"--") {
+    for field in Fields::new(body, boundary) {
+        let Field { name, value, start, .. } = field?;
+        match name.and_then(Member::named) {
+            Some(Member::Model) => found.model(text(value)?, start..start + value.len())?,
+            Some(Member::Stream) => found.stream(flag(value)?)?,
+            None => {}
+        }
+    }
+    Ok(found.peek())
+}
+
+/// One part of a form.
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'b> {
+    /// Its name; `None` when its headers do not give one.
+    pub name: Option<&'b str>,
+    /// The name of its file, when it is one.
+    pub file_name: Option<&'b str>,
+    /// Its content.
+    pub value: &'b [u8],
+    /// Where the content stands in the body.
+    pub start: usize,
+}
+
+/// The parts of a form, in order, up to the closing boundary or the first error.
+#[derive(Debug)]
+pub struct Fields<'b> {
+    body: &'b [u8],
+    /// Line break, two dashes and boundary.
+    delimiter: Finder<'static>,
+    /// Behind the last delimiter; `None` before the first.
+    at: Option<usize>,
+    ended: bool,
+}
+
+impl<'b> Fields<'b> {
+    /// Of a form with this boundary.
+    pub fn new(body: &'b [u8], boundary: &str) -> Self {
+        let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
+        Self { body, delimiter, at: None, ended: false }
+    }
+
+    fn field(&mut self) -> Result<Option<Field<'b>>, PeekError> {
+        let (body, delimiter) = (self.body, self.delimiter.needle());
+        let at = match self.at {
+            Some(at) => at,
+            // The line break before the first delimiter is missing when no preamble stands before it.
+            None if body.starts_with(&delimiter[2..]) => delimiter.len() - 2,
+            None => {
+                let start = self.delimiter.find(body);
+                start.ok_or(PeekError::Multipart(0, "the boundary"))? + delimiter.len()
+            }
+        };
+        if body[at..].starts_with(b"--") {
+            return Ok(None);
+        }
         let head = at + line_end(body, at)?;
         // The search begins on the line break before the head: a part may have no header at all.
         let window = &body[head - 2..body.len().min(head + MAX_PART_HEAD)];
         let blank = find(window, b"\r\n\r\n")
+            .filter(|blank| self.delimiter.find(&window[..*blank]).is_none())
             .ok_or(PeekError::Multipart(head, "the headers of a part and an empty line"))?;
-        if finder.find(&window[..blank]).is_some() {
-            return Err(PeekError::Multipart(head, "an empty line behind the headers of a part"));
-        }
-        let (name, content) = (field_name(&window[..blank]), head + blank + 2);
-        let length = finder
-            .find(&body[content - 2..])
-            .ok_or(PeekError::Multipart(body.len(), "the closing boundary"))?;
+        let (name, file_name) = names(&window[..blank]);
+        let start = head + blank + 2;
         // An empty part shares its line break with the empty line before it.
-        let value = content..content.max(content - 2 + length);
-        match name.and_then(Member::named) {
-            Some(Member::Model) => found.model(text(&body[value.clone()])?, value)?,
-            Some(Member::Stream) => found.stream(flag(&body[value])?)?,
-            None => {}
-        }
-        at = content - 2 + length + delimiter.len();
+        let end = self.delimiter.find(&body[start - 2..]).map(|length| start - 2 + length);
+        let end = end.ok_or(PeekError::Multipart(body.len(), "the closing boundary"))?;
+        self.at = Some(end + delimiter.len());
+        Ok(Some(Field { name, file_name, value: &body[start..end.max(start)], start }))
     }
-    Ok(found.peek())
+}
+
+impl<'b> Iterator for Fields<'b> {
+    type Item = Result<Field<'b>, PeekError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let field = self.field().transpose();
+        self.ended = !matches!(field, Some(Ok(_)));
+        field
+    }
 }
 
 /// Behind the line break that ends a delimiter's line; blanks may stand before it.
@@ -74,17 +125,22 @@ fn line_end(body: &[u8], at: usize) -> Result<usize, PeekError> {
     }
 }
 
-/// The `name` of the field whose headers these are.
-fn field_name(head: &[u8]) -> Option<&str> {
-    let head = std::str::from_utf8(head).ok()?;
+/// The `name` and `filename` of the field whose headers these are.
+fn names(head: &[u8]) -> (Option<&str>, Option<&str>) {
+    let head = std::str::from_utf8(head).unwrap_or_default();
     let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
-    let (_, value) =
-        lines.find(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition"))?;
-    let (kind, parameters) = value.split_once(';')?;
-    if !kind.trim().eq_ignore_ascii_case("form-data") {
-        return None;
-    }
-    Some(Parameters(parameters).find(|(name, _)| name.eq_ignore_ascii_case("name"))?.1)
+    let disposition =
+        lines.find(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition"));
+    let value = disposition.and_then(|(_, value)| value.split_once(';'));
+    let Some((_, parameters)) =
+        value.filter(|(kind, _)| kind.trim().eq_ignore_ascii_case("form-data"))
+    else {
+        return (None, None);
+    };
+    let parameter = |wanted: &str| {
+        Parameters(parameters).find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v)
+    };
+    (parameter("name"), parameter("filename"))
 }
 
 fn text(value: &[u8]) -> Result<Cow<'_, str>, PeekError> {
@@ -171,6 +227,8 @@ mod tests {
         assert!(found.stream);
         let preamble = format!("ignored\r\n{FORM}ignored");
         assert_eq!(peek(preamble.as_bytes(), "XX").unwrap().model.as_deref(), Some("whisper-1"));
+        let files = Fields::new(FORM.as_bytes(), "XX").filter_map(|field| field.unwrap().file_name);
+        assert_eq!(files.collect::<Vec<_>>(), [r#"a; name=\"model\".wav"#]);
         let none = peek(b"--XX--", "XX").unwrap();
         assert_eq!((none.model, none.stream), (None, false));
     }
