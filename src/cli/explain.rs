@@ -4,15 +4,11 @@
 use std::fmt::Write as _;
 
 use super::Said;
-use crate::config::{self, Asked, Client, Config, Host, Options, Provider};
+use crate::config::{Asked, Client, Config, Provider};
 use crate::keys::{Out, Scope, verdict};
 use crate::route::{self, Hop, Refused};
 
-pub(super) fn explain(options: &Options, model: &str, client: Option<&str>) -> Said {
-    let loaded = config::load(options, &Host);
-    let Some(config) = loaded.config else {
-        return Said::failed(config::problem::report(&loaded.problems, false), 1);
-    };
+pub(super) fn explain(config: &Config, model: &str, client: Option<&str>) -> Said {
     let client = match client {
         None => None,
         Some(name) => match config.clients.iter().find(|client| &*client.name == name) {
@@ -20,7 +16,7 @@ pub(super) fn explain(options: &Options, model: &str, client: Option<&str>) -> S
             None => return Said::failed(format!("keymux: no client is named {name}\n"), 1),
         },
     };
-    match told(&config, model, client) {
+    match told(config, model, client) {
         Ok(out) => Said::new(out, true),
         Err(out) => Said::new(out, false),
     }

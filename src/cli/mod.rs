@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Options;
+use crate::config::{self, Config, Host, Options, problem};
 
 /// What a command leaves to say when it is over.
 #[derive(Debug, Default)]
@@ -125,13 +125,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
             Said::new(out, ok)
         }
         Command::Explain { model, client, file } => {
-            explain::explain(&file.options(), &model, client.as_deref())
+            with_config(&file.options(), |c| explain::explain(c, &model, client.as_deref()))
         }
         Command::Keys { file, json } => {
-            let (out, ok) = keys::keys(&file.options(), json);
-            Said::new(out, ok)
+            with_config(&file.options(), |config| Said::new(keys::keys(config, json), true))
         }
         Command::Schema => Said::new(schema::schema(), true),
         Command::Healthcheck(file) => healthcheck::healthcheck(&file.options()),
+    }
+}
+
+/// What a command says of a good configuration; of a bad one, its problems are all there is to say.
+fn with_config(options: &Options, say: impl FnOnce(&Config) -> Said) -> Said {
+    let loaded = config::load(options, &Host);
+    match &loaded.config {
+        Some(config) => say(config),
+        None => Said::failed(problem::report(&loaded.problems, std::io::stderr().is_terminal()), 1),
     }
 }

@@ -6,7 +6,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf, absolute};
 
-use aws_lc_rs::digest::{self, SHA256};
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::secret::digest;
 
 use super::pattern::Pattern;
 
@@ -77,22 +79,15 @@ impl Inputs {
             files.extend(expand(pattern, around));
         }
         let digests = files.into_iter().map(|file| {
-            let digest = around.read(&file).ok().map(|bytes| sha256(&bytes));
+            let digest = around.read(&file).ok().map(|bytes| digest(&bytes));
             (file, digest)
         });
         combine(&digests.collect())
     }
 }
 
-/// SHA-256 of some bytes.
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&SHA256, bytes).as_ref());
-    out
-}
-
 fn combine(digests: &BTreeMap<PathBuf, Option<[u8; 32]>>) -> [u8; 32] {
-    let mut context = digest::Context::new(&SHA256);
+    let mut context = Context::new(&SHA256);
     for (path, digest) in digests {
         context.update(path.as_os_str().as_encoded_bytes());
         context.update(&[0, u8::from(digest.is_some())]);
@@ -119,7 +114,7 @@ impl<'a> Reader<'a> {
     /// The contents of a file.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let bytes = self.around.read(path);
-        let digest = bytes.as_ref().ok().map(|bytes| sha256(bytes));
+        let digest = bytes.as_ref().ok().map(|bytes| digest(bytes));
         self.digests.insert(whole(path), digest);
         bytes
     }

@@ -8,7 +8,8 @@ use super::check::check;
 use super::check::reason;
 use super::effective;
 use super::file::File;
-use super::inputs::{Inputs, Reader, Surroundings, sha256};
+use super::inputs::{Inputs, Reader, Surroundings};
+use crate::secret::digest;
 use super::layers;
 use super::path;
 use super::problem::{Problem, Severity};
@@ -124,6 +125,6 @@ fn build(tree: &mut Tree, reader: &mut Reader<'_>) -> Option<Config> {
     let (mut config, shown) = check(file, tree, reader);
     config.effective = effective::settings(tree, &shown);
     let texts: Vec<&str> = tree.texts.iter().map(Text::as_str).collect();
-    config.hash = sha256(texts.concat().as_bytes())[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    config.hash = digest(texts.concat().as_bytes())[..6].iter().map(|byte| format!("{byte:02x}")).collect();
     Some(config)
 }

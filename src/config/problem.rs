@@ -72,6 +72,12 @@ pub fn summary(problems: &[Problem]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// All problems and how many they are, for people to read.
+pub fn report(problems: &[Problem], colour: bool) -> String {
+    let summary = summary(problems).map(|summary| summary + "\n").unwrap_or_default();
+    render(problems, colour) + &summary
+}
+
 /// One line for a log: `keymux.toml:3:1: server.listen: message; help`.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +93,11 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
+    /// An error that stands nowhere in a file.
+    pub fn without_place(message: String) -> Self {
+        Self { message, ..Self::nowhere() }
+    }
+
     /// An error without place and words.
     pub(super) fn nowhere() -> Self {
         Self {

@@ -154,7 +154,7 @@ fn watched(inputs: &Inputs) -> Watched {
 }
 
 fn unbuilt(error: &std::io::Error) -> Problem {
-    Problem::without_place(Severity::Error, format!("the configuration cannot be used: {error}"))
+    Problem::without_place(format!("the configuration cannot be used: {error}"))
 }
 
 /// Tells systemd that a reload has begun (sd_notify(3), `RELOADING=1` with its time).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Check;
 use super::values::Lines;
-use crate::config::inputs::sha256;
+use crate::secret::digest;
 use crate::config::path::{child, item};
 use crate::config::{Client, file};
 
@@ -50,7 +50,7 @@ impl Check<'_, '_> {
                 self.misplaced(&at("key_sha256"), "a client has either `key` or `key_sha256`", "remove one of the two");
                 None
             }
-            (Some(key), None) if enabled => self.secret(&at("key"), key, Lines::One).map(|key| sha256(key.text.as_bytes())),
+            (Some(key), None) if enabled => self.secret(&at("key"), key, Lines::One).map(|key| digest(key.text.as_bytes())),
             (None, Some(hex)) => self.hex(&at("key_sha256"), hex),
             (None, None) if aws.is_none() && !self.doubtful(&at("key")) && !self.doubtful(&at("key_sha256")) && !self.doubtful(&at("aws")) => {
                 self.error(path, "this client has no `key` to be known by", "write key = { env_var = \"…\" }, or key_sha256 = \"…\"");

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::Check;
 use super::values::{Lines, reason};
+use rustls_pki_types::CertificateDer;
 use crate::config::path::child;
 use crate::config::structure::closest;
 use crate::config::{Affinity, Client, Endpoint, Provider, Proxy, Timeouts, Transport, file};
@@ -184,10 +185,10 @@ impl Check<'_, '_> {
         Some(Proxy { uri, credentials })
     }
 
-    fn authorities(&mut self, path: &str, name: &str) -> Option<Arc<[u8]>> {
+    fn authorities(&mut self, path: &str, name: &str) -> Option<Arc<[CertificateDer<'static>]>> {
         let file = self.beside(path, name);
         match self.reader.read(&file) {
-            Ok(pem) => self.certificates(path, &pem).map(|_| pem.into()),
+            Ok(pem) => self.certificates(path, &pem).map(Into::into),
             Err(error) => {
                 self.error(path, format!("`ca_file` cannot be read: {}", reason(&error)), "write the path of a PEM file");
                 None
