@@ -1,0 +1,204 @@
+"""A provider that answers with recorded exchanges, and with a few streams of its own.
+
+The model asked for says what to answer: the id of a recording below $KEYMUX_SHARED/fixtures, or a name that begins with
+
+    long-stream     2000 events at full speed
+    slow-stream     an event every 20 ms, until the peer leaves
+    slow-whole      nothing, until the peer leaves
+
+Audio is answered by path. Bodies go out in small pieces. GET /seen?model=M tells what came for a model, as JSON.
+Listens on a free port of loopback and prints it. Standard library only.
+"""
+
+import base64
+import email.parser
+import json
+import os
+import pathlib
+import select
+import socket
+import threading
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+FIXTURES = pathlib.Path(os.environ["KEYMUX_SHARED"]) / "fixtures" if os.environ.get("KEYMUX_SHARED") else None
+
+# Headers that belong to a connection, or that the framing here replaces.
+NOT_REPLAYED = {"transfer-encoding", "content-length", "connection", "server", "date"}
+
+seen = []
+seen_lock = threading.Lock()
+
+
+def speech():
+    """Bytes that are no text in any encoding."""
+    return bytes(range(256)) * 400
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "Recorded"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        url = urllib.parse.urlsplit(self.path)
+        if url.path != "/seen":
+            return self.answer(404, {"error": {"message": f"no {url.path} here"}})
+        model = urllib.parse.parse_qs(url.query)["model"][0]
+        with seen_lock:
+            self.answer(200, [entry for entry in seen if entry["model"] == model])
+
+    def do_POST(self):
+        body = self.read_body()
+        fields = self.fields(body)
+        model = fields.get("model", "")
+        entry = {
+            "model": model,
+            "path": self.path,
+            "headers": {name.lower(): value for name, value in self.headers.items()},
+            "body": base64.b64encode(body).decode(),
+            "left": False,
+        }
+        with seen_lock:
+            seen.append(entry)
+        if self.path.endswith("/audio/speech"):
+            self.whole(200, {"content-type": "audio/mpeg"}, speech())
+        elif self.path.endswith("/audio/transcriptions"):
+            self.answer(200, {"text": f"{len(fields['file'])} bytes"})
+        elif model.startswith("long-stream"):
+            self.stream({}, b"".join(event(f"word{number} ") for number in range(2000)) + DONE)
+        elif model.startswith("slow-stream"):
+            self.slow_stream(entry)
+        elif model.startswith("slow-whole"):
+            entry["left"] = self.peer_leaves_within(60)
+            self.close_connection = True
+        else:
+            self.replay(model)
+
+    def read_body(self):
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def fields(self, body):
+        kind = self.headers.get("content-type", "")
+        if not kind.startswith("multipart/form-data"):
+            return json.loads(body)
+        message = email.parser.BytesParser().parsebytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + body)
+        fields = {}
+        for part in message.get_payload():
+            name = part.get_param("name", header="content-disposition")
+            value = part.get_payload(decode=True)
+            fields[name] = value if part.get_filename() else value.decode()
+        return fields
+
+    def replay(self, model):
+        path = FIXTURES / f"{model}.json" if FIXTURES else None
+        if path is None or not path.is_file():
+            return self.answer(404, {"error": {"message": f"no recording {model}", "code": "no_recording"}})
+        recording = json.loads(path.read_text())
+        response = recording["response"]
+        body = base64.b64decode(response["body_b64"]) if "body_b64" in response else response["body"].encode()
+        headers = {name: value for name, value in response["headers"].items() if name not in NOT_REPLAYED}
+        if recording["stream"] and response["status"] == 200:
+            self.stream(headers, body)
+        else:
+            self.whole(response["status"], headers, body)
+
+    def answer(self, status, value):
+        self.whole(status, {"content-type": "application/json"}, json.dumps(value).encode())
+
+    def whole(self, status, headers, body):
+        self.head(status, headers | {"content-length": str(len(body))})
+        for piece in pieces(body):
+            self.wfile.write(piece)
+
+    def stream(self, headers, body):
+        self.head(200, {"content-type": "text/event-stream"} | headers | {"transfer-encoding": "chunked"})
+        for piece in pieces(body):
+            self.chunk(piece)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def slow_stream(self, entry):
+        self.head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        for number in range(3000):
+            try:
+                self.chunk(event(f"word{number} "))
+            except OSError:
+                entry["left"] = True
+            if entry["left"] or self.peer_leaves_within(0.02):
+                entry["left"] = True
+                self.close_connection = True
+                return
+        self.wfile.write(b"0\r\n\r\n")
+
+    def peer_leaves_within(self, seconds):
+        readable, _, _ = select.select([self.connection], [], [], seconds)
+        if not readable:
+            return False
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return True
+
+    def head(self, status, headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def chunk(self, piece):
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+
+
+def pieces(body):
+    """Cuts in odd places, at most some hundred times, with a pause now and then so that they arrive apart."""
+    size = max(23, len(body) // 300)
+    for number, start in enumerate(range(0, len(body), size)):
+        if number % 16 == 1:
+            time.sleep(0.001)
+        yield body[start : start + size]
+
+
+def event(text):
+    chunk = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "recorded",
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}],
+    }
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
+DONE = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"recorded",'
+    b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+    def get_request(self):
+        connection, address = super().get_request()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection, address
+
+    def handle_error(self, request, client_address):
+        pass  # A peer that leaves in the middle is what some tests are about.
+
+
+if __name__ == "__main__":
+    server = Server(("127.0.0.1", 0), Handler)
+    print(server.server_port, flush=True)
+    server.serve_forever()
