@@ -14,24 +14,28 @@ use source::{Source, Token};
 const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("secret", &[]),
+    ("share", &[]),
     ("observe", &[]),
     ("provider", &["wire"]),
     ("config", &["provider", "wire", "secret"]),
-    ("route", &["config", "provider"]),
-    ("keys", &["config", "secret"]),
+    ("route", &["config", "provider", "share"]),
+    ("keys", &["config", "secret", "share"]),
     ("upstream", &["keys", "route", "provider", "wire", "secret", "config"]),
-    ("gateway", &["upstream", "keys", "route", "provider", "wire", "secret", "config", "observe"]),
+    (
+        "gateway",
+        &["upstream", "keys", "route", "provider", "wire", "secret", "share", "config", "observe"],
+    ),
     (
         "admin",
         &[
-            "gateway", "upstream", "keys", "route", "provider", "wire", "secret", "config",
-            "observe",
+            "gateway", "upstream", "keys", "route", "provider", "wire", "secret", "share",
+            "config", "observe",
         ],
     ),
     (
         "cli",
         &[
-            "admin", "gateway", "upstream", "keys", "route", "provider", "wire", "secret",
+            "admin", "gateway", "upstream", "keys", "route", "provider", "wire", "secret", "share",
             "config", "observe",
         ],
     ),
@@ -52,7 +56,10 @@ const EMPTY_NAMES: &[&str] =
 const MOST_LINES: usize = 600;
 
 /// Files that may be longer, because they are tables. Add the reason as a comment.
-const TABLES: &[&str] = &[];
+const TABLES: &[&str] = &[
+    // The written form: fields, each with the sentence that the schema shows for it.
+    "src/config/file.rs",
+];
 
 #[test]
 fn the_source_keeps_the_rules() {
@@ -66,9 +73,10 @@ fn the_source_keeps_the_rules() {
 fn broken_rules(sources: &[Source]) -> Vec<String> {
     let mut broken: Vec<String> = sources.iter().flat_map(broken_in).collect();
     let paths: BTreeSet<&str> = sources.iter().map(|source| source.path.as_str()).collect();
-    for table in TABLES.iter().filter(|table| !paths.contains(*table)) {
-        broken.push(format!("{table}: listed as a table, and not there"));
-    }
+    let missing = TABLES.iter().filter(|table| !paths.contains(*table));
+    // Only the whole source can lack a table.
+    let missing = missing.filter(|_| paths.contains("src/lib.rs"));
+    broken.extend(missing.map(|table| format!("{table}: listed as a table, and not there")));
     broken.extend(cycle(sources).map(|rooms| format!("a circle: {}", rooms.join(" -> "))));
     broken
 }
@@ -164,7 +172,7 @@ mod rules {
     fn an_arrow_that_the_table_lacks_is_broken() {
         assert_eq!(
             broken(&[("src/keys/select.rs", "//! doc\nuse crate::route::Attempt;\n")]),
-            ["src/keys/select.rs:2: keys uses route; it may use config, secret"]
+            ["src/keys/select.rs:2: keys uses route; it may use config, secret, share"]
         );
         assert_eq!(
             broken(&[("src/secret.rs", "fn f() { crate::wire::f() }")]),
