@@ -31,7 +31,7 @@ USER 65532:65532
 # `ca_file`.
 EXPOSE 8787
 # Asks /readyz on the admin listener of the same configuration, so the admin port need not be published.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/keymux", "healthcheck"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/keymux", "healthcheck"]
 # SIGTERM, the default, drains: give `docker stop` as long as server.drain_timeout (-t 130).
 ENTRYPOINT ["/keymux"]
 CMD ["run", "--config", "/etc/keymux/keymux.toml"]
