@@ -60,7 +60,7 @@ impl Sizes {
     }
 }
 
-fn random_chunks<'b>(body: &'b [u8], seed: u64, most: usize) -> impl Iterator<Item = &'b [u8]> {
+fn random_chunks(body: &[u8], seed: u64, most: usize) -> impl Iterator<Item = &[u8]> {
     let (mut sizes, mut rest) = (Sizes(seed), body);
     std::iter::from_fn(move || {
         let (chunk, behind) = rest.split_at(sizes.next(most).min(rest.len()));
@@ -147,7 +147,7 @@ fn usage_is_what_a_plain_reading_finds() {
             let text = std::str::from_utf8(&exchange.body).unwrap();
             let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
             let events = events.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-            events.filter_map(|event| usage_object(&event)).last()
+            events.filter_map(|event| usage_object(&event)).next_back()
         } else {
             serde_json::from_slice::<Value>(&exchange.body)
                 .ok()
@@ -232,6 +232,49 @@ fn model_and_stream_are_what_a_plain_reading_finds() {
         seen += 1;
     }
     eprintln!("{seen} requests");
+}
+
+#[test]
+fn damaged_traffic_is_survived_and_its_cut_does_not_matter() {
+    for (seed, exchange) in (1..).zip(exchanges::all().unwrap_or_default()) {
+        let mut sizes = Sizes(seed);
+        for _ in 0..5 {
+            let mut body = exchange.body.clone();
+            let mut request = exchange.request.clone().unwrap_or_default();
+            for text in [&mut body, &mut request] {
+                damage(text, &mut sizes);
+            }
+            let whole = hear(&exchange, std::iter::once(body.as_slice()));
+            let cut = hear(&exchange, random_chunks(&body, seed, 900));
+            assert_eq!(cut, whole, "{}", exchange.id);
+            if let (Ok(found), Ok(plain)) =
+                (peek(&request), serde_json::from_slice::<Value>(&request))
+            {
+                assert_eq!(found.model.as_deref(), plain["model"].as_str(), "{}", exchange.id);
+            }
+            classify(exchange.status, &body, &|name| exchange.header(name));
+        }
+    }
+}
+
+/// Overwrites, removes and repeats a few bytes.
+fn damage(text: &mut Vec<u8>, sizes: &mut Sizes) {
+    const TELLING: &[u8] = b"\"\\{}[]:,\r\n dn0\xff";
+    for _ in 0..3 {
+        if text.is_empty() {
+            return;
+        }
+        let at = sizes.next(text.len()) - 1;
+        let end = (at + sizes.next(20)).min(text.len());
+        match sizes.next(3) {
+            1 => text[at] = TELLING[sizes.next(TELLING.len()) - 1],
+            2 => drop(text.drain(at..end)),
+            _ => {
+                let piece = text[at..end].to_vec();
+                text.splice(at..at, piece);
+            }
+        }
+    }
 }
 
 /// Recorded error answers: the end of the exchange's id tells them apart.

@@ -28,8 +28,8 @@ use super::scan::members;
 pub use cut::error_event;
 
 /// An event longer than this that comes in several chunks is not gathered but scanned as it passes: images
-/// in base64, or a response that repeats its long instructions.
-const GATHERED: usize = 64 * 1024;
+/// in base64, or a response that repeats its long instructions. Of such an event choices are not read.
+const GATHERED: usize = 256 * 1024;
 
 /// Hears one answer. See the module.
 #[derive(Debug)]
