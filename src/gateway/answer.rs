@@ -52,8 +52,6 @@ pub(super) enum Refusal {
     Compressed,
     /// The body is not what its content type says.
     Malformed(PeekError),
-    /// The body has no content type that we know.
-    ContentType,
     /// The body names no model.
     NoModel,
     /// No provider for the model.
@@ -89,7 +87,7 @@ impl Refusal {
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Refusal::Compressed | Refusal::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::Host | Refusal::BrokenBody | Refusal::Malformed(_) | Refusal::NoModel => {
                 StatusCode::BAD_REQUEST
             }
@@ -112,7 +110,7 @@ impl Refusal {
             Refusal::UnknownKey => ("invalid_request_error", "invalid_api_key"),
             Refusal::TooLarge(_) => ("invalid_request_error", "request_too_large"),
             Refusal::SlowBody => ("invalid_request_error", "request_timeout"),
-            Refusal::Compressed | Refusal::ContentType => {
+            Refusal::Compressed => {
                 ("invalid_request_error", "unsupported_media_type")
             }
             Refusal::Host | Refusal::BrokenBody | Refusal::Malformed(_) => {
@@ -155,10 +153,6 @@ impl Refusal {
             Refusal::SlowBody => "The request body did not arrive in time.".into(),
             Refusal::BrokenBody => "The request body broke off.".into(),
             Refusal::Compressed => "Send the body uncompressed (no Content-Encoding).".into(),
-            Refusal::ContentType => {
-                "Send the body as application/json, or as multipart/form-data where the API takes files."
-                    .into()
-            }
             Refusal::Malformed(error) => error.to_string().into(),
             Refusal::NoModel => "The body names no `model`.".into(),
             Refusal::NotFound(tried) => tried.to_string().into(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -21,6 +21,13 @@ use crate::route::{self, Plan};
 use crate::secret::digest;
 use crate::wire::peek::{Peek, peek};
 use crate::wire::{Api, Operation, multipart};
+
+/// The version header that every caller of Anthropic's API sends.
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// Where callers of Anthropic's, Azure's and Google's APIs show their key.
+const ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const AZURE_KEY: HeaderName = HeaderName::from_static("api-key");
+const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What a path and a method stand for.
 enum Endpoint<'r> {
@@ -114,9 +121,9 @@ async fn serve(
 
 /// Whose shapes the caller expects, of errors and of the models list.
 fn api_of(head: &http::request::Parts) -> Api {
-    if head.headers.contains_key("anthropic-version") {
+    if head.headers.contains_key(&ANTHROPIC_VERSION) {
         Api::Anthropic
-    } else if head.headers.contains_key("x-goog-api-key") || head.uri.path().starts_with("/v1beta") {
+    } else if head.headers.contains_key(&GOOGLE_KEY) || head.uri.path().starts_with("/v1beta") {
         Api::Gemini
     } else {
         Api::OpenAi
@@ -182,9 +189,9 @@ fn shown_key(headers: &HeaderMap) -> Option<&[u8]> {
         let (scheme, key) = value.as_bytes().split_at_checked(7)?;
         return scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii());
     }
-    ["x-api-key", "api-key", "x-goog-api-key"]
+    [ANTHROPIC_KEY, AZURE_KEY, GOOGLE_KEY]
         .iter()
-        .find_map(|name| headers.get(*name))
+        .find_map(|name| headers.get(name))
         .map(|value| value.as_bytes().trim_ascii())
 }
 
@@ -225,7 +232,7 @@ fn pass_on(answered: Answered, operation: Operation, record: &mut Record) -> Res
     if let Some(id) = head.headers.get(answer::REQUEST_ID) {
         record.upstream_id = id.to_str().ok().map(str::to_owned);
     }
-    let leave = |name: &http::HeaderName| !answer::goes_to_caller(name);
+    let leave = |name: &HeaderName| !answer::goes_to_caller(name);
     let left: Vec<_> = head.headers.keys().filter(|name| leave(name)).cloned().collect();
     for name in left {
         head.headers.remove(name);

@@ -218,7 +218,9 @@ async fn http<S>(
     let service = service_fn(|request| {
         let busy = stage.begin(request.version());
         let live = live.clone();
-        async move { Ok::<_, Infallible>(handle(live, request, busy).await) }
+        // In a box: it is moved several times before it runs, and it is large.
+        let answering = Box::pin(handle(live, request, busy));
+        async move { Ok::<_, Infallible>(answering.await) }
     });
     let mut connection = pin!(settings.serve_connection(io, service));
     loop {

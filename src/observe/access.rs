@@ -12,7 +12,9 @@ use super::log::{Format, Log};
 #[derive(Debug, Default, Serialize)]
 pub struct Line<'a> {
     /// When the line is written.
-    pub time: Stamp,
+    pub timestamp: Stamp,
+    /// Always `INFO`, as the log's lines have it.
+    pub level: Level,
     /// Always `access`, to tell these lines from the log's.
     pub target: Target,
     /// The request's id, as its answer names it.
@@ -94,7 +96,7 @@ impl Line<'_> {
     }
 
     fn text(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
-        write!(out, "{} {} {}", self.time.text(), self.status, self.operation)?;
+        write!(out, "{} {} {}", self.timestamp.text(), self.status, self.operation)?;
         for (name, value) in [
             ("model", self.model),
             ("provider", self.provider),
@@ -139,6 +141,15 @@ impl Serialize for Stamp {
     }
 }
 
+/// The constant `INFO`.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// The only one.
+    #[default]
+    Info,
+}
+
 /// The constant `access`.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -171,7 +182,7 @@ mod tests {
             serde_json::from_str(&serde_json::to_string(&line).unwrap()).unwrap();
         assert_eq!(value["target"], "access");
         assert_eq!(value["end"], "complete");
-        assert!(value["time"].as_str().unwrap().ends_with('Z'));
+        assert!(value["timestamp"].as_str().unwrap().ends_with('Z'));
         assert!(value.get("tokens_in").is_none());
     }
 

@@ -1,8 +1,7 @@
 //! Token counts in the shapes that OpenAI and its likes give them.
 
-use serde_json::Value;
-
 use super::super::ir::Usage;
+use super::super::scan::members;
 
 /// Longer than this, an object does not hold a dozen numbers.
 pub(super) const LONGEST: usize = 4 * 1024;
@@ -12,21 +11,42 @@ pub(super) const LONGEST: usize = 4 * 1024;
 /// Chat, completions and embeddings count `prompt_tokens` and `completion_tokens`; responses, images and
 /// transcriptions `input_tokens` and `output_tokens`. DeepSeek also has `prompt_cache_hit_tokens`.
 pub(super) fn read(usage: &[u8]) -> Usage {
-    let usage = serde_json::from_slice::<Value>(usage).unwrap_or_default();
-    let count = |names: &[&str]| names.iter().find_map(|name| usage[name].as_u64());
-    let detail =
-        |names: &[&str], detail| names.iter().find_map(|name| usage[name][detail].as_u64());
-    let input = count(&["prompt_tokens", "input_tokens"]);
-    let output = count(&["completion_tokens", "output_tokens"]);
-    let reasoning =
-        detail(&["completion_tokens_details", "output_tokens_details"], "reasoning_tokens");
+    if usage.is_empty() {
+        return Usage::default();
+    }
+    let [prompt, input, completion, output, total, hit, cached, inside_in, inside_input, inside_out, inside_output] =
+        members(
+            usage,
+            [
+                "prompt_tokens",
+                "input_tokens",
+                "completion_tokens",
+                "output_tokens",
+                "total_tokens",
+                "prompt_cache_hit_tokens",
+                "cached_tokens",
+                "prompt_tokens_details",
+                "input_tokens_details",
+                "completion_tokens_details",
+                "output_tokens_details",
+            ],
+        );
+    let detail = |details: Option<&[u8]>, name| number(members(details?, [name])[0]);
+    let input = number(prompt).or_else(|| number(input));
+    let output = number(completion).or_else(|| number(output));
+    let reasoning = detail(inside_out.or(inside_output), "reasoning_tokens");
     Usage {
         input,
-        cached_input: detail(&["prompt_tokens_details", "input_tokens_details"], "cached_tokens")
-            .or_else(|| count(&["prompt_cache_hit_tokens", "cached_tokens"])),
-        output: with_reasoning(input, output, reasoning, count(&["total_tokens"])),
+        cached_input: detail(inside_in.or(inside_input), "cached_tokens")
+            .or_else(|| number(hit))
+            .or_else(|| number(cached)),
+        output: with_reasoning(input, output, reasoning, number(total)),
         reasoning,
     }
+}
+
+fn number(value: Option<&[u8]>) -> Option<u64> {
+    std::str::from_utf8(value?).ok()?.parse().ok()
 }
 
 /// xAI's `completion_tokens` leave reasoning out, all others' include it. The total tells which.
