@@ -30,17 +30,22 @@ pub fn keys(config: &Config, json: bool) -> String {
         text.push('\n');
         return text;
     }
-    let titles = ["PROVIDER", "KEY", "CLIENTS", "WEIGHT", "MODELS", "SOURCE", "FINGERPRINT", "ENABLED"];
+    let titles =
+        ["PROVIDER", "KEY", "CLIENTS", "WEIGHT", "MODELS", "SOURCE", "FINGERPRINT", "ENABLED"];
     let lines = std::iter::once(titles.map(str::to_owned)).chain(rows.iter().map(Row::cells));
     table(&lines.collect::<Vec<_>>())
 }
 
 fn row(key: &Key) -> Row<'_> {
-    let texts = |patterns: &[crate::config::Pattern]| patterns.iter().map(ToString::to_string).collect();
+    let texts =
+        |patterns: &[crate::config::Pattern]| patterns.iter().map(ToString::to_string).collect();
     Row {
         provider: &key.provider,
         name: &key.name,
-        clients: key.clients.as_ref().map(|clients| clients.iter().map(|client| &**client).collect()),
+        clients: key
+            .clients
+            .as_ref()
+            .map(|clients| clients.iter().map(|client| &**client).collect()),
         weight: key.weight,
         models: key.models.as_deref().map(texts),
         blacklisted_models: texts(&key.blacklisted_models),
@@ -70,7 +75,8 @@ impl Row<'_> {
 
 /// Columns as wide as their widest cell, two spaces apart.
 fn table(lines: &[[String; 8]]) -> String {
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..8).map(width).collect();
     let mut text = String::new();
     for line in lines {

@@ -35,7 +35,9 @@ impl Listing<'_> {
     fn value(&mut self, node: Node, value: &Value, path: String) {
         match (node.shape(), value) {
             (Shape::Table, Value::Dict(_, dict)) => self.table(node, dict, &path),
-            (Shape::List, Value::Array(_, items)) if node.items().is_some_and(|of| of.shape() == Shape::Table) => {
+            (Shape::List, Value::Array(_, items))
+                if node.items().is_some_and(|of| of.shape() == Shape::Table) =>
+            {
                 for (place, item) in items.iter().enumerate() {
                     let at = path::item(&path, place);
                     if let (Some(of), Value::Dict(_, dict)) = (node.items(), item) {

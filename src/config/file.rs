@@ -22,6 +22,7 @@ use crate::provider::Kind;
 pub(super) struct File {
     /// More files, relative to this one: a `*` in a name stands for anything, matches are read in the order of their names.
     #[schemars(extend("default" = []))]
+    #[expect(dead_code, reason = "load.rs reads it from the tree, before there is a `File`")]
     pub(super) include: Vec<String>,
     /// Where programs call.
     #[schemars(extend("default" = {}))]
@@ -351,6 +352,7 @@ pub(super) struct Azure {
     pub(super) client_secret: Option<SecretSource>,
     /// Entra ID: what the token is asked for.
     #[schemars(extend("default" = ["https://cognitiveservices.azure.com/.default"]))]
+    #[expect(dead_code, reason = "azure is not served yet")]
     pub(super) scopes: Vec<String>,
     /// Entra ID: where tokens are asked for.
     #[schemars(extend("default" = "https://login.microsoftonline.com"))]
@@ -427,11 +429,13 @@ pub(super) struct BatchS3 {
 /// A bucket for batch jobs.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the name is that of the file")]
 pub(super) struct Bucket {
     /// Its name.
     #[schemars(required, extend("examples" = ["my-batches"]))]
     pub(super) bucket_name: Option<String>,
     /// The folder within it.
+    #[expect(dead_code, reason = "batch jobs are not served yet")]
     pub(super) prefix: Option<String>,
     /// Whether it is used when a job names none.
     #[schemars(extend("default" = false))]

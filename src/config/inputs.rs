@@ -86,6 +86,24 @@ impl Inputs {
     }
 }
 
+/// The first 12 hex digits of the SHA-256 of some texts.
+pub(super) fn short_hash<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    let mut context = digest::Context::new(&SHA256);
+    texts.for_each(|text| context.update(text.as_bytes()));
+    let digits = context.finish().as_ref()[..6]
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .collect::<Vec<u8>>();
+    digits.into_iter().filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// SHA-256 of some bytes.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&SHA256, bytes).as_ref());
+    out
+}
+
 fn combine(digests: &BTreeMap<PathBuf, Option<[u8; 32]>>) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for (path, digest) in digests {
@@ -144,7 +162,9 @@ fn expand(pattern: &Path, around: &dyn Surroundings) -> Vec<PathBuf> {
         let name = component.as_os_str().to_string_lossy();
         listed |= matches!(component, Component::Normal(_)) && name.contains('*');
         if !listed {
-            found.iter_mut().for_each(|path| path.push(component));
+            for path in &mut found {
+                path.push(component);
+            }
             continue;
         }
         let wanted = Pattern::new(&name);

@@ -98,7 +98,9 @@ fn settle(files: &Dict, over: &Override<'_>) -> Result<(Vec<String>, Node), Refu
             return refuse(message, None);
         }
         let known: Vec<&str> = match table.entries() {
-            Some(_) => present.into_iter().flat_map(|dict| dict.keys().map(String::as_str)).collect(),
+            Some(_) => {
+                present.into_iter().flat_map(|dict| dict.keys().map(String::as_str)).collect()
+            }
             None => table.properties().map(|(name, _)| name).collect(),
         };
         let mut meant = known.iter().filter(|name| same(name, written));
@@ -125,7 +127,9 @@ fn settle(files: &Dict, over: &Override<'_>) -> Result<(Vec<String>, Node), Refu
         node = next;
     }
     let whole = node.shape();
-    if whole == Shape::Table || (whole == Shape::List && node.items().is_some_and(|items| items.shape() == Shape::Table)) {
+    if whole == Shape::Table
+        || (whole == Shape::List && node.items().is_some_and(|items| items.shape() == Shape::Table))
+    {
         let message = format!("`{at}` is not a single setting");
         return Err((at, message, Some("name one of the settings in it".to_owned())));
     }

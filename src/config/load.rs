@@ -4,19 +4,18 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
+use super::Config;
 use super::check::check;
 use super::check::reason;
 use super::effective;
 use super::file::File;
-use super::inputs::{Inputs, Reader, Surroundings};
-use crate::secret::digest;
+use super::inputs::{Inputs, Reader, Surroundings, short_hash};
 use super::layers;
 use super::path;
 use super::problem::{Problem, Severity};
 use super::structure;
 use super::text::Text;
 use super::tree::{Finding, Mark, Tree};
-use super::Config;
 
 /// What to load.
 #[derive(Clone, Debug)]
@@ -78,11 +77,18 @@ fn read(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>) -> bool {
 fn includes(tree: &Tree) -> Vec<(String, String)> {
     let list = tree.root.get("include").and_then(Value::as_array).unwrap_or_default();
     let texts = list.iter().enumerate();
-    texts.filter_map(|(place, item)| Some((path::item("include", place), item.as_str()?.to_owned()))).collect()
+    texts
+        .filter_map(|(place, item)| Some((path::item("include", place), item.as_str()?.to_owned())))
+        .collect()
 }
 
 /// The text of a file, or nothing after saying why. `named` is the setting that names the file.
-fn open(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>, named: Option<&str>) -> Option<Text> {
+fn open(
+    file: &Path,
+    tree: &mut Tree,
+    reader: &mut Reader<'_>,
+    named: Option<&str>,
+) -> Option<Text> {
     let (message, line, column) = match reader.read(file).map(String::from_utf8) {
         Ok(Ok(text)) => {
             let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
@@ -101,10 +107,20 @@ fn open(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>, named: Option<&st
             path: path.to_owned(),
             mark: Mark::Value,
             severity: Severity::Error,
-            message: format!("{} cannot be read{}", file.display(), message.trim_start_matches("the file cannot be read")),
+            message: format!(
+                "{} cannot be read{}",
+                file.display(),
+                message.trim_start_matches("the file cannot be read")
+            ),
             help: Some("a name with a `*` may match nothing; any other must exist".to_owned()),
         }),
-        _ => tree.problems.push(Problem { file: file.to_owned(), line, column, message, ..Problem::nowhere() }),
+        _ => tree.problems.push(Problem {
+            file: file.to_owned(),
+            line,
+            column,
+            message,
+            ..Problem::nowhere()
+        }),
     }
     None
 }
@@ -118,13 +134,18 @@ fn build(tree: &mut Tree, reader: &mut Reader<'_>) -> Option<Config> {
             // text of this error must stay hidden, because it may repeat a value.
             let message = "this setting could not be read".to_owned();
             let (mark, severity) = (Mark::Value, Severity::Error);
-            tree.report(Finding { path: error.path.join("."), mark, severity, message, help: None });
+            tree.report(Finding {
+                path: error.path.join("."),
+                mark,
+                severity,
+                message,
+                help: None,
+            });
             return None;
         }
     };
     let (mut config, shown) = check(file, tree, reader);
     config.effective = effective::settings(tree, &shown);
-    let texts: Vec<&str> = tree.texts.iter().map(Text::as_str).collect();
-    config.hash = digest(texts.concat().as_bytes())[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    config.hash = short_hash(tree.texts.iter().map(Text::as_str));
     Some(config)
 }

@@ -35,7 +35,9 @@ enum Why {
     /// These take any model.
     TakeAny(Vec<Arc<str>>),
     /// Nobody does; what stands before the first `/` is no provider.
-    Nobody { prefix: Option<String> },
+    Nobody {
+        prefix: Option<String>,
+    },
 }
 
 impl Config {
@@ -61,25 +63,35 @@ impl Key {
     /// when two names differ in nothing else.
     pub fn deployment(&self, model: &str) -> Option<&str> {
         let exact = self.deployments.get(model);
-        let any_case = || self.deployments.iter().find(|(name, _)| name.eq_ignore_ascii_case(model)).map(|(_, deployment)| deployment);
+        let any_case = || {
+            self.deployments
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(model))
+                .map(|(_, deployment)| deployment)
+        };
         exact.or_else(any_case).map(String::as_str)
     }
 
     /// Whether the key names the model, one by one or by a pattern.
     fn lists(&self, model: &str) -> bool {
-        let named = self.models.iter().flatten().any(|pattern| !pattern.is_any() && pattern.matches(model));
+        let named =
+            self.models.iter().flatten().any(|pattern| !pattern.is_any() && pattern.matches(model));
         self.enabled && self.allows(model) && (named || self.deployment(model).is_some())
     }
 
     /// Whether the key takes whatever model is asked for.
     fn takes_any(&self, model: &str) -> bool {
-        let any = self.models.as_deref().is_none_or(|models| models.iter().any(super::Pattern::is_any));
+        let any =
+            self.models.as_deref().is_none_or(|models| models.iter().any(super::Pattern::is_any));
         self.enabled && any && self.allows(model)
     }
 }
 
 /// The provider and the model asked of it. Providers are in the order of their names.
-pub(super) fn model<'m>(providers: &[Provider], asked: &'m str) -> Result<(usize, &'m str), NotFound> {
+pub(super) fn model<'m>(
+    providers: &[Provider],
+    asked: &'m str,
+) -> Result<(usize, &'m str), NotFound> {
     let not_found = |why| Err(NotFound { asked: asked.to_owned(), why });
     if asked.is_empty() {
         return not_found(Why::Empty);
@@ -91,7 +103,10 @@ pub(super) fn model<'m>(providers: &[Provider], asked: &'m str) -> Result<(usize
         return if rest.is_empty() { not_found(Why::Empty) } else { Ok((provider, rest)) };
     }
     let only = |serves: &dyn Fn(&Key) -> bool| {
-        let mut serving = providers.iter().enumerate().filter(|(_, provider)| provider.keys.iter().any(|key| serves(key)));
+        let mut serving = providers
+            .iter()
+            .enumerate()
+            .filter(|(_, provider)| provider.keys.iter().any(|key| serves(key)));
         match (serving.next(), serving.next()) {
             (Some((provider, _)), None) => Ok(Some(provider)),
             (None, _) => Ok(None),
@@ -119,16 +134,33 @@ impl fmt::Display for NotFound {
         match &self.why {
             Why::Empty => write!(f, "no model is named"),
             Why::Listed(names) => {
-                write!(f, "`{asked}` is listed by {}: ask for provider/model, such as {}/{asked}", and(names), names[0])
+                write!(
+                    f,
+                    "`{asked}` is listed by {}: ask for provider/model, such as {}/{asked}",
+                    and(names),
+                    names[0]
+                )
             }
             Why::TakeAny(names) => {
-                write!(f, "no key lists `{asked}`, and {} take any model: ask for provider/model, such as {}/{asked}", and(names), names[0])
+                write!(
+                    f,
+                    "no key lists `{asked}`, and {} take any model: ask for provider/model, such as {}/{asked}",
+                    and(names),
+                    names[0]
+                )
             }
             Why::Nobody { prefix: Some(prefix) } => {
-                write!(f, "`{asked}` is no route, `{}` is no provider, no key lists the model, and no provider takes any", short(prefix))
+                write!(
+                    f,
+                    "`{asked}` is no route, `{}` is no provider, no key lists the model, and no provider takes any",
+                    short(prefix)
+                )
             }
             Why::Nobody { prefix: None } => {
-                write!(f, "`{asked}` is no route, no key lists the model, and no provider takes any")
+                write!(
+                    f,
+                    "`{asked}` is no route, no key lists the model, and no provider takes any"
+                )
             }
         }
     }

@@ -52,7 +52,7 @@ pub fn render(problems: &[Problem], colour: bool) -> String {
         if let Some(place) = problem.place() {
             let margin = if problem.snippet.is_some() { problem.line.to_string().len() } else { 0 };
             let arrow = if colour { "\u{1b}[1m\u{1b}[94m-->\u{1b}[0m" } else { "-->" };
-            text.push_str(&format!("\n{:margin$}{arrow} {place}", ""));
+            text.push_str(&["\n", &" ".repeat(margin), arrow, " ", &place].concat());
         }
         for part in ["\n", rest, if rest.is_empty() { "" } else { "\n" }, "\n"] {
             text.push_str(part);

@@ -125,8 +125,10 @@ impl Node {
     /// The schema of the whole file.
     pub(super) fn root() -> Self {
         static EMPTY: OnceLock<Map<String, Json>> = OnceLock::new();
-        Self::of(document())
-            .unwrap_or_else(|| { let empty = EMPTY.get_or_init(Map::new); Self { own: empty, shared: empty } })
+        Self::of(document()).unwrap_or_else(|| {
+            let empty = EMPTY.get_or_init(Map::new);
+            Self { own: empty, shared: empty }
+        })
     }
 
     fn of(schema: &'static Json) -> Option<Self> {
@@ -158,13 +160,20 @@ impl Node {
     /// The table form of a [`Shape::Source`], the node itself otherwise.
     pub(super) fn table(self) -> Self {
         let variants = self.keyword("oneOf").and_then(Json::as_array);
-        variants.and_then(|variants| variants.iter().filter_map(Self::of).find(|variant| variant.shape() == Shape::Table)).unwrap_or(self)
+        variants
+            .and_then(|variants| {
+                variants.iter().filter_map(Self::of).find(|variant| variant.shape() == Shape::Table)
+            })
+            .unwrap_or(self)
     }
 
     /// The settings of a table by their names, in the order of the types.
     pub(super) fn properties(self) -> impl Iterator<Item = (&'static str, Node)> {
         let properties = self.keyword("properties").and_then(Json::as_object);
-        properties.into_iter().flatten().filter_map(|(name, schema)| Some((name.as_str(), Self::of(schema)?)))
+        properties
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, schema)| Some((name.as_str(), Self::of(schema)?)))
     }
 
     /// The setting of that name in a table.
@@ -198,7 +207,11 @@ impl Node {
     }
 
     fn texts(self, keyword: &str) -> impl Iterator<Item = &'static str> {
-        self.keyword(keyword).and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str)
+        self.keyword(keyword)
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
     }
 
     /// A right value.

@@ -68,7 +68,10 @@ impl Walk<'_> {
         for name in node.required() {
             let at = path::child(path, name);
             if !dict.contains_key(name) && !self.tree.reported.contains(&at) {
-                let help = node.property(name).and_then(Node::example).map(|example| format!("for example {name} = {}", toml(example)));
+                let help = node
+                    .property(name)
+                    .and_then(Node::example)
+                    .map(|example| format!("for example {name} = {}", toml(example)));
                 self.report(path, Mark::Value, format!("`{name}` is missing"), help);
                 self.tree.reported.insert(at);
             }
@@ -120,7 +123,10 @@ impl Walk<'_> {
     fn range(&mut self, node: Node, number: Num, path: &str) -> bool {
         let value: f64 = Value::from(number).deserialize().unwrap_or(f64::NAN);
         let (least, most) = node.bounds();
-        if value.is_finite() && least.is_none_or(|least| value >= least) && most.is_none_or(|most| value <= most) {
+        if value.is_finite()
+            && least.is_none_or(|least| value >= least)
+            && most.is_none_or(|most| value <= most)
+        {
             return true;
         }
         let found = match value {
@@ -166,11 +172,17 @@ impl Walk<'_> {
         let choices = node.choices();
         let help = match node.example() {
             _ if !choices.is_empty() => Some(format!("one of: {}", choices.join(", "))),
-            Some(example) if !leaf.ends_with(']') => Some(format!("for example {leaf} = {}", toml(example))),
-            _ if node.shape() == Shape::List && node.items().is_some_and(|of| of.shape() == Shape::Table) => {
+            Some(example) if !leaf.ends_with(']') => {
+                Some(format!("for example {leaf} = {}", toml(example)))
+            }
+            _ if node.shape() == Shape::List
+                && node.items().is_some_and(|of| of.shape() == Shape::Table) =>
+            {
                 Some(format!("each of them begins with a header: [[{path}]]"))
             }
-            _ if node.shape() == Shape::List => Some(format!("for example {leaf} = [\"one\", \"two\"]")),
+            _ if node.shape() == Shape::List => {
+                Some(format!("for example {leaf} = [\"one\", \"two\"]"))
+            }
             _ => None,
         };
         self.report(path, Mark::Value, message, help);
@@ -193,11 +205,7 @@ fn home(node: Node, name: &str, path: &str) -> Option<String> {
         let at = path::child(path, table);
         let direct = under.shape() == Shape::Table && under.property(name).is_some();
         let listed = under.items().is_some_and(|items| items.property(name).is_some());
-        if direct {
-            Some(format!("[{at}]"))
-        } else {
-            listed.then(|| format!("[[{at}]]"))
-        }
+        if direct { Some(format!("[{at}]")) } else { listed.then(|| format!("[[{at}]]")) }
     })
 }
 
@@ -232,10 +240,13 @@ fn fill(node: Node, dict: &mut Dict) {
             Value::Dict(_, dict) => fill(under.table(), dict),
             Value::Array(_, items) => {
                 let Some(of) = under.items() else { continue };
-                items.iter_mut().filter_map(|item| match item {
-                    Value::Dict(_, dict) => Some(dict),
-                    _ => None,
-                }).for_each(|dict| fill(of, dict));
+                items
+                    .iter_mut()
+                    .filter_map(|item| match item {
+                        Value::Dict(_, dict) => Some(dict),
+                        _ => None,
+                    })
+                    .for_each(|dict| fill(of, dict));
             }
             _ => {}
         }

@@ -18,8 +18,10 @@ pub(super) fn fault(message: &str) -> Fault {
     Fault { message, help: (!help.is_empty()).then_some(help), local }
 }
 
-const NOT_CLOSED: &str = "this text is not closed, or holds a character or an escape that TOML does not allow";
-const BACKSLASH: &str = "in \"…\" a backslash begins an escape; in '…' everything stands for itself";
+const NOT_CLOSED: &str =
+    "this text is not closed, or holds a character or an escape that TOML does not allow";
+const BACKSLASH: &str =
+    "in \"…\" a backslash begins an escape; in '…' everything stands for itself";
 const NO_NUMBER: &str = "this is not a number as TOML writes numbers";
 const QUOTES: &str = "text stands in quotes: name = \"text\"";
 const CONTROL: &str = "there is a control character here that TOML does not allow";
@@ -27,14 +29,24 @@ const CONTROL: &str = "there is a control character here that TOML does not allo
 /// Beginning of the parser's message, our message, our help, [`Fault::local`].
 const FAULTS: [(&str, &str, &str, bool); 53] = [
     ("duplicate key", "this name is set twice in the file", "keep one of the two", true),
-    ("cannot extend value of type", "this name is already set to something that is not a table", "", true),
+    (
+        "cannot extend value of type",
+        "this name is already set to something that is not a table",
+        "",
+        true,
+    ),
     ("string values must be quoted", "this text stands without quotes", QUOTES, true),
     ("missing escaped value", NOT_CLOSED, BACKSLASH, true),
     ("too few unicode value digits", NOT_CLOSED, BACKSLASH, true),
     ("invalid escape sequence", NOT_CLOSED, BACKSLASH, true),
     ("invalid multi-line", NOT_CLOSED, "three quotes must close what three quotes opened", false),
     ("invalid basic string", NOT_CLOSED, BACKSLASH, true),
-    ("invalid literal string", NOT_CLOSED, "a '…' text ends at the next ' and stays on its line", true),
+    (
+        "invalid literal string",
+        NOT_CLOSED,
+        "a '…' text ends at the next ' and stays on its line",
+        true,
+    ),
     ("invalid string", NOT_CLOSED, BACKSLASH, true),
     ("invalid boolean", "this is neither `true` nor `false`", QUOTES, true),
     ("invalid date-time", "this is not a date as TOML writes dates", QUOTES, true),
@@ -54,23 +66,78 @@ const FAULTS: [(&str, &str, &str, bool); 53] = [
     ("missing value", "nothing stands behind the `=`", "write a value, or remove the line", true),
     ("key with no value", "this line sets nothing", "a setting is written name = value", false),
     ("extra `=`", "there is one `=` too many", "", false),
-    ("unexpected key or value", "something stands where the line should end", "each setting has a line of its own", false),
-    ("unexpected content", "something stands where the line should end", "each setting has a line of its own", false),
+    (
+        "unexpected key or value",
+        "something stands where the line should end",
+        "each setting has a line of its own",
+        false,
+    ),
+    (
+        "unexpected content",
+        "something stands where the line should end",
+        "each setting has a line of its own",
+        false,
+    ),
     ("invalid comment character", CONTROL, "", true),
-    ("carriage return must be followed by newline", "there is a carriage return that does not end its line", "", false),
-    ("unclosed array table", "the header of this list of tables is not closed", "it is written [[name]]", false),
+    (
+        "carriage return must be followed by newline",
+        "there is a carriage return that does not end its line",
+        "",
+        false,
+    ),
+    (
+        "unclosed array table",
+        "the header of this list of tables is not closed",
+        "it is written [[name]]",
+        false,
+    ),
     ("unclosed table", "the header of this table is not closed", "it is written [name]", false),
     ("unclosed array", "the `[` of this list is not closed", "", false),
     ("unclosed inline table", "the `{` of this table is not closed", "", false),
-    ("missing comma between array elements", "a comma is missing between two items of this list", "", false),
-    ("missing comma between key-value pairs", "a comma is missing between two settings of this table", "", false),
+    (
+        "missing comma between array elements",
+        "a comma is missing between two items of this list",
+        "",
+        false,
+    ),
+    (
+        "missing comma between key-value pairs",
+        "a comma is missing between two settings of this table",
+        "",
+        false,
+    ),
     ("extra comma", "there is one comma too many", "", false),
-    ("unexpected `=` in array", "there is a `=` in a list", "a table within a list stands in braces: { name = value }", false),
-    ("missing assignment between key-value pairs", "this sets nothing", "within braces a setting is written name = value", false),
-    ("missing key for inline table element", "a name is missing before this", "within braces a setting is written name = value", false),
+    (
+        "unexpected `=` in array",
+        "there is a `=` in a list",
+        "a table within a list stands in braces: { name = value }",
+        false,
+    ),
+    (
+        "missing assignment between key-value pairs",
+        "this sets nothing",
+        "within braces a setting is written name = value",
+        false,
+    ),
+    (
+        "missing key for inline table element",
+        "a name is missing before this",
+        "within braces a setting is written name = value",
+        false,
+    ),
     ("extra assignment", "there is one `=` too many", "", false),
-    ("invalid inline table element", "this does not belong within braces", "within braces a setting is written name = value", false),
-    ("invalid unquoted key", "this name holds a character that needs quotes", "\"a name in quotes\" may hold any character", false),
+    (
+        "invalid inline table element",
+        "this does not belong within braces",
+        "within braces a setting is written name = value",
+        false,
+    ),
+    (
+        "invalid unquoted key",
+        "this name holds a character that needs quotes",
+        "\"a name in quotes\" may hold any character",
+        false,
+    ),
     ("unquoted keys cannot be empty", "a name is missing here", "", false),
     ("invalid key", "a name is missing here", "a setting is written name = value", false),
     ("keys cannot be", "a name cannot stretch over several lines", "", false),

@@ -9,7 +9,7 @@ use super::schema;
 pub(super) struct Text {
     /// The path it is shown under.
     pub(super) path: PathBuf,
-    text: String,
+    whole: String,
     /// Where each line begins.
     lines: Vec<usize>,
     /// Where the values stand, in order. Complete only when the file has no syntax error.
@@ -32,12 +32,12 @@ impl Text {
     pub(super) fn new(path: PathBuf, text: String) -> Self {
         let breaks = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
         let lines = std::iter::once(0).chain(breaks).collect();
-        Self { path, text, lines, scalars: Vec::new(), broken: Vec::new() }
+        Self { path, whole: text, lines, scalars: Vec::new(), broken: Vec::new() }
     }
 
     /// The whole text.
     pub(super) fn as_str(&self) -> &str {
-        &self.text
+        &self.whole
     }
 
     /// Remembers where values stand, so that they can be hidden.
@@ -66,7 +66,7 @@ impl Text {
     pub(super) fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.line_of(offset);
         let start = self.lines[line];
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
+        let column = self.whole.get(start..offset).map_or(0, |before| before.chars().count());
         (line + 1, column + 1)
     }
 
@@ -74,10 +74,14 @@ impl Text {
     pub(super) fn snippet(&self, span: &Range<usize>) -> Snippet {
         let number = self.line_of(span.start);
         let start = self.lines[number];
-        let end = self.lines.get(number + 1).map_or(self.text.len(), |next| next - 1);
-        let line = self.text.get(start..end).unwrap_or_default();
+        let end = self.lines.get(number + 1).map_or(self.whole.len(), |next| next - 1);
+        let line = self.whole.get(start..end).unwrap_or_default();
         let mut shown = Shown::new(line.strip_suffix('\r').unwrap_or(line), start);
-        if self.broken.is_empty() { shown.hide_values(&self.scalars) } else { shown.hide_all_but_names() }
+        if self.broken.is_empty() {
+            shown.hide_values(&self.scalars);
+        } else {
+            shown.hide_all_but_names();
+        }
         shown.finish(span)
     }
 
@@ -125,7 +129,8 @@ impl<'t> Shown<'t> {
     fn hide_values(&mut self, scalars: &[Range<usize>]) {
         let first = scalars.partition_point(|span| span.end <= self.start);
         for span in &scalars[first..] {
-            let (from, to) = (span.start.max(self.start), span.end.min(self.start + self.line.len()));
+            let (from, to) =
+                (span.start.max(self.start), span.end.min(self.start + self.line.len()));
             if from >= to || self.names_until(from - self.start) {
                 break;
             }
@@ -185,7 +190,8 @@ impl<'t> Shown<'t> {
             }
         }
         if brackets > 0 {
-            let close = rest[length..].bytes().take(brackets).take_while(|byte| *byte == b']').count();
+            let close =
+                rest[length..].bytes().take(brackets).take_while(|byte| *byte == b']').count();
             self.copy(names + length + close);
         } else {
             let equals = line.len() - after.len() + 1;

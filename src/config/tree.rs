@@ -94,7 +94,13 @@ impl Tree {
             }
         }
         self.texts.push(text);
-        let mut graft = Graft { tree: self, file, scalars: Vec::new(), clashes: Vec::new(), nested: Vec::new() };
+        let mut graft = Graft {
+            tree: self,
+            file,
+            scalars: Vec::new(),
+            clashes: Vec::new(),
+            nested: Vec::new(),
+        };
         let mut root = std::mem::take(&mut graft.tree.root);
         graft.table(&mut root, table.into_inner(), &mut Vec::new(), "");
         let Graft { scalars, clashes, nested, .. } = graft;
@@ -271,7 +277,13 @@ impl Graft<'_> {
         }
     }
 
-    fn value(&mut self, value: DeValue<'_>, span: &Range<usize>, names: &mut Vec<String>, path: &str) -> Value {
+    fn value(
+        &mut self,
+        value: DeValue<'_>,
+        span: &Range<usize>,
+        names: &mut Vec<String>,
+        path: &str,
+    ) -> Value {
         match value {
             DeValue::Table(table) => {
                 let mut dict = Dict::new();
@@ -290,7 +302,13 @@ impl Graft<'_> {
         }
     }
 
-    fn item(&mut self, item: Spanned<DeValue<'_>>, place: usize, names: &mut Vec<String>, list: &str) -> Value {
+    fn item(
+        &mut self,
+        item: Spanned<DeValue<'_>>,
+        place: usize,
+        names: &mut Vec<String>,
+        list: &str,
+    ) -> Value {
         let path = path::item(list, place);
         let span = item.span();
         let place = Place { file: self.file, name: span.clone(), value: span.clone() };

@@ -16,14 +16,24 @@ impl Check<'_, '_> {
         let mut clients = Vec::with_capacity(written.len());
         for (place, client) in written.into_iter().enumerate() {
             let path = item("clients", place);
-            let named = client.name.is_some();
+            let has_name = client.name.is_some();
             let (client, digest) = self.client(&path, client);
-            if named && let Some(first) = names.insert(client.name.to_string(), child(&path, "name")) {
+            if has_name
+                && let Some(first) = names.insert(client.name.to_string(), child(&path, "name"))
+            {
                 let place = self.place(&first);
-                self.error(&child(&path, "name"), format!("there is another client of the name `{}`{place}", client.name), "names of clients are unique");
+                self.error(
+                    &child(&path, "name"),
+                    format!("there is another client of the name `{}`{place}", client.name),
+                    "names of clients are unique",
+                );
             }
             if digest && let Some(first) = digests.insert(client.digest, client.name.to_string()) {
-                self.error(&path, format!("client `{}` has the same key as client `{first}`", client.name), "a key says who is calling: each client needs its own");
+                self.error(
+                    &path,
+                    format!("client `{}` has the same key as client `{first}`", client.name),
+                    "a key says who is calling: each client needs its own",
+                );
             }
             clients.push(client);
         }
@@ -32,7 +42,16 @@ impl Check<'_, '_> {
 
     /// The client, and whether its digest is that of a key.
     fn client(&mut self, path: &str, written: file::Client) -> (Client, bool) {
-        let file::Client { name, key, key_sha256, aws, models, blacklisted_models, enabled, max_concurrent } = written;
+        let file::Client {
+            name,
+            key,
+            key_sha256,
+            aws,
+            models,
+            blacklisted_models,
+            enabled,
+            max_concurrent,
+        } = written;
         if let Some(name) = &name {
             self.name(&child(path, "name"), "client", name);
         }
@@ -40,20 +59,41 @@ impl Check<'_, '_> {
         if let Some(file::AwsPair { access_key, secret_key }) = &aws {
             if enabled {
                 for (name, source) in [("access_key", access_key), ("secret_key", secret_key)] {
-                    source.as_ref().and_then(|source| self.secret(&child(&at("aws"), name), source, Lines::One));
+                    source.as_ref().and_then(|source| {
+                        self.secret(&child(&at("aws"), name), source, Lines::One)
+                    });
                 }
             }
-            self.misplaced(&at("aws"), "this version does not know callers that sign in the AWS manner yet", "remove `aws` and give the client a `key`");
+            self.misplaced(
+                &at("aws"),
+                "this version does not know callers that sign in the AWS manner yet",
+                "remove `aws` and give the client a `key`",
+            );
         }
         let digest = match (&key, &key_sha256) {
             (Some(_), Some(_)) => {
-                self.misplaced(&at("key_sha256"), "a client has either `key` or `key_sha256`", "remove one of the two");
+                self.misplaced(
+                    &at("key_sha256"),
+                    "a client has either `key` or `key_sha256`",
+                    "remove one of the two",
+                );
                 None
             }
-            (Some(key), None) if enabled => self.secret(&at("key"), key, Lines::One).map(|key| digest(key.text.as_bytes())),
+            (Some(key), None) if enabled => {
+                self.secret(&at("key"), key, Lines::One).map(|key| sha256(key.text.as_bytes()))
+            }
             (None, Some(hex)) => self.hex(&at("key_sha256"), hex),
-            (None, None) if aws.is_none() && !self.doubtful(&at("key")) && !self.doubtful(&at("key_sha256")) && !self.doubtful(&at("aws")) => {
-                self.error(path, "this client has no `key` to be known by", "write key = { env_var = \"…\" }, or key_sha256 = \"…\"");
+            (None, None)
+                if aws.is_none()
+                    && !self.doubtful(&at("key"))
+                    && !self.doubtful(&at("key_sha256"))
+                    && !self.doubtful(&at("aws")) =>
+            {
+                self.error(
+                    path,
+                    "this client has no `key` to be known by",
+                    "write key = { env_var = \"…\" }, or key_sha256 = \"…\"",
+                );
                 None
             }
             _ => None,
@@ -80,20 +120,34 @@ impl Check<'_, '_> {
                 number.is_some()
             });
         if !good {
-            self.error(path, "`key_sha256` is not a SHA-256", "64 hex digits, as `printf %s \"$KEY\" | sha256sum` prints them");
+            self.error(
+                path,
+                "`key_sha256` is not a SHA-256",
+                "64 hex digits, as `printf %s \"$KEY\" | sha256sum` prints them",
+            );
             return None;
         }
         Some(digest)
     }
 
     /// Names of clients in a key's `clients`.
-    pub(super) fn scope(&mut self, path: &str, written: Option<&[String]>, clients: &[Client]) -> Option<Vec<Arc<str>>> {
+    pub(super) fn scope(
+        &mut self,
+        path: &str,
+        written: Option<&[String]>,
+        clients: &[Client],
+    ) -> Option<Vec<Arc<str>>> {
         let written = written?;
         if written.is_empty() {
-            self.error(path, "`clients` is an empty list, which would serve nobody", "remove it to serve everybody, or write enabled = false");
+            self.error(
+                path,
+                "`clients` is an empty list, which would serve nobody",
+                "remove it to serve everybody, or write enabled = false",
+            );
         }
         // A client whose own name was reported may be the one meant here.
-        let sure = !self.doubtful_of("clients", &["name"]) && clients.iter().all(|client| !client.name.is_empty());
+        let sure = !self.doubtful_of("clients", &["name"])
+            && clients.iter().all(|client| !client.name.is_empty());
         for (place, name) in written.iter().enumerate() {
             if sure && !clients.iter().any(|client| *client.name == **name) {
                 let known = clients.iter().map(|client| &*client.name);
@@ -102,7 +156,11 @@ impl Check<'_, '_> {
                     None if clients.is_empty() => "there are no `[[clients]]` at all".to_owned(),
                     None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
                 };
-                self.error(&item(path, place), format!("there is no client `{}`", name.escape_debug()), help.as_str());
+                self.error(
+                    &item(path, place),
+                    format!("there is no client `{}`", name.escape_debug()),
+                    help.as_str(),
+                );
             }
         }
         Some(written.iter().map(|name| Arc::from(name.as_str())).collect())

@@ -11,6 +11,15 @@ use crate::config::file::{self, SecretSource};
 use crate::config::path::{child, item};
 use crate::provider::Kind;
 
+/// What there is of a key's `value` beside its table.
+#[derive(Clone, Copy)]
+pub(super) struct Given {
+    /// Anything at all.
+    pub(super) any: bool,
+    /// It may hold what the table would say: a JSON text, or one that could not be read.
+    pub(super) whole: bool,
+}
+
 const TABLES: [(&str, Kind); 7] = [
     ("azure_key_config", Kind::Azure),
     ("vertex_key_config", Kind::Vertex),
@@ -23,7 +32,13 @@ const TABLES: [(&str, Kind); 7] = [
 
 impl Check<'_, '_> {
     /// What the key's own tables say. Sources of a disabled key are not looked at.
-    pub(super) fn details(&mut self, path: &str, around: &Around<'_>, key: &file::Key) -> Details {
+    pub(super) fn details(
+        &mut self,
+        path: &str,
+        around: &Around<'_>,
+        key: &file::Key,
+        value: Given,
+    ) -> Details {
         let given = [
             key.azure_key_config.is_some(),
             key.vertex_key_config.is_some(),
@@ -35,43 +50,66 @@ impl Check<'_, '_> {
         ];
         for ((table, owner), given) in TABLES.iter().zip(given) {
             if let Some(kind) = around.kind.filter(|kind| given && kind != owner) {
-                let help = kind.row().key_config.map_or("remove it".to_owned(), |own| format!("keys of {kind} have {own}"));
-                self.misplaced(&child(path, table), format!("`{table}` belongs to keys of {owner}, and this provider is {kind}"), help.as_str());
+                let help = kind
+                    .row()
+                    .key_config
+                    .map_or("remove it".to_owned(), |own| format!("keys of {kind} have {own}"));
+                self.misplaced(
+                    &child(path, table),
+                    format!("`{table}` belongs to keys of {owner}, and this provider is {kind}"),
+                    help.as_str(),
+                );
             }
         }
         if !key.enabled {
             return Details { credential: true, ..Details::default() };
         }
-        let own = around.kind.and_then(|kind| kind.row().key_config).map(|table| child(path, table)).unwrap_or_default();
-        let value = key.value.is_some() || self.doubtful(&child(path, "value"));
+        let own = around
+            .kind
+            .and_then(|kind| kind.row().key_config)
+            .map(|table| child(path, table))
+            .unwrap_or_default();
         match around.kind {
-            Some(Kind::Azure) => self.azure(&own, path, key.azure_key_config.as_ref(), key.value.as_ref()),
+            Some(Kind::Azure) => self.azure(&own, path, key.azure_key_config.as_ref(), value),
             Some(Kind::Vertex) => self.vertex(&own, path, key.vertex_key_config.as_ref(), value),
             Some(Kind::Bedrock) => self.bedrock(&own, path, key.bedrock_key_config.as_ref(), value),
             Some(Kind::Replicate) => {
-                let deployments = key.replicate_key_config.as_ref().map(|table| self.deployments(&own, &table.deployments));
+                let deployments = key
+                    .replicate_key_config
+                    .as_ref()
+                    .map(|table| self.deployments(&own, &table.deployments));
                 Details { deployments: deployments.unwrap_or_default(), ..Details::default() }
             }
-            Some(Kind::Vllm) => key.vllm_key_config.as_ref().map_or_else(Details::default, |table| {
-                let file::Vllm { url, model_name } = table;
-                if model_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
-                    self.error(&child(&own, "model_name"), "`model_name` is empty", "write the name under which the server knows its model, or remove it");
-                }
-                Details { model: model_name.clone(), ..self.one_server(&own, url.as_ref()) }
-            }),
-            Some(Kind::Ollama) => self.one_server(&own, key.ollama_key_config.as_ref().and_then(|table| table.url.as_ref())),
-            Some(Kind::Sglang) => self.one_server(&own, key.sgl_key_config.as_ref().and_then(|table| table.url.as_ref())),
+            Some(Kind::Vllm) => {
+                key.vllm_key_config.as_ref().map_or_else(Details::default, |table| {
+                    let file::Vllm { url, model_name } = table;
+                    if model_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
+                        self.error(
+                            &child(&own, "model_name"),
+                            "`model_name` is empty",
+                            "write the name under which the server knows its model, or remove it",
+                        );
+                    }
+                    Details { model: model_name.clone(), ..self.one_server(&own, url.as_ref()) }
+                })
+            }
+            Some(Kind::Ollama) => self.one_server(
+                &own,
+                key.ollama_key_config.as_ref().and_then(|table| table.url.as_ref()),
+            ),
+            Some(Kind::Sglang) => self
+                .one_server(&own, key.sgl_key_config.as_ref().and_then(|table| table.url.as_ref())),
             _ => Details::default(),
         }
     }
 
-    /// Whether what the key's tables say is unknown because of a mistake in them.
-    pub(super) fn doubtful_details(&self, path: &str) -> bool {
-        TABLES.iter().any(|(table, _)| self.doubtful(&child(path, table)))
-    }
-
     /// The value of a key. The clouds' credentials may come as one JSON text.
-    pub(super) fn credential_value(&mut self, path: &str, kind: Option<Kind>, source: &SecretSource) -> Option<Resolved> {
+    pub(super) fn credential_value(
+        &mut self,
+        path: &str,
+        kind: Option<Kind>,
+        source: &SecretSource,
+    ) -> Option<Resolved> {
         let cloud = matches!(kind, Some(Kind::Azure | Kind::Vertex | Kind::Bedrock));
         let value = self.secret(path, source, if cloud { Lines::Many } else { Lines::One })?;
         if cloud && value.text.trim_start().starts_with('{') {
@@ -91,57 +129,87 @@ impl Check<'_, '_> {
         Details { endpoint, identity, ..Details::default() }
     }
 
-    fn azure(&mut self, path: &str, key: &str, written: Option<&file::Azure>, value: Option<&SecretSource>) -> Details {
-        // One JSON text may hold the endpoint too; only a literal can be looked into this early.
+    fn azure(
+        &mut self,
+        path: &str,
+        key: &str,
+        written: Option<&file::Azure>,
+        value: Given,
+    ) -> Details {
+        let at = |name: &str| child(path, name);
         let Some(written) = written else {
-            if value.is_none() && !self.doubtful(key) {
-                self.error(key, "an azure key needs an endpoint and a credential", "write azure_key_config = { endpoint = \"https://….openai.azure.com\" } and a value");
+            if !value.whole && !self.doubtful(path) {
+                let help = "write azure_key_config = { endpoint = \"https://….openai.azure.com\" }";
+                self.error(key, "an azure key needs `azure_key_config`", help);
             }
-            return Details { credential: true, ..Details::default() };
+            return Details { credential: value.whole, ..Details::default() };
         };
-        let file::Azure { endpoint, api_version, deployments, tenant_id, client_id, client_secret, scopes: _, authority_host } = written;
-        let mut details = Details { deployments: self.deployments(path, deployments), ..Details::default() };
-        match endpoint {
-            Some(source) => {
-                let at = child(path, "endpoint");
-                if let Some(url) = self.plain(&at, source) {
-                    details.endpoint = self.endpoint(&at, &url, "");
-                    details.identity.push_str(&url);
-                }
-            }
-            None if value.is_none() && !self.doubtful(&child(path, "endpoint")) => {
-                self.error(path, "`endpoint` is missing", "for example endpoint = \"https://my-resource.openai.azure.com\"");
-            }
-            None => {}
+        let file::Azure {
+            endpoint,
+            api_version,
+            deployments,
+            tenant_id,
+            client_id,
+            client_secret,
+            scopes: _,
+            authority_host,
+        } = written;
+        let mut details =
+            Details { deployments: self.deployments(path, deployments), ..Details::default() };
+        if let Some(source) = endpoint {
+            let url = self.plain(&at("endpoint"), source);
+            details.endpoint = url.as_ref().and_then(|url| self.endpoint(&at("endpoint"), url, ""));
+            details.identity.extend(url);
+        } else if !value.whole && !self.doubtful(&at("endpoint")) {
+            let help = "for example endpoint = \"https://my-resource.openai.azure.com\"";
+            self.error(path, "`endpoint` is missing", help);
         }
-        self.plain(&child(path, "api_version"), api_version);
-        self.endpoint(&child(path, "authority_host"), authority_host, "");
-        let entra = [
-            ("tenant_id", tenant_id.as_ref().map(|source| self.plain(&child(path, "tenant_id"), source))),
-            ("client_id", client_id.as_ref().map(|source| self.plain(&child(path, "client_id"), source))),
-            ("client_secret", client_secret.as_ref().map(|source| self.secret(&child(path, "client_secret"), source, Lines::One).map(|secret| secret.text))),
-        ];
-        let missing: Vec<&str> = entra.iter().filter(|(_, given)| given.is_none()).map(|(name, _)| *name).collect();
-        if missing.len() < entra.len() {
-            if !missing.is_empty() && !self.doubtful(path) {
-                self.error(path, format!("Entra ID credentials are incomplete: {} is missing", missing.join(" and ")), "they are tenant_id, client_id and client_secret");
+        self.plain(&at("api_version"), api_version);
+        self.endpoint(&at("authority_host"), authority_host, "");
+        let names = ["tenant_id", "client_id", "client_secret"];
+        let given = [tenant_id.is_some(), client_id.is_some(), client_secret.is_some()];
+        details.credential = given.contains(&true);
+        if details.credential && !self.doubtful(path) {
+            for (name, _) in names.iter().zip(given).filter(|(_, given)| !given) {
+                let help = "Entra ID credentials are tenant_id, client_id and client_secret";
+                self.error(path, format!("`{name}` is missing"), help);
             }
-            details.credential = true;
         }
-        details.identity.extend(entra.into_iter().filter_map(|(_, text)| text.flatten()));
+        for (name, source) in names.iter().zip([tenant_id, client_id]) {
+            let text = source.as_ref().and_then(|source| self.plain(&at(name), source));
+            details.identity.extend(text);
+        }
+        let secret = client_secret.as_ref();
+        let secret =
+            secret.and_then(|source| self.secret(&at("client_secret"), source, Lines::One));
+        details.identity.extend(secret.map(|secret| secret.text));
         details
     }
 
-    fn vertex(&mut self, path: &str, key: &str, written: Option<&file::Vertex>, value: bool) -> Details {
+    fn vertex(
+        &mut self,
+        path: &str,
+        key: &str,
+        written: Option<&file::Vertex>,
+        value: Given,
+    ) -> Details {
         let Some(written) = written else {
             if !self.doubtful(path) {
-                self.error(key, "a vertex key needs `vertex_key_config`", "with region, and auth_credentials = { file = \"…\" }");
+                self.error(
+                    key,
+                    "a vertex key needs `vertex_key_config`",
+                    "with region, and auth_credentials = { file = \"…\" }",
+                );
             }
             return Details { credential: true, ..Details::default() };
         };
-        let file::Vertex { project_id, project_number, region, auth_credentials, deployments } = written;
-        let mut details = Details { deployments: self.deployments(path, deployments), ..Details::default() };
-        for (name, source) in [("project_id", project_id), ("project_number", project_number), ("region", region)] {
+        let file::Vertex { project_id, project_number, region, auth_credentials, deployments } =
+            written;
+        let mut details =
+            Details { deployments: self.deployments(path, deployments), ..Details::default() };
+        for (name, source) in
+            [("project_id", project_id), ("project_number", project_number), ("region", region)]
+        {
             let text = source.as_ref().and_then(|source| self.plain(&child(path, name), source));
             details.identity.extend(text);
         }
@@ -149,46 +217,88 @@ impl Check<'_, '_> {
             let at = child(path, "auth_credentials");
             if let Some(secret) = self.secret(&at, source, Lines::Many) {
                 let account = self.json(&at, &secret.text);
-                if account.is_some_and(|account| account.get("project_id").is_none()) && project_id.is_none() {
-                    self.error(path, "`project_id` is missing, and the credentials do not name one", "for example project_id = \"my-project\"");
+                if account.is_some_and(|account| account.get("project_id").is_none())
+                    && project_id.is_none()
+                {
+                    self.error(
+                        path,
+                        "`project_id` is missing, and the credentials do not name one",
+                        "for example project_id = \"my-project\"",
+                    );
                 }
                 details.identity.push_str(&secret.text);
             }
             details.credential = true;
-        } else if !value && !self.doubtful(path) {
-            self.error(path, "`auth_credentials` is missing", "write auth_credentials = { file = \"/run/secrets/service-account.json\" }");
+        } else if !value.any && !self.doubtful(path) {
+            self.error(
+                path,
+                "`auth_credentials` is missing",
+                "write auth_credentials = { file = \"/run/secrets/service-account.json\" }",
+            );
             details.credential = true;
         }
         details
     }
 
-    fn bedrock(&mut self, path: &str, key: &str, written: Option<&file::Bedrock>, value: bool) -> Details {
+    fn bedrock(
+        &mut self,
+        path: &str,
+        key: &str,
+        written: Option<&file::Bedrock>,
+        value: Given,
+    ) -> Details {
         let Some(written) = written else {
-            if !value && !self.doubtful(path) {
-                self.error(key, "a bedrock key needs `bedrock_key_config` or a value", "with region, access_key and secret_key");
+            if !value.any && !self.doubtful(path) {
+                self.error(
+                    key,
+                    "a bedrock key needs `bedrock_key_config` or a value",
+                    "with region, access_key and secret_key",
+                );
             }
             return Details { credential: true, ..Details::default() };
         };
-        let file::Bedrock { region, access_key, secret_key, session_token, arn, deployments, regions, batch_s3_config } = written;
-        let mut details = Details { deployments: self.deployments(path, deployments), ..Details::default() };
+        let file::Bedrock {
+            region,
+            access_key,
+            secret_key,
+            session_token,
+            arn,
+            deployments,
+            regions,
+            batch_s3_config,
+        } = written;
+        let mut details =
+            Details { deployments: self.deployments(path, deployments), ..Details::default() };
         for (name, source) in [("region", region), ("arn", arn)] {
             let text = source.as_ref().and_then(|source| self.plain(&child(path, name), source));
             details.identity.extend(text);
         }
-        let own = [("access_key", access_key), ("secret_key", secret_key), ("session_token", session_token)];
+        let own = [
+            ("access_key", access_key),
+            ("secret_key", secret_key),
+            ("session_token", session_token),
+        ];
         let (pair, text) = self.pair(path, own);
         details.identity.push_str(&text);
         for (name, written) in regions {
             let at = child(&child(path, "regions"), name);
             let file::RegionPair { access_key, secret_key, session_token } = written;
-            let own = [("access_key", access_key), ("secret_key", secret_key), ("session_token", session_token)];
+            let own = [
+                ("access_key", access_key),
+                ("secret_key", secret_key),
+                ("session_token", session_token),
+            ];
             details.identity.push_str(&self.pair(&at, own).1);
         }
-        if region.is_none() && regions.is_empty() && !value && !self.doubtful(path) {
+        if region.is_none() && regions.is_empty() && !value.any && !self.doubtful(path) {
             self.error(path, "`region` is missing", "for example region = \"us-east-1\"");
         }
-        if !pair && regions.is_empty() && !value && !self.doubtful(path) {
-            self.error(path, "there are no AWS credentials", "access_key and secret_key, or a pair under [….regions.REGION]");
+        if !pair && regions.is_empty() && !value.any && !self.doubtful(path) {
+            self.error(
+                path,
+                "there are no AWS credentials",
+                "access_key and secret_key, or a pair under [….regions.REGION]",
+            );
         }
         if let Some(batch) = batch_s3_config {
             self.buckets(&child(path, "batch_s3_config"), batch);
@@ -201,7 +311,9 @@ impl Check<'_, '_> {
     fn pair(&mut self, path: &str, parts: [(&str, &Option<SecretSource>); 3]) -> (bool, String) {
         let mut identity = String::new();
         for (name, source) in &parts {
-            let secret = source.as_ref().and_then(|source| self.secret(&child(path, name), source, Lines::One));
+            let secret = source
+                .as_ref()
+                .and_then(|source| self.secret(&child(path, name), source, Lines::One));
             identity.extend(secret.map(|secret| secret.text));
         }
         let [(_, access), (_, secret), (_, token)] = parts;
@@ -211,7 +323,11 @@ impl Check<'_, '_> {
             _ => None,
         };
         if let Some(half) = half.filter(|half| !self.doubtful(&child(path, half))) {
-            self.error(path, format!("`{half}` is missing"), "access_key and secret_key go together");
+            self.error(
+                path,
+                format!("`{half}` is missing"),
+                "access_key and secret_key go together",
+            );
         }
         (access.is_some() || secret.is_some() || token.is_some(), identity)
     }
@@ -228,16 +344,28 @@ impl Check<'_, '_> {
             }
             if *is_default && let Some(first) = default.replace(at.clone()) {
                 let place = self.place(&first);
-                self.error(&child(&at, "is_default"), format!("another bucket is the default already{place}"), "one bucket is used when a job names none");
+                self.error(
+                    &child(&at, "is_default"),
+                    format!("another bucket is the default already{place}"),
+                    "one bucket is used when a job names none",
+                );
             }
         }
     }
 
-    fn deployments(&mut self, path: &str, written: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    fn deployments(
+        &mut self,
+        path: &str,
+        written: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
         for (model, deployment) in written {
             if model.trim().is_empty() || deployment.trim().is_empty() {
                 let at = child(&child(path, "deployments"), model);
-                self.error(&at, "a deployment needs a model and a name", "for example deployments = { \"gpt-4o\" = \"prod-gpt4o\" }");
+                self.error(
+                    &at,
+                    "a deployment needs a model and a name",
+                    "for example deployments = { \"gpt-4o\" = \"prod-gpt4o\" }",
+                );
             }
         }
         written.clone()
@@ -246,7 +374,11 @@ impl Check<'_, '_> {
     fn json(&mut self, path: &str, text: &str) -> Option<Json> {
         let json: Option<Json> = serde_json::from_str(text).ok().filter(Json::is_object);
         if json.is_none() {
-            self.error(path, "the credentials are not a JSON object", "the whole text of the JSON file that the provider gave out");
+            self.error(
+                path,
+                "the credentials are not a JSON object",
+                "the whole text of the JSON file that the provider gave out",
+            );
         }
         json
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Check;
+use super::cloud::Given;
 use crate::config::path::{child, item};
 use crate::config::pattern::Pattern;
 use crate::config::{Client, Endpoint, Key, file};
@@ -33,12 +34,23 @@ pub(super) struct Details {
 }
 
 impl Check<'_, '_> {
-    pub(super) fn keys(&mut self, provider: &str, around: &Around<'_>, written: Vec<file::Key>) -> Vec<Arc<Key>> {
+    pub(super) fn keys(
+        &mut self,
+        provider: &str,
+        around: &Around<'_>,
+        written: Vec<file::Key>,
+    ) -> Vec<Arc<Key>> {
         let path = child(provider, "keys");
         if written.is_empty() && !self.doubtful(&path) {
             match around.kind.map(Kind::row) {
-                Some(row) if !row.needs_value && row.served.is_some() => return vec![Arc::new(implicit(around))],
-                Some(_) => self.error(provider, format!("provider `{}` has no keys", around.provider), format!("add [[{path}]] with a value").as_str()),
+                Some(row) if !row.needs_value && row.served.is_some() => {
+                    return vec![Arc::new(implicit(around))];
+                }
+                Some(_) => self.error(
+                    provider,
+                    format!("provider `{}` has no keys", around.provider),
+                    format!("add [[{path}]] with a value").as_str(),
+                ),
                 None => {}
             }
         }
@@ -48,53 +60,80 @@ impl Check<'_, '_> {
         for (place, key) in written.into_iter().enumerate() {
             let path = item(&path, place);
             let key = self.key(&path, around, key);
-            if !key.name.is_empty() && let Some(first) = names.insert(key.name.to_string(), path.clone()) {
+            if !key.name.is_empty()
+                && let Some(first) = names.insert(key.name.to_string(), path.clone())
+            {
                 let place = self.place(&first);
                 self.error(&path, format!("there is another key of the name `{}` in this provider{place}", key.name), "names of keys are unique within a provider; without `name`, the variable's name is taken");
             }
-            if let Some(value) = &key.value && let Some(first) = values.insert(value.fingerprint(), key.name.to_string()) {
-                self.warning(&path, format!("key `{}` has the same value as key `{first}`", key.name), "the provider counts them as one");
+            if let Some(value) = &key.value
+                && let Some(first) = values.insert(value.fingerprint(), key.name.to_string())
+            {
+                self.warning(
+                    &path,
+                    format!("key `{}` has the same value as key `{first}`", key.name),
+                    "the provider counts them as one",
+                );
             }
             keys.push(Arc::new(key));
         }
         if !keys.is_empty() && keys.iter().all(|key| key.weight == 0.0) {
-            self.warning(&path, "every key has weight 0: all are standby, and none comes first", None);
+            self.warning(
+                &path,
+                "every key has weight 0: all are standby, and none comes first",
+                None,
+            );
         }
         keys
     }
 
     fn key(&mut self, path: &str, around: &Around<'_>, written: file::Key) -> Key {
         let at = |name: &str| child(path, name);
-        let details = self.details(path, around, &written);
+        let value = written.value.as_ref().filter(|_| written.enabled);
+        let resolved =
+            value.and_then(|value| self.credential_value(&at("value"), around.kind, value));
+        let doubtful = self.doubtful(&at("value"));
+        let json = resolved.as_ref().is_some_and(|value| value.text.trim_start().starts_with('{'));
+        let given = Given {
+            any: value.is_some() || doubtful,
+            whole: json || doubtful || (value.is_some() && resolved.is_none()),
+        };
+        let details = self.details(path, around, &written, given);
+        if !given.any && written.enabled && !details.credential {
+            self.without_value(path, around.kind);
+        }
         let file::Key {
-            name, value, weight, models, blacklisted_models, clients, enabled, use_for_batch_api, description, max_concurrent, rpm, tpm, quota_group,
-            azure_key_config: _, vertex_key_config: _, bedrock_key_config: _, replicate_key_config: _, vllm_key_config: _, ollama_key_config: _, sgl_key_config: _,
+            name,
+            value,
+            weight,
+            models,
+            blacklisted_models,
+            clients,
+            enabled,
+            use_for_batch_api,
+            description,
+            max_concurrent,
+            rpm,
+            tpm,
+            quota_group,
+            azure_key_config: _,
+            vertex_key_config: _,
+            bedrock_key_config: _,
+            replicate_key_config: _,
+            vllm_key_config: _,
+            ollama_key_config: _,
+            sgl_key_config: _,
         } = written;
         let name = self.key_name(path, name, value.as_ref());
-        let value = match &value {
-            Some(source) if enabled => self.credential_value(&at("value"), around.kind, source),
-            Some(_) => None,
-            None => {
-                let needed = around.kind.is_some_and(|kind| kind.row().needs_value) || (around.kind.is_some_and(|kind| kind.row().served.is_none()) && !details.credential);
-                if needed && !details.credential && enabled && !self.doubtful(&at("value")) && !self.doubtful_details(path) {
-                    self.error(path, "this key has no `value`", "write value = { env_var = \"…\" }");
-                }
-                None
-            }
-        };
-        let source = value.as_ref().map_or("none".to_owned(), |value| value.source.clone());
-        let value = value.map(|value| value.text);
-        let models = self.allowed(&at("models"), models.as_deref()).or_else(|| details.model.as_deref().map(|model| vec![Pattern::new(model)]));
-        let fingerprint = match &value {
-            Some(value) if details.identity.is_empty() => Secret::new(value.clone()).fingerprint(),
-            value => Secret::new(format!("{}\n{}", value.as_deref().unwrap_or_default(), details.identity)).fingerprint(),
-        };
+        let (value, source) = resolved.map(|value| (value.text, value.source)).unzip();
+        let only = details.model.as_deref().map(|model| vec![Pattern::new(model)]);
+        let models = self.allowed(&at("models"), models.as_deref()).or(only);
         Key {
             provider: around.provider.clone(),
             name: name.into(),
+            fingerprint: fingerprint(value.as_deref(), &details.identity),
             value: value.map(Secret::new),
-            source,
-            fingerprint,
+            source: source.unwrap_or_else(|| "none".to_owned()),
             endpoint: details.endpoint.map_or_else(|| around.endpoint.clone(), Arc::new),
             weight,
             models,
@@ -111,22 +150,46 @@ impl Check<'_, '_> {
         }
     }
 
+    /// A key that has none of the credentials its kind needs.
+    fn without_value(&mut self, path: &str, kind: Option<Kind>) {
+        if kind.is_some_and(|kind| kind.row().needs_value || kind == Kind::Azure) {
+            self.error(path, "this key has no `value`", "write value = { env_var = \"…\" }");
+        }
+    }
+
     /// The name of the key, or that of the variable its value comes from.
-    fn key_name(&mut self, path: &str, name: Option<String>, value: Option<&file::SecretSource>) -> String {
+    fn key_name(
+        &mut self,
+        path: &str,
+        name: Option<String>,
+        value: Option<&file::SecretSource>,
+    ) -> String {
         if let Some(name) = name {
             self.name(&child(path, "name"), "key", &name);
             return name;
         }
         let variable = match value.map(|value| &value.0) {
-            Some(file::Source::Table(table)) if table.from_env != Some(false) => table.env_var.clone(),
+            Some(file::Source::Table(table)) if table.from_env != Some(false) => {
+                table.env_var.clone()
+            }
             _ => None,
         };
         let unknown = self.doubtful(&child(path, "name")) || self.doubtful(&child(path, "value"));
         if variable.is_none() && !unknown {
-            self.error(path, "this key has no `name`", "only a key whose value comes from an environment variable is named by itself");
+            self.error(
+                path,
+                "this key has no `name`",
+                "only a key whose value comes from an environment variable is named by itself",
+            );
         }
         variable.unwrap_or_default()
     }
+}
+
+fn fingerprint(value: Option<&str>, identity: &str) -> Fingerprint {
+    let value = value.unwrap_or_default();
+    let text = if identity.is_empty() { value.to_owned() } else { format!("{value}\n{identity}") };
+    Secret::new(text).fingerprint()
 }
 
 fn implicit(around: &Around<'_>) -> Key {
@@ -135,7 +198,7 @@ fn implicit(around: &Around<'_>) -> Key {
         name: "default".into(),
         value: None,
         source: "none".to_owned(),
-        fingerprint: Secret::new(String::new()).fingerprint(),
+        fingerprint: fingerprint(None, ""),
         endpoint: around.endpoint.clone(),
         weight: 1.0,
         models: None,

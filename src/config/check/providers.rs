@@ -17,24 +17,49 @@ use crate::provider::Kind;
 use crate::secret::Secret;
 
 impl Check<'_, '_> {
-    pub(super) fn providers(&mut self, written: BTreeMap<String, file::Provider>, clients: &[Client]) -> Vec<Provider> {
+    pub(super) fn providers(
+        &mut self,
+        written: BTreeMap<String, file::Provider>,
+        clients: &[Client],
+    ) -> Vec<Provider> {
         if written.is_empty() && !self.doubtful("providers") {
             self.error("", "there is no provider", "a file needs at least one, such as [providers.openai] with its [[providers.openai.keys]]");
         }
-        written.into_iter().map(|(name, provider)| self.provider(&name, provider, clients)).collect()
+        written
+            .into_iter()
+            .map(|(name, provider)| self.provider(&name, provider, clients))
+            .collect()
     }
 
     fn provider(&mut self, name: &str, written: file::Provider, clients: &[Client]) -> Provider {
-        let file::Provider { kind, base_url, headers, proxy, ca_file, timeouts, max_concurrent, affinity, keys } = written;
+        let file::Provider {
+            kind,
+            base_url,
+            headers,
+            proxy,
+            ca_file,
+            timeouts,
+            max_concurrent,
+            affinity,
+            keys,
+        } = written;
         let path = child("providers", name);
         let at = |name: &str| child(&path, name);
         self.name(&path, "provider", name);
         if name.contains('/') {
-            self.error(&path, "the name of a provider must not hold a `/`", "callers write provider/model");
+            self.error(
+                &path,
+                "the name of a provider must not hold a `/`",
+                "callers write provider/model",
+            );
         }
         let kind = self.kind(&path, name, kind.as_deref());
         if let Some(kind) = kind.filter(|kind| kind.row().served.is_none()) {
-            self.misplaced(&path, format!("this version does not serve {kind} yet"), "remove the provider, or keep it in a file that is not included");
+            self.misplaced(
+                &path,
+                format!("this version does not serve {kind} yet"),
+                "remove the provider, or keep it in a file that is not included",
+            );
         }
         let timeouts = self.timeouts(&at("timeouts"), timeouts);
         let ca = ca_file.and_then(|file| self.authorities(&at("ca_file"), &file));
@@ -45,7 +70,11 @@ impl Check<'_, '_> {
         };
         let endpoint = Arc::new(self.base(&path, kind, base_url.as_deref()));
         let name: Arc<str> = name.into();
-        let keys = self.keys(&path, &super::keys::Around { provider: &name, kind, endpoint: &endpoint, clients }, keys);
+        let keys = self.keys(
+            &path,
+            &super::keys::Around { provider: &name, kind, endpoint: &endpoint, clients },
+            keys,
+        );
         Provider {
             name,
             kind: kind.unwrap_or(Kind::OpenAi),
@@ -69,7 +98,14 @@ impl Check<'_, '_> {
                 Some(meant) => format!("did you mean [providers.{meant}]? Otherwise write kind = \"…\""),
                 None => "write kind = \"openai-compatible\" with a base_url, or the name of another kind".to_owned(),
             };
-            self.misplaced(path, format!("`{}` is not the name of a kind, so the provider needs a `kind`", name.escape_debug()), help.as_str());
+            self.misplaced(
+                path,
+                format!(
+                    "`{}` is not the name of a kind, so the provider needs a `kind`",
+                    name.escape_debug()
+                ),
+                help.as_str(),
+            );
         }
         kind
     }
@@ -93,12 +129,20 @@ impl Check<'_, '_> {
                 return endpoint.unwrap_or_else(nowhere);
             }
             None if row.kind == Kind::OpenAiCompatible && !self.doubtful(&at) => {
-                self.error(path, "an openai-compatible provider needs a `base_url`", "for example base_url = \"https://api.example.com/v1\"");
+                self.error(
+                    path,
+                    "an openai-compatible provider needs a `base_url`",
+                    "for example base_url = \"https://api.example.com/v1\"",
+                );
             }
             None => {
-                let default = row.base_url.and_then(|url| url.parse::<Uri>().ok()).map(Uri::into_parts);
-                if let Some((scheme, authority, own)) = default.and_then(|parts| Some((parts.scheme?, parts.authority?, parts.path_and_query))) {
-                    let own = own.map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
+                let default =
+                    row.base_url.and_then(|url| url.parse::<Uri>().ok()).map(Uri::into_parts);
+                if let Some((scheme, authority, own)) = default
+                    .and_then(|parts| Some((parts.scheme?, parts.authority?, parts.path_and_query)))
+                {
+                    let own = own
+                        .map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
                     return Endpoint { scheme, authority, prefix: own + row.prefix };
                 }
             }
@@ -109,18 +153,40 @@ impl Check<'_, '_> {
     /// Addresses that are right as addresses, but that the vendor's API does not stand at.
     fn version(&mut self, path: &str, kind: Kind, endpoint: &Endpoint) {
         let row = kind.row();
-        let versioned = row.base_url.is_some_and(|url| url.rsplit('/').next().is_some_and(|last| last.starts_with('v') && last.len() == 2));
-        for operation in ["/chat/completions", "/completions", "/responses", "/embeddings", "/models"] {
+        let versioned = row.base_url.is_some_and(|url| {
+            url.rsplit('/').next().is_some_and(|last| last.starts_with('v') && last.len() == 2)
+        });
+        for operation in
+            ["/chat/completions", "/completions", "/responses", "/embeddings", "/models"]
+        {
             if endpoint.prefix.ends_with(operation) {
-                self.error(path, "`base_url` is the address of one operation", "remove what follows the version, such as /v1");
+                self.error(
+                    path,
+                    "`base_url` is the address of one operation",
+                    "remove what follows the version, such as /v1",
+                );
                 return;
             }
         }
         if versioned && endpoint.prefix.is_empty() {
-            self.warning(path, format!("`base_url` of a {kind} provider ends in its version"), "add /v1, if that is where it answers");
+            self.warning(
+                path,
+                format!("`base_url` of a {kind} provider ends in its version"),
+                "add /v1, if that is where it answers",
+            );
         }
-        if !row.prefix.is_empty() && endpoint.prefix.len() > row.prefix.len() && endpoint.prefix.contains("/v1/") {
-            self.warning(path, format!("`base_url` of a {kind} provider is the bare origin; {} is added to it", row.prefix), "remove the path");
+        if !row.prefix.is_empty()
+            && endpoint.prefix.len() > row.prefix.len()
+            && endpoint.prefix.contains("/v1/")
+        {
+            self.warning(
+                path,
+                format!(
+                    "`base_url` of a {kind} provider is the bare origin; {} is added to it",
+                    row.prefix
+                ),
+                "remove the path",
+            );
         }
     }
 
@@ -134,25 +200,49 @@ impl Check<'_, '_> {
         }
     }
 
-    fn headers(&mut self, path: &str, written: BTreeMap<String, file::SecretSource>) -> Vec<(HeaderName, Secret)> {
+    fn headers(
+        &mut self,
+        path: &str,
+        written: BTreeMap<String, file::SecretSource>,
+    ) -> Vec<(HeaderName, Secret)> {
         let mut headers: Vec<(HeaderName, Secret)> = Vec::with_capacity(written.len());
         for (name, source) in written {
             let at = child(path, &name);
             let value = self.secret(&at, &source, Lines::One);
             let Ok(name) = HeaderName::try_from(name.as_str()) else {
-                self.misplaced(&at, "this is not the name of a header", "a name has letters, digits and `-`");
+                self.misplaced(
+                    &at,
+                    "this is not the name of a header",
+                    "a name has letters, digits and `-`",
+                );
                 continue;
             };
             if OURS.contains(&name) || name.as_str().starts_with("proxy-") {
-                self.misplaced(&at, format!("keymux writes the header `{name}` itself"), "remove it");
+                self.misplaced(
+                    &at,
+                    format!("keymux writes the header `{name}` itself"),
+                    "remove it",
+                );
             } else if name == header::AUTHORIZATION {
-                self.misplaced(&at, "the header `authorization` carries the key", "put what follows `Bearer ` into the `value` of a key");
+                self.misplaced(
+                    &at,
+                    "the header `authorization` carries the key",
+                    "put what follows `Bearer ` into the `value` of a key",
+                );
             } else if headers.iter().any(|(other, _)| *other == name) {
-                self.misplaced(&at, format!("the header `{name}` is set twice"), "names of headers do not tell capitals from small letters");
+                self.misplaced(
+                    &at,
+                    format!("the header `{name}` is set twice"),
+                    "names of headers do not tell capitals from small letters",
+                );
             }
             let Some(value) = value else { continue };
             if HeaderValue::from_str(&value.text).is_err() {
-                self.error(&at, "this cannot be the value of a header", "a value has visible ASCII characters and spaces");
+                self.error(
+                    &at,
+                    "this cannot be the value of a header",
+                    "a value has visible ASCII characters and spaces",
+                );
             }
             headers.push((name, Secret::new(value.text)));
         }
@@ -163,8 +253,11 @@ impl Check<'_, '_> {
         let resolved = self.secret(path, written, Lines::One)?;
         let help = "for example \"http://proxy.internal:3128\" or \"http://user:password@proxy.internal:3128\"";
         let parts = resolved.text.parse::<Uri>().ok().map(Uri::into_parts);
-        let bare = |path: &http::uri::PathAndQuery| path.as_str() == "/" || path.as_str().is_empty();
-        let parts = parts.filter(|parts| parts.scheme == Some(Scheme::HTTP) && parts.path_and_query.as_ref().is_none_or(bare));
+        let bare =
+            |path: &http::uri::PathAndQuery| path.as_str() == "/" || path.as_str().is_empty();
+        let parts = parts.filter(|parts| {
+            parts.scheme == Some(Scheme::HTTP) && parts.path_and_query.as_ref().is_none_or(bare)
+        });
         let Some(authority) = parts.and_then(|parts| parts.authority) else {
             self.error(path, "`proxy` must be http://, a host and a port", help);
             return None;
@@ -173,14 +266,19 @@ impl Check<'_, '_> {
             Some((credentials, host)) => (Some(credentials.to_owned()), host),
             None => (None, authority.as_str()),
         };
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(host).path_and_query("/").build().ok();
-        let uri = uri.filter(|uri| uri.port_u16().is_some() && uri.host().is_some_and(|host| !host.is_empty()));
+        let uri =
+            Uri::builder().scheme(Scheme::HTTP).authority(host).path_and_query("/").build().ok();
+        let uri = uri.filter(|uri| {
+            uri.port_u16().is_some() && uri.host().is_some_and(|host| !host.is_empty())
+        });
         let Some(uri) = uri else {
             self.error(path, "`proxy` must name a host and a port", help);
             return None;
         };
         let credentials = credentials.map(|credentials| Secret::new(unescape(&credentials)));
-        let hidden = credentials.as_ref().map_or(String::new(), |credentials| format!(" (fingerprint:{})", credentials.fingerprint()));
+        let hidden = credentials.as_ref().map_or(String::new(), |credentials| {
+            format!(" (fingerprint:{})", credentials.fingerprint())
+        });
         self.shown.insert(path.to_owned(), Json::from(format!("http://{host}{hidden}")));
         Some(Proxy { uri, credentials })
     }
@@ -190,7 +288,11 @@ impl Check<'_, '_> {
         match self.reader.read(&file) {
             Ok(pem) => self.certificates(path, &pem).map(Into::into),
             Err(error) => {
-                self.error(path, format!("`ca_file` cannot be read: {}", reason(&error)), "write the path of a PEM file");
+                self.error(
+                    path,
+                    format!("`ca_file` cannot be read: {}", reason(&error)),
+                    "write the path of a PEM file",
+                );
                 None
             }
         }
@@ -211,7 +313,11 @@ const OURS: [HeaderName; 8] = [
 
 /// Stands in for an address that was reported, and for that of the echo provider, which has none.
 fn nowhere() -> Endpoint {
-    Endpoint { scheme: Scheme::HTTP, authority: Authority::from_static("localhost"), prefix: String::new() }
+    Endpoint {
+        scheme: Scheme::HTTP,
+        authority: Authority::from_static("localhost"),
+        prefix: String::new(),
+    }
 }
 
 /// `%40` and its like in the user name and the password of an address.
@@ -220,7 +326,8 @@ fn unescape(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
         let code = (*first == b'%').then(|| after.get(..2)).flatten();
-        let code = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
+        let code =
+            code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
         bytes.push(code.unwrap_or(*first));
         rest = if code.is_some() { &after[2..] } else { after };
     }

@@ -30,7 +30,11 @@ struct Known<'a> {
 }
 
 impl Check<'_, '_> {
-    pub(super) fn routes(&mut self, written: BTreeMap<String, file::Route>, providers: &[Provider]) -> Vec<Route> {
+    pub(super) fn routes(
+        &mut self,
+        written: BTreeMap<String, file::Route>,
+        providers: &[Provider],
+    ) -> Vec<Route> {
         let known = Known { providers, routes: written.keys().cloned().collect() };
         written.into_iter().map(|(name, route)| self.route(name, route, &known)).collect()
     }
@@ -40,11 +44,19 @@ impl Check<'_, '_> {
         let path = child("routes", &name);
         let at = |name: &str| child(&path, name);
         if name.is_empty() || name.chars().any(char::is_control) || name.trim() != name {
-            self.error(&path, "this is no name for a model", "a name has no control characters and no spaces at its ends");
+            self.error(
+                &path,
+                "this is no name for a model",
+                "a name has no control characters and no spaces at its ends",
+            );
         }
         let list = at("targets");
         if targets.as_ref().is_some_and(Vec::is_empty) {
-            self.error(&list, "`targets` is an empty list", "for example targets = [{ model = \"openai/gpt-4o-mini\" }]");
+            self.error(
+                &list,
+                "`targets` is an empty list",
+                "for example targets = [{ model = \"openai/gpt-4o-mini\" }]",
+            );
         }
         let mut resolved = Vec::new();
         for (place, target) in targets.into_iter().flatten().enumerate() {
@@ -53,16 +65,24 @@ impl Check<'_, '_> {
             resolved.extend(model.and_then(|model| self.target(&at, &model, weight, known)));
         }
         if !resolved.is_empty() && resolved.iter().all(|target| target.weight == 0.0) {
-            self.warning(&list, "every target has weight 0: all are standby, and none comes first", None);
+            self.warning(
+                &list,
+                "every target has weight 0: all are standby, and none comes first",
+                None,
+            );
         }
         let list = at("fallbacks");
         let fallbacks = fallbacks.iter().enumerate();
-        let fallbacks = fallbacks.filter_map(|(place, model)| self.target(&item(&list, place), model, 1.0, known)).collect();
+        let fallbacks = fallbacks
+            .filter_map(|(place, model)| self.target(&item(&list, place), model, 1.0, known))
+            .collect();
         Route {
             name: name.into(),
             targets: resolved,
             fallbacks,
-            timeouts: timeouts.map_or_else(RouteTimeouts::default, |timeouts| self.deadlines(&at("timeouts"), timeouts)),
+            timeouts: timeouts.map_or_else(RouteTimeouts::default, |timeouts| {
+                self.deadlines(&at("timeouts"), timeouts)
+            }),
             first_token: first_token.map(|period| self.some_period(&at("first_token"), &period)),
             rescue: match rescue {
                 file::Rescue::None => Rescue::None,
@@ -74,11 +94,23 @@ impl Check<'_, '_> {
 
     fn deadlines(&mut self, path: &str, written: file::RouteTimeouts) -> RouteTimeouts {
         let file::RouteTimeouts { first_byte, idle, total } = written;
-        let mut period = |name: &str, period: Option<file::Period>| period.map(|period| self.some_period(&child(path, name), &period));
-        RouteTimeouts { first_byte: period("first_byte", first_byte), idle: period("idle", idle), total: period("total", total) }
+        let mut period = |name: &str, period: Option<file::Period>| {
+            period.map(|period| self.some_period(&child(path, name), &period))
+        };
+        RouteTimeouts {
+            first_byte: period("first_byte", first_byte),
+            idle: period("idle", idle),
+            total: period("total", total),
+        }
     }
 
-    fn target(&mut self, path: &str, asked: &str, weight: f64, known: &Known<'_>) -> Option<Target> {
+    fn target(
+        &mut self,
+        path: &str,
+        asked: &str,
+        weight: f64,
+        known: &Known<'_>,
+    ) -> Option<Target> {
         match lookup::model(known.providers, asked) {
             Ok((place, model)) => {
                 self.reachable(path, &known.providers[place], model);
@@ -93,9 +125,22 @@ impl Check<'_, '_> {
         }
     }
 
-    fn nowhere(&mut self, path: &str, asked: &str, known: &Known<'_>, not_found: &lookup::NotFound) {
+    fn nowhere(
+        &mut self,
+        path: &str,
+        asked: &str,
+        known: &Known<'_>,
+        not_found: &lookup::NotFound,
+    ) {
         if known.routes.iter().any(|route| route == asked) {
-            self.error(path, format!("`{}` is a route, and a route leads to models of providers", asked.escape_debug()), "name the models that stand behind that route");
+            self.error(
+                path,
+                format!(
+                    "`{}` is a route, and a route leads to models of providers",
+                    asked.escape_debug()
+                ),
+                "name the models that stand behind that route",
+            );
             return;
         }
         let names = || known.providers.iter().map(|provider| &*provider.name);
@@ -118,9 +163,23 @@ impl Check<'_, '_> {
         let mut allowing = provider.keys.iter().filter(|key| key.allows(model)).peekable();
         let (name, shown) = (&provider.name, model.escape_debug());
         if allowing.peek().is_none() {
-            self.error(path, format!("this leads nowhere: no key of provider `{name}` allows the model `{shown}`"), format!("see `models` and `blacklisted_models` of its keys{}", self.place(&child(&place, "keys"))).as_str());
+            self.error(
+                path,
+                format!(
+                    "this leads nowhere: no key of provider `{name}` allows the model `{shown}`"
+                ),
+                format!(
+                    "see `models` and `blacklisted_models` of its keys{}",
+                    self.place(&child(&place, "keys"))
+                )
+                .as_str(),
+            );
         } else if allowing.all(|key| !key.enabled) {
-            self.warning(path, format!("every key of provider `{name}` that allows `{shown}` has enabled = false"), None);
+            self.warning(
+                path,
+                format!("every key of provider `{name}` that allows `{shown}` has enabled = false"),
+                None,
+            );
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `[server]`, `[admin]`, `[reload]` and `[retry]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
@@ -12,20 +11,40 @@ use tracing_subscriber::EnvFilter;
 use super::Check;
 use super::values::Lines;
 use crate::config::structure::closest;
-use crate::config::{Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, Watch, file};
-use crate::secret;
+use crate::config::{
+    Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, Watch, file,
+};
+use crate::secret::Secret;
 
 impl Check<'_, '_> {
     pub(super) fn server(&mut self, written: file::Server, open: bool) -> Server {
-        let file::Server { listen, max_body, drain_timeout, tls, auth, head_timeout, body_timeout, write_timeout, max_connections, queue_timeout, log } = written;
+        let file::Server {
+            listen,
+            max_body,
+            drain_timeout,
+            tls,
+            auth,
+            head_timeout,
+            body_timeout,
+            write_timeout,
+            max_connections,
+            queue_timeout,
+            log,
+        } = written;
         let listen = self.listen("server.listen", &listen);
         let auth = match auth {
             file::Auth::Clients => ServerAuth::Clients,
             file::Auth::None => ServerAuth::None,
         };
-        let guarded = !open || auth == ServerAuth::None || self.doubtful_of("clients", &[]) || self.doubtful("server.auth");
+        let guarded = !open
+            || auth == ServerAuth::None
+            || self.doubtful_of("clients", &[])
+            || self.doubtful("server.auth");
         if let Some(listen) = listen.as_ref().filter(|listen| !guarded && !near(listen)) {
-            let message = format!("without `[[clients]]`, keymux is open to everybody who reaches {}", named(listen));
+            let message = format!(
+                "without `[[clients]]`, keymux is open to everybody who reaches {}",
+                named(listen)
+            );
             self.error("server.listen", message, "add a client with a key, listen on 127.0.0.1, or say auth = \"none\" if that is meant");
         }
         Server {
@@ -47,17 +66,30 @@ impl Check<'_, '_> {
         let file::Admin { listen, token } = written;
         let listen = self.listen("admin.listen", &listen);
         if let Some(listen) = &listen {
-            if listen == server && !any_port(listen) {
-                self.error("admin.listen", "the admin listener stands where programs call", "give it an address of its own");
+            if listen == server && !any_port(listen) && !self.doubtful("server.listen") {
+                self.error(
+                    "admin.listen",
+                    "the admin listener stands where programs call",
+                    "give it an address of its own",
+                );
             }
             if token.is_none() && !self.doubtful("admin.token") && !near(listen) {
-                let message = format!("without `token`, the admin listener is open to everybody who reaches {}", named(listen));
-                self.error("admin.listen", message, "write token = { env_var = \"…\" }, or listen on 127.0.0.1");
+                let message = format!(
+                    "without `token`, the admin listener is open to everybody who reaches {}",
+                    named(listen)
+                );
+                self.error(
+                    "admin.listen",
+                    message,
+                    "write token = { env_var = \"…\" }, or listen on 127.0.0.1",
+                );
             }
         }
         let token = token.and_then(|token| self.secret("admin.token", &token, Lines::One));
-        let token = token.map(|token| secret::digest(token.text.as_bytes()));
-        Admin { listen: listen.unwrap_or(NOWHERE), token }
+        Admin {
+            listen: listen.unwrap_or(NOWHERE),
+            token: token.map(|token| Secret::new(token.text)),
+        }
     }
 
     pub(super) fn reload(&mut self, written: file::Reload) -> Reload {
@@ -76,26 +108,38 @@ impl Check<'_, '_> {
             if socket.starts_with('/') {
                 return Some(Listen::Unix(socket.into()));
             }
-            self.error(path, "the path of a unix socket must begin with `/`", "for example \"unix:/run/keymux/keymux.sock\"");
+            self.tree.reported.insert(path.to_owned());
+            self.error(
+                path,
+                "the path of a unix socket must begin with `/`",
+                "for example \"unix:/run/keymux/keymux.sock\"",
+            );
             return None;
         }
         if let Some(name) = written.strip_prefix("systemd") {
             match name.strip_prefix(':') {
                 None if name.is_empty() => return Some(Listen::Systemd(None)),
-                Some(name) if !name.is_empty() => return Some(Listen::Systemd(Some(name.to_owned()))),
+                Some(name) if !name.is_empty() => {
+                    return Some(Listen::Systemd(Some(name.to_owned())));
+                }
                 _ => {}
             }
         }
         if let Ok(address) = written.parse::<SocketAddr>() {
             return Some(Listen::Tcp(address));
         }
+        self.tree.reported.insert(path.to_owned());
         let port = written.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
         let help = match (port, written.rsplit_once(':').map(|(host, _)| host)) {
             (Some(port), Some("localhost")) => format!("write \"127.0.0.1:{port}\""),
             (Some(port), Some("" | "*")) => format!("write \"0.0.0.0:{port}\" or \"[::]:{port}\" for every interface"),
             _ => "for example \"127.0.0.1:8787\", \"[::]:8787\", \"unix:/run/keymux/keymux.sock\" or \"systemd\"".to_owned(),
         };
-        self.error(path, "`listen` must be an IP address and a port, a unix socket or a systemd socket", help.as_str());
+        self.error(
+            path,
+            "`listen` must be an IP address and a port, a unix socket or a systemd socket",
+            help.as_str(),
+        );
         None
     }
 
@@ -108,7 +152,11 @@ impl Check<'_, '_> {
         let (cert, key) = (cert?, key?);
         let chain = self.certificates("server.tls.cert", cert.as_bytes())?;
         let Ok(private) = PrivateKeyDer::from_pem_slice(key.as_bytes()) else {
-            self.error("server.tls.key", "this holds no private key in PEM form", "it begins with -----BEGIN PRIVATE KEY----- and is not encrypted");
+            self.error(
+                "server.tls.key",
+                "this holds no private key in PEM form",
+                "it begins with -----BEGIN PRIVATE KEY----- and is not encrypted",
+            );
             return None;
         };
         match CertifiedKey::from_der(chain.clone(), private.clone_key(), &aws_lc_rs::default_provider()) {
@@ -118,18 +166,30 @@ impl Check<'_, '_> {
                 None
             }
             Err(_) => {
-                self.error("server.tls", "this certificate and key cannot be used", "RSA, ECDSA and Ed25519 keys can");
+                self.error(
+                    "server.tls",
+                    "this certificate and key cannot be used",
+                    "RSA, ECDSA and Ed25519 keys can",
+                );
                 None
             }
         }
     }
 
     /// The certificates in a PEM text; none at all is an error.
-    pub(super) fn certificates(&mut self, path: &str, pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    pub(super) fn certificates(
+        &mut self,
+        path: &str,
+        pem: &[u8],
+    ) -> Option<Vec<CertificateDer<'static>>> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         match chain {
             Ok(chain) if !chain.is_empty() => return Some(chain),
-            _ => self.error(path, "this holds no certificate in PEM form", "it begins with -----BEGIN CERTIFICATE-----"),
+            _ => self.error(
+                path,
+                "this holds no certificate in PEM form",
+                "it begins with -----BEGIN CERTIFICATE-----",
+            ),
         }
         None
     }
@@ -144,7 +204,11 @@ impl Check<'_, '_> {
                 || "one of: error, warn, info, debug, trace; or a filter such as \"info,keymux::upstream=debug\"".to_owned(),
                 |meant| format!("did you mean \"{meant}\"?"),
             );
-            self.error("server.log.level", "`level` is neither a level nor a filter", help.as_str());
+            self.error(
+                "server.log.level",
+                "`level` is neither a level nor a filter",
+                help.as_str(),
+            );
         }
         let format = match format {
             file::LogFormat::Auto => LogFormat::Auto,
@@ -161,7 +225,7 @@ pub(super) fn retry(written: &file::Retry) -> Retry {
 }
 
 /// Stands in for an address that was reported.
-const NOWHERE: Listen = Listen::Unix(PathBuf::new());
+const NOWHERE: Listen = Listen::Systemd(None);
 
 /// Whether only this machine reaches it. What systemd hands over may be anything.
 fn near(listen: &Listen) -> bool {
@@ -174,7 +238,9 @@ fn near(listen: &Listen) -> bool {
 
 fn named(listen: &Listen) -> String {
     match listen {
-        Listen::Tcp(address) if address.ip().is_unspecified() => "any of this machine's addresses".to_owned(),
+        Listen::Tcp(address) if address.ip().is_unspecified() => {
+            "any of this machine's addresses".to_owned()
+        }
         Listen::Tcp(address) => address.ip().to_string(),
         Listen::Unix(_) => "its socket".to_owned(),
         Listen::Systemd(_) => "the socket that systemd hands over".to_owned(),

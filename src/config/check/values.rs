@@ -10,8 +10,8 @@ use serde_json::Value as Json;
 use super::Check;
 use crate::config::Endpoint;
 use crate::config::file::{Period, SecretSource, Size, Source, SourceTable};
-use crate::config::pattern::Pattern;
 use crate::config::path::{child, item, leaf};
+use crate::config::pattern::Pattern;
 use crate::secret::Secret;
 
 /// A value and where it came from.
@@ -32,7 +32,12 @@ pub(super) enum Lines {
 
 impl Check<'_, '_> {
     /// The secret behind a source, or nothing after saying why.
-    pub(super) fn secret(&mut self, path: &str, source: &SecretSource, lines: Lines) -> Option<Resolved> {
+    pub(super) fn secret(
+        &mut self,
+        path: &str,
+        source: &SecretSource,
+        lines: Lines,
+    ) -> Option<Resolved> {
         let resolved = self.resolve(path, &source.0, lines)?;
         let fingerprint = Secret::new(resolved.text.clone()).fingerprint();
         self.shown.insert(path.to_owned(), Json::from(format!("fingerprint:{fingerprint}")));
@@ -49,8 +54,12 @@ impl Check<'_, '_> {
     /// The text of a file: a plain string is its path, a table says where the text itself is.
     pub(super) fn contents(&mut self, path: &str, source: &Source) -> Option<String> {
         let file = match source {
-            Source::Literal(file) => Source::Table(SourceTable { file: Some(file.clone()), ..SourceTable::default() }),
-            Source::Table(_) => return self.resolve(path, source, Lines::Many).map(|resolved| resolved.text),
+            Source::Literal(file) => {
+                Source::Table(SourceTable { file: Some(file.clone()), ..SourceTable::default() })
+            }
+            Source::Table(_) => {
+                return self.resolve(path, source, Lines::Many).map(|resolved| resolved.text);
+            }
         };
         self.resolve(path, &file, Lines::Many).map(|resolved| resolved.text)
     }
@@ -58,12 +67,12 @@ impl Check<'_, '_> {
     fn resolve(&mut self, path: &str, source: &Source, lines: Lines) -> Option<Resolved> {
         let (text, source) = match source {
             Source::Literal(text) => (self.literal(path, text)?, "literal".to_owned()),
-            Source::Table(table) => self.from_table(path, table)?,
+            Source::Table(table) => self.table_source(path, table)?,
         };
         self.sound(path, &text, lines).then_some(Resolved { text, source })
     }
 
-    fn from_table(&mut self, path: &str, table: &SourceTable) -> Option<(String, String)> {
+    fn table_source(&mut self, path: &str, table: &SourceTable) -> Option<(String, String)> {
         let SourceTable { value, env_var, file, credential, from_env } = table;
         if self.doubtful(path) {
             return None;
@@ -82,11 +91,14 @@ impl Check<'_, '_> {
             (Some(true), ["env_var"] | ["value", "env_var"]) | (None, ["env_var"]) => {
                 self.variable(&child(path, "env_var"), env_var.as_deref()?)
             }
-            (Some(false), ["value"] | ["value", "env_var"]) | (None, ["value"]) => {
-                Some((self.literal(&child(path, "value"), value.as_deref()?)?, "literal".to_owned()))
-            }
+            (Some(false), ["value"] | ["value", "env_var"]) | (None, ["value"]) => Some((
+                self.literal(&child(path, "value"), value.as_deref()?)?,
+                "literal".to_owned(),
+            )),
             (None, ["file"]) => self.file(&child(path, "file"), file.as_deref()?),
-            (None, ["credential"]) => self.credential(&child(path, "credential"), credential.as_deref()?),
+            (None, ["credential"]) => {
+                self.credential(&child(path, "credential"), credential.as_deref()?)
+            }
             (Some(true), _) => {
                 self.error(path, format!("`{name}` has `from_env = true`, which goes with `env_var` alone or with `env_var` and `value`"), "write { env_var = \"NAME\" }");
                 None
@@ -96,15 +108,27 @@ impl Check<'_, '_> {
                 None
             }
             (None, []) => {
-                self.error(path, format!("`{name}` does not say where its value comes from"), "one of `value`, `env_var`, `file`, `credential` is needed");
+                self.error(
+                    path,
+                    format!("`{name}` does not say where its value comes from"),
+                    "one of `value`, `env_var`, `file`, `credential` is needed",
+                );
                 None
             }
             (None, ["value", "env_var"]) => {
-                self.error(path, format!("`{name}` has both `value` and `env_var`"), "remove one, or say with `from_env = true` or `false` which is in force");
+                self.error(
+                    path,
+                    format!("`{name}` has both `value` and `env_var`"),
+                    "remove one, or say with `from_env = true` or `false` which is in force",
+                );
                 None
             }
             (None, several) => {
-                self.error(path, format!("`{name}` has several sources: {}", several.join(", ")), "keep one of them");
+                self.error(
+                    path,
+                    format!("`{name}` has several sources: {}", several.join(", ")),
+                    "keep one of them",
+                );
                 None
             }
         }
@@ -116,7 +140,10 @@ impl Check<'_, '_> {
             return None;
         }
         if let Some(name) = reference(text) {
-            let message = format!("`{}` is taken literally, but looks like a reference to an environment variable", leaf(path));
+            let message = format!(
+                "`{}` is taken literally, but looks like a reference to an environment variable",
+                leaf(path)
+            );
             let help = format!("write {{ env_var = \"{name}\" }}");
             self.warning(path, message, help.as_str());
         }
@@ -126,15 +153,27 @@ impl Check<'_, '_> {
     fn variable(&mut self, path: &str, name: &str) -> Option<(String, String)> {
         if !is_variable(name) {
             let help = reference(name).map(|name| format!("write env_var = \"{name}\""));
-            let help = help.as_deref().unwrap_or("a name has letters, digits and `_`; a key itself goes into `value`");
+            let help = help
+                .as_deref()
+                .unwrap_or("a name has letters, digits and `_`; a key itself goes into `value`");
             self.error(path, "`env_var` is not the name of an environment variable", help);
             return None;
         }
-        let shown = if speakable(name) { format!("environment variable `{name}`") } else { "the environment variable named here".to_owned() };
+        let shown = if speakable(name) {
+            format!("environment variable `{name}`")
+        } else {
+            "the environment variable named here".to_owned()
+        };
         match self.reader.around.var(name).map(std::ffi::OsString::into_string) {
-            None => self.error(path, format!("{shown} is not set"), "set it where keymux is started, or take the key out of use with enabled = false"),
+            None => self.error(
+                path,
+                format!("{shown} is not set"),
+                "set it where keymux is started, or take the key out of use with enabled = false",
+            ),
             Some(Err(_)) => self.error(path, format!("{shown} is not UTF-8 text"), None),
-            Some(Ok(text)) if text.is_empty() => self.error(path, format!("{shown} is set, but empty"), None),
+            Some(Ok(text)) if text.is_empty() => {
+                self.error(path, format!("{shown} is set, but empty"), None);
+            }
             Some(Ok(text)) => return Some((text, format!("env {name}"))),
         }
         None
@@ -152,11 +191,19 @@ impl Check<'_, '_> {
 
     fn credential(&mut self, path: &str, name: &str) -> Option<(String, String)> {
         if name.is_empty() || name.contains('/') || name == ".." {
-            self.error(path, "`credential` is not the name of a systemd credential", "a name has no `/`; the path of a file goes into `file`");
+            self.error(
+                path,
+                "`credential` is not the name of a systemd credential",
+                "a name has no `/`; the path of a file goes into `file`",
+            );
             return None;
         }
         let Some(dir) = self.reader.around.var("CREDENTIALS_DIRECTORY") else {
-            self.error(path, "there is no $CREDENTIALS_DIRECTORY to find the credential in", "systemd sets it for units with LoadCredential= or SetCredential=");
+            self.error(
+                path,
+                "there is no $CREDENTIALS_DIRECTORY to find the credential in",
+                "systemd sets it for units with LoadCredential= or SetCredential=",
+            );
             return None;
         };
         let text = self.text_of(path, &Path::new(&dir).join(name), "")?;
@@ -166,7 +213,11 @@ impl Check<'_, '_> {
     /// The text of a file, without one newline at its end. `written` is its path as the file has it.
     fn text_of(&mut self, path: &str, file: &Path, written: &str) -> Option<String> {
         // What does not look like a path may be a pasted secret.
-        let name = if written.starts_with(['/', '.']) { format!("the file {written}") } else { "the file named here".to_owned() };
+        let name = if written.starts_with(['/', '.']) {
+            format!("the file {written}")
+        } else {
+            "the file named here".to_owned()
+        };
         let mut text = match self.reader.read(file).map(String::from_utf8) {
             Ok(Ok(text)) => text,
             Ok(Err(_)) => {
@@ -203,9 +254,17 @@ impl Check<'_, '_> {
         let sound = !text.chars().any(|char| char.is_control() && !allowed(char));
         if !sound {
             let help = "a key is one line; of a file, one newline at its end is cut";
-            self.error(path, format!("the value of `{}` holds a control character or a line break", leaf(path)), help);
+            self.error(
+                path,
+                format!("the value of `{}` holds a control character or a line break", leaf(path)),
+                help,
+            );
         } else if lines == Lines::One && text.trim() != text {
-            self.warning(path, format!("the value of `{}` begins or ends with a space", leaf(path)), None);
+            self.warning(
+                path,
+                format!("the value of `{}` begins or ends with a space", leaf(path)),
+                None,
+            );
         }
         sound
     }
@@ -216,7 +275,11 @@ impl Check<'_, '_> {
         match duration(&written.0) {
             Some(period) if period <= LONGEST => return period,
             Some(_) => self.error(path, format!("`{}` is longer than a year", leaf(path)), None),
-            None => self.error(path, format!("`{}` is not a length of time", leaf(path)), "a number and its unit: \"250ms\", \"30s\", \"2m\", \"1h\""),
+            None => self.error(
+                path,
+                format!("`{}` is not a length of time", leaf(path)),
+                "a number and its unit: \"250ms\", \"30s\", \"2m\", \"1h\"",
+            ),
         }
         Duration::ZERO
     }
@@ -234,7 +297,11 @@ impl Check<'_, '_> {
         match bytes(&written.0) {
             Some(0) => self.error(path, format!("`{}` must be more than 0", leaf(path)), None),
             Some(size) => return size,
-            None => self.error(path, format!("`{}` is not a size", leaf(path)), "a whole number and its unit: \"512KiB\", \"10MB\", \"32MiB\", \"1GiB\""),
+            None => self.error(
+                path,
+                format!("`{}` is not a size", leaf(path)),
+                "a whole number and its unit: \"512KiB\", \"10MB\", \"32MiB\", \"1GiB\"",
+            ),
         }
         1
     }
@@ -243,17 +310,29 @@ impl Check<'_, '_> {
     pub(super) fn patterns(&mut self, path: &str, written: &[String]) -> Vec<Pattern> {
         for (place, pattern) in written.iter().enumerate() {
             if pattern.trim().is_empty() {
-                self.error(&item(path, place), "this is no model name", "a name or a pattern such as \"gpt-4o*\"");
+                self.error(
+                    &item(path, place),
+                    "this is no model name",
+                    "a name or a pattern such as \"gpt-4o*\"",
+                );
             }
         }
         written.iter().map(|pattern| Pattern::new(pattern)).collect()
     }
 
     /// A list of allowed models, where an empty list is most likely not meant.
-    pub(super) fn allowed(&mut self, path: &str, written: Option<&[String]>) -> Option<Vec<Pattern>> {
+    pub(super) fn allowed(
+        &mut self,
+        path: &str,
+        written: Option<&[String]>,
+    ) -> Option<Vec<Pattern>> {
         let written = written?;
         if written.is_empty() {
-            self.error(path, "`models` is an empty list, which would allow no model at all", "remove it to allow every model, or write enabled = false");
+            self.error(
+                path,
+                "`models` is an empty list, which would allow no model at all",
+                "remove it to allow every model, or write enabled = false",
+            );
         }
         Some(self.patterns(path, written))
     }
@@ -263,7 +342,11 @@ impl Check<'_, '_> {
         let name = leaf(path);
         let example = "for example \"https://api.example.com/v1\"";
         if written.contains(['?', '#']) {
-            self.error(path, format!("`{name}` must not have a query or a fragment"), "keep what stands before the `?` or `#`");
+            self.error(
+                path,
+                format!("`{name}` must not have a query or a fragment"),
+                "keep what stands before the `?` or `#`",
+            );
             return None;
         }
         let Ok(uri) = written.parse::<Uri>() else {
@@ -271,27 +354,48 @@ impl Check<'_, '_> {
             return None;
         };
         let parts = uri.into_parts();
-        let scheme = parts.scheme.filter(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+        let scheme =
+            parts.scheme.filter(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
         let (Some(scheme), Some(authority)) = (scheme, parts.authority) else {
-            self.error(path, format!("`{name}` must begin with http:// or https:// and name a host"), example);
+            self.error(
+                path,
+                format!("`{name}` must begin with http:// or https:// and name a host"),
+                example,
+            );
             return None;
         };
         if authority.as_str().contains('@') {
-            self.error(path, format!("`{name}` must not hold a user name or a password"), "credentials go into the key's `value` or into `headers`");
+            self.error(
+                path,
+                format!("`{name}` must not hold a user name or a password"),
+                "credentials go into the key's `value` or into `headers`",
+            );
             return None;
         }
-        if authority.host().is_empty() || (authority.port().is_some() && authority.port_u16().is_none()) {
+        if authority.host().is_empty()
+            || (authority.port().is_some() && authority.port_u16().is_none())
+        {
             self.error(path, format!("`{name}` does not name a host and port"), example);
             return None;
         }
-        let own = parts.path_and_query.map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
+        let own = parts
+            .path_and_query
+            .map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
         Some(Endpoint { scheme, authority, prefix: own + suffix })
     }
 
     /// Names that stand in headers, logs and metrics.
     pub(super) fn name(&mut self, path: &str, what: &str, name: &str) {
-        if name.is_empty() || name.len() > 100 || !name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') || name.trim() != name {
-            self.error(path, format!("this is no name for a {what}"), "a name has 1 to 100 letters, digits, signs and inner spaces of ASCII");
+        if name.is_empty()
+            || name.len() > 100
+            || !name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+            || name.trim() != name
+        {
+            self.error(
+                path,
+                format!("this is no name for a {what}"),
+                "a name has 1 to 100 letters, digits, signs and inner spaces of ASCII",
+            );
         }
     }
 }
@@ -307,7 +411,8 @@ pub(in crate::config) fn reason(error: &std::io::Error) -> String {
 }
 
 fn is_variable(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 /// Whether a variable's name may be repeated. `gsk_…` and `AKIA…` keys are good variable names too, so
@@ -371,7 +476,15 @@ mod tests {
 
     #[test]
     fn lengths_of_time() {
-        for (text, millis) in [("250ms", 250), ("120s", 120_000), ("2m", 120_000), ("1h", 3_600_000), ("0.1s", 100), ("1.5m", 90_000), ("0s", 0)] {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("120s", 120_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("0.1s", 100),
+            ("1.5m", 90_000),
+            ("0s", 0),
+        ] {
             assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "s", "5", "5 s", "-5s", "5sec", "1e3s", "infs", "nans", "5s5s", "1..2s"] {
@@ -390,10 +503,19 @@ mod tests {
 
     #[test]
     fn keys_of_providers_are_not_taken_for_speakable_variables() {
-        for name in ["OPENAI_KEY", "AWS_SECRET_ACCESS_KEY", "openai_api_key", "MY_COMPANY_PRODUCTION_ANTHROPIC_KEY_2"] {
+        for name in [
+            "OPENAI_KEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "openai_api_key",
+            "MY_COMPANY_PRODUCTION_ANTHROPIC_KEY_2",
+        ] {
             assert!(speakable(name), "{name}");
         }
-        for name in ["gsk_aB3dE5fG7hI9jK1lM3nO5pQ7", "AKIAIOSFODNN7EXAMPLE", "r8_0123456789abcdef0123456789abcdef"] {
+        for name in [
+            "gsk_aB3dE5fG7hI9jK1lM3nO5pQ7",
+            "AKIAIOSFODNN7EXAMPLE",
+            "r8_0123456789abcdef0123456789abcdef",
+        ] {
             assert!(!speakable(name), "{name}");
         }
     }
