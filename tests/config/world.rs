@@ -8,14 +8,14 @@ use std::{env, fs, io};
 use keymux::config::{Loaded, Options, Surroundings, load};
 
 /// The variables that fixtures may count on, and those they set themselves.
-pub struct World {
+pub(crate) struct World {
     dir: PathBuf,
     vars: BTreeMap<String, String>,
 }
 
 impl World {
     /// Files are those under `dir`; the working directory of the program seems to be there.
-    pub fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path) -> Self {
         let vars = [
             ("OPENAI_KEY", "sk-openai-key-of-the-test"),
             ("GROQ_KEY", "gsk-groq-key-of-the-test"),
@@ -29,17 +29,19 @@ impl World {
     }
 
     /// Sets one more variable.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.vars.insert(name.to_owned(), value.to_owned());
     }
 
     /// Loads a file of the directory. Its lines `#! NAME=value` set variables and `#! --path=value`
     /// are flags.
-    pub fn load(mut self, file: &str) -> Loaded {
+    pub(crate) fn load(mut self, file: &str) -> Loaded {
         let text = fs::read(self.dir.join(file)).unwrap_or_default();
         let mut overrides = Vec::new();
         for line in String::from_utf8_lossy(&text).lines() {
-            let Some((name, value)) = line.strip_prefix("#! ").and_then(|line| line.split_once('=')) else {
+            let Some((name, value)) =
+                line.strip_prefix("#! ").and_then(|line| line.split_once('='))
+            else {
                 continue;
             };
             match name.strip_prefix("--") {
@@ -72,11 +74,13 @@ impl Surroundings for World {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        fs::read_dir(self.real(dir))?.map(|entry| entry.map(|entry| dir.join(entry.file_name()))).collect()
+        fs::read_dir(self.real(dir))?
+            .map(|entry| entry.map(|entry| dir.join(entry.file_name())))
+            .collect()
     }
 }
 
 /// A directory of the fixtures.
-pub fn fixtures(name: &str) -> PathBuf {
+pub(crate) fn fixtures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config").join(name)
 }

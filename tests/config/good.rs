@@ -1,0 +1,272 @@
+//! Files that are right, and what comes of them.
+
+use std::time::Duration;
+
+use keymux::config::{Asked, Config, Listen, ServerAuth, Watch};
+use keymux::provider::Kind;
+
+use crate::world::{World, fixtures};
+
+fn load(file: &str) -> Config {
+    let loaded = World::new(&fixtures("good")).load(file);
+    assert_eq!(loaded.problems, [], "{file}");
+    loaded.config.unwrap()
+}
+
+fn origin(config: &Config, path: &str) -> (String, String) {
+    let setting = config.effective.iter().find(|setting| setting.path == path);
+    let setting = setting.unwrap_or_else(|| panic!("no {path} in {:?}", config.effective));
+    (setting.value.to_string(), setting.origin.clone())
+}
+
+#[test]
+fn defaults_stand_in_for_what_is_absent() {
+    let config = load("minimal.toml");
+    assert_eq!(config.server.listen, Listen::Tcp("127.0.0.1:8787".parse().unwrap()));
+    assert_eq!(config.server.max_body, 32 << 20);
+    assert_eq!(config.server.drain_timeout, Duration::from_secs(120));
+    assert_eq!(config.server.auth, ServerAuth::Clients);
+    assert_eq!(config.admin.listen, Listen::Tcp("127.0.0.1:8788".parse().unwrap()));
+    assert_eq!(config.reload.watch, Watch::Auto);
+    assert_eq!(config.reload.settle, Duration::from_millis(250));
+    let [provider] = &config.providers[..] else { panic!("one provider") };
+    assert_eq!(provider.kind, Kind::OpenAi);
+    assert_eq!(provider.timeouts.total, Duration::from_secs(600));
+    let [key] = &provider.keys[..] else { panic!("one key") };
+    assert_eq!((&*key.name, key.weight, key.enabled), ("OPENAI_KEY", 1.0, true));
+    assert_eq!(key.source, "env OPENAI_KEY");
+    assert!(key.models.is_none() && key.clients.is_none());
+    assert_eq!((key.endpoint.authority.as_str(), &*key.endpoint.prefix), ("api.openai.com", "/v1"));
+}
+
+#[test]
+fn values_come_from_all_their_sources() {
+    let config = load("sources.toml");
+    let keys = &config.providers[0].keys;
+    let sources: Vec<(&str, &str)> = keys.iter().map(|key| (&*key.name, &*key.source)).collect();
+    assert_eq!(
+        sources,
+        [
+            ("literal", "literal"),
+            ("value", "literal"),
+            ("env", "env OPENAI_KEY"),
+            ("env-in-force", "env GROQ_KEY"),
+            ("value-in-force", "literal"),
+            ("file", "file secrets/key"),
+            ("credential", "credential openai"),
+            ("off", "none"),
+        ]
+    );
+    let same = keys[0].fingerprint;
+    assert_ne!(same, keys[1].fingerprint);
+    assert!(!keys[7].enabled && keys[7].value.is_none());
+}
+
+#[test]
+fn files_add_up_and_know_their_places() {
+    let config = load("included/keymux.toml");
+    let names: Vec<&str> = config.clients.iter().map(|client| &*client.name).collect();
+    assert_eq!(names, ["main", "from-a", "from-b"]);
+    let keys: Vec<&str> = config.providers[0].keys.iter().map(|key| &*key.name).collect();
+    assert_eq!(keys, ["main", "from-b"]);
+    assert_eq!(
+        origin(&config, "reload.watch"),
+        ("\"poll\"".into(), "included/conf.d/a.toml:1".into())
+    );
+    assert_eq!(origin(&config, "providers.groq.keys[1].name").1, "included/conf.d/b.toml:7");
+    assert_eq!(origin(&config, "server.drain_timeout"), ("\"120s\"".into(), "default".into()));
+}
+
+#[test]
+fn variables_lie_over_files_and_flags_over_variables() {
+    let config = load("overridden.toml");
+    assert_eq!(config.server.listen, Listen::Tcp("127.0.0.1:9003".parse().unwrap()));
+    assert_eq!(origin(&config, "server.listen").1, "flag for server.listen");
+    assert_eq!(config.server.max_body, 1 << 20);
+    assert_eq!(
+        origin(&config, "server.max_body").1,
+        "environment variable KEYMUX_SERVER__MAX_BODY"
+    );
+    assert!((config.retry.budget - 0.5).abs() < 1e-9);
+    assert_eq!(config.retry.max_waits, 7);
+    assert_eq!(config.providers[0].keys[0].endpoint.authority.as_str(), "10.0.0.9:8000");
+    assert_eq!(config.providers[0].timeouts.connect, Duration::from_secs(1));
+    assert_eq!(config.routes[0].fallbacks.len(), 1);
+    assert!(config.admin.token.is_some());
+}
+
+#[test]
+fn no_secret_is_in_the_effective_settings() {
+    let config = load("secrets.toml");
+    let text = format!("{:?} {config:?}", config.effective);
+    for secret in [
+        "sk-openai-key-of-the-test",
+        "client-key-of-the-test",
+        "sk-literal",
+        "h-secret",
+        "proxy-password",
+        "adm-token",
+    ] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+    let (value, at) = origin(&config, "providers.openai.keys[0].value");
+    assert!(value.starts_with("\"fingerprint:"), "{value}");
+    assert_eq!(at, "secrets.toml:14");
+    assert!(
+        origin(&config, "providers.openai.proxy")
+            .0
+            .starts_with("\"http://proxy.internal:3128 (fingerprint:")
+    );
+}
+
+#[test]
+fn endpoints_are_what_each_kind_makes_of_its_address() {
+    let config = load("endpoints.toml");
+    let shown: Vec<String> = config
+        .providers
+        .iter()
+        .flat_map(|provider| &provider.keys)
+        .map(|key| {
+            format!(
+                "{}/{} {}://{}{}",
+                key.provider,
+                key.name,
+                key.endpoint.scheme,
+                key.endpoint.authority,
+                key.endpoint.prefix
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "cohere/a https://api.cohere.ai/compatibility/v1",
+            "cohere-proxied/a https://gate.internal/cohere/compatibility/v1",
+            "echo/default http://localhost",
+            "exact/a https://example.com/openai/deployments/x",
+            "gpu/one http://10.0.0.5:8000/v1",
+            "gpu/two http://10.0.0.6:8000/prefix/v1",
+            "ollama/default http://127.0.0.1:11434/v1",
+            "zai/a https://api.z.ai/api/paas/v4",
+        ]
+    );
+    let gpu = &config.providers[4].keys;
+    assert_eq!(gpu[0].models.as_ref().unwrap()[0].to_string(), "llama-3.3-70b");
+    assert!(gpu[1].models.is_none());
+}
+
+#[test]
+fn model_names_lead_where_the_rules_say() {
+    let config = load("lookup.toml");
+    let place =
+        |name: &str| config.providers.iter().position(|provider| &*provider.name == name).unwrap();
+    let found = |asked: &str| match config.resolve(asked) {
+        Ok(Asked::Route(route)) => format!("route {}", route.name),
+        Ok(Asked::Model { provider, model }) => {
+            format!("{} {model}", config.providers[provider].name)
+        }
+        Err(not_found) => not_found.to_string(),
+    };
+    assert_eq!(found("fast"), "route fast");
+    assert_eq!(found("groq/whatever/it:is"), "groq whatever/it:is");
+    assert_eq!(found("gpt-4o-mini"), "openai gpt-4o-mini");
+    assert_eq!(found("GPT-4O-MINI"), "openai GPT-4O-MINI");
+    assert_eq!(found("org/model"), "groq org/model");
+    assert_eq!(found("gpt-4o-realtime"), "together gpt-4o-realtime");
+    assert_eq!(found("only-disabled"), "together only-disabled");
+    assert_eq!(found("anything"), "together anything");
+    assert_eq!(
+        found("both"),
+        "`both` is listed by groq and openai: ask for provider/model, such as groq/both"
+    );
+    assert_eq!(found(""), "no model is named");
+    assert_eq!(found("openai/"), "no model is named");
+    assert_eq!(config.routes[0].targets[0].provider, place("groq"));
+    assert_eq!(&*config.routes[0].targets[0].model, "llama");
+    assert_eq!(&*config.routes[0].fallbacks[0].model, "gpt-4o");
+
+    let config = load("lookup_closed.toml");
+    let found = |asked: &str| config.resolve(asked).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(
+        found("nope"),
+        "`nope` is no route, no key lists the model, and no provider takes any"
+    );
+    assert_eq!(
+        found("nope/x"),
+        "`nope/x` is no route, `nope` is no provider, no key lists the model, and no provider takes any"
+    );
+    let config = load("lookup_two_open.toml");
+    let found = |asked: &str| config.resolve(asked).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(
+        found("x"),
+        "no key lists `x`, and groq and openai take any model: ask for provider/model, such as groq/x"
+    );
+}
+
+#[test]
+fn the_hash_follows_the_contents() {
+    use keymux::config::{Options, load};
+    use std::fs;
+
+    struct Real;
+    impl keymux::config::Surroundings for Real {
+        fn var(&self, _: &str) -> Option<std::ffi::OsString> {
+            None
+        }
+        fn vars(&self) -> Vec<(String, String)> {
+            Vec::new()
+        }
+        fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+            keymux::config::Host.read(path)
+        }
+        fn list(&self, dir: &std::path::Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+            keymux::config::Host.list(dir)
+        }
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keymux.toml");
+    let key = dir.path().join("key");
+    fs::create_dir(dir.path().join("conf.d")).unwrap();
+    fs::write(&key, "sk-one").unwrap();
+    fs::write(&file, "include = [\"conf.d/*.toml\"]\n[[providers.openai.keys]]\nname = \"a\"\nvalue = { file = \"key\" }\n").unwrap();
+    let options = Options { file, overrides: Vec::new() };
+    let first = load(&options, &Real);
+    assert_eq!(first.problems, []);
+    let inputs = first.inputs;
+    assert_eq!(inputs.hash_now(&Real), inputs.hash, "nothing changed");
+    assert!(inputs.files.contains(&key) && inputs.patterns == [dir.path().join("conf.d/*.toml")]);
+
+    fs::write(&key, "sk-two").unwrap();
+    assert_ne!(inputs.hash_now(&Real), inputs.hash, "a secret changed");
+    fs::remove_file(&key).unwrap();
+    assert_ne!(inputs.hash_now(&Real), inputs.hash, "a secret is gone");
+    fs::write(&key, "sk-one").unwrap();
+    assert_eq!(inputs.hash_now(&Real), inputs.hash, "as it was");
+    fs::write(dir.path().join("conf.d/.hidden.toml"), "").unwrap();
+    assert_eq!(inputs.hash_now(&Real), inputs.hash, "a hidden file is no include");
+    fs::write(dir.path().join("conf.d/a.toml"), "").unwrap();
+    assert_ne!(inputs.hash_now(&Real), inputs.hash, "an include appeared");
+    assert_eq!(load(&options, &Real).inputs.files.len(), 3);
+}
+
+#[test]
+fn keys_are_listed_without_their_secrets() {
+    let config = load("secrets.toml");
+    let table = keymux::cli::keys::keys(&config, false);
+    assert!(table.starts_with("PROVIDER  KEY"), "{table}");
+    assert!(table.contains("env OPENAI_KEY") && !table.contains("sk-"), "{table}");
+    let json: serde_json::Value =
+        serde_json::from_str(&keymux::cli::keys::keys(&config, true)).unwrap();
+    assert_eq!(json[0]["name"], "a");
+    assert_eq!(json[0]["clients"][0], "staging");
+    assert_eq!(json[0]["fingerprint"].as_str().unwrap().len(), 16);
+}
+
+#[test]
+fn odd_but_right_files() {
+    let config = load("byte_order_mark.toml");
+    assert_eq!(config.providers[0].keys.len(), 1);
+    let config = load("windows_lines.toml");
+    assert_eq!(config.providers[0].keys[0].description.as_deref(), Some("two\nlines"));
+}

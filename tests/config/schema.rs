@@ -1,0 +1,32 @@
+//! `keymux.schema.json` is what the types say.
+
+use std::path::Path;
+use std::{env, fs};
+
+#[test]
+fn the_schema_file_is_fresh() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("keymux.schema.json");
+    let text = keymux::cli::schema::schema();
+    if env::var_os("KEYMUX_BLESS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let stored = fs::read_to_string(&path).unwrap_or_default();
+    assert!(stored == text, "stale: run `cargo run -- schema > keymux.schema.json`");
+}
+
+#[test]
+fn every_setting_is_described() {
+    fn described(schema: &serde_json::Value, at: &str) {
+        let Some(map) = schema.as_object() else { return };
+        for (name, property) in
+            map.get("properties").and_then(|all| all.as_object()).into_iter().flatten()
+        {
+            assert!(property.get("description").is_some(), "{at}/{name} has no description");
+        }
+        for (name, part) in map {
+            described(part, &format!("{at}/{name}"));
+        }
+    }
+    let schema: serde_json::Value = serde_json::from_str(&keymux::cli::schema::schema()).unwrap();
+    described(&schema, "");
+}
