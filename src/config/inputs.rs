@@ -132,8 +132,10 @@ impl<'a> Reader<'a> {
     /// The contents of a file.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let bytes = self.around.read(path);
-        let digest = bytes.as_ref().ok().map(|bytes| digest(bytes));
-        self.digests.insert(whole(path), digest);
+        let digest = bytes.as_ref().ok().map(|bytes| sha256(bytes));
+        // Of a file that changes while it is read twice, the first contents count: the change is then
+        // seen as one.
+        self.digests.entry(whole(path)).or_insert(digest);
         bytes
     }
 

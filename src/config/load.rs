@@ -41,23 +41,31 @@ pub struct Loaded {
 pub fn load(options: &Options, around: &dyn Surroundings) -> Loaded {
     let mut reader = Reader::new(around);
     let mut tree = Tree::new();
-    let config = read(&options.file, &mut tree, &mut reader).then(|| {
+    let complete = read(&options.file, &mut tree, &mut reader);
+    let mut config = None;
+    if tree.whole {
         layers::lay(&mut tree, around.vars(), &options.overrides);
         structure::settle(&mut tree);
-        build(&mut tree, &mut reader)
-    });
+        if complete {
+            config = build(&mut tree, &mut reader);
+        }
+    }
     let Tree { mut problems, .. } = tree;
     problems.sort_by(|a, b| a.order().cmp(&b.order()));
     problems.dedup();
     let good = problems.iter().all(|problem| problem.severity != Severity::Error);
-    Loaded { config: config.flatten().filter(|_| good), problems, inputs: reader.finish() }
+    Loaded { config: config.filter(|_| good), problems, inputs: reader.finish() }
 }
 
-/// Reads the main file and what it includes. `false`: what they mean cannot be told.
+/// Reads the main file and what it includes. `false`: one of them is not there, so that nothing can be
+/// said for want of a setting.
 fn read(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>) -> bool {
-    let Some(text) = open(file, tree, reader, None) else { return false };
+    let Some(text) = open(file, tree, reader, None) else {
+        tree.whole = false;
+        return false;
+    };
     tree.add(text);
-    let mut whole = true;
+    let mut complete = true;
     for (path, pattern) in includes(tree) {
         let pattern = file.parent().unwrap_or(Path::new("")).join(pattern);
         let fixed = !pattern.to_string_lossy().contains('*');
@@ -65,11 +73,11 @@ fn read(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>) -> bool {
         for file in files {
             match open(&file, tree, reader, Some(&path)) {
                 Some(text) => tree.add(text),
-                None => whole = false,
+                None => complete = false,
             }
         }
     }
-    whole && tree.whole
+    complete
 }
 
 /// The patterns of the main file's `include` with their paths. A wrong type is reported later, with
@@ -89,7 +97,7 @@ fn open(
     reader: &mut Reader<'_>,
     named: Option<&str>,
 ) -> Option<Text> {
-    let (message, line, column) = match reader.read(file).map(String::from_utf8) {
+    let (message, help, line, column) = match reader.read(file).map(String::from_utf8) {
         Ok(Ok(text)) => {
             let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
             return Some(Text::new(file.to_owned(), text));
@@ -98,9 +106,12 @@ fn open(
             let good = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
             let (line, column) = Text::new(PathBuf::new(), before).position(good);
-            ("the file is not UTF-8 text".to_owned(), line, column)
+            ("the file is not UTF-8 text".to_owned(), "save it as UTF-8", line, column)
         }
-        Err(error) => (format!("the file cannot be read: {}", reason(&error)), 0, 0),
+        Err(error) => {
+            let message = format!("the file cannot be read: {}", reason(&error));
+            (message, "name the file with --config", 0, 0)
+        }
     };
     match named {
         Some(path) if line == 0 => tree.report(Finding {
@@ -119,6 +130,7 @@ fn open(
             line,
             column,
             message,
+            help: Some(help.to_owned()),
             ..Problem::nowhere()
         }),
     }

@@ -128,6 +128,13 @@ pub(super) fn model<'m>(
     }
 }
 
+impl NotFound {
+    /// Whether nobody has the model, as against several or none being asked for.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self.why, Why::Nobody { .. })
+    }
+}
+
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asked = short(&self.asked);

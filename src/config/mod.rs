@@ -2,11 +2,17 @@
 //!
 //! ```text
 //! files, environment, flags
-//!   load.rs       read, follow `include`, remember where each setting stands, layer with figment
-//!   structure.rs  tree against schema: unknown names and wrong types, all of them
-//!   file.rs       the written form (serde + schemars), nothing but fields
-//!   check.rs      written form -> Config, or every remaining problem
-//!   problem.rs    how a problem is said, with the values of its line hidden
+//!   load.rs       read, follow `include`, call the rest of these in turn
+//!   inputs.rs     what was read, and whether it is still the same
+//!   tree.rs       all files as one tree, and where each setting stands; syntax.rs: syntax errors
+//!   layers.rs     variables and flags over the files, with figment
+//!   structure.rs  tree against schema: unknown names and wrong types, all of them; defaults
+//!   file.rs       the written form (serde + schemars), nothing but fields; source.rs: its values
+//!   schema.rs     the JSON Schema of the written form
+//!   check/        written form -> Config, and every remaining problem
+//!   lookup.rs     which provider a model name means
+//!   effective.rs  every setting with its origin, without secrets
+//!   problem.rs    how a problem is said; text.rs: its line with the values hidden
 //!   watch.rs      files -> "content changed"
 //! ```
 //!
@@ -23,6 +29,7 @@ mod path;
 pub mod pattern;
 pub mod problem;
 pub mod schema;
+mod source;
 mod structure;
 mod syntax;
 mod text;

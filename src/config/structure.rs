@@ -13,6 +13,7 @@ use super::tree::{Finding, Mark, Tree};
 /// schema's defaults in where nothing is.
 pub(super) fn settle(tree: &mut Tree) {
     let mut root = std::mem::take(&mut tree.root);
+    conceal(tree, Node::root(), &root, "");
     Walk { tree }.table(Node::root(), &mut root, "");
     fill(Node::root(), &mut root);
     tree.root = root;
@@ -27,6 +28,38 @@ pub(super) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> O
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, known)| known)
+}
+
+/// Hides names that are not settings and may be pasted secrets, before any line is shown.
+fn conceal(tree: &mut Tree, node: Node, dict: &Dict, path: &str) {
+    for (name, value) in dict {
+        let at = path::child(path, name);
+        match (node.property(name).or_else(|| node.entries()), value) {
+            (None, _) if !speakable(name) => tree.conceal(&at),
+            (Some(node), Value::Dict(_, dict)) => conceal(tree, node.table(), dict, &at),
+            (Some(node), Value::Array(_, items)) => {
+                let tables = items
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(place, item)| Some((place, item.as_dict()?)));
+                for (place, dict) in tables {
+                    if let Some(of) = node.items() {
+                        conceal(tree, of.table(), dict, &path::item(&at, place));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether an unknown name looks like that of a setting.
+fn speakable(name: &str) -> bool {
+    let plain =
+        name.chars().all(|char| char.is_alphabetic() || matches!(char, '_' | '-' | ' ' | '.'));
+    let mixed = name.bytes().any(|byte| byte.is_ascii_uppercase())
+        && name.bytes().any(|byte| byte.is_ascii_lowercase());
+    name.len() <= 32 && (plain && !mixed || name.len() <= 10)
 }
 
 struct Walk<'t> {
@@ -92,17 +125,26 @@ impl Walk<'_> {
     fn unknown(&mut self, node: Node, name: &str, path: &str) -> bool {
         let known: Vec<&str> = node.properties().map(|(name, _)| name).collect();
         let table = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
-        let message = format!("{} is not a setting of {table}", shown(name));
+        let shown = if speakable(name) {
+            format!("`{}`", name.escape_debug())
+        } else {
+            "this name".to_owned()
+        };
+        let message = format!("{shown} is not a setting of {table}");
         let help = if let Some(meant) = closest(name, known.iter().copied()) {
             self.tree.reported.insert(path::child(path, meant));
             Some(format!("did you mean `{meant}`?"))
         } else if let Some(home) = home(node, name, path) {
             Some(format!("it belongs in {home}"))
         } else {
-            (known.len() <= 12).then(|| format!("there are: {}", known.join(", ")))
+            let all = (known.len() <= 12).then(|| format!("there are: {}", known.join(", ")));
+            all.or_else(|| Some("`keymux schema` lists all settings".to_owned()))
         };
         let at = path::child(path, name);
         self.report(&at, Mark::Name, message, help);
+        if let Some(problem) = self.tree.problems.last_mut().filter(|_| !speakable(name)) {
+            problem.path = [path, "…"].join(if path.is_empty() { "" } else { "." });
+        }
         false
     }
 
@@ -169,22 +211,7 @@ impl Walk<'_> {
         };
         let leaf = path::leaf(path);
         let message = format!("`{leaf}` must be {wanted}, found {found}");
-        let choices = node.choices();
-        let help = match node.example() {
-            _ if !choices.is_empty() => Some(format!("one of: {}", choices.join(", "))),
-            Some(example) if !leaf.ends_with(']') => {
-                Some(format!("for example {leaf} = {}", toml(example)))
-            }
-            _ if node.shape() == Shape::List
-                && node.items().is_some_and(|of| of.shape() == Shape::Table) =>
-            {
-                Some(format!("each of them begins with a header: [[{path}]]"))
-            }
-            _ if node.shape() == Shape::List => {
-                Some(format!("for example {leaf} = [\"one\", \"two\"]"))
-            }
-            _ => None,
-        };
+        let help = right_form(node, path);
         self.report(path, Mark::Value, message, help);
     }
 
@@ -194,9 +221,32 @@ impl Walk<'_> {
     }
 }
 
-/// A name that may be a pasted secret is not repeated.
-fn shown(name: &str) -> String {
-    if name.len() > 40 { "this name".to_owned() } else { format!("`{}`", name.escape_debug()) }
+/// How a setting is written.
+fn right_form(node: Node, path: &str) -> Option<String> {
+    let (leaf, choices) = (path::leaf(path), node.choices());
+    let tables = node.items().is_some_and(|of| of.shape() == Shape::Table);
+    match (node.shape(), node.example()) {
+        _ if !choices.is_empty() => Some(format!("one of: {}", choices.join(", "))),
+        (Shape::List, None) if tables => {
+            Some(format!("each of them begins with a header: [[{path}]]"))
+        }
+        (Shape::List, None) => Some(format!("for example {leaf} = [\"one\", \"two\"]")),
+        (Shape::Table, _) if leaf.ends_with(']') => Some(format!(
+            "each of them is a table in braces, or begins with [[{}]]",
+            path::parent(path)
+        )),
+        (Shape::Table, _) => {
+            let setting = node.properties().find_map(|(name, node)| {
+                Some(format!("{name} = {}", toml(node.example().or(node.default())?)))
+            });
+            let setting = setting.unwrap_or_else(|| "name = …".to_owned());
+            Some(format!("for example {leaf} = {{ {setting} }}, or under a header [{path}]"))
+        }
+        (_, Some(example)) if !leaf.ends_with(']') => {
+            Some(format!("for example {leaf} = {}", toml(example)))
+        }
+        _ => None,
+    }
 }
 
 /// The table right under this one that knows the name.

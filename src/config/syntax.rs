@@ -10,9 +10,13 @@ pub(super) struct Fault {
     pub(super) local: bool,
 }
 
-/// The fault behind a message of the `toml` crate, of which only the part before `, expected` counts.
-pub(super) fn fault(message: &str) -> Fault {
-    let described = message.split(", expected").next().unwrap_or_default();
+/// The fault behind a message of the `toml` crate, of which only the part before `, expected` counts,
+/// about this part of the file.
+pub(super) fn fault(message: &str, part: &str) -> Fault {
+    let mut described = message.split(", expected").next().unwrap_or_default();
+    if described == "string values must be quoted" && part.trim().is_empty() {
+        described = "missing value";
+    }
     let row = FAULTS.iter().find(|row| described.starts_with(row.0));
     let &(_, message, help, local) = row.unwrap_or(&("", "this is not TOML", "", false));
     Fault { message, help: (!help.is_empty()).then_some(help), local }
@@ -27,7 +31,7 @@ const QUOTES: &str = "text stands in quotes: name = \"text\"";
 const CONTROL: &str = "there is a control character here that TOML does not allow";
 
 /// Beginning of the parser's message, our message, our help, [`Fault::local`].
-const FAULTS: [(&str, &str, &str, bool); 53] = [
+const FAULTS: [(&str, &str, &str, bool); 57] = [
     ("duplicate key", "this name is set twice in the file", "keep one of the two", true),
     (
         "cannot extend value of type",
@@ -56,6 +60,10 @@ const FAULTS: [(&str, &str, &str, bool); 53] = [
     ("invalid octal", NO_NUMBER, QUOTES, true),
     ("invalid binary", NO_NUMBER, QUOTES, true),
     ("invalid value", "this is not a value as TOML writes values", QUOTES, true),
+    ("invalid mantissa", NO_NUMBER, "a fraction is written 0.5", true),
+    ("invalid fraction", NO_NUMBER, "a fraction is written 0.5", true),
+    ("invalid exponent", NO_NUMBER, "a fraction is written 0.5", true),
+    ("missing opening quote", "the quote that opens this text is missing", QUOTES, true),
     ("redundant numeric sign", NO_NUMBER, QUOTES, true),
     ("redundant integer number prefix", NO_NUMBER, QUOTES, true),
     ("integers with a radix cannot be signed", NO_NUMBER, QUOTES, true),
@@ -96,14 +104,14 @@ const FAULTS: [(&str, &str, &str, bool); 53] = [
     ("unclosed inline table", "the `{` of this table is not closed", "", false),
     (
         "missing comma between array elements",
-        "a comma is missing between two items of this list",
-        "",
+        "a comma is missing before this, or the list is not closed",
+        "a list is written [\"one\", \"two\"]",
         false,
     ),
     (
         "missing comma between key-value pairs",
-        "a comma is missing between two settings of this table",
-        "",
+        "a comma is missing before this, or the table is not closed",
+        "a table is written { one = 1, two = 2 }",
         false,
     ),
     ("extra comma", "there is one comma too many", "", false),

@@ -76,9 +76,9 @@ impl Tree {
         let source = text.as_str().to_owned();
         let (table, errors) = DeTable::parse_recoverable(&source);
         for error in errors {
-            let fault = syntax::fault(error.message());
-            self.whole &= fault.local;
             let span = error.span().unwrap_or(0..0);
+            let fault = syntax::fault(error.message(), &source[span.clone()]);
+            self.whole &= fault.local;
             if text.breaks_at(span.start) {
                 let (line, column) = text.position(span.start);
                 self.problems.push(Problem {
@@ -150,6 +150,13 @@ impl Tree {
         problem.message = message;
         problem.help = help;
         self.problems.push(problem);
+    }
+
+    /// Hides the name of a setting wherever its line is shown.
+    pub(super) fn conceal(&mut self, path: &str) {
+        if let Some(Place { file, name, .. }) = self.places.get(path).cloned() {
+            self.texts[file].hide_too(name);
+        }
     }
 
     /// Remembers that a setting is not (or no longer) from the files.

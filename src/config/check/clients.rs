@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Check;
-use super::values::Lines;
-use crate::secret::digest;
+use super::sources::Lines;
+use crate::config::inputs::sha256;
 use crate::config::path::{child, item};
 use crate::config::{Client, file};
 

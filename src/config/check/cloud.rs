@@ -6,9 +6,10 @@ use serde_json::Value as Json;
 
 use super::Check;
 use super::keys::{Around, Details};
-use super::values::{Lines, Resolved};
-use crate::config::file::{self, SecretSource};
+use super::sources::{Lines, Resolved};
+use crate::config::file;
 use crate::config::path::{child, item};
+use crate::config::source::{SecretSource, Source};
 use crate::provider::Kind;
 
 /// What there is of a key's `value` beside its table.
@@ -118,7 +119,7 @@ impl Check<'_, '_> {
         Some(value)
     }
 
-    fn one_server(&mut self, path: &str, url: Option<&file::Source>) -> Details {
+    fn one_server(&mut self, path: &str, url: Option<&Source>) -> Details {
         let at = child(path, "url");
         let url = url.and_then(|url| self.plain(&at, url));
         let endpoint = url.and_then(|url| self.endpoint(&at, &url, "/v1"));

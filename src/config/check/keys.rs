@@ -7,6 +7,7 @@ use super::Check;
 use super::cloud::Given;
 use crate::config::path::{child, item};
 use crate::config::pattern::Pattern;
+use crate::config::source::{SecretSource, Source};
 use crate::config::{Client, Endpoint, Key, file};
 use crate::provider::Kind;
 use crate::secret::{Fingerprint, Secret};
@@ -68,6 +69,7 @@ impl Check<'_, '_> {
             }
             if let Some(value) = &key.value
                 && let Some(first) = values.insert(value.fingerprint(), key.name.to_string())
+                && *first != *key.name
             {
                 self.warning(
                     &path,
@@ -162,16 +164,14 @@ impl Check<'_, '_> {
         &mut self,
         path: &str,
         name: Option<String>,
-        value: Option<&file::SecretSource>,
+        value: Option<&SecretSource>,
     ) -> String {
         if let Some(name) = name {
             self.name(&child(path, "name"), "key", &name);
             return name;
         }
         let variable = match value.map(|value| &value.0) {
-            Some(file::Source::Table(table)) if table.from_env != Some(false) => {
-                table.env_var.clone()
-            }
+            Some(Source::Table(table)) if table.from_env != Some(false) => table.env_var.clone(),
             _ => None,
         };
         let unknown = self.doubtful(&child(path, "name")) || self.doubtful(&child(path, "value"));

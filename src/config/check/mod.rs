@@ -9,6 +9,7 @@ mod keys;
 mod providers;
 mod routes;
 mod server;
+mod sources;
 mod values;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use super::path::leaf;
 use super::problem::Severity;
 use super::tree::{Finding, Mark, Tree};
 
-pub(super) use values::reason;
+pub(super) use sources::reason;
 
 /// Everything a check needs to look at and to write to.
 pub(super) struct Check<'c, 'a> {

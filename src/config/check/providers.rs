@@ -8,9 +8,9 @@ use http::{HeaderName, HeaderValue, Uri, header};
 use serde_json::Value as Json;
 
 use super::Check;
-use super::values::{Lines, reason};
-use rustls_pki_types::CertificateDer;
+use super::sources::Lines;
 use crate::config::path::child;
+use crate::config::source::SecretSource;
 use crate::config::structure::closest;
 use crate::config::{Affinity, Client, Endpoint, Provider, Proxy, Timeouts, Transport, file};
 use crate::provider::Kind;
@@ -171,7 +171,7 @@ impl Check<'_, '_> {
         if versioned && endpoint.prefix.is_empty() {
             self.warning(
                 path,
-                format!("`base_url` of a {kind} provider ends in its version"),
+                format!("the `base_url` of {kind} ends in the version of the API"),
                 "add /v1, if that is where it answers",
             );
         }
@@ -182,7 +182,7 @@ impl Check<'_, '_> {
             self.warning(
                 path,
                 format!(
-                    "`base_url` of a {kind} provider is the bare origin; {} is added to it",
+                    "the `base_url` of {kind} is the bare origin; {} is added to it",
                     row.prefix
                 ),
                 "remove the path",
@@ -203,7 +203,7 @@ impl Check<'_, '_> {
     fn headers(
         &mut self,
         path: &str,
-        written: BTreeMap<String, file::SecretSource>,
+        written: BTreeMap<String, SecretSource>,
     ) -> Vec<(HeaderName, Secret)> {
         let mut headers: Vec<(HeaderName, Secret)> = Vec::with_capacity(written.len());
         for (name, source) in written {
@@ -249,7 +249,7 @@ impl Check<'_, '_> {
         headers
     }
 
-    fn proxy(&mut self, path: &str, written: &file::SecretSource) -> Option<Proxy> {
+    fn proxy(&mut self, path: &str, written: &SecretSource) -> Option<Proxy> {
         let resolved = self.secret(path, written, Lines::One)?;
         let help = "for example \"http://proxy.internal:3128\" or \"http://user:password@proxy.internal:3128\"";
         let parts = resolved.text.parse::<Uri>().ok().map(Uri::into_parts);
@@ -285,17 +285,8 @@ impl Check<'_, '_> {
 
     fn authorities(&mut self, path: &str, name: &str) -> Option<Arc<[CertificateDer<'static>]>> {
         let file = self.beside(path, name);
-        match self.reader.read(&file) {
-            Ok(pem) => self.certificates(path, &pem).map(Into::into),
-            Err(error) => {
-                self.error(
-                    path,
-                    format!("`ca_file` cannot be read: {}", reason(&error)),
-                    "write the path of a PEM file",
-                );
-                None
-            }
-        }
+        let pem = self.text_of(path, &file, name)?.into_bytes();
+        self.certificates(path, &pem).map(|_| pem.into())
     }
 }
 

@@ -132,7 +132,7 @@ impl Check<'_, '_> {
         known: &Known<'_>,
         not_found: &lookup::NotFound,
     ) {
-        if known.routes.iter().any(|route| route == asked) {
+        if !asked.is_empty() && known.routes.iter().any(|route| route == asked) {
             self.error(
                 path,
                 format!(
@@ -145,13 +145,14 @@ impl Check<'_, '_> {
         }
         let names = || known.providers.iter().map(|provider| &*provider.name);
         let help = match asked.split_once('/') {
-            Some((prefix, _)) => match closest(prefix, names()) {
+            _ if !not_found.is_unknown() => None,
+            Some((prefix, _)) => Some(match closest(prefix, names()) {
                 Some(meant) => format!("did you mean provider `{meant}`?"),
                 None => format!("the providers are: {}", names().collect::<Vec<_>>().join(", ")),
-            },
-            None => "write provider/model, or list the model in the `models` of a key".to_owned(),
+            }),
+            None => Some("write provider/model, or list the model in `models` of a key".to_owned()),
         };
-        self.error(path, format!("this leads nowhere: {not_found}"), help.as_str());
+        self.error(path, format!("this leads nowhere: {not_found}"), help.as_deref());
     }
 
     /// Whether some key of the provider can serve the model at all.

@@ -9,7 +9,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;
 
 use super::Check;
-use super::values::Lines;
+use super::sources::Lines;
 use crate::config::structure::closest;
 use crate::config::{
     Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, Watch, file,
