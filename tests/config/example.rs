@@ -115,9 +115,9 @@ fn walk(schema: &Json, node: &Json, value: &toml::Value, at: &str, seen: &mut BT
             }
         }
         toml::Value::Array(items) => {
-            items
-                .iter()
-                .for_each(|item| walk(schema, &node["items"], item, &format!("{at}.*"), seen));
+            for item in items {
+                walk(schema, &node["items"], item, &format!("{at}.*"), seen);
+            }
         }
         _ => {}
     }
