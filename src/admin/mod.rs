@@ -101,7 +101,8 @@ fn allowed(live: &Live, request: &Request<Incoming>) -> bool {
         return false;
     };
     scheme.eq_ignore_ascii_case(b"bearer ")
-        && aws_lc_rs::constant_time::verify_slices_are_equal(token, &digest(shown.trim_ascii())).is_ok()
+        && aws_lc_rs::constant_time::verify_slices_are_equal(token, &digest(shown.trim_ascii()))
+            .is_ok()
 }
 
 /// Ready to take requests; and how the latest change of the file fared, which makes nobody unready:
@@ -121,7 +122,11 @@ fn ready(live: &Live) -> Response<Full<Bytes>> {
     };
     let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let state = if stopping { "stopping" } else { "ready" };
-    respond(status, JSON, json!({"status": state, "config": hash, "last_reload": reload}).to_string())
+    respond(
+        status,
+        JSON,
+        json!({"status": state, "config": hash, "last_reload": reload}).to_string(),
+    )
 }
 
 fn configuration(live: &Live) -> Response<Full<Bytes>> {

@@ -29,7 +29,9 @@ fn told(config: &Config, model: &str, client: Option<&Client>) -> Result<String,
             return Err(format!("client {} is disabled\n", client.name));
         }
         route::may_ask(client, config, model, &asked).map_err(|refused| match refused {
-            Refused::NotListed => format!("the models of client {} do not cover {model}\n", client.name),
+            Refused::NotListed => {
+                format!("the models of client {} do not cover {model}\n", client.name)
+            }
             Refused::Blacklisted => {
                 format!("the blacklisted_models of client {} cover {model}\n", client.name)
             }
@@ -63,7 +65,13 @@ fn told(config: &Config, model: &str, client: Option<&Client>) -> Result<String,
 }
 
 /// Tells of one hop; how many keys may serve it.
-fn hop(out: &mut String, config: &Config, client: Option<&Client>, hop: Hop<'_>, what: &str) -> usize {
+fn hop(
+    out: &mut String,
+    config: &Config,
+    client: Option<&Client>,
+    hop: Hop<'_>,
+    what: &str,
+) -> usize {
     let provider: &Provider = &config.providers[hop.provider];
     let _ = writeln!(out, "{what}{}/{}", provider.name, hop.model);
     if client.is_some_and(|client| !route::may_have(client, config, hop)) {

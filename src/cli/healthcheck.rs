@@ -15,10 +15,15 @@ pub(super) fn healthcheck(options: &Options) -> Said {
     let Some(config) = config::load(options, &Host).config else {
         // The running gateway may well be healthy on the last good file, but where it listens is
         // not known without a good one.
-        return Said::failed("keymux: the configuration has problems; see `keymux check`\n".into(), 1);
+        return Said::failed(
+            "keymux: the configuration has problems; see `keymux check`\n".into(),
+            1,
+        );
     };
     match ask(&config.admin.listen) {
-        Ok(head) if head.starts_with("HTTP/1.1 200 ") => Said { out: "ready\n".into(), ..Said::default() },
+        Ok(head) if head.starts_with("HTTP/1.1 200 ") => {
+            Said { out: "ready\n".into(), ..Said::default() }
+        }
         Ok(head) => {
             let line = head.lines().next().unwrap_or_default();
             Said::failed(format!("keymux: not ready: {line}\n"), 1)
@@ -40,7 +45,9 @@ fn ask(listen: &Listen) -> io::Result<String> {
             stream.set_read_timeout(Some(PATIENCE))?;
             exchange(stream)
         }
-        Listen::Systemd(_) => Err(io::Error::other("the address of a socket of systemd is not known")),
+        Listen::Systemd(_) => {
+            Err(io::Error::other("the address of a socket of systemd is not known"))
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! The commands. Each says what to print and how to exit; `main` does it.
 
-mod check;
+pub mod check;
 mod explain;
 mod healthcheck;
-mod keys;
+pub mod keys;
 mod run;
-mod schema;
+pub mod schema;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;

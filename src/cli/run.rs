@@ -125,7 +125,10 @@ async fn serve_until_stopped(
 
 fn bind(what: &str, listen: &Listen, handed: &mut ListenFd) -> io::Result<Listener> {
     Listener::bind(listen, handed).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen at {} ({what}.listen): {error}", said(listen)))
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen at {} ({what}.listen): {error}", said(listen)),
+        )
     })
 }
 

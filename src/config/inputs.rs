@@ -88,20 +88,13 @@ impl Inputs {
 
 /// The first 12 hex digits of the SHA-256 of some texts.
 pub(super) fn short_hash<'t>(texts: impl Iterator<Item = &'t str>) -> String {
-    let mut context = digest::Context::new(&SHA256);
+    let mut context = Context::new(&SHA256);
     texts.for_each(|text| context.update(text.as_bytes()));
     let digits = context.finish().as_ref()[..6]
         .iter()
         .flat_map(|byte| [byte >> 4, byte & 15])
         .collect::<Vec<u8>>();
     digits.into_iter().filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-}
-
-/// SHA-256 of some bytes.
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&SHA256, bytes).as_ref());
-    out
 }
 
 fn combine(digests: &BTreeMap<PathBuf, Option<[u8; 32]>>) -> [u8; 32] {
@@ -132,7 +125,7 @@ impl<'a> Reader<'a> {
     /// The contents of a file.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let bytes = self.around.read(path);
-        let digest = bytes.as_ref().ok().map(|bytes| sha256(bytes));
+        let digest = bytes.as_ref().ok().map(|bytes| digest(bytes));
         // Of a file that changes while it is read twice, the first contents count: the change is then
         // seen as one.
         self.digests.entry(whole(path)).or_insert(digest);

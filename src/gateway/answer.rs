@@ -110,9 +110,7 @@ impl Refusal {
             Refusal::UnknownKey => ("invalid_request_error", "invalid_api_key"),
             Refusal::TooLarge(_) => ("invalid_request_error", "request_too_large"),
             Refusal::SlowBody => ("invalid_request_error", "request_timeout"),
-            Refusal::Compressed => {
-                ("invalid_request_error", "unsupported_media_type")
-            }
+            Refusal::Compressed => ("invalid_request_error", "unsupported_media_type"),
             Refusal::Host | Refusal::BrokenBody | Refusal::Malformed(_) => {
                 ("invalid_request_error", "invalid_request")
             }
@@ -120,7 +118,9 @@ impl Refusal {
             Refusal::NotFound(_) | Refusal::MayNot(..) | Refusal::NoKeyOpen(_) => {
                 ("invalid_request_error", "model_not_found")
             }
-            Refusal::Unanswered { broken: Broken::Silent, .. } => ("upstream_error", "upstream_timeout"),
+            Refusal::Unanswered { broken: Broken::Silent, .. } => {
+                ("upstream_error", "upstream_timeout")
+            }
             Refusal::Unanswered { .. } => ("upstream_error", "upstream_unavailable"),
             Refusal::Failed { .. } => ("upstream_error", "upstream_error"),
         }
@@ -128,9 +128,10 @@ impl Refusal {
 
     fn param(&self) -> Option<&'static str> {
         match self {
-            Refusal::NoModel | Refusal::NotFound(_) | Refusal::MayNot(..) | Refusal::NoKeyOpen(_) => {
-                Some("model")
-            }
+            Refusal::NoModel
+            | Refusal::NotFound(_)
+            | Refusal::MayNot(..)
+            | Refusal::NoKeyOpen(_) => Some("model"),
             Refusal::Malformed(error) => error.param(),
             _ => None,
         }
@@ -145,10 +146,13 @@ impl Refusal {
             .into(),
             Refusal::Method(allowed) => format!("This address takes {allowed}.").into(),
             Refusal::Host => "An HTTP/1.1 request needs exactly one Host header.".into(),
-            Refusal::NoKey => "No API key. Send a client's key as `Authorization: Bearer KEY`.".into(),
+            Refusal::NoKey => {
+                "No API key. Send a client's key as `Authorization: Bearer KEY`.".into()
+            }
             Refusal::UnknownKey => "This API key belongs to no client of this gateway.".into(),
             Refusal::TooLarge(limit) => {
-                format!("The body is larger than the {limit} bytes that server.max_body allows.").into()
+                format!("The body is larger than the {limit} bytes that server.max_body allows.")
+                    .into()
             }
             Refusal::SlowBody => "The request body did not arrive in time.".into(),
             Refusal::BrokenBody => "The request body broke off.".into(),
@@ -157,7 +161,8 @@ impl Refusal {
             Refusal::NoModel => "The body names no `model`.".into(),
             Refusal::NotFound(tried) => tried.to_string().into(),
             Refusal::MayNot(Refused::NotListed, model) => {
-                format!("The model `{model}` is not among the models this client may ask for.").into()
+                format!("The model `{model}` is not among the models this client may ask for.")
+                    .into()
             }
             Refusal::MayNot(Refused::Blacklisted, model) => {
                 format!("The model `{model}` is among those this client may not ask for.").into()
@@ -169,10 +174,11 @@ impl Refusal {
             Refusal::Unanswered { provider, broken } => {
                 format!("The provider `{provider}` {}.", broken.words()).into()
             }
-            Refusal::Failed { provider, class, .. } => {
-                format!("The provider `{provider}` failed before its answer began ({}).", class.name())
-                    .into()
-            }
+            Refusal::Failed { provider, class, .. } => format!(
+                "The provider `{provider}` failed before its answer began ({}).",
+                class.name()
+            )
+            .into(),
         }
     }
 }

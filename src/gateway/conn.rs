@@ -186,8 +186,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-    const LIMITS: Limits =
-        Limits { head: Duration::from_secs(10), write: Duration::from_secs(60) };
+    const LIMITS: Limits = Limits { head: Duration::from_secs(10), write: Duration::from_secs(60) };
 
     fn guarded() -> (DuplexStream, Guarded<DuplexStream>, Arc<Stage>) {
         let (caller, server) = duplex(16);

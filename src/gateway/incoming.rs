@@ -14,7 +14,11 @@ use super::answer::Refusal;
 const FIRST_ROOM: usize = 64 * 1024;
 
 /// Reads the body: at most `limit` bytes, with no pause longer than `pause`.
-pub(super) async fn read(mut body: Incoming, limit: usize, pause: Duration) -> Result<Bytes, Refusal> {
+pub(super) async fn read(
+    mut body: Incoming,
+    limit: usize,
+    pause: Duration,
+) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > limit as u64 {
         return Err(Refusal::TooLarge(limit));
     }

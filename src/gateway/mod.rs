@@ -28,8 +28,8 @@ pub mod serve;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -78,7 +78,11 @@ impl Gateway {
                 pool: Pool::new(provider, old.map(|old| &old.pool)),
                 upstream: Upstream::new(provider, &mut clients, before.map(|b| &b.clients))?,
                 meter: metrics.provider(&provider.name),
-                keys: provider.keys.iter().map(|key| metrics.key(&key.provider, &key.name)).collect(),
+                keys: provider
+                    .keys
+                    .iter()
+                    .map(|key| metrics.key(&key.provider, &key.name))
+                    .collect(),
                 names: provider.keys.iter().map(|key| names(key)).collect(),
             });
         }

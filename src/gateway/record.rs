@@ -2,8 +2,8 @@
 //! is dropped, so in one place for every way a request can end.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Gateway, Live};

@@ -25,7 +25,7 @@ const AFTER_COMPLETE: Duration = Duration::from_secs(2);
 
 /// The body of an answer. What is told of the request is told when it is dropped.
 #[derive(Debug)]
-pub struct Body {
+pub(super) struct Body {
     kind: Kind,
     record: Option<Box<Record>>,
     busy: Option<Busy>,
@@ -64,7 +64,7 @@ pub(super) struct Relay {
 
 /// An answer that had to be broken off; hyper closes the connection, so the caller sees it.
 #[derive(Debug)]
-pub struct Cut;
+pub(super) struct Cut;
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +108,9 @@ impl HttpBody for Body {
         let Some(record) = body.record.as_deref_mut() else { return Poll::Ready(None) };
         match &mut body.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Relay(relay) => relay.poll(cx, record).map(|next| next.map(|n| n.map(Frame::data))),
+            Kind::Relay(relay) => {
+                relay.poll(cx, record).map(|next| next.map(|n| n.map(Frame::data)))
+            }
         }
     }
 
@@ -177,7 +179,10 @@ impl Relay {
     /// Counts what goes to the caller, and notes when it was the last.
     fn pass(&mut self, bytes: Bytes, record: &mut Record) -> Bytes {
         record.bytes_out += bytes.len() as u64;
-        if self.early.as_slice().is_empty() && self.arriving.is_end_stream() && !self.is_unfinished() {
+        if self.early.as_slice().is_empty()
+            && self.arriving.is_end_stream()
+            && !self.is_unfinished()
+        {
             self.finish(record);
         }
         bytes

@@ -183,7 +183,8 @@ fn changes(before: &Config, after: &Config) -> String {
             Some(_) => {}
         }
     }
-    words.extend(old.keys().filter(|name| !new.contains_key(*name)).map(|n| format!("{n} removed")));
+    words
+        .extend(old.keys().filter(|name| !new.contains_key(*name)).map(|n| format!("{n} removed")));
     if words.is_empty() { "nothing that is used".to_owned() } else { words.join(", ") }
 }
 
@@ -216,14 +217,17 @@ fn owner(config: &Config, path: &str) -> String {
         else {
             continue;
         };
-        if let Some(key) = rest.strip_prefix("keys[").and_then(index).and_then(|at| provider.keys.get(at))
+        if let Some(key) =
+            rest.strip_prefix("keys[").and_then(index).and_then(|at| provider.keys.get(at))
         {
             return format!("key {}/{}", provider.name, key.name);
         }
         return format!("provider {}", provider.name);
     }
     for route in &config.routes {
-        if path.strip_prefix("routes.").is_some_and(|rest| rest.starts_with(&format!("{}.", route.name)))
+        if path
+            .strip_prefix("routes.")
+            .is_some_and(|rest| rest.starts_with(&format!("{}.", route.name)))
         {
             return format!("route {}", route.name);
         }

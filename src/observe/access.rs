@@ -46,7 +46,11 @@ pub struct Line<'a> {
     /// Bytes of the answer's body.
     pub bytes_out: u64,
     /// Until the first byte of the provider's answer.
-    #[serde(rename = "first_byte_ms", serialize_with = "millis", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "first_byte_ms",
+        serialize_with = "millis",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub first_byte: Option<Duration>,
     /// Until the last byte of the answer.
     #[serde(rename = "total_ms", serialize_with = "whole_millis")]

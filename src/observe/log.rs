@@ -62,9 +62,9 @@ impl Log {
             EnvFilter::try_new(filter).map_err(|error| format!("not a log filter: {error}"))?;
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
         let set = match format {
-            Format::Json => {
-                tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish())
-            }
+            Format::Json => tracing::subscriber::set_global_default(
+                subscriber.json().flatten_event(true).finish(),
+            ),
             Format::Text => tracing::subscriber::set_global_default(
                 subscriber.with_ansi(io::stdout().is_terminal()).with_target(false).finish(),
             ),
@@ -133,7 +133,10 @@ impl Shared {
             let dropped = std::mem::take(&mut state.dropped);
             drop(state);
             if dropped > 0 {
-                let _ = writeln!(batch, "{{\"level\":\"WARN\",\"message\":\"lines dropped\",\"count\":{dropped}}}");
+                let _ = writeln!(
+                    batch,
+                    "{{\"level\":\"WARN\",\"message\":\"lines dropped\",\"count\":{dropped}}}"
+                );
             }
             // Nowhere to report it: standard output is where reports go.
             let _ = out.write_all(&batch).and_then(|()| out.flush());

@@ -188,8 +188,7 @@ impl Metrics {
     pub fn key(&self, provider: &Arc<str>, key: &Arc<str>) -> KeyMeter {
         let labels = (Name(provider.clone()), Name(key.clone()));
         let token = |kind| {
-            let labels =
-                TokenLabels { provider: labels.0.clone(), key: labels.1.clone(), kind };
+            let labels = TokenLabels { provider: labels.0.clone(), key: labels.1.clone(), kind };
             self.tokens.get_or_create_owned(&labels)
         };
         KeyMeter {

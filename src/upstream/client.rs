@@ -87,7 +87,8 @@ impl Clients {
         tls: bool,
         before: Option<&Clients>,
     ) -> io::Result<Client> {
-        let same = |(t, with_tls, _): &&(Transport, bool, Client)| t == transport && *with_tls == tls;
+        let same =
+            |(t, with_tls, _): &&(Transport, bool, Client)| t == transport && *with_tls == tls;
         if let Some((_, _, client)) = self.known.iter().find(same) {
             return Ok(client.clone());
         }

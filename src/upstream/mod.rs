@@ -83,14 +83,19 @@ impl Upstream {
         let channel = if provider.kind == Kind::Echo {
             Channel::Echo
         } else {
-            let tls = provider.keys.iter().any(|key| key.endpoint.scheme == http::uri::Scheme::HTTPS);
+            let tls =
+                provider.keys.iter().any(|key| key.endpoint.scheme == http::uri::Scheme::HTTPS);
             Channel::Http(clients.client(&provider.transport, tls, before)?)
         };
         let mut headers = HeaderMap::new();
         for (name, value) in &provider.headers {
             headers.insert(name.clone(), auth::header(value)?);
         }
-        let keys = provider.keys.iter().map(|key| Ready::new(key, auth, provider)).collect::<io::Result<_>>()?;
+        let keys = provider
+            .keys
+            .iter()
+            .map(|key| Ready::new(key, auth, provider))
+            .collect::<io::Result<_>>()?;
         Ok(Self { channel, headers, keys })
     }
 
@@ -201,9 +206,9 @@ impl hyper::body::Body for Arriving {
     ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Arriving::Http(incoming) => std::pin::Pin::new(incoming).poll_frame(cx),
-            Arriving::Made(frames) => {
-                std::task::Poll::Ready(frames.next().map(|bytes| Ok(hyper::body::Frame::data(bytes))))
-            }
+            Arriving::Made(frames) => std::task::Poll::Ready(
+                frames.next().map(|bytes| Ok(hyper::body::Frame::data(bytes))),
+            ),
         }
     }
 

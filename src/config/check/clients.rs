@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::Check;
 use super::sources::Lines;
-use crate::config::inputs::sha256;
 use crate::config::path::{child, item};
 use crate::config::{Client, file};
+use crate::secret::digest;
 
 impl Check<'_, '_> {
     pub(super) fn clients(&mut self, written: Vec<file::Client>) -> Vec<Client> {
@@ -80,7 +80,7 @@ impl Check<'_, '_> {
                 None
             }
             (Some(key), None) if enabled => {
-                self.secret(&at("key"), key, Lines::One).map(|key| sha256(key.text.as_bytes()))
+                self.secret(&at("key"), key, Lines::One).map(|key| digest(key.text.as_bytes()))
             }
             (None, Some(hex)) => self.hex(&at("key_sha256"), hex),
             (None, None)

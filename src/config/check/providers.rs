@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri, header};
+use rustls_pki_types::CertificateDer;
 use serde_json::Value as Json;
 
 use super::Check;
@@ -286,7 +287,7 @@ impl Check<'_, '_> {
     fn authorities(&mut self, path: &str, name: &str) -> Option<Arc<[CertificateDer<'static>]>> {
         let file = self.beside(path, name);
         let pem = self.text_of(path, &file, name)?.into_bytes();
-        self.certificates(path, &pem).map(|_| pem.into())
+        self.certificates(path, &pem).map(Into::into)
     }
 }
 

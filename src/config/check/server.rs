@@ -14,7 +14,7 @@ use crate::config::structure::closest;
 use crate::config::{
     Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, Watch, file,
 };
-use crate::secret::Secret;
+use crate::secret::digest;
 
 impl Check<'_, '_> {
     pub(super) fn server(&mut self, written: file::Server, open: bool) -> Server {
@@ -88,7 +88,7 @@ impl Check<'_, '_> {
         let token = token.and_then(|token| self.secret("admin.token", &token, Lines::One));
         Admin {
             listen: listen.unwrap_or(NOWHERE),
-            token: token.map(|token| Secret::new(token.text)),
+            token: token.map(|token| digest(token.text.as_bytes())),
         }
     }
 
@@ -148,7 +148,8 @@ impl Check<'_, '_> {
         let cert = cert.as_ref().and_then(|cert| self.contents("server.tls.cert", cert));
         let key = key.as_ref().and_then(|key| self.contents("server.tls.key", key));
         let client_ca = client_ca.as_ref().and_then(|ca| self.contents("server.tls.client_ca", ca));
-        let client_ca = client_ca.and_then(|ca| self.certificates("server.tls.client_ca", ca.as_bytes()));
+        let client_ca =
+            client_ca.and_then(|ca| self.certificates("server.tls.client_ca", ca.as_bytes()));
         let (cert, key) = (cert?, key?);
         let chain = self.certificates("server.tls.cert", cert.as_bytes())?;
         let Ok(private) = PrivateKeyDer::from_pem_slice(key.as_bytes()) else {
@@ -159,7 +160,11 @@ impl Check<'_, '_> {
             );
             return None;
         };
-        match CertifiedKey::from_der(chain.clone(), private.clone_key(), &aws_lc_rs::default_provider()) {
+        match CertifiedKey::from_der(
+            chain.clone(),
+            private.clone_key(),
+            &aws_lc_rs::default_provider(),
+        ) {
             Ok(_) => Some(Tls { cert: chain, key: private, client_ca }),
             Err(rustls::Error::InconsistentKeys(_)) => {
                 self.error("server.tls.key", "this key does not belong to the certificate", None);

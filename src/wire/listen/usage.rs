@@ -14,23 +14,34 @@ pub(super) fn read(usage: &[u8]) -> Usage {
     if usage.is_empty() {
         return Usage::default();
     }
-    let [prompt, input, completion, output, total, hit, cached, inside_in, inside_input, inside_out, inside_output] =
-        members(
-            usage,
-            [
-                "prompt_tokens",
-                "input_tokens",
-                "completion_tokens",
-                "output_tokens",
-                "total_tokens",
-                "prompt_cache_hit_tokens",
-                "cached_tokens",
-                "prompt_tokens_details",
-                "input_tokens_details",
-                "completion_tokens_details",
-                "output_tokens_details",
-            ],
-        );
+    let [
+        prompt,
+        input,
+        completion,
+        output,
+        total,
+        hit,
+        cached,
+        inside_in,
+        inside_input,
+        inside_out,
+        inside_output,
+    ] = members(
+        usage,
+        [
+            "prompt_tokens",
+            "input_tokens",
+            "completion_tokens",
+            "output_tokens",
+            "total_tokens",
+            "prompt_cache_hit_tokens",
+            "cached_tokens",
+            "prompt_tokens_details",
+            "input_tokens_details",
+            "completion_tokens_details",
+            "output_tokens_details",
+        ],
+    );
     let detail = |details: Option<&[u8]>, name| number(members(details?, [name])[0]);
     let input = number(prompt).or_else(|| number(input));
     let output = number(completion).or_else(|| number(output));
