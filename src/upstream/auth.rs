@@ -105,7 +105,7 @@ mod tests {
     fn a_key_is_cut_out_of_an_error_whole_or_in_part() {
         let secret = "sk-proj-abcdefghij";
         assert_eq!(redacted(secret, "bad key sk-proj-abcdefghij!"), "bad key ***!");
-        assert_eq!(redacted(secret, "bad key sk-proj-****ghij"), "bad key ******ghij");
+        assert_eq!(redacted(secret, "bad key sk-proj-****ghij"), "bad key *******ghij");
         assert_eq!(redacted(secret, "sk-proj-abcdefghij and cdefgh"), "*** and ***");
         assert_eq!(redacted(secret, "nothing of it"), "nothing of it");
     }

@@ -10,6 +10,7 @@
 
 mod catch;
 mod cut;
+mod last;
 mod usage;
 
 use std::sync::LazyLock;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::catch::Catch;
+use self::last::LastUsage;
 use super::Operation;
 use super::failure::{Failure, classify_in_stream};
 use super::frame::sse::{Event, Frame, Sse, field, next_line};
@@ -43,7 +45,7 @@ enum Ear {
     /// Server-sent events, and the one that is too long to be gathered.
     Stream { sse: Sse, long: Option<Box<Long>> },
     /// One JSON object, or something else, which then tells nothing.
-    Whole(Box<Catch>),
+    Whole(LastUsage),
 }
 
 impl Listener {
@@ -52,7 +54,7 @@ impl Listener {
         let ear = if streamed {
             Ear::Stream { sse: Sse::new(GATHERED), long: None }
         } else {
-            Ear::Whole(Box::default())
+            Ear::Whole(LastUsage::default())
         };
         Listener { ear, heard: Heard::new(operation) }
     }
@@ -61,9 +63,9 @@ impl Listener {
     pub fn hear(&mut self, bytes: &[u8]) {
         let heard = &mut self.heard;
         match &mut self.ear {
-            Ear::Whole(catch) => {
+            Ear::Whole(last) => {
                 heard.begun |= !bytes.is_empty();
-                catch.hear(bytes);
+                last.hear(bytes);
             }
             Ear::Stream { sse, long } => sse.push(bytes, |frame| match frame {
                 Frame::Event(event) => heard.event(&event),
@@ -117,7 +119,7 @@ impl Listener {
     /// The tokens that the provider has counted so far.
     pub fn usage(&self) -> Usage {
         match &self.ear {
-            Ear::Whole(catch) => usage::read(catch.usage().unwrap_or_default()),
+            Ear::Whole(last) => usage::read(last.object()),
             Ear::Stream { .. } => usage::read(&self.heard.usage),
         }
     }

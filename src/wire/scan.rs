@@ -14,9 +14,6 @@ use memchr::memchr2;
 /// 1000; nobody writes such a body in earnest.
 const MAX_DEPTH: u32 = 1000;
 
-/// How far a string is followed byte by byte.
-const NEAR: usize = 16;
-
 /// Which half of a member a [`Piece`] belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -152,7 +149,7 @@ impl Scanner {
                 Some(b'"') => return Some(at + 1),
                 // A quote among the four digits of a `\u` would be no JSON.
                 Some(b'\\') => at += if bytes.get(at + 1) == Some(&b'u') { 6 } else { 2 },
-                Some(_) => at += special(&bytes[at..])?,
+                Some(_) => at += memchr2(b'"', b'\\', &bytes[at..])?,
                 None => {
                     self.owed = at - bytes.len();
                     return None;
@@ -208,14 +205,6 @@ impl Scanner {
         };
         Fault::Unexpected { at: self.at, wanted }
     }
-}
-
-/// Where the next quote or backslash stands. Keys and short values end within a few bytes, where a loop
-/// is over before a vector search has begun.
-fn special(bytes: &[u8]) -> Option<usize> {
-    let near = bytes.len().min(NEAR);
-    let found = bytes[..near].iter().position(|byte| matches!(byte, b'"' | b'\\'));
-    found.or_else(|| memchr2(b'"', b'\\', &bytes[near..]).map(|at| near + at))
 }
 
 /// The values, as written, of those members of a whole object that carry one of these names; of a name

@@ -1,63 +1,81 @@
 //! Token counts in the shapes that OpenAI and its likes give them.
 
+use memchr::memchr;
+
 use super::super::ir::Usage;
-use super::super::scan::members;
 
 /// Longer than this, an object does not hold a dozen numbers.
 pub(super) const LONGEST: usize = 4 * 1024;
 
-/// Reads a usage object; one that cannot be read tells nothing.
+/// Reads a usage object, and nothing behind it; one that cannot be read tells nothing.
 ///
 /// Chat, completions and embeddings count `prompt_tokens` and `completion_tokens`; responses, images and
-/// transcriptions `input_tokens` and `output_tokens`. DeepSeek also has `prompt_cache_hit_tokens`.
+/// transcriptions `input_tokens` and `output_tokens`; the details stand in objects within. DeepSeek also
+/// has `prompt_cache_hit_tokens`. Each name means the same wherever it stands, so depth is not looked at.
 pub(super) fn read(usage: &[u8]) -> Usage {
-    if usage.is_empty() {
-        return Usage::default();
+    let (mut input, mut output, mut reasoning, mut total) = (None, None, None, None);
+    let (mut cached, mut hit) = (None, None);
+    let mut walk = Numbers { rest: usage, depth: 0 };
+    while let Some((name, number)) = walk.next() {
+        match name {
+            b"prompt_tokens" | b"input_tokens" => input = Some(number),
+            b"completion_tokens" | b"output_tokens" => output = Some(number),
+            b"reasoning_tokens" => reasoning = Some(number),
+            b"total_tokens" => total = Some(number),
+            b"cached_tokens" => cached = Some(number),
+            b"prompt_cache_hit_tokens" => hit = Some(number),
+            _ => {}
+        }
     }
-    let [
-        prompt,
-        input,
-        completion,
-        output,
-        total,
-        hit,
-        cached,
-        inside_in,
-        inside_input,
-        inside_out,
-        inside_output,
-    ] = members(
-        usage,
-        [
-            "prompt_tokens",
-            "input_tokens",
-            "completion_tokens",
-            "output_tokens",
-            "total_tokens",
-            "prompt_cache_hit_tokens",
-            "cached_tokens",
-            "prompt_tokens_details",
-            "input_tokens_details",
-            "completion_tokens_details",
-            "output_tokens_details",
-        ],
-    );
-    let detail = |details: Option<&[u8]>, name| number(members(details?, [name])[0]);
-    let input = number(prompt).or_else(|| number(input));
-    let output = number(completion).or_else(|| number(output));
-    let reasoning = detail(inside_out.or(inside_output), "reasoning_tokens");
-    Usage {
-        input,
-        cached_input: detail(inside_in.or(inside_input), "cached_tokens")
-            .or_else(|| number(hit))
-            .or_else(|| number(cached)),
-        output: with_reasoning(input, output, reasoning, number(total)),
-        reasoning,
-    }
+    let output = with_reasoning(input, output, reasoning, total);
+    Usage { input, cached_input: cached.or(hit), output, reasoning }
 }
 
-fn number(value: Option<&[u8]>) -> Option<u64> {
-    std::str::from_utf8(value?).ok()?.parse().ok()
+/// The members of an object, and of the objects within it, whose values are whole numbers.
+struct Numbers<'u> {
+    rest: &'u [u8],
+    depth: usize,
+}
+
+impl<'u> Numbers<'u> {
+    fn next(&mut self) -> Option<(&'u [u8], u64)> {
+        loop {
+            let (&byte, behind) = self.rest.split_first()?;
+            self.rest = behind;
+            match byte {
+                b'{' => self.depth += 1,
+                b'}' => {
+                    self.depth = self.depth.checked_sub(1)?;
+                    if self.depth == 0 {
+                        self.rest = &[];
+                    }
+                }
+                b'"' => {
+                    let text = self.text()?;
+                    if let Some(number) = self.number() {
+                        return Some((text, number));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The string whose opening quote has been passed. None of the names has an escape in it, so a string
+    /// with one is passed in pieces, of which none is taken for a name.
+    fn text(&mut self) -> Option<&'u [u8]> {
+        let end = memchr(b'"', self.rest)?;
+        let text = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
+        Some(if text.last() == Some(&b'\\') { &[] } else { text })
+    }
+
+    /// The number behind a colon, if that is what comes next.
+    fn number(&mut self) -> Option<u64> {
+        let behind = self.rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        std::str::from_utf8(&behind[..digits]).ok()?.parse().ok()
+    }
 }
 
 /// xAI's `completion_tokens` leave reasoning out, all others' include it. The total tells which.
@@ -100,9 +118,11 @@ mod tests {
 
     #[test]
     fn what_is_absent_or_odd_stays_absent() {
-        for odd in ["", "null", "{}", "[1]", r#"{"prompt_tokens":null,"output_tokens":"5"}"#] {
+        for odd in ["", "null", "{}", "[1]", r#"{"prompt_tokens":null,"output_tokens":"5"}"#, r#"{"a":"#] {
             assert_eq!(read(odd.as_bytes()), Usage::default(), "{odd}");
         }
+        let behind = read(br#"{"prompt_tokens":1},"prompt_tokens":2"#);
+        assert_eq!(behind.input, Some(1), "what follows the object is not its");
         let large = format!(r#"{{"output_tokens":{}}}"#, u64::MAX);
         assert_eq!(read(large.as_bytes()).output, Some(u64::MAX));
     }
