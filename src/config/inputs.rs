@@ -8,9 +8,8 @@ use std::path::{Component, Path, PathBuf, absolute};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use crate::secret::digest;
-
 use super::pattern::Pattern;
+use crate::secret::digest;
 
 /// What loading a configuration may see of the world.
 pub trait Surroundings {

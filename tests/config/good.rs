@@ -270,3 +270,71 @@ fn odd_but_right_files() {
     let config = load("windows_lines.toml");
     assert_eq!(config.providers[0].keys[0].description.as_deref(), Some("two\nlines"));
 }
+
+#[test]
+fn certificates_are_read_and_must_fit_their_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();
+    write("own.crt", own.cert.pem());
+    write("own.key", own.signing_key.serialize_pem());
+    write("other.key", other.signing_key.serialize_pem());
+    let load = |key: &str| {
+        let text = format!(
+            "[server]\ntls = {{ cert = \"own.crt\", key = {key}, client_ca = \"own.crt\" }}\n[providers.echo]\nkind = \"echo\"\nca_file = \"own.crt\"\n"
+        );
+        std::fs::write(dir.path().join("keymux.toml"), text).unwrap();
+        World::new(dir.path()).load("keymux.toml")
+    };
+    for key in ["\"own.key\"", "{ file = \"own.key\" }"] {
+        let loaded = load(key);
+        assert_eq!(loaded.problems, [], "{key}");
+        let config = loaded.config.unwrap();
+        let tls = config.server.tls.unwrap();
+        assert_eq!((tls.cert.len(), tls.client_ca.unwrap().len()), (1, 1));
+        assert_eq!(config.providers[0].transport.ca.as_ref().unwrap().len(), 1);
+    }
+    let loaded = load("\"other.key\"");
+    assert_eq!(loaded.problems[0].message, "this key does not belong to the certificate");
+    assert!(loaded.config.is_none());
+}
+
+#[test]
+fn check_says_ok_or_lists_problems_as_objects() {
+    let options =
+        |file: std::path::PathBuf| keymux::config::Options { file, overrides: Vec::new() };
+    let (text, ok) =
+        keymux::cli::check::check(&options(fixtures("good/lookup.toml")), false, false);
+    assert!(ok && text.ends_with("good/lookup.toml: ok\n"), "{text}");
+    let (text, ok) =
+        keymux::cli::check::check(&options(fixtures("bad/empty_model_list.toml")), false, false);
+    assert!(!ok && text.ends_with("\n1 error\n"), "{text}");
+    let (text, ok) =
+        keymux::cli::check::check(&options(fixtures("bad/empty_model_list.toml")), true, false);
+    let problems: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let problem = problems[0].as_object().unwrap();
+    assert!(!ok);
+    assert_eq!(
+        problem.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["file", "line", "column", "path", "severity", "message", "help"]
+    );
+    assert_eq!(
+        (&problem["path"], &problem["severity"]),
+        (&"providers.openai.keys[0].models".into(), &"error".into())
+    );
+}
+
+#[test]
+fn a_large_file_loads_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = (0..300).map(|number| {
+        format!("[[providers.openai.keys]]\nname = \"k{number}\"\nvalue = \"sk-{number}\"\nmodels = [\"gpt-4o*\"]\n")
+    });
+    std::fs::write(dir.path().join("keymux.toml"), keys.collect::<String>()).unwrap();
+    let started = std::time::Instant::now();
+    let loaded = World::new(dir.path()).load("keymux.toml");
+    assert_eq!(loaded.problems, []);
+    println!("{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}

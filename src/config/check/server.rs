@@ -86,10 +86,8 @@ impl Check<'_, '_> {
             }
         }
         let token = token.and_then(|token| self.secret("admin.token", &token, Lines::One));
-        Admin {
-            listen: listen.unwrap_or(NOWHERE),
-            token: token.map(|token| digest(token.text.as_bytes())),
-        }
+        let token = token.map(|token| digest(token.text.as_bytes()));
+        Admin { listen: listen.unwrap_or(NOWHERE), token }
     }
 
     pub(super) fn reload(&mut self, written: file::Reload) -> Reload {
@@ -151,7 +149,7 @@ impl Check<'_, '_> {
         let client_ca =
             client_ca.and_then(|ca| self.certificates("server.tls.client_ca", ca.as_bytes()));
         let (cert, key) = (cert?, key?);
-        let chain = self.certificates("server.tls.cert", cert.as_bytes())?;
+        let chained = self.certificates("server.tls.cert", cert.as_bytes());
         let Ok(private) = PrivateKeyDer::from_pem_slice(key.as_bytes()) else {
             self.error(
                 "server.tls.key",
@@ -160,12 +158,10 @@ impl Check<'_, '_> {
             );
             return None;
         };
-        match CertifiedKey::from_der(
-            chain.clone(),
-            private.clone_key(),
-            &aws_lc_rs::default_provider(),
-        ) {
-            Ok(_) => Some(Tls { cert: chain, key: private, client_ca }),
+        let (cert, key) = (chained?, private);
+        let provider = aws_lc_rs::default_provider();
+        match CertifiedKey::from_der(cert.clone(), key.clone_key(), &provider) {
+            Ok(_) => Some(Tls { cert, key, client_ca }),
             Err(rustls::Error::InconsistentKeys(_)) => {
                 self.error("server.tls.key", "this key does not belong to the certificate", None);
                 None
