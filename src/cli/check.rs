@@ -18,3 +18,38 @@ pub fn check(options: &Options, json: bool, colour: bool) -> (String, bool) {
     text.push('\n');
     (text, good)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn options(file: &str) -> Options {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
+        Options { file: fixtures.join(file), overrides: Vec::new() }
+    }
+
+    #[test]
+    fn a_good_file_is_ok() {
+        let (text, ok) = check(&options("good/lookup.toml"), false, false);
+        assert!(ok && text.ends_with("good/lookup.toml: ok\n"), "{text}");
+        assert_eq!(check(&options("good/lookup.toml"), true, false), ("[]\n".to_owned(), true));
+    }
+
+    #[test]
+    fn problems_are_counted_as_text_and_objects_as_json() {
+        let options = options("bad/empty_model_list.toml");
+        let (text, ok) = check(&options, false, false);
+        assert!(!ok && text.ends_with("\n1 error\n"), "{text}");
+        let (text, ok) = check(&options, true, false);
+        let problems: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let problem = problems[0].as_object().unwrap();
+        let names: Vec<&str> = problem.keys().map(String::as_str).collect();
+        assert!(!ok);
+        assert_eq!(names, ["file", "line", "column", "path", "severity", "message", "help"]);
+        assert_eq!((&problem["line"], &problem["column"]), (&4.into(), &10.into()));
+        assert_eq!(problem["path"], "providers.openai.keys[0].models");
+        assert_eq!(problem["severity"], "error");
+    }
+}

@@ -86,3 +86,79 @@ fn table(lines: &[[String; 8]]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::{Options, Surroundings, load};
+
+    const TEXT: &str = "
+        clients = [{ name = \"staging\", key = \"sk-client\" }]
+        [[providers.openai.keys]]
+        value = { env_var = \"OPENAI_KEY\" }
+        models = [\"gpt-4o*\"]
+        blacklisted_models = [\"*-mini\"]
+        clients = [\"staging\"]
+        [[providers.openai.keys]]
+        name = \"off\"
+        value = \"sk-literal\"
+        enabled = false
+    ";
+
+    struct One;
+
+    impl Surroundings for One {
+        fn var(&self, _: &str) -> Option<OsString> {
+            Some("sk-variable".into())
+        }
+
+        fn vars(&self) -> Vec<(String, String)> {
+            Vec::new()
+        }
+
+        fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+            Ok(TEXT.into())
+        }
+
+        fn list(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn keys_are_listed_without_their_secrets() {
+        let options = Options { file: "keymux.toml".into(), overrides: Vec::new() };
+        let config = load(&options, &One).config.unwrap();
+        let (text, json) = (keys(&config, false), keys(&config, true));
+        assert!(!text.contains("sk-") && !json.contains("sk-"), "{text}{json}");
+        let rows: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let fingerprint = rows[0]["fingerprint"].as_str().unwrap();
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect())
+            .collect();
+        assert_eq!(
+            lines[0],
+            ["PROVIDER", "KEY", "CLIENTS", "WEIGHT", "MODELS", "SOURCE", "FINGERPRINT", "ENABLED"]
+        );
+        assert_eq!(
+            lines[1],
+            [
+                "openai",
+                "OPENAI_KEY",
+                "staging",
+                "1",
+                "gpt-4o*,!*-mini",
+                "env OPENAI_KEY",
+                fingerprint,
+                "yes"
+            ]
+        );
+        assert_eq!(lines[2], ["openai", "off", "all", "1", "all", "none", "-", "no"]);
+        assert_eq!(rows[1]["clients"], serde_json::Value::Null);
+    }
+}

@@ -66,7 +66,7 @@ fn the_whole_example_lacks_nothing_but_keys_and_kinds() {
 
 #[test]
 fn the_example_shows_every_setting_and_every_default() {
-    let schema: Json = serde_json::from_str(&keymux::cli::schema::schema()).unwrap();
+    let schema: Json = serde_json::from_str(&keymux::config::schema::text()).unwrap();
     let file: toml::Table = toml::from_str(&uncommented()).unwrap();
     let mut seen = BTreeSet::new();
     walk(&schema, &schema, &toml::Value::Table(file), "", &mut seen);

@@ -251,19 +251,6 @@ fn the_hash_follows_the_contents() {
 }
 
 #[test]
-fn keys_are_listed_without_their_secrets() {
-    let config = load("secrets.toml");
-    let table = keymux::cli::keys::keys(&config, false);
-    assert!(table.starts_with("PROVIDER  KEY"), "{table}");
-    assert!(table.contains("env OPENAI_KEY") && !table.contains("sk-"), "{table}");
-    let json: serde_json::Value =
-        serde_json::from_str(&keymux::cli::keys::keys(&config, true)).unwrap();
-    assert_eq!(json[0]["name"], "a");
-    assert_eq!(json[0]["clients"][0], "staging");
-    assert_eq!(json[0]["fingerprint"].as_str().unwrap().len(), 16);
-}
-
-#[test]
 fn odd_but_right_files() {
     let config = load("byte_order_mark.toml");
     assert_eq!(config.providers[0].keys.len(), 1);
@@ -298,31 +285,6 @@ fn certificates_are_read_and_must_fit_their_key() {
     let loaded = load("\"other.key\"");
     assert_eq!(loaded.problems[0].message, "this key does not belong to the certificate");
     assert!(loaded.config.is_none());
-}
-
-#[test]
-fn check_says_ok_or_lists_problems_as_objects() {
-    let options =
-        |file: std::path::PathBuf| keymux::config::Options { file, overrides: Vec::new() };
-    let (text, ok) =
-        keymux::cli::check::check(&options(fixtures("good/lookup.toml")), false, false);
-    assert!(ok && text.ends_with("good/lookup.toml: ok\n"), "{text}");
-    let (text, ok) =
-        keymux::cli::check::check(&options(fixtures("bad/empty_model_list.toml")), false, false);
-    assert!(!ok && text.ends_with("\n1 error\n"), "{text}");
-    let (text, ok) =
-        keymux::cli::check::check(&options(fixtures("bad/empty_model_list.toml")), true, false);
-    let problems: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let problem = problems[0].as_object().unwrap();
-    assert!(!ok);
-    assert_eq!(
-        problem.keys().map(String::as_str).collect::<Vec<_>>(),
-        ["file", "line", "column", "path", "severity", "message", "help"]
-    );
-    assert_eq!(
-        (&problem["path"], &problem["severity"]),
-        (&"providers.openai.keys[0].models".into(), &"error".into())
-    );
 }
 
 #[test]
