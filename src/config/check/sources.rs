@@ -277,13 +277,16 @@ fn is_variable(name: &str) -> bool {
         && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
-/// Whether a variable's name may be repeated. `gsk_…` and `AKIA…` keys are good variable names too, so
-/// long names must be in one case, and in parts when they hold a digit.
+/// Whether a variable's name may be repeated. Keys such as `gsk_…` and `AKIA…` are good variable names
+/// too, so only what is written as such names are is taken for one.
 fn speakable(name: &str) -> bool {
-    let upper = name.bytes().any(|byte| byte.is_ascii_uppercase());
-    let lower = name.bytes().any(|byte| byte.is_ascii_lowercase());
-    let longest_part = name.split('_').map(str::len).max().unwrap_or_default();
-    name.len() <= 16 || (name.len() <= 64 && !(upper && lower) && longest_part < 16)
+    let capitals = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let small = |byte: u8| byte.is_ascii_lowercase();
+    let parts = || name.split('_');
+    name.len() <= 64
+        && parts().all(|part| part.len() < 16)
+        && (parts().all(|part| part.bytes().all(capitals))
+            || parts().all(|part| part.bytes().all(small)))
 }
 
 /// The variable that a text such as `env.NAME`, `${NAME}` or `$NAME` means.
@@ -294,7 +297,7 @@ fn reference(text: &str) -> Option<&str> {
         .or_else(|| text.strip_prefix("env."))
         .or_else(|| text.strip_prefix("env:"))
         .or_else(|| text.strip_prefix("os.environ/"))
-        .or_else(|| text.strip_prefix('$'))?;
+        .or_else(|| text.strip_prefix('$').filter(|name| !name.contains(char::is_lowercase)))?;
     (is_variable(name) && speakable(name)).then_some(name)
 }
 
@@ -309,12 +312,15 @@ mod tests {
             "AWS_SECRET_ACCESS_KEY",
             "openai_api_key",
             "MY_COMPANY_PRODUCTION_ANTHROPIC_KEY_2",
+            "KEY",
         ] {
             assert!(speakable(name), "{name}");
         }
         for name in [
             "gsk_aB3dE5fG7hI9jK1lM3nO5pQ7",
             "AKIAIOSFODNN7EXAMPLE",
+            "hunter2hunter2",
+            "Passw0rd",
             "r8_0123456789abcdef0123456789abcdef",
         ] {
             assert!(!speakable(name), "{name}");
@@ -326,7 +332,7 @@ mod tests {
         for text in ["env.NAME", "${NAME}", "$NAME", "env:NAME", "${env:NAME}", "os.environ/NAME"] {
             assert_eq!(reference(text), Some("NAME"), "{text}");
         }
-        for text in ["NAME", "env.", "$", "${}", "sk-$NAME", "$1"] {
+        for text in ["NAME", "env.", "$", "${}", "sk-$NAME", "$1", "$ecretPassw0rd", "$ecret"] {
             assert_eq!(reference(text), None, "{text}");
         }
     }
