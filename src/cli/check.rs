@@ -4,7 +4,7 @@ use crate::config::{Host, Options, load, problem};
 
 /// What to print, and whether the configuration can be used. With `json`, the list of problems;
 /// otherwise text, in colour when asked for.
-pub fn check(options: &Options, json: bool, colour: bool) -> (String, bool) {
+pub(super) fn check(options: &Options, json: bool, colour: bool) -> (String, bool) {
     let loaded = load(options, &Host);
     let good = loaded.config.is_some();
     if json {

@@ -22,7 +22,7 @@ struct Row<'c> {
 }
 
 /// The keys of a configuration: with `json` as a list of objects, otherwise as a table.
-pub fn keys(config: &Config, json: bool) -> String {
+pub(super) fn keys(config: &Config, json: bool) -> String {
     let keys = config.providers.iter().flat_map(|provider| &provider.keys);
     let rows: Vec<Row<'_>> = keys.map(|key| row(key)).collect();
     if json {

@@ -3,6 +3,6 @@
 use crate::config::schema;
 
 /// The schema's text.
-pub fn schema() -> String {
+pub(super) fn schema() -> String {
     schema::text()
 }
