@@ -173,7 +173,8 @@ fn plain_usage(usage: &Value) -> Usage {
     let input = at("/prompt_tokens").or(at("/input_tokens"));
     let output = at("/completion_tokens").or(at("/output_tokens"));
     let reasoning = at("/completion_tokens_details/reasoning_tokens")
-        .or(at("/output_tokens_details/reasoning_tokens"));
+        .or(at("/output_tokens_details/reasoning_tokens"))
+        .or(at("/reasoning_tokens"));
     let apart = match (input, output, reasoning, at("/total_tokens")) {
         (Some(input), Some(output), Some(reasoning), Some(total)) => {
             input + output + reasoning == total

@@ -91,7 +91,7 @@ fn hop(
     for (place, key) in provider.keys.iter().enumerate() {
         let told = match verdicts[place] {
             Ok(_) if open(place) => {
-                let sent_as = key.deployments.get(hop.model);
+                let sent_as = key.deployment(hop.model);
                 let sent_as = sent_as.map(|name| format!(", as {name}")).unwrap_or_default();
                 format!("{}{sent_as}", share(key.weight, total))
             }

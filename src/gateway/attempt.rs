@@ -235,7 +235,7 @@ impl Fallen {
 
 /// The caller's body as this key is to get it.
 fn outgoing(call: &Call<'_>, key: &crate::config::Key, model: &str) -> Outgoing {
-    let named = key.deployments.get(model).map_or(model, String::as_str);
+    let named = key.deployment(model).unwrap_or(model);
     match &call.peek.model {
         Some(asked) if *asked != named => Outgoing::new(call.peek.replace_model(call.body, named)),
         _ => Outgoing::whole(call.body.clone()),

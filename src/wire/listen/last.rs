@@ -79,7 +79,8 @@ impl LastUsage {
 mod tests {
     use super::*;
 
-    const BODY: &[u8] = br#"{"choices":[{"message":{"content":"say \"usage\": {1}","name":"usage"}}],
+    const BODY: &[u8] =
+        br#"{"choices":[{"message":{"content":"say \"usage\": {1}","name":"usage"}}],
         "usage" : {"prompt_tokens":7},"x":"usage"}"#;
 
     fn kept(chunks: &[&[u8]]) -> String {
@@ -92,7 +93,10 @@ mod tests {
     fn any_cut_into_two_finds_the_key_and_no_text() {
         for at in 0..=BODY.len() {
             let object = kept(&[&BODY[..at], &BODY[at..]]);
-            assert!(object.trim_start().starts_with(r#"{"prompt_tokens":7}"#), "cut at {at}: {object:?}");
+            assert!(
+                object.trim_start().starts_with(r#"{"prompt_tokens":7}"#),
+                "cut at {at}: {object:?}"
+            );
         }
         let single: Vec<&[u8]> = BODY.chunks(1).collect();
         assert!(kept(&single).trim_start().starts_with(r#"{"prompt_tokens":7}"#));

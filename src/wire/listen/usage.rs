@@ -11,19 +11,26 @@ pub(super) const LONGEST: usize = 4 * 1024;
 ///
 /// Chat, completions and embeddings count `prompt_tokens` and `completion_tokens`; responses, images and
 /// transcriptions `input_tokens` and `output_tokens`; the details stand in objects within. DeepSeek also
-/// has `prompt_cache_hit_tokens`. Each name means the same wherever it stands, so depth is not looked at.
+/// has `prompt_cache_hit_tokens`, and some have the details beside the counts.
 pub(super) fn read(usage: &[u8]) -> Usage {
     let (mut input, mut output, mut reasoning, mut total) = (None, None, None, None);
     let (mut cached, mut hit) = (None, None);
-    let mut walk = Numbers { rest: usage, depth: 0 };
-    while let Some((name, number)) = walk.next() {
-        match name {
-            b"prompt_tokens" | b"input_tokens" => input = Some(number),
-            b"completion_tokens" | b"output_tokens" => output = Some(number),
-            b"reasoning_tokens" => reasoning = Some(number),
-            b"total_tokens" => total = Some(number),
-            b"cached_tokens" => cached = Some(number),
-            b"prompt_cache_hit_tokens" => hit = Some(number),
+    let mut walk = Numbers { rest: usage, depth: 0, within: &[] };
+    while let Some((within, name, number)) = walk.next() {
+        match (within, name) {
+            (b"", b"prompt_tokens" | b"input_tokens") => input = Some(number),
+            (b"", b"completion_tokens" | b"output_tokens") => output = Some(number),
+            (b"", b"total_tokens") => total = Some(number),
+            (b"", b"prompt_cache_hit_tokens") => hit = Some(number),
+            (
+                b"" | b"completion_tokens_details" | b"output_tokens_details",
+                b"reasoning_tokens",
+            ) => {
+                reasoning = Some(number);
+            }
+            (b"" | b"prompt_tokens_details" | b"input_tokens_details", b"cached_tokens") => {
+                cached = Some(number);
+            }
             _ => {}
         }
     }
@@ -31,20 +38,23 @@ pub(super) fn read(usage: &[u8]) -> Usage {
     Usage { input, cached_input: cached.or(hit), output, reasoning }
 }
 
-/// The members of an object, and of the objects within it, whose values are whole numbers.
+/// The members of an object, and of the objects in it, whose values are whole numbers.
 struct Numbers<'u> {
     rest: &'u [u8],
     depth: usize,
+    /// The latest name of the outer object whose value is no number.
+    within: &'u [u8],
 }
 
 impl<'u> Numbers<'u> {
-    fn next(&mut self) -> Option<(&'u [u8], u64)> {
+    /// The name of the inner object, empty in the outer one; the member's name; its number.
+    fn next(&mut self) -> Option<(&'u [u8], &'u [u8], u64)> {
         loop {
             let (&byte, behind) = self.rest.split_first()?;
             self.rest = behind;
             match byte {
-                b'{' => self.depth += 1,
-                b'}' => {
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => {
                     self.depth = self.depth.checked_sub(1)?;
                     if self.depth == 0 {
                         self.rest = &[];
@@ -52,8 +62,11 @@ impl<'u> Numbers<'u> {
                 }
                 b'"' => {
                     let text = self.text()?;
-                    if let Some(number) = self.number() {
-                        return Some((text, number));
+                    match (self.number(), self.depth) {
+                        (Some(number), 1) => return Some((&[], text, number)),
+                        (Some(number), 2) => return Some((self.within, text, number)),
+                        (None, 1) => self.within = text,
+                        _ => {}
                     }
                 }
                 _ => {}
@@ -118,7 +131,9 @@ mod tests {
 
     #[test]
     fn what_is_absent_or_odd_stays_absent() {
-        for odd in ["", "null", "{}", "[1]", r#"{"prompt_tokens":null,"output_tokens":"5"}"#, r#"{"a":"#] {
+        for odd in
+            ["", "null", "{}", "[1]", r#"{"prompt_tokens":null,"output_tokens":"5"}"#, r#"{"a":"#]
+        {
             assert_eq!(read(odd.as_bytes()), Usage::default(), "{odd}");
         }
         let behind = read(br#"{"prompt_tokens":1},"prompt_tokens":2"#);
