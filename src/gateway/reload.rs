@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
+use serde_json::Value as Json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 
 use super::{Gateway, Live};
 use crate::config::watch::{Watched, Watcher};
 use crate::config::{self, Config, Host, Inputs, Loaded, Options, Problem, Severity};
+use crate::secret::digest;
 
 /// Settings that are read once, at the start.
 const NEEDS_RESTART: [&str; 4] =
@@ -39,14 +41,17 @@ pub struct Reloader {
     inputs: Inputs,
     watcher: Watcher,
     hangup: Signal,
+    /// The settings of [`NEEDS_RESTART`] as the program runs with them.
+    started: Vec<Vec<Json>>,
 }
 
 impl Reloader {
     /// Begins with the files as they were loaded at the start.
     pub fn new(live: Arc<Live>, options: Options, inputs: Inputs) -> std::io::Result<Self> {
-        let reload = live.gateway().config.reload;
-        let watcher = Watcher::new(reload, watched(&inputs));
-        Ok(Self { live, options, inputs, watcher, hangup: signal(SignalKind::hangup())? })
+        let gateway = live.gateway();
+        let watcher = Watcher::new(gateway.config.reload, watched(&inputs));
+        let started = NEEDS_RESTART.map(|path| values(&gateway.config, path)).into();
+        Ok(Self { live, options, inputs, watcher, hangup: signal(SignalKind::hangup())?, started })
     }
 
     /// Takes every change; never ends.
@@ -82,7 +87,8 @@ impl Reloader {
             Some(config::load(&options, &Host))
         });
         let Ok(Some(loaded)) = read.await else { return };
-        if loaded.inputs.hash == self.inputs.hash {
+        // Whoever asks about a file that stays refused is told again what is wrong with it.
+        if loaded.inputs.hash == self.inputs.hash && !(asked && self.refused()) {
             if asked {
                 tracing::info!("asked to reload, but no file has changed");
                 status("no file has changed");
@@ -114,13 +120,17 @@ impl Reloader {
             tracing::warn!("{problem}");
         }
         let told = changes(&before.config, &next.config);
-        for path in needs_restart(&before.config, &next.config) {
-            tracing::warn!("{path} has changed; that takes effect at the next start");
-        }
         let hash = next.config.hash.clone();
+        for (path, started) in NEEDS_RESTART.into_iter().zip(&self.started) {
+            if values(&next.config, path) != *started {
+                tracing::warn!(
+                    "{path} has changed since the start; that takes effect at the next start"
+                );
+            }
+        }
+        self.live.swap(next);
         self.live.metrics.reload(true);
         self.live.metrics.config(&hash, unix_time());
-        self.live.swap(next);
         self.note(Outcome::Taken(SystemTime::now()));
         tracing::info!(hash, changes = told, "configuration reloaded");
         status(&format!("configuration {hash}: {told}"));
@@ -142,6 +152,11 @@ impl Reloader {
         );
         status("the changed configuration is refused; the last good one stays in force");
         self.note(Outcome::Rejected(SystemTime::now(), words));
+    }
+
+    fn refused(&self) -> bool {
+        let latest = self.live.reloaded.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*latest, Outcome::Rejected(..))
     }
 
     fn note(&self, outcome: Outcome) {
@@ -191,60 +206,71 @@ fn changes(before: &Config, after: &Config) -> String {
 /// Everything that has a name, with a text that differs when it does. Secrets stand in it as
 /// fingerprints, which stay inside.
 fn named(config: &Config) -> BTreeMap<String, String> {
-    let mut out = BTreeMap::new();
+    let mut out = BTreeMap::<String, String>::new();
     for setting in &config.effective {
-        let name = owner(config, &setting.path);
-        let text: &mut String = out.entry(name).or_default();
-        text.push_str(&setting.path);
+        let (name, rest) = owner(config, &setting.path);
+        let text = out.entry(name).or_default();
+        text.push_str(rest);
         text.push_str(&setting.value.to_string());
+    }
+    // Their settings are the paths of files; what stands in these is read anew each time.
+    if let Some(tls) = &config.server.tls {
+        let trusted = tls.client_ca.iter().flatten();
+        let certificates = tls.cert.iter().chain(trusted).map(|certificate| digest(certificate));
+        let digests: Vec<_> = certificates.chain([digest(tls.key.secret_der())]).collect();
+        out.entry("server.tls".to_owned()).or_default().push_str(&format!("{digests:?}"));
+    }
+    for provider in &config.providers {
+        let trusted = provider.transport.ca.iter().flat_map(|certificates| certificates.iter());
+        let digests: Vec<_> = trusted.map(|certificate| digest(certificate)).collect();
+        let text = out.entry(format!("provider {}", provider.name)).or_default();
+        text.push_str(&format!("{digests:?}"));
     }
     out
 }
 
-/// The thing that a setting belongs to: `key openai/team-a` for
-/// `providers.openai.keys[0].weight`, the path itself for a setting that stands alone.
-fn owner(config: &Config, path: &str) -> String {
-    if let Some(at) = path.strip_prefix("clients[").and_then(index) {
+/// The thing that a setting belongs to, and the setting's path in it: `key openai/team-a` and
+/// `.weight` for `providers.openai.keys[0].weight`. A place in a list is no part of either, so that
+/// removing the first key changes no other. A setting that stands alone belongs to itself.
+fn owner<'p>(config: &Config, path: &'p str) -> (String, &'p str) {
+    if let Some((at, rest)) = path.strip_prefix("clients[").and_then(index) {
         if let Some(client) = config.clients.get(at) {
-            return format!("client {}", client.name);
+            return (format!("client {}", client.name), rest);
         }
     }
     for provider in &config.providers {
-        let Some(rest) = path
-            .strip_prefix("providers.")
-            .and_then(|rest| rest.strip_prefix(&*provider.name))
-            .and_then(|rest| rest.strip_prefix('.'))
-        else {
-            continue;
-        };
-        if let Some(key) =
-            rest.strip_prefix("keys[").and_then(index).and_then(|at| provider.keys.get(at))
-        {
-            return format!("key {}/{}", provider.name, key.name);
+        let Some(rest) = within(path, "providers.", &provider.name) else { continue };
+        if let Some((at, rest)) = rest.strip_prefix("keys[").and_then(index) {
+            if let Some(key) = provider.keys.get(at) {
+                return (format!("key {}/{}", provider.name, key.name), rest);
+            }
         }
-        return format!("provider {}", provider.name);
+        return (format!("provider {}", provider.name), rest);
     }
     for route in &config.routes {
-        if path
-            .strip_prefix("routes.")
-            .is_some_and(|rest| rest.starts_with(&format!("{}.", route.name)))
-        {
-            return format!("route {}", route.name);
+        if let Some(rest) = within(path, "routes.", &route.name) {
+            return (format!("route {}", route.name), rest);
         }
     }
-    path.to_owned()
+    if path.starts_with("server.tls.") {
+        return ("server.tls".to_owned(), path);
+    }
+    (path.to_owned(), "")
 }
 
-fn index(rest: &str) -> Option<usize> {
-    rest.split_once(']')?.0.parse().ok()
+fn within<'p>(path: &'p str, table: &str, name: &str) -> Option<&'p str> {
+    path.strip_prefix(table)?.strip_prefix(name)?.strip_prefix('.')
 }
 
-fn needs_restart<'c>(before: &'c Config, after: &'c Config) -> Vec<&'c str> {
-    let value = |config: &'c Config, path: &str| -> Vec<&'c serde_json::Value> {
-        let within = |setting: &&config::Setting| {
-            setting.path.strip_prefix(path).is_some_and(|r| r.is_empty() || r.starts_with('.'))
-        };
-        config.effective.iter().filter(within).map(|setting| &setting.value).collect()
+fn index(rest: &str) -> Option<(usize, &str)> {
+    let (place, rest) = rest.split_once(']')?;
+    Some((place.parse().ok()?, rest))
+}
+
+/// The values at a path and below it.
+fn values(config: &Config, path: &str) -> Vec<Json> {
+    let within = |setting: &&config::Setting| {
+        setting.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    NEEDS_RESTART.into_iter().filter(|path| value(before, path) != value(after, path)).collect()
+    config.effective.iter().filter(within).map(|setting| setting.value.clone()).collect()
 }
