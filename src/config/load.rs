@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
-use super::Config;
-use super::check::check;
-use super::check::reason;
+use super::check::{address, check, reason};
 use super::effective;
 use super::file::File;
 use super::inputs::{Inputs, Reader, Surroundings, short_hash};
@@ -16,6 +14,7 @@ use super::problem::{Problem, Severity};
 use super::structure;
 use super::text::Text;
 use super::tree::{Finding, Mark, Tree};
+use super::{Config, Listen};
 
 /// What to load.
 #[derive(Clone, Debug)]
@@ -55,6 +54,18 @@ pub fn load(options: &Options, around: &dyn Surroundings) -> Loaded {
     problems.dedup();
     let good = problems.iter().all(|problem| problem.severity != Severity::Error);
     Loaded { config: config.filter(|_| good), problems, inputs: reader.finish() }
+}
+
+/// Where the admin listener stands according to files, variables and flags, whatever else is wrong
+/// with them: a health check must find a program that serves on while its file is being edited. What
+/// cannot be read or made sense of is passed over. `None`: the address itself is the problem.
+pub fn admin_listener(options: &Options, around: &dyn Surroundings) -> Option<Listen> {
+    let mut tree = Tree::new();
+    read(&options.file, &mut tree, &mut Reader::new(around));
+    layers::lay(&mut tree, around.vars(), &options.overrides);
+    structure::settle(&mut tree);
+    let written = tree.root.get("admin")?.find_ref("listen")?.as_str()?;
+    if tree.reported.contains("admin.listen") { None } else { address(written) }
 }
 
 /// Reads the main file and what it includes. `false`: one of them is not there, so that nothing can be

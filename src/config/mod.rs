@@ -50,7 +50,7 @@ use crate::provider::Kind;
 use crate::secret::{Fingerprint, Secret};
 
 pub use inputs::{Host, Inputs, Surroundings};
-pub use load::{Loaded, Options, load};
+pub use load::{Loaded, Options, admin_listener, load};
 pub use lookup::{Asked, NotFound};
 pub use pattern::Pattern;
 pub use problem::{Problem, Severity};

@@ -23,6 +23,7 @@ use super::path::leaf;
 use super::problem::Severity;
 use super::tree::{Finding, Mark, Tree};
 
+pub(super) use server::address;
 pub(super) use sources::reason;
 
 /// Everything a check needs to look at and to write to.

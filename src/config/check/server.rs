@@ -1,6 +1,5 @@
 //! `[server]`, `[admin]`, `[reload]` and `[retry]`.
 
-use std::net::SocketAddr;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
@@ -102,11 +101,12 @@ impl Check<'_, '_> {
     }
 
     fn listen(&mut self, path: &str, written: &str) -> Option<Listen> {
-        if let Some(socket) = written.strip_prefix("unix:") {
-            if socket.starts_with('/') {
-                return Some(Listen::Unix(socket.into()));
-            }
-            self.tree.reported.insert(path.to_owned());
+        let listen = address(written);
+        if listen.is_some() {
+            return listen;
+        }
+        self.tree.reported.insert(path.to_owned());
+        if written.starts_with("unix:") {
             self.error(
                 path,
                 "the path of a unix socket must begin with `/`",
@@ -114,19 +114,6 @@ impl Check<'_, '_> {
             );
             return None;
         }
-        if let Some(name) = written.strip_prefix("systemd") {
-            match name.strip_prefix(':') {
-                None if name.is_empty() => return Some(Listen::Systemd(None)),
-                Some(name) if !name.is_empty() => {
-                    return Some(Listen::Systemd(Some(name.to_owned())));
-                }
-                _ => {}
-            }
-        }
-        if let Ok(address) = written.parse::<SocketAddr>() {
-            return Some(Listen::Tcp(address));
-        }
-        self.tree.reported.insert(path.to_owned());
         let port = written.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
         let help = match (port, written.rsplit_once(':').map(|(host, _)| host)) {
             (Some(port), Some("localhost")) => format!("write \"127.0.0.1:{port}\""),
@@ -223,6 +210,21 @@ impl Check<'_, '_> {
 pub(super) fn retry(written: &file::Retry) -> Retry {
     let &file::Retry { budget, floor_per_second, max_waits } = written;
     Retry { budget, floor_per_second, max_waits }
+}
+
+/// The listener that a text means.
+pub(in crate::config) fn address(written: &str) -> Option<Listen> {
+    if let Some(socket) = written.strip_prefix("unix:") {
+        return socket.starts_with('/').then(|| Listen::Unix(socket.into()));
+    }
+    match written.strip_prefix("systemd") {
+        Some("") => Some(Listen::Systemd(None)),
+        Some(name) => {
+            let name = name.strip_prefix(':').filter(|name| !name.is_empty())?;
+            Some(Listen::Systemd(Some(name.to_owned())))
+        }
+        None => written.parse().ok().map(Listen::Tcp),
+    }
 }
 
 /// Stands in for an address that was reported.
