@@ -1,5 +1,7 @@
 //! The models list: what the configuration names, as far as this client may have it.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::Gateway;
@@ -43,13 +45,15 @@ pub(super) fn list(gateway: &Gateway, client: Option<&Client>, api: Api) -> Valu
     }
 }
 
-/// `GET /v1/models/{id}`: any name that this client may ask for, listed or not.
+/// `GET /v1/models/{id}`: any name that this client may ask for, listed or not. `id` is as the path has
+/// it: SDKs write the `/` of `provider/model` as `%2F`.
 pub(super) fn one(
     gateway: &Gateway,
     client: Option<&Client>,
     api: Api,
     id: &str,
 ) -> Result<Value, Refusal> {
+    let id = &*decoded(id);
     let asked = gateway.config.resolve(id).map_err(Refusal::NotFound)?;
     if !may_use(gateway, client, id) {
         return Err(Refusal::NoKeyOpen(id.to_owned()));
@@ -85,6 +89,21 @@ fn may_use(gateway: &Gateway, client: Option<&Client>, name: &str) -> bool {
     }
 }
 
+/// RFC 3986, section 2.1. What does not decode to text is left as it is, and is no model's name.
+fn decoded(segment: &str) -> Cow<'_, str> {
+    let mut parts = segment.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let hex = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let Some(Ok(byte)) = hex.map(|hex| u8::from_str_radix(hex, 16)) else {
+            return segment.into();
+        };
+        bytes.push(byte);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).map_or(segment.into(), Cow::Owned)
+}
+
 /// The files say nothing of when a model was made, so its time is the beginning of time.
 fn shape(api: Api, name: &str, owner: &str) -> Value {
     match api {
@@ -96,5 +115,27 @@ fn shape(api: Api, name: &str, owner: &str) -> Value {
             "created_at": "1970-01-01T00:00:00Z",
         }),
         Api::Gemini => json!({"name": format!("models/{name}"), "displayName": name}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_path_is_decoded() {
+        for (segment, name) in [
+            ("openai/gpt-4o", "openai/gpt-4o"),
+            ("openai%2Fgpt-4o", "openai/gpt-4o"),
+            ("a%2fb%3A%C3%BC", "a/b:ü"),
+            ("100%", "100%"),
+            ("%zz", "%zz"),
+            ("%+1", "%+1"),
+            ("%FF", "%FF"),
+            ("%é", "%é"),
+            ("", ""),
+        ] {
+            assert_eq!(decoded(segment), name, "{segment}");
+        }
     }
 }
