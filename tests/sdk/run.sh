@@ -128,7 +128,9 @@ else
 fi
 [ -n "${KEYMUX_SHARED-}" ] || echo "sdk: KEYMUX_SHARED is not set, tests on recorded answers are skipped"
 
-export SDK_CLIENT_KEY=sk-client-of-the-sdk-tests RECORDED_KEY=sk-provider-key KEYMUX_URL RECORDED_URL
+# A key that shares no six characters with any recorded error: keymux cuts such pieces out of what a provider says.
+RECORDED_KEY=sk-7QzX9vJ2kWb4Yt8H
+export SDK_CLIENT_KEY=sk-client-of-the-sdk-tests RECORDED_KEY KEYMUX_URL RECORDED_URL
 passed=0 failed=0 skipped=0
 
 echo "sdk: Python"

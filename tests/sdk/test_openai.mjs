@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { describe, it, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const { KEYMUX_URL, RECORDED_URL, SDK_CLIENT_KEY, KEYMUX_SHARED, SDK_HOME } = process.env;
+const { KEYMUX_URL, RECORDED_URL, RECORDED_KEY, SDK_CLIENT_KEY, KEYMUX_SHARED, SDK_HOME } = process.env;
 // The SDK is installed outside the project, where `import` does not look.
 const OpenAI = createRequire(`${SDK_HOME}/`)("openai");
 
@@ -193,7 +193,7 @@ describe("upstream", () => {
     const through = await stream(keymux, `recorded/${model}`);
     assert.equal(through.length, 2001);
     const [request] = await seen(model);
-    assert.equal(request.headers.authorization, "Bearer sk-provider-key");
+    assert.equal(request.headers.authorization, `Bearer ${RECORDED_KEY}`);
     assert.deepEqual(through, await stream(direct, model));
   });
 

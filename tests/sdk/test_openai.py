@@ -18,6 +18,7 @@ import openai
 KEYMUX = os.environ["KEYMUX_URL"]
 RECORDED = os.environ["RECORDED_URL"]
 CLIENT_KEY = os.environ["SDK_CLIENT_KEY"]
+RECORDED_KEY = os.environ["RECORDED_KEY"]
 SHARED = os.environ.get("KEYMUX_SHARED")
 
 # Retries are keymux's business here: one that the SDK adds would hide a failure.
@@ -185,7 +186,7 @@ class Upstream(unittest.TestCase):
         model = f"long-stream-{uuid.uuid4()}"
         list(keymux.chat.completions.create(model=f"recorded/{model}", messages=MESSAGES, stream=True))
         (request,) = seen(model)
-        self.assertEqual(request["headers"]["authorization"], "Bearer sk-provider-key")
+        self.assertEqual(request["headers"]["authorization"], f"Bearer {RECORDED_KEY}")
         self.assertNotIn(CLIENT_KEY, json.dumps(request["headers"]))
 
     def test_long_stream(self):
