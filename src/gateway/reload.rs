@@ -2,6 +2,7 @@
 //! nothing has to be rolled back: a file with a mistake changes nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
@@ -98,7 +99,7 @@ impl Reloader {
         let Loaded { config, problems, inputs } = loaded;
         let kept = self.live.gateway();
         match config {
-            None => self.reject(problems),
+            None => self.reject(&problems),
             Some(config) => {
                 let (live, before) = (self.live.clone(), kept.clone());
                 // A new TLS client reads the system's certificates: not on the runtime's threads.
@@ -106,7 +107,7 @@ impl Reloader {
                     spawn_blocking(move || Gateway::build(config, Some(&before), &live.metrics));
                 match built.await {
                     Ok(Ok(next)) => self.swap(&kept, next, &problems),
-                    Ok(Err(error)) => self.reject(vec![unbuilt(&error)]),
+                    Ok(Err(error)) => self.reject(&[unbuilt(&error)]),
                     Err(_) => return,
                 }
             }
@@ -136,7 +137,7 @@ impl Reloader {
         status(&format!("configuration {hash}: {told}"));
     }
 
-    fn reject(&self, problems: Vec<Problem>) {
+    fn reject(&self, problems: &[Problem]) {
         self.live.metrics.reload(false);
         let words: Vec<String> = problems
             .iter()
@@ -218,13 +219,14 @@ fn named(config: &Config) -> BTreeMap<String, String> {
         let trusted = tls.client_ca.iter().flatten();
         let certificates = tls.cert.iter().chain(trusted).map(|certificate| digest(certificate));
         let digests: Vec<_> = certificates.chain([digest(tls.key.secret_der())]).collect();
-        out.entry("server.tls".to_owned()).or_default().push_str(&format!("{digests:?}"));
+        let text = out.entry("server.tls".to_owned()).or_default();
+        let _ = write!(text, "{digests:?}");
     }
     for provider in &config.providers {
         let trusted = provider.transport.ca.iter().flat_map(|certificates| certificates.iter());
         let digests: Vec<_> = trusted.map(|certificate| digest(certificate)).collect();
         let text = out.entry(format!("provider {}", provider.name)).or_default();
-        text.push_str(&format!("{digests:?}"));
+        let _ = write!(text, "{digests:?}");
     }
     out
 }

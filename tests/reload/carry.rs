@@ -13,16 +13,12 @@ use crate::{BASE, ask, chat, expect_reloads, metric};
 type Pair<'a> = (&'a str, &'a str);
 
 fn config(upstream: &Upstream, keys: &[Pair<'_>]) -> String {
-    let mut text = format!(
-        "{BASE}\n[providers.up]\nkind = \"openai-compatible\"\nbase_url = \"{}/v1\"\n",
-        upstream.url()
-    );
-    for (name, value) in keys {
-        text += &format!(
-            "[[providers.up.keys]]\nname = \"{name}\"\nvalue = {{ value = \"{value}\" }}\n"
-        );
-    }
-    text
+    let key = |(name, value): &Pair<'_>| {
+        format!("[[providers.up.keys]]\nname = \"{name}\"\nvalue = {{ value = \"{value}\" }}\n")
+    };
+    let keys: Vec<String> = keys.iter().map(key).collect();
+    let provider = "[providers.up]\nkind = \"openai-compatible\"\nbase_url";
+    format!("{BASE}\n{provider} = \"{}/v1\"\n{}", upstream.url(), keys.concat())
 }
 
 /// The key that a request came with.
