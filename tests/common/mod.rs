@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "so a test fails")]
 #![allow(clippy::print_stdout, reason = "the test runner shows it when the test fails")]
 
+pub mod config;
 pub mod http;
 pub mod keymux;
 pub mod upstream;

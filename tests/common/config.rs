@@ -1,0 +1,41 @@
+//! The configurations of most tests: both listeners, and providers that are [`Upstream`]s.
+
+use super::upstream::Upstream;
+
+/// A configuration of both listeners, with more settings of `[server]` and whatever else.
+pub fn config(server: &str, rest: &[String]) -> String {
+    format!(
+        "[server]\nlisten = \"127.0.0.1:{{PORT}}\"\n{server}\n\
+         [admin]\nlisten = \"127.0.0.1:{{ADMIN}}\"\n\n{}",
+        rest.join("\n")
+    )
+}
+
+/// A provider that speaks the OpenAI API under `/v1`, with more settings of its own.
+pub fn provider(name: &str, upstream: &Upstream, settings: &str, keys: &[String]) -> String {
+    format!(
+        "[providers.{name}]\nkind = \"openai-compatible\"\nbase_url = \"{}/v1\"\n{settings}\n{}",
+        upstream.url(),
+        keys.iter().map(|key| format!("[[providers.{name}.keys]]\n{key}")).collect::<String>()
+    )
+}
+
+/// A key, with more settings of its own.
+pub fn key(name: &str, settings: &str) -> String {
+    format!("name = \"{name}\"\nvalue = \"{}\"\n{settings}\n", secret(name))
+}
+
+/// The credential of a [`key`].
+pub fn secret(name: &str) -> String {
+    format!("sk-{name}-of-the-provider")
+}
+
+/// A client whose key is `client-NAME`, with more settings of its own.
+pub fn client(name: &str, settings: &str) -> String {
+    format!("[[clients]]\nname = \"{name}\"\nkey = \"client-{name}\"\n{settings}\n")
+}
+
+/// One provider `main` with one key `only`.
+pub fn one_key(upstream: &Upstream) -> String {
+    config("", &[provider("main", upstream, "", &[key("only", "")])])
+}
