@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
@@ -244,10 +244,18 @@ pub(super) fn json_response(status: StatusCode, value: &serde_json::Value) -> Re
     response
 }
 
-/// Whether a provider's header goes on to the caller. Left out: what belongs to the connection, and
-/// what speaks for the provider's host and not for this one.
-pub(super) fn goes_to_caller(name: &HeaderName) -> bool {
-    !matches!(
+/// Headers of a provider's answer that stay here: what belongs to the connection, also by the provider's
+/// own word (RFC 9110, section 7.6.1), and what speaks for the provider's host and not for this one.
+pub(super) fn left_out(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = named.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok());
+    // The body's length is our own matter and not the provider's to take away.
+    let named = named.filter(|name| *name != CONTENT_LENGTH && *name != CONTENT_TYPE);
+    headers.keys().filter(|name| stays_here(name)).cloned().chain(named).collect()
+}
+
+fn stays_here(name: &HeaderName) -> bool {
+    matches!(
         name.as_str(),
         "connection"
             | "keep-alive"

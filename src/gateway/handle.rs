@@ -232,8 +232,7 @@ fn pass_on(answered: Answered, operation: Operation, record: &mut Record) -> Res
     if let Some(id) = head.headers.get(answer::REQUEST_ID) {
         record.upstream_id = id.to_str().ok().map(str::to_owned);
     }
-    let leave = |name: &HeaderName| !answer::goes_to_caller(name);
-    let left: Vec<_> = head.headers.keys().filter(|name| leave(name)).cloned().collect();
+    let left = answer::left_out(&head.headers);
     for name in left {
         head.headers.remove(name);
     }
