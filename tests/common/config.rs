@@ -27,7 +27,7 @@ pub fn key(name: &str, settings: &str) -> String {
 
 /// The credential of a [`key`].
 pub fn secret(name: &str) -> String {
-    format!("sk-{name}-of-the-provider")
+    format!("sk-{name}-7f3a9c2e51b8")
 }
 
 /// A client whose key is `client-NAME`, with more settings of its own.
