@@ -199,7 +199,7 @@ impl Relay {
 
     /// The provider's answer has come to an end that it did not announce.
     fn broken(&mut self, record: &mut Record, why: &str) -> Option<Result<Bytes, Cut>> {
-        if self.stream && (self.listener.complete() || self.listener.failure().is_some()) {
+        if self.stream && (self.listener.finished() || self.listener.failure().is_some()) {
             self.finish(record);
             return None;
         }
@@ -247,7 +247,7 @@ impl Relay {
             self.idle
         } else if self.listener.done() {
             AFTER_DONE.min(self.idle)
-        } else if self.listener.complete() {
+        } else if self.listener.finished() {
             AFTER_COMPLETE.min(self.idle)
         } else {
             self.idle

@@ -103,6 +103,15 @@ impl Listener {
         }
     }
 
+    /// Whether the provider has said its end: nothing that matters can follow. Other than
+    /// [`Listener::complete`], it never holds of a stream whose events are unknown here.
+    pub fn finished(&self) -> bool {
+        match self.ear {
+            Ear::Whole(_) => false,
+            Ear::Stream { .. } => self.heard.finished(),
+        }
+    }
+
     /// Whether the event that ends the stream was seen, `[DONE]` or the operation's own.
     pub fn done(&self) -> bool {
         self.heard.done
@@ -137,7 +146,7 @@ struct Heard {
     failure: Option<Failure>,
     /// The choices that have come, and those that have a finish reason, one bit each.
     seen: u128,
-    finished: u128,
+    closed: u128,
     /// The last usage object, as written.
     usage: Vec<u8>,
 }
@@ -159,14 +168,18 @@ impl Heard {
             done: false,
             failure: None,
             seen: 0,
-            finished: 0,
+            closed: 0,
             usage: Vec::new(),
         }
     }
 
+    fn finished(&self) -> bool {
+        let all_closed = self.closed != 0 && self.seen & !self.closed == 0;
+        self.done || all_closed
+    }
+
     fn complete(&self) -> bool {
-        let all_finished = self.finished != 0 && self.seen & !self.finished == 0;
-        self.done || all_finished || (self.begun && !self.known && self.failure.is_none())
+        self.finished() || (self.begun && !self.known && self.failure.is_none())
     }
 
     fn event(&mut self, event: &Event<'_>) {
@@ -212,7 +225,7 @@ impl Heard {
             self.seen |= bit;
             // An empty reason is some vendors' null.
             if choice.finish_reason.is_some_and(|reason| reason.get() != r#""""#) {
-                self.finished |= bit;
+                self.closed |= bit;
             }
         }
     }
