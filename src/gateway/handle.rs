@@ -102,7 +102,7 @@ async fn serve(
     let asked = gateway.config.resolve(asked_for).map_err(Refusal::NotFound)?;
     if let Some(client) = client {
         route::may_ask(client, &gateway.config, asked_for, &asked)
-            .map_err(|refused| Refusal::MayNot(refused, asked_for.to_owned()))?;
+            .map_err(|refused| Refusal::MayNot(refused, record.model.clone().unwrap_or_default()))?;
     }
 
     let call = Call {
