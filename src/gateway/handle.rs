@@ -139,6 +139,10 @@ fn one_host(head: &http::request::Parts) -> Result<(), Refusal> {
 }
 
 fn endpoint<'r>(method: &Method, path: &'r str) -> Result<Endpoint<'r>, Refusal> {
+    // Its target is a host and no path.
+    if method == Method::CONNECT {
+        return Err(Refusal::Method("GET, HEAD, POST"));
+    }
     let (endpoint, allowed) = match path {
         "/" => (Endpoint::Presence, "GET, HEAD"),
         "/v1/models" | "/v1beta/models" => (Endpoint::Models, "GET"),
