@@ -160,7 +160,6 @@ impl Relay {
                     // Trailers say nothing to callers of these APIs.
                     let Ok(bytes) = frame.into_data() else { continue };
                     self.last = Instant::now();
-                    record.first_byte();
                     self.listener.hear(&bytes);
                     return Poll::Ready(Some(Ok(self.pass(bytes, record))));
                 }
@@ -178,6 +177,7 @@ impl Relay {
 
     /// Counts what goes to the caller, and notes when it was the last.
     fn pass(&mut self, bytes: Bytes, record: &mut Record) -> Bytes {
+        record.first_byte();
         record.bytes_out += bytes.len() as u64;
         if self.early.as_slice().is_empty()
             && self.arriving.is_end_stream()
