@@ -235,17 +235,17 @@ fn named(config: &Config) -> BTreeMap<String, String> {
 /// `.weight` for `providers.openai.keys[0].weight`. A place in a list is no part of either, so that
 /// removing the first key changes no other. A setting that stands alone belongs to itself.
 fn owner<'p>(config: &Config, path: &'p str) -> (String, &'p str) {
-    if let Some((at, rest)) = path.strip_prefix("clients[").and_then(index) {
-        if let Some(client) = config.clients.get(at) {
-            return (format!("client {}", client.name), rest);
-        }
+    if let Some((at, rest)) = path.strip_prefix("clients[").and_then(index)
+        && let Some(client) = config.clients.get(at)
+    {
+        return (format!("client {}", client.name), rest);
     }
     for provider in &config.providers {
         let Some(rest) = within(path, "providers.", &provider.name) else { continue };
-        if let Some((at, rest)) = rest.strip_prefix("keys[").and_then(index) {
-            if let Some(key) = provider.keys.get(at) {
-                return (format!("key {}/{}", provider.name, key.name), rest);
-            }
+        if let Some((at, rest)) = rest.strip_prefix("keys[").and_then(index)
+            && let Some(key) = provider.keys.get(at)
+        {
+            return (format!("key {}/{}", provider.name, key.name), rest);
         }
         return (format!("provider {}", provider.name), rest);
     }
