@@ -1,6 +1,5 @@
 //! `[server]`, `[admin]`, `[reload]` and `[retry]`.
 
-
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
