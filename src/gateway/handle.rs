@@ -101,8 +101,9 @@ async fn serve(
     record.asked(asked_for);
     let asked = gateway.config.resolve(asked_for).map_err(Refusal::NotFound)?;
     if let Some(client) = client {
-        route::may_ask(client, &gateway.config, asked_for, &asked)
-            .map_err(|refused| Refusal::MayNot(refused, record.model.clone().unwrap_or_default()))?;
+        route::may_ask(client, &gateway.config, asked_for, &asked).map_err(|refused| {
+            Refusal::MayNot(refused, record.model.clone().unwrap_or_default())
+        })?;
     }
 
     let call = Call {
