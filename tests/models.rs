@@ -25,7 +25,8 @@ async fn start() -> (Keymux, Upstream) {
         client("all", ""),
         client("few", "models = [\"fast\", \"listing/private\", \"org/*\"]"),
         provider("listing", &upstream, "", &listing),
-        "[providers.echo]\n[[providers.echo.keys]]\nname = \"e\"\nmodels = [\"echo*\", \"a b*\"]\n".to_owned(),
+        "[providers.echo]\n[[providers.echo.keys]]\nname = \"e\"\nmodels = [\"echo*\", \"a b*\"]\n"
+            .to_owned(),
         "[routes.fast]\ntargets = [{ model = \"listing/gpt-4o\" }]\n".to_owned(),
         "[routes.theirs]\ntargets = [{ model = \"listing/private\" }]\n".to_owned(),
     ];

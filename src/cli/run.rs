@@ -162,8 +162,8 @@ fn a_model(config: &Config) -> Option<String> {
     let echo = config.providers.iter().find(|p| p.kind == crate::provider::Kind::Echo);
     let named = || {
         let provider = config.providers.first()?;
-        let models = provider.keys.iter().filter_map(|key| key.models.as_ref()).flatten();
-        let model = models.filter_map(config::Pattern::exact).next()?;
+        let mut models = provider.keys.iter().filter_map(|key| key.models.as_ref()).flatten();
+        let model = models.find_map(config::Pattern::exact)?;
         Some(format!("{}/{model}", provider.name))
     };
     echo.map(|provider| format!("{}/echo", provider.name)).or_else(named)

@@ -81,8 +81,10 @@ pub(super) enum Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Refusal::Path(_) | Refusal::NotFound(_) | Refusal::MayNot(..) => StatusCode::NOT_FOUND,
-            Refusal::NoKeyOpen(_) => StatusCode::NOT_FOUND,
+            Refusal::Path(_)
+            | Refusal::NotFound(_)
+            | Refusal::MayNot(..)
+            | Refusal::NoKeyOpen(_) => StatusCode::NOT_FOUND,
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -214,7 +214,7 @@ fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
 fn look_into<'b>(headers: &HeaderMap, body: &'b bytes::Bytes) -> Result<Peek<'b>, Refusal> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     match content_type.and_then(multipart::boundary) {
-        Some(boundary) => multipart::peek(body, &boundary).map_err(Refusal::Malformed),
+        Some(boundary) => multipart::peek(body, boundary).map_err(Refusal::Malformed),
         None => peek(body).map_err(Refusal::Malformed),
     }
 }

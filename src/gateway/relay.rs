@@ -152,7 +152,11 @@ impl Relay {
             return Poll::Ready(Some(Ok(self.pass(bytes, record))));
         }
         if record.live().is_cut() {
-            return Poll::Ready(self.break_off(record, End::Stopped, "the gateway is stopping"));
+            return Poll::Ready(Some(self.break_off(
+                record,
+                End::Stopped,
+                "the gateway is stopping",
+            )));
         }
         loop {
             match Pin::new(&mut self.arriving).poll_frame(cx) {
@@ -203,21 +207,16 @@ impl Relay {
             self.finish(record);
             return None;
         }
-        self.break_off(record, End::Cut, why)
+        Some(self.break_off(record, End::Cut, why))
     }
 
     /// A stream ends with an error event in the caller's format and without its terminal event; any
     /// other body is cut, which the caller sees by its length.
-    fn break_off(
-        &mut self,
-        record: &mut Record,
-        end: End,
-        why: &str,
-    ) -> Option<Result<Bytes, Cut>> {
+    fn break_off(&mut self, record: &mut Record, end: End, why: &str) -> Result<Bytes, Cut> {
         self.ended = true;
         record.end = end;
         if !self.stream {
-            return Some(Err(Cut));
+            return Err(Cut);
         }
         let event = error_event(self.operation, why, "upstream_error");
         let mut bytes = BytesMut::with_capacity(event.len() + 2);
@@ -227,7 +226,7 @@ impl Relay {
         }
         bytes.extend_from_slice(&event);
         record.bytes_out += bytes.len() as u64;
-        Some(Ok(bytes.freeze()))
+        Ok(bytes.freeze())
     }
 
     fn finish(&mut self, record: &mut Record) {

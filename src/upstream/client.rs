@@ -212,17 +212,14 @@ impl Service<Uri> for Via {
 /// system has none (an image built FROM scratch).
 fn tls_config(ca: Option<&[CertificateDer<'static>]>) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    match ca {
-        Some(certificates) => {
-            for certificate in certificates {
-                roots.add(certificate.clone()).map_err(io::Error::other)?;
-            }
+    if let Some(certificates) = ca {
+        for certificate in certificates {
+            roots.add(certificate.clone()).map_err(io::Error::other)?;
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

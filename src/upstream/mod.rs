@@ -31,7 +31,7 @@ pub struct Upstream {
 
 #[derive(Debug)]
 enum Channel {
-    Http(Client),
+    Http(Box<Client>),
     Echo,
 }
 
@@ -85,7 +85,7 @@ impl Upstream {
         } else {
             let tls =
                 provider.keys.iter().any(|key| key.endpoint.scheme == http::uri::Scheme::HTTPS);
-            Channel::Http(clients.client(&provider.transport, tls, before)?)
+            Channel::Http(Box::new(clients.client(&provider.transport, tls, before)?))
         };
         let mut headers = HeaderMap::new();
         for (name, value) in &provider.headers {

@@ -16,7 +16,10 @@ pub fn provider(name: &str, upstream: &Upstream, settings: &str, keys: &[String]
     format!(
         "[providers.{name}]\nkind = \"openai-compatible\"\nbase_url = \"{}/v1\"\n{settings}\n{}",
         upstream.url(),
-        keys.iter().map(|key| format!("[[providers.{name}.keys]]\n{key}")).collect::<String>()
+        keys.iter()
+            .map(|key| format!("[[providers.{name}.keys]]\n{key}"))
+            .collect::<Vec<_>>()
+            .concat()
     )
 }
 

@@ -85,7 +85,9 @@ mod tests {
 
     fn kept(chunks: &[&[u8]]) -> String {
         let mut last = LastUsage::default();
-        chunks.iter().for_each(|chunk| last.hear(chunk));
+        for chunk in chunks {
+            last.hear(chunk);
+        }
         String::from_utf8_lossy(last.object()).into_owned()
     }
 
