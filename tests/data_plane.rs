@@ -65,7 +65,8 @@ async fn what_stands_behind_the_providers_name_is_the_model_with_its_slashes_and
 
 #[tokio::test]
 async fn a_megabyte_of_prompt_arrives_whole() {
-    let text: String = (0..100_000).map(|n| format!("{n:x} \\n")).collect();
+    let words: Vec<String> = (0..100_000).map(|n| format!("{n:x} \\n")).collect();
+    let text = words.concat();
     let asked = format!("{{\"messages\":[{{\"content\":\"{text}\"}}],\"model\":\"main/m\"}}");
     let received = forwarded(CHAT, &[], asked.as_bytes()).await;
     assert_eq!(received.body, asked.replace("main/m", "m").as_bytes());

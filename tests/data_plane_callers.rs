@@ -1,6 +1,6 @@
 //! Callers that leave and callers that are slow: the provider notices, whatever the caller speaks.
 
-#![allow(clippy::unwrap_used, reason = "so a test fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
 mod common;
 
