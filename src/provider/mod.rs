@@ -1,4 +1,4 @@
-//! What a kind of provider is, as data. A new vendor on a known format is one more row in [`kinds`].
+//! What a kind of provider is, as data. A new vendor on a known format is one more row in `kinds.rs`.
 
 mod kinds;
 
