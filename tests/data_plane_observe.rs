@@ -130,7 +130,7 @@ async fn every_request_leaves_exactly_one_line() {
     let lines = access(&keymux, expected.len() + 1).await;
     let mut gone = 0;
     for line in lines {
-        assert!(line["time"].is_string() && line["total_ms"].is_u64(), "{line}");
+        assert!(line["timestamp"].is_string() && line["total_ms"].is_u64(), "{line}");
         let Some(fields) = expected.remove(line["id"].as_str().unwrap()) else {
             let fields = (line["end"].as_str(), line["status"].as_u64(), line["model"].as_str());
             assert_eq!(fields, (Some("caller_gone"), Some(0), Some("hang")));
