@@ -33,6 +33,10 @@ pub use cut::error_event;
 /// in base64, or a response that repeats its long instructions. Of such an event choices are not read.
 const GATHERED: usize = 256 * 1024;
 
+/// Chunks at the beginning that are searched for other choices than the first. Choices are sampled side
+/// by side, so all have shown themselves by then; later a chunk is read only when some choice has ended.
+const WATCHED: u32 = 32;
+
 /// Hears one answer. See the module.
 #[derive(Debug)]
 pub struct Listener {
@@ -144,6 +148,8 @@ struct Heard {
     known: bool,
     done: bool,
     failure: Option<Failure>,
+    /// Chunks of choices heard.
+    chunks: u32,
     /// The choices that have come, and those that have a finish reason, one bit each.
     seen: u128,
     closed: u128,
@@ -167,6 +173,7 @@ impl Heard {
             known: false,
             done: false,
             failure: None,
+            chunks: 0,
             seen: 0,
             closed: 0,
             usage: Vec::new(),
@@ -201,7 +208,12 @@ impl Heard {
 
     /// A `chat.completion.chunk` or `text_completion`.
     fn chunk(&mut self, name: &[u8], data: &[u8]) {
-        if self.seen & 1 == 0 || FINISH.is_told(data, b"null") || INDEX.is_told(data, b"0") {
+        self.chunks = self.chunks.saturating_add(1);
+        if self.seen & 1 == 0
+            || self.closed != 0
+            || FINISH.is_told(data, b"null")
+            || (self.chunks <= WATCHED && INDEX.is_told(data, b"0"))
+        {
             self.read_choices(data);
         }
         let error = name == b"error" || ERROR.is_told(data, b"null");
@@ -350,21 +362,28 @@ struct Key(Finder<'static>);
 
 static USAGE: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""usage""#)));
 static FINISH: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""finish_reason""#)));
-static ERROR: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""error""#)));
 static INDEX: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""index""#)));
+static ERROR: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""error""#)));
 
 impl Key {
     /// Whether `data` has this key anywhere with another value than `usual`.
     fn is_told(&self, data: &[u8], usual: &[u8]) -> bool {
-        self.0.find_iter(data).any(|at| {
-            let behind = data[at + self.0.needle().len()..].trim_ascii_start();
-            let value = behind.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-            value.is_some_and(|value| {
-                value.strip_prefix(usual).is_none_or(|rest| {
-                    !rest.first().is_none_or(|next| b",}] \t\r\n".contains(next))
-                })
-            })
-        })
+        let mut rest = data;
+        while let Some(at) = self.0.find(rest) {
+            rest = &rest[at + self.0.needle().len()..];
+            if let Some(value) = rest.trim_ascii_start().strip_prefix(b":") {
+                match value.trim_ascii_start().strip_prefix(usual) {
+                    Some([b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n', ..]) => {}
+                    _ => return true,
+                }
+            }
+            // The same key once more is in another object, which begins behind here. To look for its
+            // bracket first is cheaper than to search the few bytes that mostly follow.
+            if !rest.contains(&b'{') {
+                return false;
+            }
+        }
+        false
     }
 }
 
@@ -404,6 +423,9 @@ mod tests {
         assert!(chat(&[WORD, "[DONE]"]).complete() && chat(&[WORD, "[DONE]"]).done());
         let second = WORD.replace(r#""index":0"#, r#""index": 1"#);
         assert!(!chat(&[WORD, &second, STOP]).complete());
+        let mut late = vec![WORD; 50];
+        late.extend([&second, STOP, &second]);
+        assert!(!chat(&late).complete());
         let second_stop = STOP.replace(r#""index":0"#, r#""index":1"#);
         assert!(chat(&[WORD, &second, STOP, &second_stop]).complete());
         let empty = r#"{"choices":[{"index":0,"delta":{},"finish_reason":""}]}"#;

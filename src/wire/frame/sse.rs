@@ -110,6 +110,11 @@ impl Sse {
             }
             self.in_line = false;
             self.lines += 1;
+            // Most events have one line, which ends as it does.
+            if bytes.get(at) == Some(&bytes[at - 1]) {
+                self.after_cr = cr;
+                return Some(at + 1);
+            }
         }
     }
 
@@ -194,14 +199,12 @@ fn without_line_ends(mut line: &[u8]) -> &[u8] {
 }
 
 /// Name and value of a line; a comment has no name.
+#[inline]
 pub(crate) fn field(line: &[u8]) -> (&[u8], &[u8]) {
-    match memchr(b':', line) {
-        None => (line, &[]),
-        Some(colon) => {
-            let value = &line[colon + 1..];
-            (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
-        }
-    }
+    let colon = if line.starts_with(b"data:") { Some(4) } else { memchr(b':', line) };
+    let Some(colon) = colon else { return (line, &[]) };
+    let value = &line[colon + 1..];
+    (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
 }
 
 #[cfg(test)]
