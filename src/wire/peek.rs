@@ -73,7 +73,8 @@ impl Peek<'_> {
             return [body.clone(), Bytes::new(), Bytes::new()];
         }
         let value = match self.encoding {
-            Encoding::Json => Bytes::from(serde_json::Value::from(name).to_string()),
+            // Writing a string to memory cannot fail.
+            Encoding::Json => Bytes::from(serde_json::to_vec(name).unwrap_or_default()),
             Encoding::Raw => Bytes::copy_from_slice(name.as_bytes()),
         };
         [body.slice(..self.value.start), value, body.slice(self.value.end..)]
