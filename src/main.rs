@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the place that prints")]
 fn main() -> ExitCode {
     let said = keymux::cli::run(std::env::args_os());
