@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -95,8 +96,12 @@ impl Drop for Listener {
     }
 }
 
-/// A socket file nobody listens at is left over from a program that was killed.
+/// A socket file nobody listens at is left over from a program that was killed. Any other file stays:
+/// connecting to it is refused just the same, and binding then fails.
 fn remove_stale(path: &Path) -> io::Result<()> {
+    if !path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket()) {
+        return Ok(());
+    }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
