@@ -192,7 +192,16 @@ impl Drop for Keymux {
 
 /// Runs a command of keymux to its end in a folder.
 pub fn run(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Output {
-    command(env).current_dir(folder).args(arguments).stdin(Stdio::null()).output().unwrap()
+    let mut command = command(env);
+    command.current_dir(folder).args(arguments).stdin(Stdio::null());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    end.recv_timeout(PATIENCE).map(Result::unwrap).unwrap_or_else(|_| {
+        let _ = kill_process(pid, Signal::KILL);
+        panic!("keymux {arguments:?} did not end within {PATIENCE:?}")
+    })
 }
 
 /// The program without the settings that the machine's own environment may hold.
