@@ -49,6 +49,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::provider::Kind;
 use crate::secret::{Fingerprint, Secret};
 
+pub use check::without_effect;
 pub use inputs::{Host, Inputs, Surroundings};
 pub use load::{Loaded, Options, admin_listener, load};
 pub use lookup::{Asked, NotFound};

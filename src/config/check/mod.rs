@@ -11,6 +11,7 @@ mod routes;
 mod server;
 mod sources;
 mod values;
+mod without_effect;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use super::tree::{Finding, Mark, Tree};
 
 pub(super) use server::address;
 pub(super) use sources::reason;
+pub use without_effect::without_effect;
 
 /// Everything a check needs to look at and to write to.
 pub(super) struct Check<'c, 'a> {
@@ -50,6 +52,7 @@ pub(super) fn check(
     let retry = server::retry(&retry);
     let providers = check.providers(providers, &clients);
     let routes = check.routes(routes, &providers);
+    check.without_effect();
     let (effective, hash) = (Vec::new(), String::new());
     let config =
         Config { server, admin, reload, retry, clients, providers, routes, effective, hash };
