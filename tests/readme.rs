@@ -1,0 +1,437 @@
+//! README.md, held to the program: its tables, names, numbers and examples are what the code says.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::iter::successors;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use common::keymux::{Keymux, run};
+use keymux::config::{Loaded, Options, Surroundings, load, schema, without_effect};
+use keymux::observe::access::End;
+use keymux::observe::metrics::Metrics;
+use keymux::provider::{Auth, Kind};
+use keymux::wire::Operation;
+use keymux::wire::failure::Class;
+use serde_json::{Value as Json, json};
+
+const README: &str = include_str!("../README.md");
+
+/// What stands under a header of the second level.
+fn section(title: &str) -> &'static str {
+    let (_, rest) = README.split_once(&format!("\n## {title}\n")).unwrap();
+    rest.split("\n## ").next().unwrap()
+}
+
+/// The cells of the rows of all tables in a text, without the rows of titles.
+fn rows(text: &str) -> Vec<Vec<&str>> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let table = lines.iter().enumerate().filter(|(_, line)| line.starts_with("| "));
+    table
+        .filter(|(at, _)| !lines.get(at + 1).is_some_and(|next| next.starts_with("|---")))
+        .map(|(_, line)| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect()
+}
+
+/// What stands between backticks.
+fn code(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The code blocks of a language, with their indentation taken off.
+fn blocks(language: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for line in README.lines() {
+        let bare = line.trim_start();
+        match &mut open {
+            Some(_) if bare == "```" => blocks.extend(open.take().map(|(_, text)| text)),
+            Some((indent, text)) => {
+                text.push_str(line.get(*indent..).unwrap_or_default());
+                text.push('\n');
+            }
+            None if bare.strip_prefix("```") == Some(language) => {
+                open = Some((line.len() - bare.len(), String::new()));
+            }
+            None => {}
+        }
+    }
+    blocks
+}
+
+fn set<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    items.into_iter().collect()
+}
+
+/// An environment that has every variable and every secret file.
+struct Everything {
+    text: String,
+}
+
+impl Surroundings for Everything {
+    fn var(&self, name: &str) -> Option<OsString> {
+        Some(format!("sk-of-{name}").into())
+    }
+
+    fn vars(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let toml = path.extension().is_some_and(|extension| extension == "toml");
+        let secret = || format!("sk-in-{}\n", path.display());
+        Ok(if toml { self.text.clone() } else { secret() }.into())
+    }
+
+    fn list(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+}
+
+fn load_text(text: &str, overrides: &[(String, String)]) -> Loaded {
+    let options = Options { file: "keymux.toml".into(), overrides: overrides.to_vec() };
+    load(&options, &Everything { text: text.to_owned() })
+}
+
+#[test]
+fn its_configurations_load_alone_and_together() {
+    let blocks = blocks("toml");
+    assert!(blocks.len() >= 2);
+    for text in &blocks {
+        assert!(load_text(text, &[]).config.is_some(), "{text}");
+    }
+    // Each is added to the one before.
+    for end in 1..=blocks.len() {
+        assert_eq!(load_text(&blocks[..end].concat(), &[]).problems, []);
+    }
+}
+
+#[test]
+fn the_settings_it_names_are_settings() {
+    let schema: Json = serde_json::from_str(&schema::text()).unwrap();
+    let known = |section: &str, name: &str| {
+        let section = &schema["properties"][section];
+        let reference = section["$ref"].as_str().unwrap().trim_start_matches('#');
+        schema.pointer(reference).unwrap()["properties"].get(name).is_some()
+    };
+    let mut seen = 0;
+    for token in code(README) {
+        let Some((section, name)) = token.split_once('.') else { continue };
+        if ["server", "admin", "reload", "retry"].contains(&section) {
+            assert!(known(section, name), "{token}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "{seen}");
+    let flag = code(README).into_iter().find_map(|token| token.strip_prefix("--set ")).unwrap();
+    let (setting, value) = flag.split_once('=').unwrap();
+    let echo = "[providers.echo]\n";
+    let loaded = load_text(echo, &[(setting.to_owned(), value.to_owned())]);
+    let effective = loaded.config.unwrap().effective;
+    let set = effective.iter().find(|known| known.path == setting).unwrap();
+    assert_eq!(set.value, Json::from(value));
+    let variable = format!("KEYMUX_{}", setting.to_uppercase().replace('.', "__"));
+    assert!(code(README).contains(&&*variable), "{variable}");
+}
+
+#[test]
+fn the_providers_are_the_kinds() {
+    let rows: Vec<_> = rows(section("Providers"));
+    let rows: Vec<_> = rows.iter().filter(|row| row.len() == 3).collect();
+    let mut told = BTreeSet::new();
+    for row in rows {
+        let unserved = row[1].starts_with("not served");
+        for name in code(row[0]) {
+            let kind = Kind::named(name).unwrap_or_else(|| panic!("no kind {name}"));
+            assert!(told.insert(name), "{name} stands there twice");
+            assert_eq!(unserved, kind.row().served.is_none(), "{name}");
+            if !unserved {
+                assert_eq!((row[1], row[2]), (&*address(kind, row[1]), credential(kind)), "{name}");
+            }
+        }
+    }
+    assert_eq!(told, set(Kind::all().map(Kind::name)));
+}
+
+/// What the table says of a kind's address; where it says it in words, these.
+fn address(kind: Kind, words: &str) -> String {
+    let row = kind.row();
+    let url = match row.base_url {
+        Some(url) if url.starts_with("http") => format!("`{url}`"),
+        Some(_) => {
+            assert!(words.starts_with("in this process") && !words.contains("http"), "{words}");
+            return words.to_owned();
+        }
+        None => {
+            assert!(words.starts_with("none: `base_url` is needed"), "{words}");
+            return words.to_owned();
+        }
+    };
+    match (row.prefix, row.key_config) {
+        ("", None) => url,
+        ("", Some(_)) => format!("{url}, or the key's `url`"),
+        (prefix, _) => format!("{url}, its OpenAI-compatible endpoint `{prefix}`"),
+    }
+}
+
+fn credential(kind: Kind) -> &'static str {
+    let row = kind.row();
+    match (row.served.unwrap().1, row.needs_value) {
+        (Auth::Bearer, true) => "`value`, as Bearer",
+        (Auth::Bearer, false) => "`value` as Bearer, or none",
+        (Auth::None, _) => "none",
+    }
+}
+
+#[test]
+fn the_paths_are_the_operations() {
+    let mut told: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for row in rows(section("Providers")).iter().filter(|row| row.len() == 2) {
+        let mut method = "";
+        for path in code(row[0]) {
+            let (verb, path) = path.split_once(' ').unwrap_or((method, path));
+            method = verb;
+            assert!(told.entry(method).or_default().insert(path.to_owned()), "{path} twice");
+        }
+    }
+    let operations = Operation::ALL.map(|operation| format!("/v1{}", operation.path()));
+    let models = ["/v1/models", "/v1/models/{id}"].map(str::to_owned);
+    assert_eq!(told, [("GET", set(models)), ("POST", set(operations))].into());
+}
+
+/// Every class, by a chain that does not compile when one is added and not told here.
+fn classes() -> impl Iterator<Item = Class> {
+    successors(Some(Class::BadCredential), |class| match class {
+        Class::BadCredential => Some(Class::NoAccess),
+        Class::NoAccess => Some(Class::NoCredit),
+        Class::NoCredit => Some(Class::Throttled),
+        Class::Throttled => Some(Class::Trouble),
+        Class::Trouble => Some(Class::ContextTooLong),
+        Class::ContextTooLong => Some(Class::Caller),
+        Class::Caller => None,
+    })
+}
+
+/// Metrics, their labels, and of each label the values that come from a fixed list.
+type Told = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+#[test]
+fn the_metrics_are_those_that_are_printed() {
+    let mut told = Told::new();
+    for row in rows(section("Admin listener")).iter().filter(|row| !row[0].starts_with("`/")) {
+        let (labels, values) = row[1].split_once(": ").unwrap_or((row[1], ""));
+        let mut labels: BTreeMap<_, _> =
+            code(labels).into_iter().map(|label| (label.to_owned(), BTreeSet::new())).collect();
+        let (values, listed) = (set(code(values).into_iter().map(str::to_owned)), row[1]);
+        for (label, of) in &mut labels {
+            // The values stand behind the last label.
+            if listed.contains(&format!("`{label}`: ")) {
+                of.clone_from(&values);
+            }
+        }
+        told.extend(
+            code(row[0]).into_iter().map(|name| (format!("keymux_{name}"), labels.clone())),
+        );
+    }
+    assert_eq!(told, printed());
+}
+
+/// Everything that a registry prints in which everything was counted.
+fn printed() -> Told {
+    let metrics = Metrics::default();
+    let name: Arc<str> = "name".into();
+    metrics.request("chat", 200, &name);
+    metrics.config("hash", 1);
+    metrics.reload(true);
+    metrics.reload(false);
+    metrics.provider(&name);
+    let key = metrics.key(&name, &name);
+    classes().for_each(|class| key.failed(class.name()));
+    let text = metrics.text();
+    let histograms: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" histogram"))
+        .collect();
+    let mut printed = Told::new();
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let (sample, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
+        let histogram = histograms.iter().find(|histogram| name.starts_with(**histogram));
+        let metric = printed.entry((*histogram.unwrap_or(&name)).to_owned()).or_default();
+        for label in labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()) {
+            let (label, value) = label.split_once('=').unwrap();
+            if label == "le" {
+                continue;
+            }
+            let values = metric.entry(label.to_owned()).or_default();
+            if ["class", "kind", "result"].contains(&label) {
+                values.insert(value.trim_matches('"').to_owned());
+            }
+        }
+    }
+    // One that is never counted here would not be printed either.
+    let registered = include_str!("../src/observe/metrics.rs").matches("all.register").count();
+    assert_eq!(printed.len(), registered, "{:?}", printed.keys());
+    printed
+}
+
+#[test]
+fn the_ends_of_requests_are_those_of_the_access_log() {
+    let ends = successors(Some(End::Complete), |end| match end {
+        End::Complete => Some(End::Refused),
+        End::Refused => Some(End::Cut),
+        End::Cut => Some(End::CallerGone),
+        End::CallerGone => Some(End::Stopped),
+        End::Stopped => None,
+    });
+    let name = |end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned();
+    let told = section("Admin listener").split_once("how it ended (").unwrap().1;
+    let told = code(told.split_once(')').unwrap().0);
+    assert_eq!(told, ends.map(name).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_commands_are_those_of_the_program() {
+    let help = |arguments: &[&str]| {
+        let output = run(Path::new("."), &[arguments, &["--help"]].concat(), &[]);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let own = ["--config", "--set", "--help", "--version"];
+    let flags = |text: &str| {
+        let words = text.split(|char: char| !(char.is_ascii_alphanumeric() || char == '-'));
+        let flags = words.filter(|word| word.starts_with("--") && word.len() > 2);
+        set(flags.filter(|flag| !own.contains(flag)).map(str::to_owned))
+    };
+    let text = help(&[]);
+    let (_, listed) = text.split_once("Commands:\n").unwrap();
+    let listed = listed.lines().take_while(|line| !line.is_empty());
+    let listed = listed.map(|line| line.split_whitespace().next().unwrap().to_owned());
+    let listed = set(listed.filter(|name| name != "help"));
+    let mut told = BTreeSet::new();
+    for row in rows(section("Commands")) {
+        let command = code(row[0])[0].strip_prefix("keymux ").unwrap();
+        let name = command.split(' ').next().unwrap();
+        let text = help(&[name]);
+        assert_eq!(flags(&text), flags(command), "{name}");
+        assert_eq!(text.contains("--config"), name != "schema", "{name}");
+        told.insert(name.to_owned());
+    }
+    assert_eq!(told, listed);
+    for block in blocks("sh") {
+        for line in block.lines() {
+            let Some(rest) = line.trim_start().strip_prefix("keymux ") else { continue };
+            assert!(listed.contains(rest.split(' ').next().unwrap()), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_limits_are_the_defaults() {
+    let loaded = load_text("[providers.echo]\n", &[]).config.unwrap();
+    let mut seen = 0;
+    for row in rows(section("Limits")).iter().filter(|row| row.len() == 2) {
+        for part in row[1].split(", ") {
+            let Some((limit, setting)) = part.split_once(" (`server.") else { continue };
+            let name = setting.trim_end_matches("`)");
+            let path = format!("server.{name}");
+            let of = loaded.effective.iter().find(|known| known.path == path).unwrap();
+            let limit: String = limit.split(' ').take(2).collect();
+            assert_eq!(of.value, Json::from(limit), "{part}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 4);
+}
+
+#[test]
+fn the_numbers_are_those_of_the_source() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (words, file, source) in [
+        ("Rust (1.90 or newer)", "Cargo.toml", "rust-version = \"1.90\""),
+        ("| 64 KiB, 100 lines,", "src/gateway/serve.rs", "const HEAD: usize = 64 * 1024;"),
+        (
+            "requests | 120 s |",
+            "src/gateway/conn.rs",
+            "const REST: Duration = Duration::from_secs(120);",
+        ),
+        (
+            "error body | 256 KiB |",
+            "src/gateway/attempt.rs",
+            "const ERROR_BODY: usize = 256 * 1024;",
+        ),
+        (
+            "After a 401 it is left alone for 5 minutes, after a 402 for 10,",
+            "src/gateway/attempt.rs",
+            "Class::BadCredential => Some(Duration::from_secs(300)),\n        Class::NoCredit => Some(Duration::from_secs(600)),",
+        ),
+        (
+            "(10 seconds if it does not say)",
+            "src/gateway/attempt.rs",
+            "Class::Throttled => Some(retry_after.unwrap_or(Duration::from_secs(10))),",
+        ),
+        ("holds it at most 1.5", "tests/systemd.sh", "most=1.5"),
+        ("run as uid 65532", "Dockerfile", "USER 65532:65532"),
+    ] {
+        let readme = README.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            readme.contains(words),
+            "the README no longer says {words:?}: change this test too"
+        );
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        assert!(text.contains(source), "{file} has no {source:?}, on which {words:?} rests");
+    }
+}
+
+#[test]
+fn the_settings_without_effect_are_those_that_check_warns_of() {
+    let (_, rest) = section("Limits").split_once("without effect in this version").unwrap();
+    let told = set(code(rest.split("\n\n").next().unwrap()).into_iter().map(str::to_owned));
+    let known = without_effect().map(|path| match path.split_once('.') {
+        Some(("retry", _)) => "[retry]".to_owned(),
+        Some(("server", _)) => path.to_owned(),
+        _ => path.rsplit('.').next().unwrap().to_owned(),
+    });
+    assert_eq!(told, set(known));
+}
+
+#[test]
+fn the_files_it_names_are_there() {
+    let links = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links = links.filter(|link| !link.starts_with('#') && !link.contains("://"));
+    let folders = ["src/", "tests/", "systemd/", "examples/", "benches/"];
+    let named = code(README).into_iter().flat_map(|token| token.split(' '));
+    let named = named.filter(|token| folders.iter().any(|folder| token.starts_with(folder)));
+    let mut seen = 0;
+    for file in links.chain(named).chain(["config.example.toml", "keymux.schema.json"]) {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{file}");
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen}");
+}
+
+#[tokio::test]
+async fn the_answers_and_the_admin_paths_are_those_of_the_program() {
+    let keymux =
+        Keymux::start(&common::config::config("", &["[providers.echo]".into()]), &[]).await;
+    let asked = json!({ "model": "echo/x", "messages": [{ "role": "user", "content": "one" }] });
+    let answered = common::http::post(keymux.address(), "/v1/chat/completions", &[], &asked).await;
+    let refused = common::http::get(keymux.address(), "/v1/nothing", &[]).await;
+    let (_, told) = README.split_once("Every answer carries ").unwrap();
+    let told = code(told.split_once(". ").unwrap().0);
+    assert_eq!(told.len(), 5, "{told:?}");
+    for (at, header) in told.into_iter().enumerate() {
+        assert!(answered.header(header).is_some(), "{header}");
+        assert_eq!(refused.header(header).is_some(), at < 2, "{header}");
+    }
+    let told = rows(section("Admin listener"));
+    let told = told.iter().flat_map(|row| code(row[0])).filter(|token| token.starts_with('/'));
+    let listed = keymux.admin("/").await.text();
+    let listed = listed.trim().strip_prefix("keymux: ").unwrap().split(' ').map(str::to_owned);
+    assert_eq!(set(told.map(str::to_owned)), set(listed));
+}
