@@ -221,7 +221,10 @@ impl Check<'_, '_> {
                 return None;
             }
             Err(error) => {
-                self.error(path, format!("{name} cannot be read: {}", reason(&error)), None);
+                let relative = !written.is_empty() && !written.starts_with('/');
+                let help = (relative && error.kind() == std::io::ErrorKind::NotFound)
+                    .then_some("a path is relative to the file that names it");
+                self.error(path, format!("{name} cannot be read: {}", reason(&error)), help);
                 return None;
             }
         };
@@ -254,6 +257,12 @@ impl Check<'_, '_> {
                 path,
                 format!("`{}` must not hold a control character or a line break", leaf(path)),
                 help,
+            );
+        } else if lines == Lines::One && !text.is_ascii() {
+            self.warning(
+                path,
+                format!("`{}` holds a character that is not ASCII", leaf(path)),
+                "keys have none: was a quote, a `…` or an invisible character copied with it?",
             );
         } else if lines == Lines::One && text.trim() != text {
             self.warning(path, format!("`{}` begins or ends with a space", leaf(path)), None);
