@@ -1,6 +1,6 @@
 //! The commands that need no running daemon: what they print and how they exit.
 
-#![allow(clippy::unwrap_used, reason = "so a test fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
 mod common;
 

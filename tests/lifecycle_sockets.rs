@@ -122,7 +122,7 @@ async fn tls_speaks_http_1_and_http_2_as_alpn_says() {
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let connected =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = patiently("HTTP/2", connected).await.unwrap();
+    let (mut sender, connection) = patiently("HTTP/2", Box::pin(connected)).await.unwrap();
     tokio::spawn(connection);
     let body = json!({"model": "m", "stream": true}).to_string();
     let request = hyper::Request::post(format!("https://localhost{CHAT}"))

@@ -198,10 +198,11 @@ pub fn run(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Output {
     let pid = Pid::from_child(&child);
     let (ended, end) = std::sync::mpsc::channel();
     std::thread::spawn(move || ended.send(child.wait_with_output()));
-    end.recv_timeout(PATIENCE).map(Result::unwrap).unwrap_or_else(|_| {
+    let Ok(output) = end.recv_timeout(PATIENCE) else {
         let _ = kill_process(pid, Signal::KILL);
-        panic!("keymux {arguments:?} did not end within {PATIENCE:?}")
-    })
+        panic!("keymux {arguments:?} did not end within {PATIENCE:?}");
+    };
+    output.unwrap()
 }
 
 /// The program without the settings that the machine's own environment may hold.
