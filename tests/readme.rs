@@ -289,7 +289,7 @@ fn the_ends_of_requests_are_those_of_the_access_log() {
         End::CallerGone => Some(End::Stopped),
         End::Stopped => None,
     });
-    let name = |end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned();
+    let name = |end: End| end.name().to_owned();
     let told = section("Admin listener").split_once("how it ended (").unwrap().1;
     let told = code(told.split_once(')').unwrap().0);
     assert_eq!(told, ends.map(name).collect::<Vec<_>>());
