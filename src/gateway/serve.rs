@@ -8,8 +8,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use listenfd::ListenFd;
 use rustls::server::WebPkiClientVerifier;
@@ -125,7 +126,7 @@ fn handed_place(name: Option<&str>) -> io::Result<usize> {
 pub async fn run(live: Arc<Live>, listener: Listener, mut phase: watch::Receiver<Phase>) {
     let most = live.gateway().config.server.max_connections;
     let free = Arc::new(Semaphore::new(most));
-    let settings = Arc::new(settings());
+    let settings = Arc::new(settings(Streams(phase.clone())));
     loop {
         let accepted = tokio::select! {
             _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
@@ -175,8 +176,32 @@ async fn accept(
     Ok((stream, permit))
 }
 
-fn settings() -> auto::Builder<TokioExecutor> {
-    let mut settings = auto::Builder::new(TokioExecutor::new());
+/// Runs the answers of HTTP/2 connections, each a task of its own, and wakes them when the drain time
+/// is over, so that they can say that they are cut. An answer over HTTP/1 is polled with its connection.
+#[derive(Clone)]
+struct Streams(watch::Receiver<Phase>);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, answer: F) {
+        let mut phase = self.0.clone();
+        tokio::spawn(async move {
+            let mut answer = pin!(answer);
+            let cut = async { drop(phase.wait_for(|phase| *phase == Phase::Cut).await) };
+            tokio::select! {
+                _ = &mut answer => return,
+                () = cut => {}
+            }
+            answer.await;
+        });
+    }
+}
+
+fn settings(streams: Streams) -> auto::Builder<Streams> {
+    let mut settings = auto::Builder::new(streams);
     settings.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD);
     settings
         .http2()
@@ -191,7 +216,7 @@ fn settings() -> auto::Builder<TokioExecutor> {
 async fn connection(
     live: &Arc<Live>,
     stream: Stream,
-    settings: &auto::Builder<TokioExecutor>,
+    settings: &auto::Builder<Streams>,
     phase: watch::Receiver<Phase>,
 ) {
     let gateway = live.gateway();
@@ -215,7 +240,7 @@ async fn http<S>(
     live: &Arc<Live>,
     stream: S,
     limits: Limits,
-    settings: &auto::Builder<TokioExecutor>,
+    settings: &auto::Builder<Streams>,
     mut phase: watch::Receiver<Phase>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
