@@ -297,3 +297,20 @@ async fn a_caller_that_stops_reading_is_cut_after_the_write_timeout() {
     upstream.left(0).await;
     keymux.log_with("\"end\":\"caller_gone\"").await;
 }
+
+#[tokio::test]
+async fn an_http2_stream_that_outlives_the_drain_timeout_ends_with_an_error_event() {
+    let events = chat_events(&["one", "two"]);
+    let upstream = Upstream::always(cut(sse(&events, PACE), 1, Step::Hang)).await;
+    let main = common::config::provider("main", &upstream, "", &[key("only", "")]);
+    let mut keymux = Keymux::start(&config("drain_timeout = \"300ms\"", &[main]), &[]).await;
+    let mut caller = http2(&keymux).await;
+    let response = caller.send_request(request(&keymux)).await.unwrap();
+    let start = Instant::now();
+    keymux.signal(rustix::process::Signal::TERM);
+    let body = patiently("the end", response.into_body().collect()).await.unwrap().to_bytes();
+    assert!(http::sse_data(&body)[1].starts_with("{\"error\""), "{body:?}");
+    assert_eq!(keymux.ended().await.code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    keymux.log_with("\"end\":\"stopped\"").await;
+}
