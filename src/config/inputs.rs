@@ -143,7 +143,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn whole(path: &Path) -> PathBuf {
+/// The path from the root, by which a file is known.
+pub(super) fn whole(path: &Path) -> PathBuf {
     absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 

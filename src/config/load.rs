@@ -1,5 +1,7 @@
 //! From files to [`Config`], or to the list of everything that is wrong with them.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use figment::value::Value;
@@ -7,7 +9,7 @@ use figment::value::Value;
 use super::check::{address, check, reason};
 use super::effective;
 use super::file::File;
-use super::inputs::{Inputs, Reader, Surroundings, short_hash};
+use super::inputs::{Inputs, Reader, Surroundings, short_hash, whole};
 use super::layers;
 use super::path;
 use super::problem::{Problem, Severity};
@@ -77,18 +79,36 @@ fn read(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>) -> bool {
     };
     tree.add(text);
     let mut complete = true;
+    let mut seen = BTreeSet::from([whole(file)]);
     for (path, pattern) in includes(tree) {
         let pattern = file.parent().unwrap_or(Path::new("")).join(pattern);
         let fixed = !pattern.to_string_lossy().contains('*');
         let files = if fixed { vec![pattern] } else { reader.expand(&pattern) };
-        for file in files {
-            match open(&file, tree, reader, Some(&path)) {
+        for included in files {
+            if !seen.insert(whole(&included)) {
+                again(&path, whole(&included) == whole(file), &included, tree);
+                continue;
+            }
+            match open(&included, tree, reader, Some(&path)) {
                 Some(text) => tree.add(text),
                 None => complete = false,
             }
         }
     }
     complete
+}
+
+/// Reports that a file stands in `include` that is read already.
+fn again(path: &str, itself: bool, file: &Path, tree: &mut Tree) {
+    let (message, help) = if itself {
+        let help =
+            "put the other files into a directory of their own: include = [\"conf.d/*.toml\"]";
+        ("this includes the file itself".to_owned(), help)
+    } else {
+        (format!("{} is included already", file.display()), "name each file once")
+    };
+    let (mark, severity, help) = (Mark::Value, Severity::Error, Some(help.to_owned()));
+    tree.report(Finding { path: path.to_owned(), mark, severity, message, help });
 }
 
 /// The patterns of the main file's `include` with their paths. A wrong type is reported later, with
@@ -121,7 +141,14 @@ fn open(
         }
         Err(error) => {
             let message = format!("the file cannot be read: {}", reason(&error));
-            (message, "name the file with --config", 0, 0)
+            let help = match error.kind() {
+                ErrorKind::PermissionDenied => {
+                    "the user that keymux runs as must be able to read it"
+                }
+                ErrorKind::FileTooLarge => "that is no configuration: name the file with --config",
+                _ => "name the file with --config",
+            };
+            (message, help, 0, 0)
         }
     };
     match named {

@@ -277,6 +277,7 @@ pub(in crate::config) fn reason(error: &std::io::Error) -> String {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        std::io::ErrorKind::FileTooLarge => "it is larger than 16 MiB".to_owned(),
         kind => kind.to_string(),
     }
 }
