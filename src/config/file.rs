@@ -279,6 +279,7 @@ pub(super) enum Affinity {
 /// A key of a provider.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"name": "main", "value": {"env_var": "OPENAI_KEY"}}]))]
 pub(super) struct Key {
     /// Its name in rules, logs and metrics; default: the name of the variable that `value` comes from.
     #[schemars(extend("examples" = ["team-a"]))]

@@ -7,6 +7,7 @@
 //!   tree.rs       all files as one tree, and where each setting stands; syntax.rs: syntax errors
 //!   layers.rs     variables and flags over the files, with figment
 //!   structure.rs  tree against schema: unknown names and wrong types, all of them; defaults
+//!   foreign.rs    names that other programs have for our settings
 //!   file.rs       the written form (serde + schemars), nothing but fields; source.rs: its values
 //!   schema.rs     the JSON Schema of the written form
 //!   check/        written form -> Config, and every remaining problem
@@ -21,6 +22,7 @@
 mod check;
 mod effective;
 mod file;
+mod foreign;
 mod inputs;
 mod layers;
 mod load;

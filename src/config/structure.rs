@@ -4,6 +4,7 @@
 use figment::value::{Dict, Empty, Num, Tag, Value};
 use serde_json::Value as Json;
 
+use super::foreign;
 use super::path;
 use super::problem::Severity;
 use super::schema::{Node, Shape};
@@ -60,6 +61,12 @@ fn speakable(name: &str) -> bool {
     let mixed = name.bytes().any(|byte| byte.is_ascii_uppercase())
         && name.bytes().any(|byte| byte.is_ascii_lowercase());
     name.len() <= 32 && (plain && !mixed || name.len() <= 10)
+}
+
+/// Whether it is written as the names of environment variables are.
+fn variable(name: &str) -> bool {
+    let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    name.contains('_') && name.bytes().all(capital)
 }
 
 struct Walk<'t> {
@@ -131,11 +138,18 @@ impl Walk<'_> {
             "this name".to_owned()
         };
         let message = format!("{shown} is not a setting of {table}");
-        let help = if let Some(meant) = closest(name, known.iter().copied()) {
+        let help = if let Some((meant, help)) = foreign::meant(path, name) {
+            self.tree.reported.insert(path::child(path, meant));
+            Some(help.to_owned())
+        } else if let Some(meant) = closest(name, known.iter().copied()) {
             self.tree.reported.insert(path::child(path, meant));
             Some(format!("did you mean `{meant}`?"))
         } else if let Some(home) = home(node, name, path) {
             Some(format!("it belongs in {home}"))
+        } else if variable(name) && speakable(name) {
+            Some(format!(
+                "variables are set where keymux is started; the `value` of a key names one: value = {{ env_var = \"{name}\" }}"
+            ))
         } else {
             let all = (known.len() <= 12).then(|| format!("there are: {}", known.join(", ")));
             all.or_else(|| Some("`keymux schema` lists all settings".to_owned()))
@@ -211,7 +225,14 @@ impl Walk<'_> {
         };
         let leaf = path::leaf(path);
         let message = format!("`{leaf}` must be {wanted}, found {found}");
-        let help = right_form(node, path);
+        let quoted = value.as_str().is_some() && self.tree.file_of(path).is_some();
+        let help = match node.shape() {
+            Shape::Integer | Shape::Number if quoted => {
+                Some(format!("a number stands without quotes: {leaf} = 1"))
+            }
+            Shape::Switch if quoted => Some(format!("no quotes here: {leaf} = true")),
+            _ => right_form(node, path),
+        };
         self.report(path, Mark::Value, message, help);
     }
 
@@ -231,10 +252,11 @@ fn right_form(node: Node, path: &str) -> Option<String> {
             Some(format!("each of them begins with a header: [[{path}]]"))
         }
         (Shape::List, None) => Some(format!("for example {leaf} = [\"one\", \"two\"]")),
-        (Shape::Table, _) if leaf.ends_with(']') => Some(format!(
-            "each of them is a table in braces, or begins with [[{}]]",
-            path::parent(path)
-        )),
+        (Shape::Table, example) if leaf.ends_with(']') => {
+            let list = path::parent(path);
+            let braces = example.map_or_else(|| "a table in braces".to_owned(), toml);
+            Some(format!("each of them is {braces}, or begins with [[{list}]]"))
+        }
         (Shape::Table, _) => {
             let setting = node.properties().find_map(|(name, node)| {
                 Some(format!("{name} = {}", toml(node.example().or(node.default())?)))

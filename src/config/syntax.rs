@@ -1,5 +1,7 @@
 //! Syntax errors in our own words: the parser's may repeat what stands in the file.
 
+use std::ops::Range;
+
 /// What a syntax error is, and how much of the rest can be believed.
 pub(super) struct Fault {
     /// What is wrong.
@@ -11,15 +13,48 @@ pub(super) struct Fault {
 }
 
 /// The fault behind a message of the `toml` crate, of which only the part before `, expected` counts,
-/// about this part of the file.
-pub(super) fn fault(message: &str, part: &str) -> Fault {
+/// about a part of the file.
+pub(super) fn fault(message: &str, text: &str, part: &Range<usize>) -> Fault {
     let mut described = message.split(", expected").next().unwrap_or_default();
-    if described == "string values must be quoted" && part.trim().is_empty() {
+    if described == "string values must be quoted" && text[part.clone()].trim().is_empty() {
         described = "missing value";
     }
     let row = FAULTS.iter().find(|row| described.starts_with(row.0));
     let &(_, message, help, local) = row.unwrap_or(&("", "this is not TOML", "", false));
-    Fault { message, help: (!help.is_empty()).then_some(help), local }
+    let help = slip(text, part.start).or((!help.is_empty()).then_some(help));
+    Fault { message, help, local }
+}
+
+/// What is right where another language, or a program that writes letters, got into the file.
+fn slip(text: &str, at: usize) -> Option<&'static str> {
+    let start = text[..at].rfind('\n').map_or(0, |before| before + 1);
+    let line = text[start..].lines().next().unwrap_or_default().trim();
+    let rest = text[at..].lines().next().unwrap_or_default().trim_start();
+    let word = rest.split([' ', '\t', ',', '#', ']', '}']).next().unwrap_or_default();
+    let variable = |name: &str| {
+        let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        name.contains('_') && name.bytes().all(capital)
+    };
+    let json = line.trim_start_matches(['{', '[', ' ']);
+    let before_colon = || line.split_once(':').map(|(name, _)| name.trim_start_matches("- "));
+    let plain = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    if rest.starts_with(['“', '”', '„', '‘', '’', '«', '»', '`']) {
+        Some("TOML knows straight quotes only: \"text\" or 'text'")
+    } else if ["true", "false", "yes", "no", "on", "off"].contains(&&*word.to_lowercase()) {
+        Some("a switch is `true` or `false`, in small letters and without quotes")
+    } else if line.trim_start_matches("export ").split('=').next().is_some_and(variable) {
+        Some("variables are set where keymux is started: value = { env_var = \"NAME\" } names one")
+    } else if line.starts_with("//") || line.starts_with("/*") {
+        Some("a comment begins with `#`")
+    } else if line == "{" || json.starts_with('"') && json.contains("\":") {
+        Some("this looks like JSON: in TOML a table begins with [name], a setting is name = value")
+    } else if before_colon().is_some_and(|name| !name.is_empty() && plain(name)) {
+        Some("a setting is written name = value, with `=` and not with `:`")
+    } else {
+        None
+    }
 }
 
 const NOT_CLOSED: &str =

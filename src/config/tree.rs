@@ -77,7 +77,7 @@ impl Tree {
         let (table, errors) = DeTable::parse_recoverable(&source);
         for error in errors {
             let span = error.span().unwrap_or(0..0);
-            let fault = syntax::fault(error.message(), &source[span.clone()]);
+            let fault = syntax::fault(error.message(), &source, &span);
             self.whole &= fault.local;
             if text.breaks_at(span.start) {
                 let (line, column) = text.position(span.start);
