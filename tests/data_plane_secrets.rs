@@ -88,7 +88,7 @@ async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
         let headers = [("authorization", &*bearer), ("cookie", CLIENT_LITERAL)];
         let body = json!({"model": format!("main/{model}")});
         let reply = http::post(keymux.address(), CHAT, &headers, &body).await;
-        let cut_out = model.parse::<u16>().is_ok();
+        let cut_out = model == "stream" || model.parse::<u16>().is_ok();
         assert_eq!(reply.text().contains("***"), cut_out, "{}", reply.text());
         let head = String::from_utf8_lossy(&reply.head.raw).into_owned();
         hold_no_secret(&format!("the answer to {model}"), &(head + &reply.text()));

@@ -95,11 +95,7 @@ impl Refusal {
             }
             Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
-            Refusal::Failed { class, .. } => match class {
-                Class::Caller | Class::ContextTooLong => StatusCode::BAD_REQUEST,
-                Class::Throttled | Class::NoCredit => StatusCode::TOO_MANY_REQUESTS,
-                Class::BadCredential | Class::NoAccess | Class::Trouble => StatusCode::BAD_GATEWAY,
-            },
+            Refusal::Failed { class, .. } => status_of(*class),
         }
     }
 
@@ -183,6 +179,29 @@ impl Refusal {
             .into(),
         }
     }
+}
+
+/// The status for a failure that a provider told without one.
+fn status_of(class: Class) -> StatusCode {
+    match class {
+        Class::Caller | Class::ContextTooLong => StatusCode::BAD_REQUEST,
+        Class::Throttled | Class::NoCredit => StatusCode::TOO_MANY_REQUESTS,
+        Class::BadCredential | Class::NoAccess | Class::Trouble => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// Turns the head of a stream into that of an error which the provider told within it.
+pub(super) fn as_error<B>(
+    mut head: Response<B>,
+    class: Class,
+    retry_after: Option<Duration>,
+) -> Response<B> {
+    *head.status_mut() = status_of(class);
+    head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(span) = retry_after {
+        head.headers_mut().insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
+    }
+    head
 }
 
 /// The answer to a request that keymux does not pass on, in the caller's own shape of errors.

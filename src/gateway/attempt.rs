@@ -4,21 +4,21 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::Gateway;
-use super::answer::Refusal;
+use super::answer::{self, Refusal};
 use super::record::Record;
+use super::{Gateway, Provider};
 use crate::config::Client;
 use crate::keys::Tried;
 use crate::route::{self, Hop, Plan};
 use crate::upstream::{Arriving, Attempt, Broken, Outgoing};
 use crate::wire::Operation;
 use crate::wire::failure::{Class, Failure, classify};
-use crate::wire::listen::Listener;
+use crate::wire::listen::{Listener, error_told};
 use crate::wire::peek::Peek;
 
 /// Largest error body that is read; a provider's errors are a few hundred bytes.
@@ -47,6 +47,18 @@ pub(super) struct Answered {
     pub(super) stream: bool,
     pub(super) idle: Duration,
     pub(super) deadline: Instant,
+}
+
+impl Answered {
+    /// The answer with this for its whole body.
+    fn whole(mut self, body: Bytes) -> Rest {
+        // Another length, and no other framing.
+        self.response.headers_mut().remove(CONTENT_LENGTH);
+        self.response = self.response.map(|_| Arriving::Made(vec![body].into_iter()));
+        self.early.clear();
+        self.stream = false;
+        Rest::Answer(Box::new(self))
+    }
 }
 
 /// What is left to answer when no attempt succeeds.
@@ -211,16 +223,33 @@ async fn once(
         return Err(rejected(call, hop, key, answered, limits).await);
     }
     if stream {
-        first_event(&mut answered, limits.first_byte).await.map_err(|begun| match begun {
-            Begun::Not(broken) => Fallen::unanswered(name(), broken),
-            Begun::Failed(failure) => {
-                let Failure { class, retry_after } = failure;
-                let refusal = Refusal::Failed { provider: name(), class, retry_after };
-                Fallen { failure, rest: Rest::Refusal(refusal), silent: false }
+        match first_event(&mut answered, limits.first_byte).await {
+            Ok(()) => {}
+            Err(Begun::Not(broken)) => return Err(Fallen::unanswered(name(), broken)),
+            Err(Begun::Failed(failure)) => {
+                return Err(failed_at_once(provider, key, name(), failure, answered));
             }
-        })?;
+        }
     }
     Ok(answered)
+}
+
+/// A stream whose first event is an error: the caller gets it with the status that it should have had.
+fn failed_at_once(
+    provider: &Provider,
+    key: usize,
+    name: String,
+    failure: Failure,
+    mut answered: Answered,
+) -> Fallen {
+    let Failure { class, retry_after } = failure;
+    let Some(error) = error_told(&answered.early.concat()) else {
+        let refusal = Refusal::Failed { provider: name, class, retry_after };
+        return Fallen { failure, rest: Rest::Refusal(refusal), silent: false };
+    };
+    answered.response = answer::as_error(answered.response, class, retry_after);
+    let rest = answered.whole(provider.upstream.redact(key, error.into()));
+    Fallen { failure, rest, silent: false }
 }
 
 impl Fallen {
@@ -287,12 +316,7 @@ async fn rejected(
     let failure = classify(status.as_u16(), body.as_deref().unwrap_or_default(), &header);
     let rest = match body {
         Some(body) => {
-            let body = call.gateway.providers[hop.provider].upstream.redact(key, body);
-            // Cut or not, the body now has this length and no other framing.
-            answered.response.headers_mut().remove(http::header::CONTENT_LENGTH);
-            answered.response = answered.response.map(|_| Arriving::Made(vec![body].into_iter()));
-            answered.stream = false;
-            Rest::Answer(Box::new(answered))
+            answered.whole(call.gateway.providers[hop.provider].upstream.redact(key, body))
         }
         None => Rest::Refusal(Refusal::Failed {
             provider: call.gateway.config.providers[hop.provider].name.to_string(),

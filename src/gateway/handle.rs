@@ -169,8 +169,8 @@ fn endpoint<'r>(method: &Method, path: &'r str) -> Result<Endpoint<'r>, Refusal>
     }
 }
 
-/// Who calls. A key that is nobody's is refused even where none is needed, unless no client is known
-/// at all: SDKs send some key in any case.
+/// Who calls. Where callers need no key, one that is nobody's is as good as none, for SDKs send some
+/// key in any case; a client that is disabled stays out.
 fn authenticate<'g>(
     gateway: &'g Gateway,
     head: &http::request::Parts,
@@ -179,12 +179,12 @@ fn authenticate<'g>(
         return Ok(None);
     }
     let shown = shown_key(&head.headers);
-    let known = shown.and_then(|key| gateway.client(&digest(key))).filter(|(_, c)| c.enabled);
-    match (known, shown) {
-        (Some(known), _) => Ok(Some(known)),
-        (None, _) if gateway.is_open() => Ok(None),
-        (None, Some(_)) => Err(Refusal::UnknownKey),
-        (None, None) => Err(Refusal::NoKey),
+    match shown.and_then(|key| gateway.client(&digest(key))) {
+        Some((at, client)) if client.enabled => Ok(Some((at, client))),
+        Some(_) => Err(Refusal::UnknownKey),
+        None if gateway.is_open() => Ok(None),
+        None if shown.is_some() => Err(Refusal::UnknownKey),
+        None => Err(Refusal::NoKey),
     }
 }
 

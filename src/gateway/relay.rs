@@ -165,6 +165,11 @@ impl Relay {
                     let Ok(bytes) = frame.into_data() else { continue };
                     self.last = Instant::now();
                     self.listener.hear(&bytes);
+                    if self.last > self.deadline {
+                        return Poll::Ready(
+                            self.broken(record, "the answer took longer than allowed"),
+                        );
+                    }
                     return Poll::Ready(Some(Ok(self.pass(bytes, record))));
                 }
                 Poll::Ready(None) => return Poll::Ready(self.clean_end(record)),

@@ -257,6 +257,7 @@ async fn http<S>(
     let mut connection = pin!(settings.serve_connection(io, service));
     loop {
         tokio::select! {
+            biased;
             // What goes wrong on a caller's connection is the caller's business; the access line of
             // its request tells how it ended.
             _ = connection.as_mut() => break,

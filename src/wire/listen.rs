@@ -138,6 +138,21 @@ impl Listener {
     }
 }
 
+/// The first event of a stream that holds an error, as written: what the answer would have been, had the
+/// provider said it with a status.
+pub fn error_told(stream: &[u8]) -> Option<Vec<u8>> {
+    let mut told = None;
+    Sse::new(GATHERED).push(stream, |frame| {
+        if let (Frame::Event(event), None) = (frame, &told)
+            && let [Some(error)] = members(&event.data, ["error"])
+            && error.starts_with(b"{")
+        {
+            told = Some(event.data.trim_ascii().to_vec());
+        }
+    });
+    told
+}
+
 /// What a stream has told so far.
 #[derive(Debug)]
 struct Heard {
