@@ -1,11 +1,12 @@
 //! `keymux check`: every problem of the configuration in one run.
 
-use crate::config::{Host, Options, load, problem};
+use super::load;
+use crate::config::{Options, problem};
 
 /// What to print, and whether the configuration can be used. With `json`, the list of problems;
 /// otherwise text, in colour when asked for.
 pub(super) fn check(options: &Options, json: bool, colour: bool) -> (String, bool) {
-    let loaded = load(options, &Host);
+    let loaded = load(options);
     let good = loaded.config.is_some();
     if json {
         let mut text = serde_json::to_string_pretty(&loaded.problems).unwrap_or_default();

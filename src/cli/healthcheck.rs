@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::Said;
+use super::run::said;
 use crate::config::{self, Host, Listen, Options};
 
 /// A gateway that is ready answers at once.
@@ -25,7 +26,13 @@ pub(super) fn healthcheck(options: &Options) -> Said {
             let line = head.lines().next().unwrap_or_default();
             Said::failed(format!("keymux: not ready: {line}\n"), 1)
         }
-        Err(error) => Said::failed(format!("keymux: not ready: {error}\n"), 1),
+        Err(error) => {
+            let at = said(&listen);
+            Said::failed(
+                format!("keymux: not ready: no answer at {at} (admin.listen): {error}\n"),
+                1,
+            )
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Host, Options, problem};
+use crate::config::{self, Config, Host, Loaded, Options, problem};
 
 /// What a command leaves to say when it is over.
 #[derive(Debug, Default)]
@@ -135,9 +135,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
     }
 }
 
+/// Loads the file; where none was found, the problem says what was looked for.
+fn load(options: &Options) -> Loaded {
+    let mut loaded = config::load(options, &Host);
+    let looked_for = options.file == Path::new(PLACES[0]);
+    if looked_for && !PLACES.iter().any(|place| Path::new(place).exists()) {
+        if let Some(problem) = loaded.problems.first_mut() {
+            problem.help = Some(format!(
+                "nor is there {}; name a file with --config, or begin with one that holds [providers.echo]",
+                PLACES[1]
+            ));
+        }
+    }
+    loaded
+}
+
 /// What a command says of a good configuration; of a bad one, its problems are all there is to say.
 fn with_config(options: &Options, say: impl FnOnce(&Config) -> Said) -> Said {
-    let loaded = config::load(options, &Host);
+    let loaded = load(options);
     match &loaded.config {
         Some(config) => say(config),
         None => Said::failed(problem::report(&loaded.problems, std::io::stderr().is_terminal()), 1),

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,9 +10,9 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{BAD_CONFIG, Said};
+use super::{BAD_CONFIG, Said, load};
 use crate::admin;
-use crate::config::{self, Config, Host, Inputs, Listen, LogFormat, Options, Problem};
+use crate::config::{self, Config, Inputs, Listen, LogFormat, Options};
 use crate::gateway::reload::Reloader;
 use crate::gateway::serve::{self, Listener, Phase};
 use crate::gateway::{Gateway, Live};
@@ -21,9 +20,9 @@ use crate::observe::log::{Format, Log};
 use crate::observe::metrics::Metrics;
 
 pub(super) fn run(options: Options) -> Said {
-    let loaded = config::load(&options, &Host);
+    let loaded = load(&options);
     let Some(config) = loaded.config else {
-        return Said::failed(refused(&options.file, &loaded.problems), BAD_CONFIG);
+        return Said::failed(config::problem::report(&loaded.problems, false), BAD_CONFIG);
     };
     let log = match start_log(&config) {
         Ok(log) => log,
@@ -37,25 +36,11 @@ pub(super) fn run(options: Options) -> Said {
         Err(error) => return Said::failed(format!("keymux: {error}\n"), 1),
     };
     let ended = runtime.block_on(serve_until_stopped(options, config, loaded.inputs, log.clone()));
-    if let Err(error) = &ended {
-        tracing::error!("{error}");
-    }
     log.finish();
     match ended {
         Ok(()) => Said::default(),
         Err(error) => Said::failed(format!("keymux: {error}\n"), 1),
     }
-}
-
-fn refused(file: &Path, problems: &[Problem]) -> String {
-    let mut out = config::problem::report(problems, false);
-    if !file.exists() {
-        let _ = writeln!(
-            out,
-            "keymux: start with `keymux run --config FILE`; config.example.toml shows every setting"
-        );
-    }
-    out
 }
 
 /// `KEYMUX_LOG`, else `RUST_LOG`, else the file. The proxy's own libraries are kept at warnings: some
@@ -66,11 +51,14 @@ fn start_log(config: &Config) -> Result<Log, String> {
         LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
     };
-    let asked = ["KEYMUX_LOG", "RUST_LOG"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    let filter = asked.unwrap_or_else(|| config.server.log.level.clone());
+    let asked = ["KEYMUX_LOG", "RUST_LOG"].into_iter().find_map(|name| {
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+        Some((name, value))
+    });
+    let (name, filter) =
+        asked.unwrap_or_else(|| ("server.log.level", config.server.log.level.clone()));
     Log::start(&format!("{filter},hyper=warn,h2=warn,rustls=warn,hyper_util=warn"), format)
+        .map_err(|error| format!("{name}: {error}"))
 }
 
 async fn serve_until_stopped(
@@ -127,12 +115,29 @@ fn bind(what: &str, listen: &Listen, handed: &mut ListenFd) -> io::Result<Listen
     Listener::bind(listen, handed).map_err(|error| {
         io::Error::new(
             error.kind(),
-            format!("cannot listen at {} ({what}.listen): {error}", said(listen)),
+            format!("cannot listen at {} ({what}.listen): {}", said(listen), why(&error, listen)),
         )
     })
 }
 
-fn said(listen: &Listen) -> String {
+/// Why a listener cannot stand, where it can be said better than the system does.
+fn why(error: &io::Error, listen: &Listen) -> String {
+    let low = matches!(listen, Listen::Tcp(address) if address.port() < 1024);
+    let words = match error.kind() {
+        io::ErrorKind::AddrInUse => "the address is in use, perhaps by another keymux",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have the address",
+        io::ErrorKind::NotFound => "there is no such directory",
+        io::ErrorKind::PermissionDenied if low => {
+            "permission denied; a port below 1024 is best opened by systemd (keymux.socket)"
+        }
+        io::ErrorKind::PermissionDenied => "permission denied",
+        _ => return error.to_string(),
+    };
+    words.to_owned()
+}
+
+/// An address as the file writes it.
+pub(super) fn said(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix(path) => format!("unix:{}", path.display()),
