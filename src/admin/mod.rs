@@ -13,12 +13,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use crate::gateway::Live;
 use crate::gateway::reload::Outcome;
-use crate::gateway::serve::Listener;
+use crate::gateway::serve::{Listener, Stream};
 use crate::secret::digest;
 
 /// Connections at once: a scraper, a prober, an operator or two.
@@ -35,15 +34,7 @@ pub async fn run(live: Arc<Live>, listener: Listener) {
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = free.clone().acquire_owned().await else { return };
-        let accepted = match &listener {
-            Listener::Tcp(listener) => {
-                listener.accept().await.map(|(stream, _)| Box::new(stream) as Box<dyn Duplex>)
-            }
-            Listener::Unix(listener, _) => {
-                listener.accept().await.map(|(stream, _)| Box::new(stream) as Box<dyn Duplex>)
-            }
-        };
-        match accepted {
+        match listener.accept().await {
             Ok(stream) => {
                 let live = live.clone();
                 tokio::spawn(async move {
@@ -59,10 +50,7 @@ pub async fn run(live: Arc<Live>, listener: Listener) {
     }
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
-async fn connection(live: Arc<Live>, stream: Box<dyn Duplex>) {
+async fn connection(live: Arc<Live>, stream: Stream) {
     let service = service_fn(|request| {
         let response = answer(&live, &request);
         async move { Ok::<_, Infallible>(response) }

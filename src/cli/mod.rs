@@ -139,13 +139,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
 fn load(options: &Options) -> Loaded {
     let mut loaded = config::load(options, &Host);
     let looked_for = options.file == Path::new(PLACES[0]);
-    if looked_for && !PLACES.iter().any(|place| Path::new(place).exists()) {
-        if let Some(problem) = loaded.problems.first_mut() {
-            problem.help = Some(format!(
-                "nor is there {}; name a file with --config, or begin with one that holds [providers.echo]",
-                PLACES[1]
-            ));
-        }
+    if looked_for
+        && !PLACES.iter().any(|place| Path::new(place).exists())
+        && let Some(problem) = loaded.problems.first_mut()
+    {
+        problem.help = Some(format!(
+            "nor is there {}; name a file with --config, or begin with one that holds [providers.echo]",
+            PLACES[1]
+        ));
     }
     loaded
 }

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -18,6 +17,7 @@ use crate::gateway::serve::{self, Listener, Phase};
 use crate::gateway::{Gateway, Live};
 use crate::observe::log::{Format, Log};
 use crate::observe::metrics::Metrics;
+use crate::observe::unix_time;
 
 pub(super) fn run(options: Options) -> Said {
     let loaded = load(&options);
@@ -172,8 +172,4 @@ fn a_model(config: &Config) -> Option<String> {
         Some(format!("{}/{model}", provider.name))
     };
     echo.map(|provider| format!("{}/echo", provider.name)).or_else(named)
-}
-
-fn unix_time() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

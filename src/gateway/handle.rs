@@ -1,7 +1,6 @@
 //! One request, top to bottom.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -17,6 +16,7 @@ use super::relay::{Body, Relay};
 use super::{Gateway, Live, incoming, models};
 use crate::config::{Asked, Client};
 use crate::observe::access::End;
+use crate::observe::unix_time;
 use crate::route::{self, Plan};
 use crate::secret::digest;
 use crate::wire::peek::{Peek, peek};
@@ -221,10 +221,6 @@ fn look_into<'b>(headers: &HeaderMap, body: &'b bytes::Bytes) -> Result<Peek<'b>
 
 fn plan<'a>(gateway: &'a Gateway, asked: &Asked<'a, 'a>) -> Plan<'a> {
     Plan::new(asked, gateway.turns.next())
-}
-
-fn unix_time() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A provider's answer as the caller gets it: its status, its headers but for those that speak for

@@ -11,11 +11,13 @@
 //! record.rs   what is told of a request when it is over
 //! models.rs   the models list, made from the configuration
 //! reload.rs   watch -> load -> build -> swap -> tell     the next Gateway
+//!   changes.rs   what is different in it, in words
 //! ```
 
 mod alarm;
 mod answer;
 mod attempt;
+mod changes;
 mod conn;
 mod handle;
 mod incoming;

@@ -125,7 +125,6 @@ impl Drop for Record {
             tokens_cached: self.usage.cached_input,
             tokens_out: self.usage.output,
             upstream_id: self.upstream_id.as_deref(),
-            ..Line::default()
         };
         line.write(&self.live.log);
     }

@@ -17,7 +17,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -54,6 +54,13 @@ pub enum Listener {
     Unix(UnixListener, Option<PathBuf>),
 }
 
+/// A connection of either kind.
+pub type Stream = Box<dyn Duplex>;
+
+/// What a connection can do.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 impl Listener {
     /// Binds, or takes what systemd handed over.
     pub fn bind(listen: &Listen, handed: &mut ListenFd) -> io::Result<Self> {
@@ -80,6 +87,18 @@ impl Listener {
                 }
             }
         }
+    }
+
+    /// The next connection.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Listener::Unix(listener, _) => Box::new(listener.accept().await?.0),
+        })
     }
 
     fn tcp(listener: std::net::TcpListener) -> io::Result<Self> {
@@ -155,25 +174,12 @@ pub async fn run(live: Arc<Live>, listener: Listener, mut phase: watch::Receiver
     let _ = free.acquire_many(all).await;
 }
 
-type Stream = Box<dyn Duplex>;
-
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
 async fn accept(
     listener: &Listener,
     free: &Arc<Semaphore>,
-) -> io::Result<(Stream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(Stream, OwnedSemaphorePermit)> {
     let permit = free.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let stream: Stream = match listener {
-        Listener::Tcp(listener) => {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            Box::new(stream)
-        }
-        Listener::Unix(listener, _) => Box::new(listener.accept().await?.0),
-    };
-    Ok((stream, permit))
+    Ok((listener.accept().await?, permit))
 }
 
 /// Runs the answers of HTTP/2 connections, each a task of its own, and wakes them when the drain time

@@ -4,3 +4,9 @@
 pub mod access;
 pub mod log;
 pub mod metrics;
+
+/// Seconds since 1970.
+pub fn unix_time() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
