@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -225,8 +226,24 @@ fn fill_in(config: &str, port: u16, admin: u16, folder: &Path) -> String {
         .replace("{DIR}", &folder.display().to_string())
 }
 
-/// Ports that were free a moment ago. Both are held until both are chosen.
+/// Ports that are free, and that no other test is given. They lie below those which the system hands
+/// out by itself, so that no connection of another test takes one in the meantime.
 pub fn free_ports() -> [u16; 2] {
-    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
+    [(); 2].map(|()| {
+        loop {
+            let port = next_port();
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return port;
+            }
+        }
+    })
+}
+
+/// Goes round in 10,000..32,000 (Linux hands out ports from 32,768 on). Programs that run side by
+/// side begin at different places.
+fn next_port() -> u16 {
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let place =
+        std::process::id().wrapping_mul(61).wrapping_add(TURN.fetch_add(1, Ordering::Relaxed));
+    10_000 + u16::try_from(place % 22_000).unwrap()
 }
