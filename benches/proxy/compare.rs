@@ -27,7 +27,7 @@ struct Length {
     span: Duration,
 }
 
-const WHOLE: Length = Length { rounds: 11, span: Duration::from_millis(1500) };
+const WHOLE: Length = Length { rounds: 16, span: Duration::from_millis(700) };
 const QUICK: Length = Length { rounds: 3, span: Duration::from_millis(500) };
 
 /// Compares and prints.
@@ -81,28 +81,39 @@ async fn rounds(proxies: &[Server; 2], length: &Length) -> Result<Vec<[Turn; 2]>
     }
     let mut rounds = Vec::with_capacity(length.rounds);
     for round in 0..length.rounds {
-        let [floor, keymux] = proxies;
-        rounds.push(if round.is_multiple_of(2) {
-            let floor = turn(floor, length).await?;
-            [floor, turn(keymux, length).await?]
-        } else {
-            let keymux = turn(keymux, length).await?;
-            [turn(floor, length).await?, keymux]
-        });
+        let swap = round % 2 == 1;
+        let plain = both(proxies, swap, |proxy| plain(proxy, length.span)).await?;
+        let stream = both(proxies, swap, streams).await?;
+        rounds.push([0, 1].map(|proxy| Turn { plain: plain[proxy], stream: stream[proxy] }));
     }
     Ok(rounds)
 }
 
-async fn turn(proxy: &Server, length: &Length) -> Result<Turn> {
-    let plain = plain(proxy, length.span).await?;
-    let callers = Callers::connect(proxy.address, STREAMS).await?;
-    let stream = work(proxy, callers.streams(PAUSE)).await?;
-    Ok(Turn { plain, stream })
+/// The same work by both, one right after the other: the closer they are, the more of what else the
+/// machine does falls out of their ratio.
+async fn both<'p, F>(
+    [floor, keymux]: &'p [Server; 2],
+    swap: bool,
+    work: impl Fn(&'p Server) -> F,
+) -> Result<[Work; 2]>
+where
+    F: Future<Output = Result<Work>>,
+{
+    if swap {
+        let keymux = work(keymux).await?;
+        return Ok([work(floor).await?, keymux]);
+    }
+    Ok([work(floor).await?, work(keymux).await?])
 }
 
 async fn plain(proxy: &Server, span: Duration) -> Result<Work> {
     let callers = Callers::connect(proxy.address, CONNECTIONS).await?;
     work(proxy, callers.plain(span)).await
+}
+
+async fn streams(proxy: &Server) -> Result<Work> {
+    let callers = Callers::connect(proxy.address, STREAMS).await?;
+    work(proxy, callers.streams(PAUSE)).await
 }
 
 /// Does the work and reads what it took the proxy.

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::http::uri::{Authority, Scheme};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::role::serve;
+use crate::role::listen;
 use crate::{Result, mock};
 
 /// Serves for ever.
@@ -21,11 +22,16 @@ pub(crate) async fn run(upstream: SocketAddr) -> Result<()> {
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).build(connector);
     let to = Authority::try_from(upstream.to_string())?;
-    serve(move || {
+    let listener = listen().await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
         let (client, to) = (client.clone(), to.clone());
-        service_fn(move |request| forward(client.clone(), to.clone(), request))
-    })
-    .await
+        let service = service_fn(move |request| forward(client.clone(), to.clone(), request));
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        // What goes wrong here is seen by the callers, who compare whole answers.
+        tokio::spawn(async move { drop(connection.await) });
+    }
 }
 
 async fn forward(

@@ -3,17 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use memchr::memmem;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{Result, mock};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What callers show to keymux.
 pub(crate) const CLIENT_KEY: &str = "client-key-0123456789abcdef";
@@ -75,45 +74,77 @@ impl Callers {
 }
 
 struct Caller {
-    connection: SendRequest<Full<Bytes>>,
-    host: String,
-    /// The two requests, ready to be sent: the callers must not need more CPU time than the proxies.
-    plain: Bytes,
-    stream: Bytes,
+    connection: TcpStream,
+    /// The two requests, as they are sent.
+    plain: String,
+    stream: String,
+    answer: Vec<u8>,
 }
 
 impl Caller {
     async fn connect(to: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
-        let (connection, driver) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(driver);
-        Ok(Self { connection, host: to.to_string(), plain: body(false), stream: body(true) })
+        let connection = TcpStream::connect(to).await?;
+        connection.set_nodelay(true)?;
+        let [plain, stream] = [false, true].map(|stream| request(to, stream));
+        Ok(Self { connection, plain, stream, answer: Vec::with_capacity(64 << 10) })
     }
 
     /// Asks and compares the whole answer: figures for wrong answers are worth nothing.
     async fn ask(&mut self, stream: bool) -> Result<()> {
-        let body = if stream { &self.stream } else { &self.plain };
-        let request = Request::post("/v1/chat/completions")
-            .header(HOST, &self.host)
-            .header(AUTHORIZATION, format!("Bearer {CLIENT_KEY}"))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.clone()))?;
-        self.connection.ready().await?;
-        let answer = self.connection.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        let whole = if stream { body == mock::stream() } else { body == mock::PLAIN };
-        if status != StatusCode::OK || !whole {
-            let said = String::from_utf8_lossy(&body[..body.len().min(300)]);
-            return Err(format!("not the answer of the upstream: {status} {said}").into());
+        match timeout(PATIENCE, self.asked(stream)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(false)) | Err(_) => {
+                let said = &self.answer[..self.answer.len().min(500)];
+                let said = String::from_utf8_lossy(said);
+                Err(format!("not the answer of the upstream:\n{said}").into())
+            }
         }
-        Ok(())
+    }
+
+    async fn asked(&mut self, stream: bool) -> Result<bool> {
+        let request = if stream { &self.stream } else { &self.plain };
+        self.connection.write_all(request.as_bytes()).await?;
+        self.answer.clear();
+        while self.connection.read_buf(&mut self.answer).await? > 0 {
+            let Some(end) = memmem::find(&self.answer, b"\r\n\r\n") else { continue };
+            let (head, body) = self.answer.split_at(end + 4);
+            if !head.starts_with(b"HTTP/1.1 200 ") {
+                return Ok(false);
+            }
+            if stream && body.ends_with(b"\r\n0\r\n\r\n") {
+                return Ok(joined(body).as_deref() == Some(mock::stream().as_bytes()));
+            }
+            if !stream && body.len() >= mock::PLAIN.len() {
+                return Ok(body == mock::PLAIN.as_bytes());
+            }
+        }
+        Ok(false)
     }
 }
 
-fn body(stream: bool) -> Bytes {
-    Bytes::from(format!(
+fn request(to: SocketAddr, stream: bool) -> String {
+    let body = format!(
         r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"{PROMPT}"}}],"temperature":0.7,"stream":{stream}}}"#
-    ))
+    );
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: {to}\r\nAuthorization: Bearer {CLIENT_KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The data of a body in chunks (RFC 9112, section 7.1).
+fn joined(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut data = Vec::with_capacity(body.len());
+    loop {
+        let line = memmem::find(body, b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&body[..line]).ok()?, 16).ok()?;
+        if size == 0 {
+            return Some(data);
+        }
+        let (chunk, rest) = body[line + 2..].split_at_checked(size)?;
+        data.extend_from_slice(chunk);
+        body = rest.strip_prefix(b"\r\n")?;
+    }
 }

@@ -1,20 +1,17 @@
 //! The provider that is played: a plain answer of about 1 kB, or a stream of [`CHUNKS`] paced chunks.
+//!
+//! It and the callers write their HTTP by hand. They share a core, often the only one, and if they were
+//! what limits the faster proxy, its wake-ups would be fewer and its requests cheaper for that alone.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Either, Full};
-use hyper::body::{Body, Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use memchr::memmem;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Result;
-use crate::role::serve;
+use crate::role::listen;
 
 /// Chunks of a stream, the last of which ends it.
 pub(crate) const CHUNKS: u32 = 100;
@@ -60,64 +57,62 @@ pub(crate) fn stream() -> String {
 
 /// Serves for ever; `pause` lies between two chunks of a stream.
 pub(crate) async fn run(pause: Duration) -> Result<()> {
-    serve(move || service_fn(move |request| answer(request, pause))).await
-}
-
-type Answer = Response<Either<Full<Bytes>, Paced>>;
-
-async fn answer(
-    request: Request<Incoming>,
-    pause: Duration,
-) -> std::result::Result<Answer, Infallible> {
-    let shown = request.headers().get(AUTHORIZATION).and_then(|shown| shown.to_str().ok());
-    let shown = shown.and_then(|shown| shown.strip_prefix("Bearer "));
-    let known = shown.is_some_and(|shown| KEYS.contains(&shown));
-    let whole = request.into_body().collect().await;
-    let Some(body) = whole.ok().filter(|_| known) else {
-        let mut refusal = Response::new(Either::Left(Full::default()));
-        *refusal.status_mut() = StatusCode::UNAUTHORIZED;
-        return Ok(refusal);
-    };
-    let stream = body.to_bytes().ends_with(br#""stream":true}"#);
-    let (kind, body) = if stream {
-        ("text/event-stream; charset=utf-8", Either::Right(Paced::new(pause)))
-    } else {
-        ("application/json", Either::Left(Full::new(Bytes::from_static(PLAIN.as_bytes()))))
-    };
-    let mut answer = Response::new(body);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    Ok(answer)
-}
-
-/// A stream, a chunk a tick.
-struct Paced {
-    left: u32,
-    ticks: Interval,
-}
-
-impl Paced {
-    fn new(pause: Duration) -> Self {
-        let mut ticks = interval(pause);
-        // Chunks that are late must not be sent together: they would be one for the proxy.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { left: CHUNKS, ticks }
+    let listener = listen().await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        // What goes wrong here is seen by the callers, who compare whole answers.
+        tokio::spawn(async move { drop(connection(stream, pause).await) });
     }
 }
 
-impl Body for Paced {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
+async fn connection(mut stream: TcpStream, pause: Duration) -> Result<()> {
+    let plain = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{PLAIN}",
+        PLAIN.len()
+    );
+    let mut read = Vec::with_capacity(4096);
+    loop {
+        read.clear();
+        while body(&read).is_none() {
+            if stream.read_buf(&mut read).await? == 0 {
+                return Ok(());
+            }
         }
-        ready!(self.ticks.poll_tick(context));
-        self.left -= 1;
-        let chunk = if self.left == 0 { LAST } else { WORD };
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(chunk.as_bytes())))))
+        if !KEYS.iter().any(|key| memmem::find(&read, key.as_bytes()).is_some()) {
+            stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await?;
+        } else if read.ends_with(br#""stream":true}"#) {
+            send_stream(&mut stream, pause).await?;
+        } else {
+            stream.write_all(plain.as_bytes()).await?;
+        }
     }
+}
+
+/// The body of a request, once it is there as a whole.
+fn body(request: &[u8]) -> Option<&[u8]> {
+    let (head, body) = request.split_at(memmem::find(request, b"\r\n\r\n")? + 4);
+    let length = std::str::from_utf8(head).ok()?.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    (body.len() == length?).then_some(body)
+}
+
+async fn send_stream(stream: &mut TcpStream, pause: Duration) -> Result<()> {
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let word = format!("{:x}\r\n{WORD}\r\n", WORD.len());
+    let last = format!("{:x}\r\n{LAST}\r\n0\r\n\r\n", LAST.len());
+    let mut ticks = interval(pause);
+    // Chunks that are late must not be sent together: they would be one for the proxy.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    stream.write_all(head.as_bytes()).await?;
+    for _ in 1..CHUNKS {
+        ticks.tick().await;
+        stream.write_all(word.as_bytes()).await?;
+    }
+    ticks.tick().await;
+    stream.write_all(last.as_bytes()).await?;
+    Ok(())
 }
