@@ -1,50 +1,91 @@
-//! The connections to providers: one hyper client, and so one pool, for each way of getting there.
+//! The connections to providers: one client, and so one pool, for each way of getting there.
 //!
 //! A pool outlives the configuration it was made for: a new configuration takes over every client
-//! whose [`Transport`] it still needs. How a request travels is known in this file only, so that the
-//! client can be replaced by one that drives the connection in the caller's own task.
+//! whose [`Transport`] it still needs. HTTP/1.1 connections are driven by the task that serves the
+//! caller; hosts that choose HTTP/2 are left to hyper-util's client.
+
+mod connect;
+pub(super) mod link;
+mod pool;
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::header::HOST;
 use http::{Request, Response, Uri};
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::Connection as _;
 use hyper_util::client::legacy::{self, Client as Pooled};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use tokio::net::TcpStream;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
-use super::auth;
+use self::connect::Connector;
+use self::link::{Inline, Link};
+use self::pool::{IDLE, IDLE_PER_HOST, Place, Pool};
+use super::Arriving;
 use super::outgoing::Outgoing;
 use crate::config::Transport;
 
-/// Idle connections kept for each host. More than that were in use at once a moment ago; the pool
-/// closes them after [`IDLE`].
-const IDLE_PER_HOST: usize = 1024;
-/// How long an idle connection is kept: under the 60 s after which common load balancers drop it.
-const IDLE: Duration = Duration::from_secs(55);
 /// HTTP/2 connections are pinged that often while requests are open, so that a dead peer shows.
 const PING: Duration = Duration::from_secs(20);
 
 /// A pool of connections for one [`Transport`].
 #[derive(Clone, Debug)]
 pub struct Client {
+    connector: Connector,
+    pool: Arc<Pool>,
+    /// For hosts that speak HTTP/2.
     pooled: Pooled<Connector, Outgoing>,
 }
 
 impl Client {
     /// Sends a request and waits for the head of its answer.
-    pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
-        self.pooled.request(request).await.map_err(|error| Broken::of(&error))
+    pub async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Arriving>, Broken> {
+        let uri = request.uri().clone();
+        let place = self.pool.place(&uri).ok_or(Broken::Connect)?;
+        if place.speaks_h2() {
+            return self.send_pooled(request).await;
+        }
+        if let Some(mut link) = place.pop() {
+            address(&mut request, &uri, &place);
+            let again = request.clone();
+            match link.send(request).await {
+                Ok(response) => return Ok(inline(response, link, place)),
+                Err(_) if link.is_unheard() => request = again,
+                Err(_) => return Err(Broken::Lost),
+            }
+        }
+        let stream = self.connector.clone().call(uri.clone()).await.map_err(|_| Broken::Connect)?;
+        if stream.connected().is_negotiated_h2() {
+            place.set_h2();
+            *request.uri_mut() = uri;
+            return self.send_pooled(request).await;
+        }
+        self.pool.keep_swept();
+        let mut link = Link::new(stream).await.map_err(|_| Broken::Connect)?;
+        address(&mut request, &uri, &place);
+        let response = link.send(request).await.map_err(|_| Broken::Lost)?;
+        Ok(inline(response, link, place))
     }
+
+    async fn send_pooled(&self, request: Request<Outgoing>) -> Result<Response<Arriving>, Broken> {
+        let response = self.pooled.request(request).await;
+        Ok(response.map_err(|error| Broken::of(&error))?.map(Arriving::Http))
+    }
+}
+
+/// Gives the request the form it has on an HTTP/1.1 connection: a path, and the host in a header.
+fn address(request: &mut Request<Outgoing>, uri: &Uri, place: &Place) {
+    *request.uri_mut() = uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    request.headers_mut().entry(HOST).or_insert_with(|| place.host());
+}
+
+fn inline(
+    response: Response<hyper::body::Incoming>,
+    link: Link,
+    place: Arc<Place>,
+) -> Response<Arriving> {
+    response.map(|body| Arriving::Inline(Inline::new(body, link, place)))
 }
 
 /// Why no answer came.
@@ -103,6 +144,7 @@ impl Clients {
 }
 
 fn build(transport: &Transport, tls: bool) -> io::Result<Client> {
+    let connector = Connector::new(transport, tls)?;
     let pooled = Pooled::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
@@ -110,121 +152,189 @@ fn build(transport: &Transport, tls: bool) -> io::Result<Client> {
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .http2_keep_alive_interval(PING)
         .http2_adaptive_window(true)
-        .build(Connector::new(transport, tls)?);
-    Ok(Client { pooled })
+        .build(connector.clone());
+    Ok(Client { connector, pool: Arc::default(), pooled })
 }
 
-/// Opens connections: directly or through a proxy's CONNECT, with TLS where the address says https.
-#[derive(Clone, Debug)]
-struct Connector {
-    path: Path,
-    timeout: Duration,
-}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
-#[derive(Clone, Debug)]
-enum Path {
-    Plain(Via),
-    Tls(HttpsConnector<Via>),
-}
+    use super::*;
 
-#[derive(Clone, Debug)]
-enum Via {
-    Direct(HttpConnector),
-    Proxy(Tunnel<HttpConnector>),
-}
+    struct Provider(TcpListener, Client);
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+    impl Provider {
+        async fn start() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let transport =
+                Transport { proxy: None, ca: None, connect_timeout: Duration::from_secs(5) };
+            let client = Clients::default().client(&transport, false, None).unwrap();
+            Self(listener, client)
+        }
 
-impl Connector {
-    fn new(transport: &Transport, tls: bool) -> io::Result<Self> {
-        let mut http = HttpConnector::new();
-        http.set_nodelay(true);
-        http.enforce_http(false);
-        http.set_keepalive(Some(Duration::from_secs(30)));
-        let via = match &transport.proxy {
-            None => Via::Direct(http),
-            Some(proxy) => {
-                let tunnel = Tunnel::new(proxy.uri.clone(), http);
-                Via::Proxy(match &proxy.credentials {
-                    None => tunnel,
-                    Some(secret) => tunnel.with_auth(auth::proxy(secret)?),
-                })
+        async fn ask(&self) -> Result<Response<Arriving>, Broken> {
+            let address = self.0.local_addr().unwrap();
+            let mut request = Request::new(Outgoing::whole(Bytes::from_static(b"{}")));
+            *request.method_mut() = http::Method::POST;
+            *request.uri_mut() = format!("http://{address}/v1/x?y=1").parse().unwrap();
+            self.1.send(request).await
+        }
+
+        async fn accept(&self) -> TcpStream {
+            self.0.accept().await.unwrap().0
+        }
+    }
+
+    async fn request(stream: &mut TcpStream) -> String {
+        let mut text = Vec::new();
+        while !text.ends_with(b"{}") {
+            assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "a whole request");
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    async fn closed(stream: &mut TcpStream) {
+        let mut rest = [0; 16];
+        let end = tokio::time::timeout(Duration::from_secs(2), stream.read(&mut rest));
+        assert_eq!(end.await.expect("an end").unwrap_or(0), 0);
+    }
+
+    async fn exchange(provider: &Provider, stream: &mut TcpStream) {
+        let server = async {
+            let text = request(stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            text
+        };
+        let (answer, text) = tokio::join!(provider.ask(), server);
+        assert!(text.starts_with("POST /v1/x?y=1 HTTP/1.1\r\n"), "{text}");
+        let host = format!("host: {}", provider.0.local_addr().unwrap());
+        assert!(text.contains(&host), "{text}");
+        assert_eq!(answer.unwrap().into_body().collect().await.unwrap().to_bytes(), "ok");
+    }
+
+    /// The first exchange of a provider, and the connection it was on.
+    async fn begun() -> (Provider, TcpStream) {
+        let provider = Provider::start().await;
+        let server = async {
+            let mut stream = provider.accept().await;
+            request(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            stream
+        };
+        let (answer, stream) = tokio::join!(provider.ask(), server);
+        answer.unwrap().into_body().collect().await.unwrap();
+        (provider, stream)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again() {
+        let (provider, mut stream) = begun().await;
+        exchange(&provider, &mut stream).await;
+        exchange(&provider, &mut stream).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_closed_while_idle_is_not_used() {
+        let (provider, stream) = begun().await;
+        drop(stream);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (answer, mut stream) = tokio::join!(provider.ask(), async {
+            let mut stream = provider.accept().await;
+            request(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            stream
+        });
+        assert_eq!(answer.unwrap().status(), 204);
+        exchange(&provider, &mut stream).await;
+    }
+
+    #[tokio::test]
+    async fn a_used_connection_closed_without_a_byte_is_tried_anew_once() {
+        let (provider, mut old) = begun().await;
+        let (answer, ()) = tokio::join!(provider.ask(), async {
+            request(&mut old).await;
+            drop(old);
+            let mut new = provider.accept().await;
+            request(&mut new).await;
+        });
+        assert_eq!(answer.unwrap_err(), Broken::Lost, "a new connection is not tried anew");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_again_once_a_head_has_begun() {
+        let (provider, mut old) = begun().await;
+        let (answer, ()) = tokio::join!(provider.ask(), async {
+            request(&mut old).await;
+            old.write_all(b"HTTP/1.1 200").await.unwrap();
+            drop(old);
+        });
+        assert_eq!(answer.unwrap_err(), Broken::Lost);
+    }
+
+    #[tokio::test]
+    async fn an_answer_dropped_early_closes_its_connection() {
+        let provider = Provider::start().await;
+        let (answer, mut stream) = tokio::join!(provider.ask(), async {
+            let mut stream = provider.accept().await;
+            request(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok").await.unwrap();
+            stream
+        });
+        drop(answer.unwrap());
+        closed(&mut stream).await;
+    }
+
+    #[tokio::test]
+    async fn frames_that_came_together_leave_as_one_with_the_end_known() {
+        let provider = Provider::start().await;
+        let (answer, mut stream) = tokio::join!(provider.ask(), async {
+            let mut stream = provider.accept().await;
+            request(&mut stream).await;
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            let all = format!("{head}2\r\nab\r\n2\r\ncd\r\n1\r\ne\r\n0\r\n\r\n");
+            stream.write_all(all.as_bytes()).await.unwrap();
+            stream
+        });
+        let mut body = answer.unwrap().into_body();
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "abcde");
+        assert!(hyper::body::Body::is_end_stream(&body));
+        exchange(&provider, &mut stream).await;
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_cut_is_handed_over_before_it() {
+        let provider = Provider::start().await;
+        let (answer, ()) = tokio::join!(provider.ask(), async {
+            let mut stream = provider.accept().await;
+            request(&mut stream).await;
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.write_all(format!("{head}2\r\nab\r\n2\r\ncd\r\n").as_bytes()).await.unwrap();
+        });
+        let mut body = answer.unwrap().into_body();
+        let mut got = Vec::new();
+        let error = loop {
+            match body.frame().await.expect("no clean end") {
+                Ok(frame) => got.extend_from_slice(&frame.into_data().unwrap()),
+                Err(error) => break error,
             }
         };
-        let path = if tls {
-            let config = tls_config(transport.ca.as_deref())?;
-            let https = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
-            Path::Tls(https.enable_all_versions().wrap_connector(via))
-        } else {
-            Path::Plain(via)
-        };
-        Ok(Self { path, timeout: transport.connect_timeout })
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = BoxError;
-    type Future = Connecting<Stream>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+        assert_eq!(got, b"abcd", "{error}");
+        assert!(body.frame().await.is_none());
     }
 
-    fn call(&mut self, uri: Uri) -> Connecting<Stream> {
-        let (path, timeout) = (self.path.clone(), self.timeout);
-        Box::pin(async move {
-            let connecting = async {
-                match path {
-                    Path::Plain(mut via) => Ok(MaybeHttpsStream::Http(via.call(uri).await?)),
-                    Path::Tls(mut https) => https.call(uri).await,
-                }
-            };
-            // One limit for name lookup, TCP, the proxy and the TLS handshake together.
-            tokio::time::timeout(timeout, connecting).await?
-        })
+    #[tokio::test]
+    async fn an_idle_connection_that_nobody_asks_for_is_closed() {
+        let (_provider, mut stream) = begun().await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(31)).await;
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::resume();
+        closed(&mut stream).await;
     }
-}
-
-impl Service<Uri> for Via {
-    type Response = TokioIo<TcpStream>;
-    type Error = BoxError;
-    type Future = Connecting<TokioIo<TcpStream>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let mut via = self.clone();
-        Box::pin(async move {
-            Ok(match &mut via {
-                Via::Direct(http) => http.call(uri).await?,
-                Via::Proxy(tunnel) => tunnel.call(uri).await?,
-            })
-        })
-    }
-}
-
-/// Trusts `ca` alone when the file names one; else the system's certificates, or Mozilla's where the
-/// system has none (an image built FROM scratch).
-fn tls_config(ca: Option<&[CertificateDer<'static>]>) -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    if let Some(certificates) = ca {
-        for certificate in certificates {
-            roots.add(certificate.clone()).map_err(io::Error::other)?;
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -63,8 +63,10 @@ pub struct Attempt<'a> {
 /// An answer's body as it arrives.
 #[derive(Debug)]
 pub enum Arriving {
-    /// From a connection.
+    /// From a connection that a task of its own drives.
     Http(hyper::body::Incoming),
+    /// From a connection that is driven by whoever reads the body.
+    Inline(client::link::Inline),
     /// Made in this process.
     Made(std::vec::IntoIter<Bytes>),
 }
@@ -108,7 +110,7 @@ impl Upstream {
         match &self.channel {
             Channel::Http(client) => {
                 let request = self.request(&self.keys[key], attempt).ok_or(Broken::Connect)?;
-                Ok(client.send(request).await?.map(Arriving::Http))
+                client.send(request).await
             }
             Channel::Echo => Ok(echoed(&attempt)),
         }
@@ -206,6 +208,9 @@ impl hyper::body::Body for Arriving {
     ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Arriving::Http(incoming) => std::pin::Pin::new(incoming).poll_frame(cx),
+            Arriving::Inline(inline) => {
+                inline.poll_data(cx).map(|next| next.map(|data| data.map(hyper::body::Frame::data)))
+            }
             Arriving::Made(frames) => std::task::Poll::Ready(
                 frames.next().map(|bytes| Ok(hyper::body::Frame::data(bytes))),
             ),
@@ -215,6 +220,7 @@ impl hyper::body::Body for Arriving {
     fn is_end_stream(&self) -> bool {
         match self {
             Arriving::Http(incoming) => incoming.is_end_stream(),
+            Arriving::Inline(inline) => inline.is_over(),
             Arriving::Made(frames) => frames.as_slice().is_empty(),
         }
     }
@@ -222,6 +228,7 @@ impl hyper::body::Body for Arriving {
     fn size_hint(&self) -> hyper::body::SizeHint {
         match self {
             Arriving::Http(incoming) => incoming.size_hint(),
+            Arriving::Inline(inline) => inline.left(),
             Arriving::Made(frames) => hyper::body::SizeHint::with_exact(
                 frames.as_slice().iter().map(|frame| frame.len() as u64).sum(),
             ),
