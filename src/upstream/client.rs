@@ -337,4 +337,65 @@ mod tests {
         tokio::time::resume();
         closed(&mut stream).await;
     }
+
+    /// The HTTP version of two answers of a TLS server that offers this protocol, and how many
+    /// connections carried a request.
+    async fn over_tls(alpn: &'static [u8]) -> (Vec<http::Version>, usize) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
+        let certificate = made.cert.der().clone();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key.unwrap())
+            .unwrap();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let carried = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = carried.clone();
+        tokio::spawn(async move {
+            loop {
+                let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+                let (count, first) = (count.clone(), std::sync::atomic::AtomicBool::new(true));
+                let service = hyper::service::service_fn(move |_| {
+                    if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                    async { Ok::<_, hyper::Error>(Response::new("ok".to_owned())) }
+                });
+                tokio::spawn(async move {
+                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let io = hyper_util::rt::TokioIo::new(stream);
+                    let _ = server.serve_connection(io, service).await;
+                });
+            }
+        });
+        let connect_timeout = Duration::from_secs(5);
+        let transport = Transport { proxy: None, ca: Some([certificate].into()), connect_timeout };
+        let client = Clients::default().client(&transport, true, None).unwrap();
+        let mut versions = Vec::new();
+        for _ in 0..2 {
+            let mut request = Request::new(Outgoing::whole(Bytes::from_static(b"{}")));
+            *request.method_mut() = http::Method::POST;
+            *request.uri_mut() = format!("https://localhost:{port}/").parse().unwrap();
+            let answer = client.send(request).await.unwrap();
+            versions.push(answer.version());
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+        }
+        (versions, carried.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn a_host_that_chooses_http1_is_asked_twice_on_one_connection() {
+        assert_eq!(over_tls(b"http/1.1").await, (vec![http::Version::HTTP_11; 2], 1));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_chooses_http2_is_asked_twice_on_one_connection() {
+        assert_eq!(over_tls(b"h2").await, (vec![http::Version::HTTP_2; 2], 1));
+    }
 }
