@@ -92,11 +92,14 @@ pub struct Inline {
     /// What came while frames were joined and could not be joined itself.
     next: Option<hyper::Result<Bytes>>,
     over: bool,
+    /// The task waits for this body: when it is polled again, something has most likely come.
+    waiting: bool,
 }
 
 impl Inline {
     pub(super) fn new(body: Incoming, link: Link, place: Arc<Place>) -> Self {
-        let mut inline = Self { body, link: Some(link), place, next: None, over: false };
+        let mut inline =
+            Self { body, link: Some(link), place, next: None, over: false, waiting: false };
         if inline.body.is_end_stream() {
             inline.finish();
         }
@@ -104,11 +107,24 @@ impl Inline {
     }
 
     /// The next bytes: all that are there by now, up to a limit.
+    ///
+    /// Taking a frame from hyper wakes whoever drove the connection last, which here is the task that
+    /// takes the frame: it would be polled once more for nothing. So the connection is driven quietly
+    /// where a frame is expected, and with the task's waker before every `Pending`.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
         if let Some(next) = self.next.take() {
             return Poll::Ready(Some(next));
         }
-        let first = match self.poll_one(cx) {
+        let quiet = &mut Context::from_waker(Waker::noop());
+        let mut polled = Poll::Pending;
+        if self.waiting {
+            polled = self.poll_one(quiet);
+        }
+        if polled.is_pending() {
+            polled = self.poll_one(cx);
+        }
+        self.waiting = polled.is_pending();
+        let first = match polled {
             Poll::Ready(Some(Ok(bytes))) => bytes,
             other => return other,
         };
@@ -118,7 +134,7 @@ impl Inline {
             if self.over || len >= JOIN_UP_TO {
                 break;
             }
-            match self.poll_one(cx) {
+            match self.poll_one(quiet) {
                 Poll::Pending | Poll::Ready(None) => break,
                 Poll::Ready(Some(Ok(bytes))) if len + bytes.len() <= JOIN_UP_TO => joined
                     .get_or_insert_with(|| {
