@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming, SizeHint};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
@@ -19,9 +19,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connect::Stream;
 use super::pool::Place;
 use crate::upstream::outgoing::Outgoing;
-
-/// Frames that are there together leave as one up to this size.
-const JOIN_UP_TO: usize = 16 * 1024;
 
 type Driven = Pin<Box<Connection<TokioIo<Heard>, Outgoing>>>;
 
@@ -89,8 +86,6 @@ pub struct Inline {
     body: Incoming,
     link: Option<Link>,
     place: Arc<Place>,
-    /// What came while frames were joined and could not be joined itself.
-    next: Option<hyper::Result<Bytes>>,
     over: bool,
     /// The task waits for this body: when it is polled again, something has most likely come.
     waiting: bool,
@@ -98,73 +93,40 @@ pub struct Inline {
 
 impl Inline {
     pub(super) fn new(body: Incoming, link: Link, place: Arc<Place>) -> Self {
-        let mut inline =
-            Self { body, link: Some(link), place, next: None, over: false, waiting: false };
+        let mut inline = Self { body, link: Some(link), place, over: false, waiting: false };
         if inline.body.is_end_stream() {
             inline.finish();
         }
         inline
     }
 
-    /// The next bytes: all that are there by now, up to a limit.
+    /// The next bytes. Those that are there together leave together all the same: the caller's
+    /// connection asks again before it writes.
     ///
     /// Taking a frame from hyper wakes whoever drove the connection last, which here is the task that
     /// takes the frame: it would be polled once more for nothing. So the connection is driven quietly
     /// where a frame is expected, and with the task's waker before every `Pending`.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
-        if let Some(next) = self.next.take() {
-            return Poll::Ready(Some(next));
-        }
-        let quiet = &mut Context::from_waker(Waker::noop());
-        let mut polled = Poll::Pending;
         if self.waiting {
-            polled = self.poll_one(quiet);
+            let polled = self.poll_one(&mut Context::from_waker(Waker::noop()));
+            if polled.is_ready() {
+                self.waiting = false;
+                return polled;
+            }
         }
-        if polled.is_pending() {
-            polled = self.poll_one(cx);
-        }
+        let polled = self.poll_one(cx);
         self.waiting = polled.is_pending();
-        let first = match polled {
-            Poll::Ready(Some(Ok(bytes))) => bytes,
-            other => return other,
-        };
-        let mut joined: Option<BytesMut> = None;
-        loop {
-            let len = joined.as_ref().map_or(first.len(), BytesMut::len);
-            if self.over || len >= JOIN_UP_TO {
-                break;
-            }
-            match self.poll_one(quiet) {
-                Poll::Pending | Poll::Ready(None) => break,
-                Poll::Ready(Some(Ok(bytes))) if len + bytes.len() <= JOIN_UP_TO => joined
-                    .get_or_insert_with(|| {
-                        let mut joined = BytesMut::with_capacity(JOIN_UP_TO);
-                        joined.extend_from_slice(&first);
-                        joined
-                    })
-                    .extend_from_slice(&bytes),
-                Poll::Ready(next) => {
-                    self.next = next;
-                    break;
-                }
-            }
-        }
-        Poll::Ready(Some(Ok(joined.map_or(first, BytesMut::freeze))))
+        polled
     }
 
     /// Whether all has been handed over.
     pub(crate) fn is_over(&self) -> bool {
-        self.over && self.next.is_none()
+        self.over
     }
 
     /// How much is still to come.
     pub(crate) fn left(&self) -> SizeHint {
-        let held = self.next.as_ref().and_then(|next| next.as_ref().ok()).map_or(0, Bytes::len);
-        let mut hint = self.body.size_hint();
-        if let Some(exact) = hint.exact() {
-            hint.set_exact(exact + held as u64);
-        }
-        hint
+        self.body.size_hint()
     }
 
     fn poll_one(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
