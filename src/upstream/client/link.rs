@@ -5,9 +5,9 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -27,6 +27,9 @@ pub(super) struct Link {
     sender: SendRequest<Outgoing>,
     /// `None` when the connection is over.
     conn: Option<Driven>,
+    gate: Arc<Gate>,
+    /// The gate's, which the connection is driven with.
+    waker: Waker,
     heard: Arc<AtomicBool>,
 }
 
@@ -35,7 +38,9 @@ impl Link {
         let heard = Arc::new(AtomicBool::new(false));
         let io = Heard { stream: TokioIo::new(stream), heard: heard.clone() };
         let (sender, conn) = handshake(TokioIo::new(io)).await?;
-        Ok(Self { sender, conn: Some(Box::pin(conn)), heard })
+        let gate = Arc::<Gate>::default();
+        let waker = Waker::from(gate.clone());
+        Ok(Self { sender, conn: Some(Box::pin(conn)), gate, waker, heard })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -45,10 +50,16 @@ impl Link {
     ) -> hyper::Result<Response<Incoming>> {
         self.heard.store(false, Ordering::Relaxed);
         let mut answer = pin!(self.sender.send_request(request));
-        let conn = &mut self.conn;
+        let (conn, gate, waker) = (&mut self.conn, &self.gate, &self.waker);
         poll_fn(|cx| {
-            drive(conn, cx);
-            answer.as_mut().poll(cx)
+            gate.serves(cx.waker());
+            while gate.opens() {
+                drive(conn, waker);
+                if let Poll::Ready(answer) = gate.quietly(|cx| answer.as_mut().poll(cx)) {
+                    return Poll::Ready(answer);
+                }
+            }
+            Poll::Pending
         })
         .await
     }
@@ -61,7 +72,9 @@ impl Link {
     /// Whether another request can be sent. Looks at the socket, so that a connection that the
     /// provider has closed shows.
     pub(super) fn is_usable(&mut self) -> bool {
-        drive(&mut self.conn, &mut Context::from_waker(Waker::noop()));
+        while self.gate.opens() {
+            drive(&mut self.conn, &self.waker);
+        }
         self.conn.is_some() && self.sender.is_ready()
     }
 }
@@ -73,9 +86,67 @@ impl fmt::Debug for Link {
 }
 
 /// Polls the connection. One that is over is dropped, which resolves all that waits for it.
-fn drive(conn: &mut Option<Driven>, cx: &mut Context<'_>) {
-    if conn.as_mut().is_some_and(|conn| conn.as_mut().poll(cx).is_ready()) {
+fn drive(conn: &mut Option<Driven>, waker: &Waker) {
+    let mut cx = Context::from_waker(waker);
+    if conn.as_mut().is_some_and(|conn| conn.as_mut().poll(&mut cx).is_ready()) {
         *conn = None;
+    }
+}
+
+/// Between a connection and the task that drives it: the connection is polled when something has
+/// happened to it, and not whenever the task is polled for another reason.
+#[derive(Debug)]
+struct Gate {
+    /// Something has happened to the connection since it was polled last.
+    open: AtomicBool,
+    /// What happens now is the task's own doing, so it need not be woken for it.
+    quiet: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { open: AtomicBool::new(true), quiet: AtomicBool::new(false), task: Mutex::default() }
+    }
+}
+
+impl Gate {
+    /// Wakes this task from now on. To be called before [`Gate::opens`] is asked.
+    fn serves(&self, waker: &Waker) {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            *task = Some(waker.clone());
+        }
+    }
+
+    /// Whether the connection is to be polled; it is asked once for each time.
+    fn opens(&self) -> bool {
+        self.open.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes something that the connection may have handed over. That it was taken opens the gate, but
+    /// wakes nobody, and nobody waits for it: nothing is handed over but by driving the connection. So
+    /// whoever takes must ask [`Gate::opens`] again before it waits.
+    fn quietly<T>(&self, take: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        self.quiet.store(true, Ordering::Release);
+        let taken = take(&mut Context::from_waker(Waker::noop()));
+        self.quiet.store(false, Ordering::Release);
+        taken
+    }
+}
+
+impl Wake for Gate {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.open.store(true, Ordering::Release);
+        if !self.quiet.load(Ordering::Acquire)
+            && let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            task.wake_by_ref();
+        }
     }
 }
 
@@ -87,13 +158,11 @@ pub struct Inline {
     link: Option<Link>,
     place: Arc<Place>,
     over: bool,
-    /// The task waits for this body: when it is polled again, something has most likely come.
-    waiting: bool,
 }
 
 impl Inline {
     pub(super) fn new(body: Incoming, link: Link, place: Arc<Place>) -> Self {
-        let mut inline = Self { body, link: Some(link), place, over: false, waiting: false };
+        let mut inline = Self { body, link: Some(link), place, over: false };
         if inline.body.is_end_stream() {
             inline.finish();
         }
@@ -102,21 +171,21 @@ impl Inline {
 
     /// The next bytes. Those that are there together leave together all the same: the caller's
     /// connection asks again before it writes.
-    ///
-    /// Taking a frame from hyper wakes whoever drove the connection last, which here is the task that
-    /// takes the frame: it would be polled once more for nothing. So the connection is driven quietly
-    /// where a frame is expected, and with the task's waker before every `Pending`.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
-        if self.waiting {
-            let polled = self.poll_one(&mut Context::from_waker(Waker::noop()));
-            if polled.is_ready() {
-                self.waiting = false;
-                return polled;
-            }
+        if let Some(link) = &self.link {
+            link.gate.serves(cx.waker());
         }
-        let polled = self.poll_one(cx);
-        self.waiting = polled.is_pending();
-        polled
+        // Whatever the head's reading brought along is there without the connection being polled.
+        loop {
+            if let Poll::Ready(next) = self.take() {
+                return Poll::Ready(next);
+            }
+            let Some(link) = &mut self.link else { return Poll::Pending };
+            if !link.gate.opens() {
+                return Poll::Pending;
+            }
+            drive(&mut link.conn, &link.waker);
+        }
     }
 
     /// Whether all has been handed over.
@@ -129,12 +198,15 @@ impl Inline {
         self.body.size_hint()
     }
 
-    fn poll_one(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
+    /// What the connection has handed over.
+    fn take(&mut self) -> Poll<Option<hyper::Result<Bytes>>> {
         while !self.over {
-            if let Some(link) = &mut self.link {
-                drive(&mut link.conn, cx);
-            }
-            match Pin::new(&mut self.body).poll_frame(cx) {
+            let body = &mut self.body;
+            let polled = match &self.link {
+                Some(link) => link.gate.quietly(|cx| Pin::new(body).poll_frame(cx)),
+                None => Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())),
+            };
+            match polled {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => self.finish(),
                 Poll::Ready(Some(Err(error))) => {
