@@ -1,0 +1,252 @@
+use std::task::Poll;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+
+struct Provider(TcpListener, Client);
+
+impl Provider {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let transport =
+            Transport { proxy: None, ca: None, connect_timeout: Duration::from_secs(5) };
+        let client = Clients::default().client(&transport, false, None).unwrap();
+        Self(listener, client)
+    }
+
+    async fn ask(&self) -> Result<Response<Arriving>, Broken> {
+        let address = self.0.local_addr().unwrap();
+        let mut request = Request::new(Outgoing::whole(Bytes::from_static(b"{}")));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = format!("http://{address}/v1/x?y=1").parse().unwrap();
+        self.1.send(request).await
+    }
+
+    async fn accept(&self) -> TcpStream {
+        self.0.accept().await.unwrap().0
+    }
+}
+
+async fn request(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"{}") {
+        assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "a whole request");
+    }
+    String::from_utf8(text).unwrap()
+}
+
+async fn closed(stream: &mut TcpStream) {
+    let mut rest = [0; 16];
+    let end = tokio::time::timeout(Duration::from_secs(2), stream.read(&mut rest));
+    assert_eq!(end.await.expect("an end").unwrap_or(0), 0);
+}
+
+async fn exchange(provider: &Provider, stream: &mut TcpStream) {
+    let server = async {
+        let text = request(stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        text
+    };
+    let (answer, text) = tokio::join!(provider.ask(), server);
+    assert!(text.starts_with("POST /v1/x?y=1 HTTP/1.1\r\n"), "{text}");
+    let host = format!("host: {}", provider.0.local_addr().unwrap());
+    assert!(text.contains(&host), "{text}");
+    assert_eq!(answer.unwrap().into_body().collect().await.unwrap().to_bytes(), "ok");
+}
+
+/// The first exchange of a provider, and the connection it was on.
+async fn begun() -> (Provider, TcpStream) {
+    let provider = Provider::start().await;
+    let server = async {
+        let mut stream = provider.accept().await;
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        stream
+    };
+    let (answer, stream) = tokio::join!(provider.ask(), server);
+    answer.unwrap().into_body().collect().await.unwrap();
+    (provider, stream)
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let (provider, mut stream) = begun().await;
+    exchange(&provider, &mut stream).await;
+    exchange(&provider, &mut stream).await;
+}
+
+#[tokio::test]
+async fn a_connection_closed_while_idle_is_not_used() {
+    let (provider, stream) = begun().await;
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let (answer, mut stream) = tokio::join!(provider.ask(), async {
+        let mut stream = provider.accept().await;
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        stream
+    });
+    assert_eq!(answer.unwrap().status(), 204);
+    exchange(&provider, &mut stream).await;
+}
+
+#[tokio::test]
+async fn a_used_connection_closed_without_a_byte_is_tried_anew_once() {
+    let (provider, mut old) = begun().await;
+    let (answer, ()) = tokio::join!(provider.ask(), async {
+        request(&mut old).await;
+        drop(old);
+        let mut new = provider.accept().await;
+        request(&mut new).await;
+    });
+    assert_eq!(answer.unwrap_err(), Broken::Lost, "a new connection is not tried anew");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_once_a_head_has_begun() {
+    let (provider, mut old) = begun().await;
+    let (answer, ()) = tokio::join!(provider.ask(), async {
+        request(&mut old).await;
+        old.write_all(b"HTTP/1.1 200").await.unwrap();
+        drop(old);
+    });
+    assert_eq!(answer.unwrap_err(), Broken::Lost);
+}
+
+#[tokio::test]
+async fn an_answer_dropped_early_closes_its_connection() {
+    let provider = Provider::start().await;
+    let (answer, mut stream) = tokio::join!(provider.ask(), async {
+        let mut stream = provider.accept().await;
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok").await.unwrap();
+        stream
+    });
+    drop(answer.unwrap());
+    closed(&mut stream).await;
+}
+
+#[tokio::test]
+async fn frames_that_came_together_are_handed_over_without_a_wait() {
+    let provider = Provider::start().await;
+    let (answer, mut stream) = tokio::join!(provider.ask(), async {
+        let mut stream = provider.accept().await;
+        request(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let all = format!("{head}2\r\nab\r\n2\r\ncd\r\n1\r\ne\r\n0\r\n\r\n");
+        stream.write_all(all.as_bytes()).await.unwrap();
+        stream
+    });
+    let mut body = answer.unwrap().into_body();
+    let mut got = Vec::new();
+    std::future::poll_fn(|cx| {
+        loop {
+            match std::pin::Pin::new(&mut body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => got.push(frame.into_data().unwrap()),
+                Poll::Ready(None) => return Poll::Ready(()),
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(got, ["ab", "cd", "e"]);
+    exchange(&provider, &mut stream).await;
+}
+
+#[tokio::test]
+async fn what_came_before_a_cut_is_handed_over_before_it() {
+    let provider = Provider::start().await;
+    let (answer, ()) = tokio::join!(provider.ask(), async {
+        let mut stream = provider.accept().await;
+        request(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(format!("{head}2\r\nab\r\n2\r\ncd\r\n").as_bytes()).await.unwrap();
+    });
+    let mut body = answer.unwrap().into_body();
+    let mut got = Vec::new();
+    let error = loop {
+        match body.frame().await.expect("no clean end") {
+            Ok(frame) => got.extend_from_slice(&frame.into_data().unwrap()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(got, b"abcd", "{error}");
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_nobody_asks_for_is_closed() {
+    let (_provider, mut stream) = begun().await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::task::yield_now().await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    closed(&mut stream).await;
+}
+
+/// The HTTP version of two answers of a TLS server that offers this protocol, and how many
+/// connections carried a request.
+async fn over_tls(alpn: &'static [u8]) -> (Vec<http::Version>, usize) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
+    let certificate = made.cert.der().clone();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.unwrap())
+        .unwrap();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let carried = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = carried.clone();
+    tokio::spawn(async move {
+        loop {
+            let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            let (count, first) = (count.clone(), std::sync::atomic::AtomicBool::new(true));
+            let service = hyper::service::service_fn(move |_| {
+                if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                    count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
+                async { Ok::<_, hyper::Error>(Response::new("ok".to_owned())) }
+            });
+            tokio::spawn(async move {
+                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let io = hyper_util::rt::TokioIo::new(stream);
+                let _ = server.serve_connection(io, service).await;
+            });
+        }
+    });
+    let connect_timeout = Duration::from_secs(5);
+    let transport = Transport { proxy: None, ca: Some([certificate].into()), connect_timeout };
+    let client = Clients::default().client(&transport, true, None).unwrap();
+    let mut versions = Vec::new();
+    for _ in 0..2 {
+        let mut request = Request::new(Outgoing::whole(Bytes::from_static(b"{}")));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = format!("https://localhost:{port}/").parse().unwrap();
+        let answer = client.send(request).await.unwrap();
+        versions.push(answer.version());
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+    }
+    (versions, carried.load(std::sync::atomic::Ordering::SeqCst))
+}
+
+#[tokio::test]
+async fn a_host_that_chooses_http1_is_asked_twice_on_one_connection() {
+    assert_eq!(over_tls(b"http/1.1").await, (vec![http::Version::HTTP_11; 2], 1));
+}
+
+#[tokio::test]
+async fn a_host_that_chooses_http2_is_asked_twice_on_one_connection() {
+    assert_eq!(over_tls(b"h2").await, (vec![http::Version::HTTP_2; 2], 1));
+}
