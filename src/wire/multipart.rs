@@ -33,7 +33,7 @@ pub fn peek<'b>(body: &'b [u8], boundary: &str) -> Result<Peek<'b>, PeekError> {
     for field in Fields::new(body, boundary) {
         let Field { name, value, start, .. } = field?;
         match name.and_then(Member::named) {
-            Some(Member::Model) => found.model(text(value)?, start..start + value.len())?,
+            Some(Member::Model) => found.model(text(value)?, start, start..start + value.len())?,
             Some(Member::Stream) => found.stream(flag(value)?)?,
             None => {}
         }

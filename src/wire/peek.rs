@@ -20,6 +20,8 @@ pub struct Peek<'b> {
     pub stream: bool,
     /// Where the model's value stands in the body, quotes included; empty when there is none.
     value: Range<usize>,
+    /// Where its name begins.
+    name: usize,
     encoding: Encoding,
 }
 
@@ -42,15 +44,15 @@ pub(super) enum Encoding {
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
     let mut found = Found::new(Encoding::Json);
     let (mut scanner, mut rest) = (Scanner::new(), body);
-    let mut member = None;
+    let (mut member, mut name) = (None, 0);
     while let Some(piece) = scanner.next(&mut rest)? {
         match (piece.part, member) {
             // The body ends within this piece: `finish` says so.
             _ if !piece.ends => {}
-            (Part::Key, _) => member = Member::of_key(piece.bytes),
+            (Part::Key, _) => (member, name) = (Member::of_key(piece.bytes), piece.start),
             (Part::Value, Some(Member::Model)) => {
                 let value = piece.start..piece.start + piece.bytes.len();
-                found.model(model_of(piece.bytes)?, value)?;
+                found.model(model_of(piece.bytes)?, name, value)?;
             }
             (Part::Value, Some(Member::Stream)) => found.stream(match piece.bytes {
                 b"true" => true,
@@ -78,6 +80,48 @@ impl Peek<'_> {
             Encoding::Raw => Bytes::copy_from_slice(name.as_bytes()),
         };
         [body.slice(..self.value.start), value, body.slice(self.value.end..)]
+    }
+
+    /// The body with these members, as JSON has them within its braces, in the place of the whole member
+    /// `model`. A body without a model, or that is a form, stays as it is.
+    pub fn replace_member(&self, body: &Bytes, members: Bytes) -> [Bytes; 3] {
+        if self.model.is_none() || self.encoding == Encoding::Raw {
+            return [body.clone(), Bytes::new(), Bytes::new()];
+        }
+        [body.slice(..self.name), members, body.slice(self.value.end..)]
+    }
+
+    /// The body with a member or a field `model` before all others, for a body that has none.
+    pub fn insert_model(&self, body: &Bytes, name: &str) -> [Bytes; 3] {
+        match self.encoding {
+            Encoding::Json => {
+                let Some(brace) = body.iter().position(|byte| *byte == b'{') else {
+                    return [body.clone(), Bytes::new(), Bytes::new()];
+                };
+                let behind = body.slice(brace + 1..);
+                let empty = behind.trim_ascii_start().starts_with(b"}");
+                let name = serde_json::to_string(name).unwrap_or_default();
+                let member = format!(r#""model":{name}{}"#, if empty { "" } else { "," });
+                [body.slice(..=brace), Bytes::from(member), behind]
+            }
+            Encoding::Raw => {
+                // The form begins with its boundary: RFC 2046, section 5.1.1, without a preamble.
+                let line = body.iter().position(|byte| *byte == b'\n').unwrap_or_default();
+                let boundary = body[..line].trim_ascii_end();
+                let mut part = boundary.to_vec();
+                part.extend_from_slice(
+                    b"\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n",
+                );
+                part.extend_from_slice(name.as_bytes());
+                part.extend_from_slice(b"\r\n");
+                [Bytes::from(part), body.clone(), Bytes::new()]
+            }
+        }
+    }
+
+    /// Of a body that need not be looked at, because the path says it all.
+    pub fn unread(stream: bool) -> Peek<'static> {
+        Peek { model: None, stream, value: 0..0, name: 0, encoding: Encoding::Json }
     }
 }
 
@@ -200,7 +244,7 @@ impl Member {
 /// What has been found so far, and that it was found once.
 #[derive(Debug)]
 pub(super) struct Found<'b> {
-    model: Option<(Cow<'b, str>, Range<usize>)>,
+    model: Option<(Cow<'b, str>, usize, Range<usize>)>,
     stream: Option<bool>,
     encoding: Encoding,
 }
@@ -212,13 +256,14 @@ impl<'b> Found<'b> {
 
     pub(super) fn model(
         &mut self,
-        name: Cow<'b, str>,
+        model: Cow<'b, str>,
+        name: usize,
         value: Range<usize>,
     ) -> Result<(), PeekError> {
-        if name.is_empty() {
+        if model.is_empty() {
             return Err(PeekError::ModelEmpty);
         }
-        match self.model.replace((name, value)) {
+        match self.model.replace((model, name, value)) {
             None => Ok(()),
             Some(_) => Err(PeekError::Twice("model")),
         }
@@ -232,8 +277,9 @@ impl<'b> Found<'b> {
     }
 
     pub(super) fn peek(self) -> Peek<'b> {
-        let (model, value) = self.model.map_or((None, 0..0), |(name, at)| (Some(name), at));
-        Peek { model, stream: self.stream.unwrap_or(false), value, encoding: self.encoding }
+        let (model, name, value) =
+            self.model.map_or((None, 0, 0..0), |(model, name, value)| (Some(model), name, value));
+        Peek { model, stream: self.stream.unwrap_or(false), value, name, encoding: self.encoding }
     }
 }
 
@@ -285,6 +331,20 @@ mod tests {
         let without = Bytes::from_static(b"{}");
         let parts = peek(&without).unwrap().replace_model(&without, "m");
         assert_eq!(parts.concat(), b"{}");
+    }
+
+    #[test]
+    fn a_whole_member_is_replaced_and_a_missing_one_inserted() {
+        let body = Bytes::from_static(b"{\"a\":1, \"model\": \"old\",\"x\":2}");
+        let parts = peek(&body).unwrap().replace_member(&body, Bytes::from_static(b"\"v\":1"));
+        assert_eq!(parts.concat(), b"{\"a\":1, \"v\":1,\"x\":2}");
+        for (body, with) in
+            [(" {}", " {\"model\":\"m\"}"), ("{\"a\":1}", "{\"model\":\"m\",\"a\":1}")]
+        {
+            let body = Bytes::from(body);
+            let parts = peek(&body).unwrap().insert_model(&body, "m");
+            assert_eq!(parts.concat(), with.as_bytes());
+        }
     }
 
     #[test]
