@@ -11,6 +11,7 @@
 //!   file.rs       the written form (serde + schemars), nothing but fields; source.rs: its values
 //!   schema.rs     the JSON Schema of the written form
 //!   check/        written form -> Config, and every remaining problem
+//!   cloud.rs      what keys of the clouds have in that form
 //!   lookup.rs     which provider a model name means
 //!   effective.rs  every setting with its origin, without secrets
 //!   problem.rs    how a problem is said; text.rs: its line with the values hidden
@@ -20,6 +21,7 @@
 //! In a [`Config`] all names are resolved, all numbers bounded and all defaults filled in.
 
 mod check;
+mod cloud;
 mod effective;
 mod file;
 mod foreign;
@@ -52,6 +54,10 @@ use crate::provider::Kind;
 use crate::secret::{Fingerprint, Secret};
 
 pub use check::without_effect;
+pub use cloud::{
+    ApiVersion, Aws, AwsPair, Azure, AzureAccess, Bedrock, Bucket, Cloud, Entra, Google, Proof,
+    Region, Vertex,
+};
 pub use inputs::{Host, Inputs, Surroundings};
 pub use load::{Loaded, Options, admin_listener, load};
 pub use lookup::{Asked, NotFound};
@@ -221,6 +227,8 @@ pub struct Client {
     pub name: Arc<str>,
     /// SHA-256 of its key.
     pub digest: [u8; 32],
+    /// The pair with which it signs requests in the AWS manner.
+    pub aws: Option<Caller>,
     /// What it may ask for; `None`: everything.
     pub models: Option<Vec<Pattern>>,
     /// What it may not; wins over `models`.
@@ -229,6 +237,15 @@ pub struct Client {
     pub enabled: bool,
     /// Requests at once.
     pub max_concurrent: Option<u32>,
+}
+
+/// `clients.aws`: a caller that signs its requests with AWS Signature Version 4.
+#[derive(Debug)]
+pub struct Caller {
+    /// The id that its requests name.
+    pub access_key: String,
+    /// What they are signed with.
+    pub secret_key: Secret,
 }
 
 /// `[providers.NAME]`
@@ -316,6 +333,8 @@ pub struct Key {
     pub name: Arc<str>,
     /// The credential; `None` for kinds that need none, for cloud credentials, and for disabled keys.
     pub value: Option<Secret>,
+    /// What keys of the clouds have beside it, or in its place.
+    pub cloud: Cloud,
     /// Where the credential comes from, in words: `env OPENAI_KEY`, `file /run/…`, `literal`, `none`.
     pub source: String,
     /// What the credential and its sub-config hash to; live state is carried over while it stays.

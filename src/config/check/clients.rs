@@ -102,6 +102,7 @@ impl Check<'_, '_> {
             name: name.unwrap_or_default().into(),
             // Of a disabled client no key is read, and nothing hashes to this.
             digest: digest.unwrap_or([0; 32]),
+            aws: None,
             models: self.allowed(&at("models"), models.as_deref()),
             blacklisted_models: self.patterns(&at("blacklisted_models"), &blacklisted_models),
             enabled,

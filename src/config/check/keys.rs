@@ -8,8 +8,8 @@ use super::cloud::Given;
 use crate::config::path::{child, item};
 use crate::config::pattern::Pattern;
 use crate::config::source::{SecretSource, Source};
-use crate::config::{Client, Endpoint, Key, file};
-use crate::provider::Kind;
+use crate::config::{Client, Cloud, Endpoint, Key, file};
+use crate::provider::{Auth, Kind};
 use crate::secret::{Fingerprint, Secret};
 
 /// What a key needs to know of its provider.
@@ -44,7 +44,7 @@ impl Check<'_, '_> {
         let path = child(provider, "keys");
         if written.is_empty() && !self.doubtful(&path) {
             match around.kind.map(Kind::row) {
-                Some(row) if !row.needs_value && row.served.is_some() => {
+                Some(row) if !row.needs_value && row.auth != Auth::Cloud => {
                     return vec![Arc::new(implicit(around))];
                 }
                 Some(_) => self.error(
@@ -135,6 +135,7 @@ impl Check<'_, '_> {
             name: name.into(),
             fingerprint: fingerprint(value.as_deref(), &details.identity),
             value: value.map(Secret::new),
+            cloud: Cloud::None,
             source: source.unwrap_or_else(|| "none".to_owned()),
             endpoint: details.endpoint.map_or_else(|| around.endpoint.clone(), Arc::new),
             weight,
@@ -197,6 +198,7 @@ fn implicit(around: &Around<'_>) -> Key {
         provider: around.provider.clone(),
         name: "default".into(),
         value: None,
+        cloud: Cloud::None,
         source: "none".to_owned(),
         fingerprint: fingerprint(None, ""),
         endpoint: around.endpoint.clone(),

@@ -55,13 +55,6 @@ impl Check<'_, '_> {
             );
         }
         let kind = self.kind(&path, name, kind.as_deref());
-        if let Some(kind) = kind.filter(|kind| kind.row().served.is_none()) {
-            self.misplaced(
-                &path,
-                format!("this version does not serve {kind} yet"),
-                "remove the provider, or keep it in a file that is not included",
-            );
-        }
         let timeouts = self.timeouts(&at("timeouts"), timeouts);
         let ca = ca_file.and_then(|file| self.authorities(&at("ca_file"), &file));
         let transport = Transport {
