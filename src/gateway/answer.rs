@@ -10,11 +10,12 @@ use serde_json::json;
 
 use super::relay::Body;
 use crate::config::NotFound;
+use crate::provider::Kind;
 use crate::route::Refused;
 use crate::upstream::Broken;
-use crate::wire::Api;
 use crate::wire::failure::Class;
 use crate::wire::peek::PeekError;
+use crate::wire::{Api, Operation};
 
 /// Our own id of the request, on every answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,6 +29,8 @@ pub(super) const KEY: HeaderName = HeaderName::from_static("x-keymux-key");
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-keymux-attempts");
 /// Read by the official SDKs: whether they should try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+const AMZN_ERROR: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// Why keymux does not pass on a provider's answer.
 #[derive(Debug)]
@@ -60,6 +63,15 @@ pub(super) enum Refusal {
     MayNot(Refused, String),
     /// There are providers, but no key of theirs is open to this caller and model.
     NoKeyOpen(String),
+    /// The providers for the model do not have the operation in the form it is asked in.
+    OtherApi {
+        /// The last of them.
+        provider: String,
+        /// Its kind.
+        kind: Kind,
+        /// What was asked for.
+        operation: Operation,
+    },
     /// No attempt was answered.
     Unanswered {
         /// The provider tried last.
@@ -84,7 +96,8 @@ impl Refusal {
             Refusal::Path(_)
             | Refusal::NotFound(_)
             | Refusal::MayNot(..)
-            | Refusal::NoKeyOpen(_) => StatusCode::NOT_FOUND,
+            | Refusal::NoKeyOpen(_)
+            | Refusal::OtherApi { .. } => StatusCode::NOT_FOUND,
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -113,9 +126,10 @@ impl Refusal {
                 ("invalid_request_error", "invalid_request")
             }
             Refusal::NoModel => ("invalid_request_error", "missing_required_parameter"),
-            Refusal::NotFound(_) | Refusal::MayNot(..) | Refusal::NoKeyOpen(_) => {
-                ("invalid_request_error", "model_not_found")
-            }
+            Refusal::NotFound(_)
+            | Refusal::MayNot(..)
+            | Refusal::NoKeyOpen(_)
+            | Refusal::OtherApi { .. } => ("invalid_request_error", "model_not_found"),
             Refusal::Unanswered { broken: Broken::Silent, .. } => {
                 ("upstream_error", "upstream_timeout")
             }
@@ -129,7 +143,8 @@ impl Refusal {
             Refusal::NoModel
             | Refusal::NotFound(_)
             | Refusal::MayNot(..)
-            | Refusal::NoKeyOpen(_) => Some("model"),
+            | Refusal::NoKeyOpen(_)
+            | Refusal::OtherApi { .. } => Some("model"),
             Refusal::Malformed(error) => error.param(),
             _ => None,
         }
@@ -167,6 +182,12 @@ impl Refusal {
             }
             Refusal::NoKeyOpen(model) => format!(
                 "No key for the model `{model}` is open to this client (see `keymux explain`)."
+            )
+            .into(),
+            Refusal::OtherApi { provider, kind, operation } => format!(
+                "The provider `{provider}` (kind {kind}) does not take {} in the form of the {} API.",
+                operation.name(),
+                operation.api().name(),
             )
             .into(),
             Refusal::Unanswered { provider, broken } => {
@@ -209,6 +230,10 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
     let status = refusal.status();
     let mut response = json_response(status, &body(refusal, status, api, id));
     let headers = response.headers_mut();
+    if api == Api::Bedrock {
+        // What AWS SDKs make an exception of.
+        headers.insert(AMZN_ERROR, HeaderValue::from_static(amzn_error(status)));
+    }
     match refusal {
         Refusal::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
@@ -222,6 +247,19 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
         _ => {}
     }
     response
+}
+
+/// The errors of the Bedrock runtime by status.
+fn amzn_error(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 | 403 => "AccessDeniedException",
+        404 => "ResourceNotFoundException",
+        408 | 504 => "ModelTimeoutException",
+        429 => "ThrottlingException",
+        400..=499 => "ValidationException",
+        502 | 503 => "ServiceUnavailableException",
+        _ => "InternalServerException",
+    }
 }
 
 fn body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> serde_json::Value {
@@ -241,6 +279,14 @@ fn body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> serde_json
                 _ => "api_error",
             };
             json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": id})
+        }
+        // <https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>
+        Api::Bedrock => json!({"message": message}),
+        Api::Cohere => json!({"id": id, "message": message}),
+        // RFC 9457.
+        Api::Replicate => {
+            let title = status.canonical_reason().unwrap_or_default();
+            json!({"title": title, "detail": message, "status": status.as_u16()})
         }
         Api::Gemini => {
             let name = match status.as_u16() {

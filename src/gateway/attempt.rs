@@ -15,8 +15,8 @@ use super::{Gateway, Provider};
 use crate::config::Client;
 use crate::keys::Tried;
 use crate::route::{self, Hop, Plan};
-use crate::upstream::{Arriving, Attempt, Broken, Outgoing};
-use crate::wire::Operation;
+use crate::upstream::{Arriving, Attempt, Broken};
+use crate::wire::address::Address;
 use crate::wire::failure::{Class, Failure, classify};
 use crate::wire::listen::{Listener, error_told};
 use crate::wire::peek::Peek;
@@ -30,7 +30,7 @@ const BEFORE_FIRST_EVENT: usize = 64 * 1024;
 pub(super) struct Call<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) client: Option<&'a Client>,
-    pub(super) operation: Operation,
+    pub(super) address: &'a Address<'a>,
     pub(super) query: Option<&'a str>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
@@ -96,7 +96,14 @@ pub(super) async fn run(
     let mut silent: Vec<usize> = Vec::new();
     let mut too_long: Vec<&str> = Vec::new();
     let client = call.client.map(|client| &*client.name);
+    let operation = call.address.operation;
+    let mut other_api = None;
     for hop in plan {
+        let kind = call.gateway.config.providers[hop.provider].kind;
+        if !kind.serves(operation) {
+            other_api = Some((hop.provider, kind));
+            continue;
+        }
         let denied = call.client.is_some_and(|c| !route::may_have(c, &call.gateway.config, hop));
         if denied || silent.contains(&hop.provider) || too_long.contains(&hop.model) {
             continue;
@@ -148,9 +155,14 @@ pub(super) async fn run(
             }
         }
     }
-    match worst_first {
-        Some((_, rest)) => rest.into_answer(),
-        None => Err(Refusal::NoKeyOpen(record.model.clone().unwrap_or_default())),
+    match (worst_first, other_api) {
+        (Some((_, rest)), _) => rest.into_answer(),
+        (None, Some((provider, kind))) => Err(Refusal::OtherApi {
+            provider: call.gateway.config.providers[provider].name.to_string(),
+            kind,
+            operation,
+        }),
+        (None, None) => Err(Refusal::NoKeyOpen(record.model.clone().unwrap_or_default())),
     }
 }
 
@@ -198,10 +210,12 @@ async fn once(
     let provider = &call.gateway.providers[hop.provider];
     let name = || call.gateway.config.providers[hop.provider].name.to_string();
     let attempt = Attempt {
-        operation: call.operation,
+        address: call.address,
+        model: hop.model,
         query: call.query,
         headers: call.headers,
-        body: outgoing(call, &provider.pool.members()[key].key, hop.model),
+        body: call.body,
+        peek: call.peek,
         id,
         now: call.now,
     };
@@ -212,7 +226,7 @@ async fn once(
     };
     let stream = is_event_stream(response.headers());
     let mut answered = Answered {
-        listener: Listener::new(call.operation, stream),
+        listener: Listener::new(call.address.operation, stream),
         response,
         early: Vec::new(),
         stream,
@@ -259,15 +273,6 @@ impl Fallen {
             rest: Rest::Refusal(Refusal::Unanswered { provider, broken }),
             silent: broken == Broken::Silent,
         }
-    }
-}
-
-/// The caller's body as this key is to get it.
-fn outgoing(call: &Call<'_>, key: &crate::config::Key, model: &str) -> Outgoing {
-    let named = key.deployment(model).unwrap_or(model);
-    match &call.peek.model {
-        Some(asked) if *asked != named => Outgoing::new(call.peek.replace_model(call.body, named)),
-        _ => Outgoing::whole(call.body.clone()),
     }
 }
 

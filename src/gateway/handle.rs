@@ -19,6 +19,7 @@ use crate::observe::access::End;
 use crate::observe::unix_time;
 use crate::route::{self, Plan};
 use crate::secret::digest;
+use crate::wire::address::{self, Address, Place};
 use crate::wire::peek::{Peek, peek};
 use crate::wire::{Api, Operation, multipart};
 
@@ -28,15 +29,6 @@ const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version
 const ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const AZURE_KEY: HeaderName = HeaderName::from_static("api-key");
 const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
-
-/// What a path and a method stand for.
-enum Endpoint<'r> {
-    Operation(Operation),
-    Models,
-    Model(&'r str),
-    /// Clients look whether there is anybody.
-    Presence,
-}
 
 /// Answers a request; never fails, for every failure has its answer.
 pub(super) async fn handle(
@@ -67,8 +59,8 @@ async fn serve(
     record: &mut Record,
 ) -> Result<Response<Body>, Refusal> {
     one_host(head)?;
-    let endpoint = endpoint(&head.method, head.uri.path())?;
-    if let Endpoint::Presence = endpoint {
+    let place = place(&head.method, head.uri.path())?;
+    if let Place::Presence = place {
         record.page = Some("presence");
         record.end = End::Complete;
         return Ok(Response::new(Body::whole(bytes::Bytes::new())));
@@ -76,28 +68,30 @@ async fn serve(
     let client = authenticate(gateway, head)?;
     record.client = client.map(|(at, _)| at);
     let client = client.map(|(_, client)| client);
-    let operation = match endpoint {
-        Endpoint::Operation(operation) => operation,
-        Endpoint::Models | Endpoint::Presence => {
+    let address = match place {
+        Place::Operation(address) => address,
+        Place::Models | Place::Presence => {
             record.page = Some("models");
             record.end = End::Complete;
             return Ok(answer::json_response(StatusCode::OK, &models::list(gateway, client, api)));
         }
-        Endpoint::Model(id) => {
+        Place::Model(id) => {
             record.page = Some("models");
             let model = models::one(gateway, client, api, id)?;
             record.end = End::Complete;
             return Ok(answer::json_response(StatusCode::OK, &model));
         }
     };
+    let operation = address.operation;
     record.operation = Some(operation);
 
     let server = &gateway.config.server;
     uncompressed(&head.headers)?;
     let body = incoming::read(body, server.max_body, server.body_timeout).await?;
     record.bytes_in = body.len() as u64;
-    let peek = look_into(&head.headers, &body)?;
-    let asked_for = peek.model.as_deref().or(operation.default_model()).ok_or(Refusal::NoModel)?;
+    let peek = look_into(&address, &head.headers, &body)?;
+    let asked_for = address.model.as_deref().or(peek.model.as_deref());
+    let asked_for = asked_for.or(operation.default_model()).ok_or(Refusal::NoModel)?;
     record.asked(asked_for);
     let asked = gateway.config.resolve(asked_for).map_err(Refusal::NotFound)?;
     if let Some(client) = client {
@@ -109,7 +103,7 @@ async fn serve(
     let call = Call {
         gateway,
         client,
-        operation,
+        address: &address,
         query: head.uri.query(),
         headers: &head.headers,
         body: &body,
@@ -122,9 +116,11 @@ async fn serve(
 
 /// Whose shapes the caller expects, of errors and of the models list.
 fn api_of(head: &http::request::Parts) -> Api {
-    if head.headers.contains_key(&ANTHROPIC_VERSION) {
+    if let Some(api) = address::api_of(head.uri.path()) {
+        api
+    } else if head.headers.contains_key(&ANTHROPIC_VERSION) {
         Api::Anthropic
-    } else if head.headers.contains_key(&GOOGLE_KEY) || head.uri.path().starts_with("/v1beta") {
+    } else if head.headers.contains_key(&GOOGLE_KEY) {
         Api::Gemini
     } else {
         Api::OpenAi
@@ -139,31 +135,19 @@ fn one_host(head: &http::request::Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn endpoint<'r>(method: &Method, path: &'r str) -> Result<Endpoint<'r>, Refusal> {
+fn place<'p>(method: &Method, path: &'p str) -> Result<Place<'p>, Refusal> {
     // Its target is a host and no path.
     if method == Method::CONNECT {
         return Err(Refusal::Method("GET, HEAD, POST"));
     }
-    let (endpoint, allowed) = match path {
-        "/" => (Endpoint::Presence, "GET, HEAD"),
-        "/v1/models" | "/v1beta/models" => (Endpoint::Models, "GET"),
-        _ => {
-            let behind_version = path.strip_prefix("/v1");
-            if let Some(operation) = behind_version.and_then(Operation::at) {
-                (Endpoint::Operation(operation), "POST")
-            } else if let Some(id) = ["/v1/models/", "/v1beta/models/"]
-                .iter()
-                .find_map(|prefix| path.strip_prefix(prefix))
-                .filter(|id| !id.is_empty())
-            {
-                (Endpoint::Model(id), "GET")
-            } else {
-                return Err(Refusal::Path(path.to_owned()));
-            }
-        }
+    let place = address::find(path).ok_or_else(|| Refusal::Path(path.to_owned()))?;
+    let allowed = match place {
+        Place::Presence => "GET, HEAD",
+        Place::Models | Place::Model(_) => "GET",
+        Place::Operation(_) => "POST",
     };
     if allowed.split(", ").any(|name| name == method.as_str()) {
-        Ok(endpoint)
+        Ok(place)
     } else {
         Err(Refusal::Method(allowed))
     }
@@ -209,9 +193,16 @@ fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The model and the stream flag. A body without content type is taken for JSON, as `curl -d` sends
+/// The model and the stream flag, where the path does not say both. A body without content type is taken for JSON, as `curl -d` sends
 /// JSON under a form's type.
-fn look_into<'b>(headers: &HeaderMap, body: &'b bytes::Bytes) -> Result<Peek<'b>, Refusal> {
+fn look_into<'b>(
+    address: &Address<'_>,
+    headers: &HeaderMap,
+    body: &'b bytes::Bytes,
+) -> Result<Peek<'b>, Refusal> {
+    if address.model.is_some() && address.operation.api() != Api::OpenAi {
+        return Ok(Peek::unread(address.operation.streams()));
+    }
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     match content_type.and_then(multipart::boundary) {
         Some(boundary) => multipart::peek(body, boundary).map_err(Refusal::Malformed),

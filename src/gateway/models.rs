@@ -34,7 +34,6 @@ pub(super) fn list(gateway: &Gateway, client: Option<&Client>, api: Api) -> Valu
     names.retain(|(name, _)| may_use(gateway, client, name));
     let shown: Vec<Value> = names.iter().map(|(name, owner)| shape(api, name, owner)).collect();
     match api {
-        Api::OpenAi => json!({"object": "list", "data": shown}),
         Api::Anthropic => json!({
             "data": shown,
             "has_more": false,
@@ -42,6 +41,8 @@ pub(super) fn list(gateway: &Gateway, client: Option<&Client>, api: Api) -> Valu
             "last_id": names.last().map(|(name, _)| name),
         }),
         Api::Gemini => json!({"models": shown}),
+        // The other APIs have no list of this kind.
+        _ => json!({"object": "list", "data": shown}),
     }
 }
 
@@ -107,7 +108,6 @@ fn decoded(segment: &str) -> Cow<'_, str> {
 /// The files say nothing of when a model was made, so its time is the beginning of time.
 fn shape(api: Api, name: &str, owner: &str) -> Value {
     match api {
-        Api::OpenAi => json!({"id": name, "object": "model", "created": 0, "owned_by": owner}),
         Api::Anthropic => json!({
             "type": "model",
             "id": name,
@@ -115,6 +115,7 @@ fn shape(api: Api, name: &str, owner: &str) -> Value {
             "created_at": "1970-01-01T00:00:00Z",
         }),
         Api::Gemini => json!({"name": format!("models/{name}"), "displayName": name}),
+        _ => json!({"id": name, "object": "model", "created": 0, "owned_by": owner}),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::wire::Api;
+use crate::wire::{Api, Operation};
 
 /// A kind of provider: the name that `kind = "…"` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +34,12 @@ pub enum Kind {
 pub enum Auth {
     /// `authorization: Bearer KEY`, left out when the key has no value.
     Bearer,
+    /// `x-api-key: KEY`
+    Anthropic,
+    /// `x-goog-api-key: KEY`
+    Gemini,
+    /// What the key's own table says: a key, a token that is asked for, a signature.
+    Cloud,
     /// No credential at all.
     None,
 }
@@ -51,79 +57,118 @@ pub struct Row {
     pub needs_value: bool,
     /// The key's sub-config that belongs to this kind.
     pub key_config: Option<&'static str>,
-    /// What stands between `base_url` and an operation's path: `""`, but for a kind whose `base_url`
-    /// is the bare origin.
+    /// What stands between `base_url` and the path of an operation of OpenAI's: `""`, but for a kind
+    /// whose `base_url` is the bare origin.
     pub prefix: &'static str,
-    /// How this version talks to the kind; `None`: it does not serve it yet.
-    pub served: Option<(Api, Auth)>,
+    /// The APIs it answers in.
+    pub speaks: &'static [Api],
+    /// How it is shown a key.
+    pub auth: Auth,
+    /// A GET of this path behind the address costs nothing and shows whether the key is good. `""`: the
+    /// kind is asked in another way.
+    pub probe: &'static str,
 }
 
-const OPENAI: Option<(Api, Auth)> = Some((Api::OpenAi, Auth::Bearer));
+const OPENAI: &[Api] = &[Api::OpenAi];
 
 const fn row(kind: Kind, name: &'static str, base_url: Option<&'static str>) -> Row {
-    Row { kind, name, base_url, needs_value: true, key_config: None, prefix: "", served: OPENAI }
+    Row {
+        kind,
+        name,
+        base_url,
+        needs_value: true,
+        key_config: None,
+        prefix: "",
+        speaks: OPENAI,
+        auth: Auth::Bearer,
+        probe: "/models",
+    }
+}
+
+/// A kind of which a key has a table of its own.
+const fn cloud(
+    kind: Kind,
+    name: &'static str,
+    base_url: Option<&'static str>,
+    key_config: &'static str,
+    speaks: &'static [Api],
+) -> Row {
+    Row {
+        needs_value: false,
+        key_config: Some(key_config),
+        speaks,
+        auth: Auth::Cloud,
+        probe: "",
+        ..row(kind, name, base_url)
+    }
+}
+
+/// A server of one's own.
+const fn own(
+    kind: Kind,
+    name: &'static str,
+    base_url: &'static str,
+    key_config: &'static str,
+) -> Row {
+    Row { needs_value: false, key_config: Some(key_config), ..row(kind, name, Some(base_url)) }
 }
 
 /// One row per kind, in the order of [`Kind`]. The addresses are those of the vendors' API references.
 static ROWS: [Row; 19] = [
     row(Kind::OpenAi, "openai", Some("https://api.openai.com/v1")),
-    Row { served: None, ..row(Kind::Anthropic, "anthropic", Some("https://api.anthropic.com")) },
     Row {
-        served: None,
+        speaks: &[Api::Anthropic],
+        auth: Auth::Anthropic,
+        probe: "/v1/models?limit=1",
+        ..row(Kind::Anthropic, "anthropic", Some("https://api.anthropic.com"))
+    },
+    Row {
+        speaks: &[Api::Gemini],
+        auth: Auth::Gemini,
+        probe: "/v1beta/models?pageSize=1",
         ..row(Kind::Gemini, "gemini", Some("https://generativelanguage.googleapis.com"))
     },
-    Row {
-        served: None,
-        needs_value: false,
-        key_config: Some("vertex_key_config"),
-        ..row(Kind::Vertex, "vertex", Some("https://aiplatform.googleapis.com"))
-    },
-    Row {
-        served: None,
-        needs_value: false,
-        key_config: Some("azure_key_config"),
-        ..row(Kind::Azure, "azure", None)
-    },
-    Row {
-        served: None,
-        needs_value: false,
-        key_config: Some("bedrock_key_config"),
-        ..row(Kind::Bedrock, "bedrock", Some("https://bedrock-runtime.us-east-1.amazonaws.com"))
-    },
+    cloud(
+        Kind::Vertex,
+        "vertex",
+        Some("https://aiplatform.googleapis.com"),
+        "vertex_key_config",
+        &[Api::Gemini, Api::Anthropic, Api::OpenAi],
+    ),
+    cloud(Kind::Azure, "azure", None, "azure_key_config", &[Api::OpenAi, Api::Anthropic]),
+    cloud(
+        Kind::Bedrock,
+        "bedrock",
+        Some("https://bedrock-runtime.us-east-1.amazonaws.com"),
+        "bedrock_key_config",
+        &[Api::Bedrock, Api::OpenAi],
+    ),
     row(Kind::Mistral, "mistral", Some("https://api.mistral.ai/v1")),
     row(Kind::DeepSeek, "deepseek", Some("https://api.deepseek.com/v1")),
     row(Kind::Xai, "xai", Some("https://api.x.ai/v1")),
     row(Kind::Zai, "zai", Some("https://api.z.ai/api/paas/v4")),
     Row {
         prefix: "/compatibility/v1",
+        speaks: &[Api::OpenAi, Api::Cohere],
+        probe: "/v1/models?page_size=1",
         ..row(Kind::Cohere, "cohere", Some("https://api.cohere.ai"))
     },
     row(Kind::Groq, "groq", Some("https://api.groq.com/openai/v1")),
     row(Kind::Together, "together", Some("https://api.together.xyz/v1")),
     Row {
-        served: None,
         key_config: Some("replicate_key_config"),
+        speaks: &[Api::Replicate],
+        probe: "/v1/account",
         ..row(Kind::Replicate, "replicate", Some("https://api.replicate.com"))
     },
-    Row {
-        needs_value: false,
-        key_config: Some("vllm_key_config"),
-        ..row(Kind::Vllm, "vllm", Some("http://127.0.0.1:8000/v1"))
-    },
-    Row {
-        needs_value: false,
-        key_config: Some("ollama_key_config"),
-        ..row(Kind::Ollama, "ollama", Some("http://127.0.0.1:11434/v1"))
-    },
-    Row {
-        needs_value: false,
-        key_config: Some("sgl_key_config"),
-        ..row(Kind::Sglang, "sglang", Some("http://127.0.0.1:30000/v1"))
-    },
+    own(Kind::Vllm, "vllm", "http://127.0.0.1:8000/v1", "vllm_key_config"),
+    own(Kind::Ollama, "ollama", "http://127.0.0.1:11434/v1", "ollama_key_config"),
+    own(Kind::Sglang, "sglang", "http://127.0.0.1:30000/v1", "sgl_key_config"),
     row(Kind::OpenAiCompatible, "openai-compatible", None),
     Row {
         needs_value: false,
-        served: Some((Api::OpenAi, Auth::None)),
+        auth: Auth::None,
+        probe: "",
         ..row(Kind::Echo, "echo", Some("echo:"))
     },
 ];
@@ -142,6 +187,25 @@ impl Kind {
     /// What is known of this kind.
     pub fn row(self) -> &'static Row {
         &ROWS[self as usize]
+    }
+
+    /// Whether it answers this operation in the form it is asked in.
+    pub fn serves(self, operation: Operation) -> bool {
+        self.row().speaks.contains(&operation.api())
+            && match operation {
+                // The envelope of Vertex, and what only some of those that speak the API have.
+                Operation::RawPredict | Operation::StreamRawPredict | Operation::RawCountTokens => {
+                    self == Kind::Vertex
+                }
+                Operation::Predict => matches!(self, Kind::Vertex | Kind::Gemini),
+                _ if self == Kind::Vertex && operation.api() == Api::OpenAi => {
+                    matches!(operation, Operation::Chat | Operation::Embeddings)
+                }
+                _ if self == Kind::Bedrock && operation.api() == Api::OpenAi => {
+                    operation == Operation::Chat
+                }
+                _ => true,
+            }
     }
 
     /// The name in the file.

@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::Key;
-use crate::provider::Auth;
+use crate::config::{AzureAccess, Cloud, Key};
+use crate::provider::{Auth, Kind};
 use crate::secret::Secret;
 
 /// No output of keymux holds this many characters of a secret in a row.
@@ -29,14 +29,21 @@ impl Credential {
     /// it: the values of the provider's extra headers.
     pub fn of<'s>(
         key: &'s Key,
-        auth: Auth,
+        kind: Kind,
         others: impl Iterator<Item = &'s Secret>,
     ) -> io::Result<Self> {
-        let header = match (auth, &key.value) {
-            (Auth::Bearer, Some(secret)) => {
-                Some((AUTHORIZATION, sensitive(&format!("Bearer {}", secret.expose()))?))
-            }
-            (Auth::Bearer | Auth::None, _) => None,
+        let own = |name: &'static str, secret: &Secret| {
+            Ok::<_, io::Error>(Some((HeaderName::from_static(name), header(secret)?)))
+        };
+        let header = match (kind.row().auth, &key.value, &key.cloud) {
+            (Auth::Bearer, Some(secret), _) => Some(bearer(secret)?),
+            (Auth::Anthropic, Some(secret), _) => own("x-api-key", secret)?,
+            (Auth::Gemini, Some(secret), _) => own("x-goog-api-key", secret)?,
+            (Auth::Cloud, _, Cloud::Azure(azure)) => match &azure.access {
+                AzureAccess::ApiKey(secret) => own("api-key", secret)?,
+                AzureAccess::Entra(_) => None,
+            },
+            _ => None,
         };
         Ok(Self { header, secrets: key.value.iter().chain(others).cloned().collect() })
     }
@@ -53,6 +60,10 @@ impl Credential {
     pub fn redact(&self, body: Bytes) -> Bytes {
         self.secrets.iter().fold(body, |body, secret| redact(secret.expose().as_bytes(), body))
     }
+}
+
+fn bearer(secret: &Secret) -> io::Result<(HeaderName, HeaderValue)> {
+    Ok((AUTHORIZATION, sensitive(&format!("Bearer {}", secret.expose()))?))
 }
 
 /// An extra header of a provider; its value may be a secret.

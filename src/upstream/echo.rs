@@ -59,7 +59,6 @@ fn reply(ask: &Ask<'_>) -> Result<Reply, Refusal> {
         Operation::Completions => chat::completions(ask),
         Operation::Responses => responses::responses(ask),
         Operation::ResponsesInputTokens => responses::input_tokens(ask),
-        Operation::ResponsesCompact => Err(Refusal::unsupported(ask.operation)),
         Operation::Embeddings => vectors::embeddings(ask),
         Operation::Moderations => vectors::moderations(ask),
         Operation::Rerank => vectors::rerank(ask),
@@ -68,6 +67,7 @@ fn reply(ask: &Ask<'_>) -> Result<Reply, Refusal> {
         }
         Operation::Speech => media::speech(ask),
         Operation::Transcriptions | Operation::Translations => media::transcript(ask),
+        operation => Err(Refusal::unsupported(operation)),
     }?;
     if reply.content_type == EVENTS && matches!(ask.model(), "error-in-stream" | "cut-stream") {
         reply.frames.truncate(reply.frames.len() / 2);

@@ -4,26 +4,29 @@ pub mod auth;
 pub mod client;
 pub mod echo;
 pub mod outgoing;
+mod target;
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 
 pub use client::{Broken, Clients};
 pub use outgoing::Outgoing;
 
 use self::auth::Credential;
 use self::client::Client;
-use crate::config::{Endpoint, Key, Provider};
-use crate::provider::{Auth, Kind};
-use crate::wire::Operation;
+use self::target::{Paths, Target};
+use crate::config::{Key, Provider};
+use crate::provider::Kind;
+use crate::wire::address::Address;
+use crate::wire::peek::Peek;
 
 /// A provider as requests reach it.
 #[derive(Debug)]
 pub struct Upstream {
+    kind: Kind,
     channel: Channel,
     headers: HeaderMap,
     keys: Vec<Ready>,
@@ -38,22 +41,26 @@ enum Channel {
 /// A key with all that its requests have in common.
 #[derive(Debug)]
 struct Ready {
+    key: Arc<Key>,
     credential: Credential,
-    endpoint: Arc<Endpoint>,
-    paths: [PathAndQuery; Operation::ALL.len()],
+    paths: Paths,
 }
 
-/// What one attempt sends, whatever the key.
+/// What one attempt asks, whatever the key.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    /// What is asked for.
-    pub operation: Operation,
+    /// What is asked for, as the caller's path has it.
+    pub address: &'a Address<'a>,
+    /// The model asked of the provider, before `deployments` maps it.
+    pub model: &'a str,
     /// The caller's query string.
     pub query: Option<&'a str>,
     /// The caller's headers.
     pub headers: &'a HeaderMap,
-    /// The caller's body with this attempt's model in it.
-    pub body: Outgoing,
+    /// The caller's body.
+    pub body: &'a Bytes,
+    /// What was found in it.
+    pub peek: &'a Peek<'a>,
     /// The id that an answer made here is to carry.
     pub id: &'a str,
     /// Unix time in seconds, for an answer made here.
@@ -79,9 +86,6 @@ impl Upstream {
         clients: &mut Clients,
         before: Option<&Clients>,
     ) -> io::Result<Self> {
-        let (_, auth) = provider.kind.row().served.ok_or_else(|| {
-            io::Error::other(format!("providers of kind {} are not served", provider.kind))
-        })?;
         let channel = if provider.kind == Kind::Echo {
             Channel::Echo
         } else {
@@ -93,12 +97,9 @@ impl Upstream {
         for (name, value) in &provider.headers {
             headers.insert(name.clone(), auth::header(value)?);
         }
-        let keys = provider
-            .keys
-            .iter()
-            .map(|key| Ready::new(key, auth, provider))
-            .collect::<io::Result<_>>()?;
-        Ok(Self { channel, headers, keys })
+        let keys =
+            provider.keys.iter().map(|key| Ready::new(key, provider)).collect::<io::Result<_>>()?;
+        Ok(Self { kind: provider.kind, channel, headers, keys })
     }
 
     /// Sends the attempt with that key, by its place, and waits for the head of the answer.
@@ -109,7 +110,7 @@ impl Upstream {
     ) -> Result<Response<Arriving>, Broken> {
         match &self.channel {
             Channel::Http(client) => {
-                let request = self.request(&self.keys[key], attempt).ok_or(Broken::Connect)?;
+                let request = self.request(&self.keys[key], &attempt).ok_or(Broken::Connect)?;
                 client.send(request).await
             }
             Channel::Echo => Ok(echoed(&attempt)),
@@ -121,10 +122,11 @@ impl Upstream {
         self.keys[key].credential.redact(body)
     }
 
-    fn request(&self, key: &Ready, attempt: Attempt<'_>) -> Option<Request<Outgoing>> {
-        let mut request = Request::new(attempt.body);
+    fn request(&self, key: &Ready, attempt: &Attempt<'_>) -> Option<Request<Outgoing>> {
+        let Target { uri, body } = key.paths.target(self.kind, &key.key, attempt)?;
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = key.uri(attempt.operation, attempt.query)?;
+        *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.reserve(12);
         for (name, value) in attempt.headers {
@@ -141,32 +143,13 @@ impl Upstream {
 }
 
 impl Ready {
-    fn new(key: &Key, auth: Auth, provider: &Provider) -> io::Result<Self> {
-        let path = |operation: Operation| {
-            let path = format!("{}{}", key.endpoint.prefix, operation.path());
-            PathAndQuery::try_from(path).map_err(io::Error::other)
-        };
-        let mut paths = [const { PathAndQuery::from_static("/") }; Operation::ALL.len()];
-        for operation in Operation::ALL {
-            paths[operation as usize] = path(operation)?;
-        }
+    fn new(key: &Arc<Key>, provider: &Provider) -> io::Result<Self> {
+        let others = provider.headers.iter().map(|(_, value)| value);
         Ok(Self {
-            credential: Credential::of(key, auth, provider.headers.iter().map(|(_, value)| value))?,
-            endpoint: key.endpoint.clone(),
-            paths,
+            credential: Credential::of(key, provider.kind, others)?,
+            paths: Paths::new(provider.kind, key)?,
+            key: key.clone(),
         })
-    }
-
-    fn uri(&self, operation: Operation, query: Option<&str>) -> Option<Uri> {
-        let path = &self.paths[operation as usize];
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.endpoint.scheme.clone());
-        parts.authority = Some(self.endpoint.authority.clone());
-        parts.path_and_query = Some(match query {
-            None => path.clone(),
-            Some(query) => PathAndQuery::try_from(format!("{path}?{query}")).ok()?,
-        });
-        Uri::from_parts(parts).ok()
     }
 }
 
@@ -178,18 +161,31 @@ fn goes_upstream(name: &HeaderName) -> bool {
         name.as_str(),
         "accept"
             | "accept-language"
+            | "anthropic-beta"
+            | "anthropic-version"
             | "content-type"
             | "idempotency-key"
             | "openai-beta"
+            | "prefer"
             | "traceparent"
             | "tracestate"
             | "user-agent"
+            | "x-amzn-bedrock-accept"
+            | "x-amzn-bedrock-guardrailidentifier"
+            | "x-amzn-bedrock-guardrailversion"
+            | "x-amzn-bedrock-performanceconfig-latency"
+            | "x-amzn-bedrock-service-tier"
+            | "x-amzn-bedrock-trace"
+            | "x-client-name"
             | "x-client-request-id"
+            | "x-goog-api-client"
+            | "x-ms-client-request-id"
     )
 }
 
 fn echoed(attempt: &Attempt<'_>) -> Response<Arriving> {
-    let reply = echo::answer(attempt.operation, &attempt.body.joined(), attempt.id, attempt.now);
+    let operation = attempt.address.operation;
+    let reply = echo::answer(operation, attempt.body, attempt.id, attempt.now);
     let mut response = Response::new(Arriving::Made(reply.frames.into_iter()));
     *response.status_mut() =
         http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,0 +1,268 @@
+//! Where a provider answers an operation, and what it wants of the body there. The paths are those of the
+//! vendors' API references.
+
+use std::fmt::Write as _;
+use std::io;
+
+use bytes::Bytes;
+use http::Uri;
+use http::uri::PathAndQuery;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{Attempt, Outgoing};
+use crate::config::{ApiVersion, Cloud, Endpoint, Key, Vertex};
+use crate::provider::Kind;
+use crate::wire::peek::Peek;
+use crate::wire::{Api, Operation};
+
+/// All but RFC 3986's unreserved characters: a name between two slashes stays there.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The version that Vertex wants in the body, where Anthropic's own API has it in a header.
+/// <https://docs.claude.com/en/api/claude-on-vertex-ai>
+const ANTHROPIC_ON_VERTEX: &str = "vertex-2023-10-16";
+/// What a caller's query may hold that concerns its own address or its own key.
+const NOT_FORWARDED: [&str; 6] =
+    ["key", "api_key", "api-key", "access_token", "api-version", "$key"];
+
+/// One key's addresses, those that depend on nothing else made once.
+#[derive(Debug)]
+pub(super) struct Paths {
+    fixed: [Option<PathAndQuery>; Operation::COUNT],
+}
+
+/// Where one attempt goes and what it carries.
+pub(super) struct Target {
+    pub(super) uri: Uri,
+    pub(super) body: Outgoing,
+}
+
+impl Paths {
+    pub(super) fn new(kind: Kind, key: &Key) -> io::Result<Self> {
+        let mut fixed = [const { None }; Operation::COUNT];
+        for operation in Operation::all().filter(|operation| kind.serves(*operation)) {
+            if let Some(path) = fixed_path(kind, key, operation) {
+                fixed[operation as usize] =
+                    Some(PathAndQuery::try_from(path).map_err(io::Error::other)?);
+            }
+        }
+        Ok(Self { fixed })
+    }
+
+    /// Where the attempt goes with this key; `None`: its model can stand in no path.
+    pub(super) fn target(&self, kind: Kind, key: &Key, attempt: &Attempt<'_>) -> Option<Target> {
+        let operation = attempt.address.operation;
+        let (region, asked) = key.region_and_model(attempt.model);
+        let model = key.deployment(asked).unwrap_or(asked);
+        let endpoint = match &key.cloud {
+            Cloud::Bedrock(bedrock) => {
+                let named =
+                    |own: &&crate::config::Region| region.is_none_or(|name| own.name == name);
+                &bedrock.regions.iter().find(named)?.endpoint
+            }
+            _ => &*key.endpoint,
+        };
+        let query = attempt.query.map(forwarded).filter(|query| !query.is_empty());
+        let path = match (&self.fixed[operation as usize], query) {
+            (Some(path), None) => path.clone(),
+            (Some(path), Some(query)) => PathAndQuery::try_from(format!("{path}?{query}")).ok()?,
+            (None, query) => {
+                let mut path = path_with(kind, key, endpoint, attempt, model)?;
+                if let Some(query) = query {
+                    let joint = if path.contains('?') { '&' } else { '?' };
+                    let _ = write!(path, "{joint}{query}");
+                }
+                PathAndQuery::try_from(path).ok()?
+            }
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(endpoint.scheme.clone());
+        parts.authority = Some(endpoint.authority.clone());
+        parts.path_and_query = Some(path);
+        Some(Target { uri: Uri::from_parts(parts).ok()?, body: body(kind, attempt, model) })
+    }
+}
+
+/// The path of an operation that stands at the same place for every model.
+fn fixed_path(kind: Kind, key: &Key, operation: Operation) -> Option<String> {
+    let prefix = &key.endpoint.prefix;
+    let path = operation.path();
+    Some(match (kind, operation.api()) {
+        (Kind::Azure, Api::OpenAi) => match (&key.cloud, behind_deployment(operation)) {
+            (Cloud::Azure(azure), behind) => match &azure.api_version {
+                ApiVersion::V1 => format!("{prefix}/openai/v1{path}"),
+                ApiVersion::Dated(date) if !behind => {
+                    format!("{prefix}/openai{path}?api-version={date}")
+                }
+                ApiVersion::Dated(_) => return None,
+            },
+            _ => return None,
+        },
+        (Kind::Azure, Api::Anthropic) => format!("{prefix}/anthropic{path}"),
+        (Kind::Vertex, Api::OpenAi) => {
+            format!("{prefix}/v1/{}/endpoints/openapi{path}", location(vertex(key)?))
+        }
+        (Kind::Vertex, _)
+            if matches!(operation, Operation::CountTokens | Operation::RawCountTokens) =>
+        {
+            let location = location(vertex(key)?);
+            format!("{prefix}/v1/{location}/publishers/anthropic/models/count-tokens:rawPredict")
+        }
+        (Kind::Vertex | Kind::Gemini | Kind::Replicate | Kind::Bedrock, _) => return None,
+        (Kind::Cohere, api) => {
+            let origin = prefix.strip_suffix(kind.row().prefix).unwrap_or(prefix);
+            match (api, operation) {
+                // Its OpenAI-compatible endpoint has no reranking; its own takes the same members.
+                (_, Operation::Rerank) => format!("{origin}{}", Operation::CohereRerank.path()),
+                (Api::Cohere, _) => format!("{origin}{path}"),
+                _ => format!("{prefix}{path}"),
+            }
+        }
+        _ => format!("{prefix}{path}"),
+    })
+}
+
+/// The path of an operation that stands behind its model.
+fn path_with(
+    kind: Kind,
+    key: &Key,
+    endpoint: &Endpoint,
+    attempt: &Attempt<'_>,
+    model: &str,
+) -> Option<String> {
+    let prefix = &endpoint.prefix;
+    let operation = attempt.address.operation;
+    let path = operation.path();
+    Some(match kind {
+        Kind::Azure => {
+            let Cloud::Azure(azure) = &key.cloud else { return None };
+            let ApiVersion::Dated(date) = &azure.api_version else { return None };
+            let deployment = segment(model)?;
+            format!("{prefix}/openai/deployments/{deployment}{path}?api-version={date}")
+        }
+        Kind::Gemini => {
+            let version =
+                if attempt.address.form == "v1beta1" { "v1beta" } else { attempt.address.form };
+            let model = match model.strip_prefix("tunedModels/") {
+                Some(tuned) => format!("tunedModels/{}", segment(tuned)?),
+                None => {
+                    format!("models/{}", segment(model.strip_prefix("models/").unwrap_or(model))?)
+                }
+            };
+            format!("{prefix}/{version}/{model}:{path}")
+        }
+        Kind::Vertex => {
+            let vertex = vertex(key)?;
+            let verb = match operation {
+                Operation::Messages if attempt.peek.stream => Operation::StreamRawPredict.path(),
+                Operation::Messages => Operation::RawPredict.path(),
+                _ => path,
+            };
+            let version = match attempt.address.form {
+                "v1beta" | "v1beta1" | "v1alpha" => "v1beta1",
+                _ => "v1",
+            };
+            format!("{prefix}/{version}/{}:{verb}", resource(vertex, operation.api(), model)?)
+        }
+        Kind::Bedrock if operation.api() == Api::OpenAi => format!("{prefix}/openai/v1{path}"),
+        Kind::Bedrock => {
+            let Cloud::Bedrock(bedrock) = &key.cloud else { return None };
+            let model = match &bedrock.arn {
+                Some(arn) if !model.starts_with("arn:") => segment(&format!("{arn}/{model}"))?,
+                _ => segment(model)?,
+            };
+            format!("{prefix}/model/{model}/{path}")
+        }
+        Kind::Replicate => {
+            let collection =
+                if key.deployments.is_empty() { attempt.address.form } else { "deployments" };
+            match (collection, model.split_once('/')) {
+                ("predictions", _) => format!("{prefix}/v1/predictions"),
+                (collection, Some((owner, name))) => {
+                    let (owner, name) = (segment(owner)?, segment(name)?);
+                    format!("{prefix}/v1/{collection}/{owner}/{name}/predictions")
+                }
+                (_, None) => return None,
+            }
+        }
+        _ => return None,
+    })
+}
+
+/// What Azure's dated versions have behind a deployment; all else names its model in the body.
+fn behind_deployment(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Chat
+            | Operation::Completions
+            | Operation::Embeddings
+            | Operation::ImageGenerations
+            | Operation::ImageEdits
+            | Operation::Speech
+            | Operation::Transcriptions
+            | Operation::Translations
+    )
+}
+
+fn vertex(key: &Key) -> Option<&Vertex> {
+    match &key.cloud {
+        Cloud::Vertex(vertex) => Some(vertex),
+        _ => None,
+    }
+}
+
+fn location(vertex: &Vertex) -> String {
+    format!("projects/{}/locations/{}", vertex.project, vertex.region)
+}
+
+/// A model's resource: `PUBLISHER/MODEL` of another publisher, or the number of an endpoint of one's own.
+fn resource(vertex: &Vertex, api: Api, model: &str) -> Option<String> {
+    if model.bytes().all(|byte| byte.is_ascii_digit()) {
+        let project = vertex.number.as_deref().unwrap_or(&vertex.project);
+        return Some(format!("projects/{project}/locations/{}/endpoints/{model}", vertex.region));
+    }
+    let own = if api == Api::Anthropic { "anthropic" } else { "google" };
+    let (publisher, model) = model.split_once('/').unwrap_or((own, model));
+    let location = location(vertex);
+    Some(format!("{location}/publishers/{}/models/{}", segment(publisher)?, segment(model)?))
+}
+
+/// A name as one segment of a path; `None` for what a path would take for a step.
+fn segment(name: &str) -> Option<String> {
+    (!matches!(name, "" | "." | "..")).then(|| utf8_percent_encode(name, SEGMENT).to_string())
+}
+
+/// The caller's query without what concerns its own address or its own key.
+fn forwarded(query: &str) -> String {
+    let kept = query.split('&').filter(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        !NOT_FORWARDED.iter().any(|own| name.eq_ignore_ascii_case(own))
+            && !name.to_ascii_lowercase().starts_with("x-amz-")
+    });
+    kept.collect::<Vec<_>>().join("&")
+}
+
+/// The caller's body as this provider is to get it.
+fn body(kind: Kind, attempt: &Attempt<'_>, model: &str) -> Outgoing {
+    let peek: &Peek<'_> = attempt.peek;
+    let whole = || Outgoing::whole(attempt.body.clone());
+    let operation = attempt.address.operation;
+    match (kind, operation) {
+        (Kind::Vertex, Operation::Messages) => {
+            let version = format!(r#""anthropic_version":"{ANTHROPIC_ON_VERTEX}""#);
+            Outgoing::new(peek.replace_member(attempt.body, Bytes::from(version)))
+        }
+        (Kind::Vertex, Operation::CountTokens) => {
+            let name = serde_json::to_string(model).unwrap_or_default();
+            let both = format!(r#""anthropic_version":"{ANTHROPIC_ON_VERTEX}","model":{name}"#);
+            Outgoing::new(peek.replace_member(attempt.body, Bytes::from(both)))
+        }
+        _ if peek.model.as_deref().is_some_and(|asked| asked == model) => whole(),
+        _ if peek.model.is_some() => Outgoing::new(peek.replace_model(attempt.body, model)),
+        // The path named the model, and this provider looks for it in the body.
+        _ if operation.api() == Api::OpenAi && attempt.address.model.is_some() => {
+            Outgoing::new(peek.insert_model(attempt.body, model))
+        }
+        _ => whole(),
+    }
+}
