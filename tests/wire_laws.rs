@@ -125,7 +125,7 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    prop::sample::select(Operation::ALL.to_vec())
+    prop::sample::select(Operation::all().collect::<Vec<_>>())
 }
 
 fn heard(operation: Operation, streamed: bool, chunks: &[&[u8]]) -> String {

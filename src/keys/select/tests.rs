@@ -14,6 +14,7 @@ fn key(name: &str, weight: f64) -> Key {
         provider: "p".into(),
         name: name.into(),
         value: None,
+        cloud: crate::config::Cloud::None,
         source: "none".into(),
         fingerprint: Secret::new(name.to_owned()).fingerprint(),
         endpoint: Arc::new(Endpoint {

@@ -154,7 +154,7 @@ fn an_error_event_goes_between_events_only() {
 
 #[test]
 fn an_error_event_is_heard_as_a_failure() {
-    for operation in Operation::ALL {
+    for operation in Operation::all() {
         let event = error_event(operation, "the provider \"broke off\"", "upstream_cut");
         let mut listener = Listener::new(operation, true);
         listener.hear(&event);
