@@ -70,6 +70,7 @@ async fn serve(
     let client = client.map(|(_, client)| client);
     let address = match place {
         Place::Operation(address) => address,
+        Place::Stored(_) => return Err(Refusal::Path(head.uri.path().to_owned())),
         Place::Models | Place::Presence => {
             record.page = Some("models");
             record.end = End::Complete;
@@ -145,6 +146,7 @@ fn place<'p>(method: &Method, path: &'p str) -> Result<Place<'p>, Refusal> {
         Place::Presence => "GET, HEAD",
         Place::Models | Place::Model(_) => "GET",
         Place::Operation(_) => "POST",
+        Place::Stored(ref stored) => stored.methods(),
     };
     if allowed.split(", ").any(|name| name == method.as_str()) {
         Ok(place)

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod client;
 pub mod echo;
 pub mod outgoing;
+pub mod seal;
 mod target;
 
 use std::io;

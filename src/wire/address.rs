@@ -10,12 +10,14 @@
 //! | `/{version}/projects/{}/locations/{}/endpoints/openapi/…` | OpenAI in the manner of Vertex |
 //! | `/model/{model}/{verb}` | Bedrock, the model with its `:` and `/` encoded or not |
 //! | `/v2/chat`, `/v2/embed`, `/v2/rerank` | Cohere |
+//! | `/v1/files`, `/v1/batches` and what else [`stored`](super::stored) lists | kept for later |
 //! | `/v1/predictions`, `/v1/{models,deployments}/{owner}/{name}/predictions` | Replicate |
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::stored::{self, Stored};
 use super::{Api, Operation};
 
 /// What stands at a path.
@@ -29,6 +31,8 @@ pub enum Place<'p> {
     Model(&'p str),
     /// Something to be asked of a provider.
     Operation(Address<'p>),
+    /// Something that a provider keeps.
+    Stored(Stored<'p>),
 }
 
 /// An operation as a path names it.
@@ -69,6 +73,9 @@ pub fn find(path: &str) -> Option<Place<'_>> {
     if let Some(address) = found {
         return Some(Place::Operation(address));
     }
+    if let Some(stored) = stored::find(path) {
+        return Some(Place::Stored(stored));
+    }
     let id = ["/v1/models/", "/v1beta/models/", "/openai/v1/models/"]
         .iter()
         .find_map(|prefix| path.strip_prefix(prefix))?;
@@ -77,8 +84,10 @@ pub fn find(path: &str) -> Option<Place<'_>> {
 
 /// Whose shape of errors a path asks for, also where nothing stands; `None`: it could be anybody's.
 pub fn api_of(path: &str) -> Option<Api> {
-    if let Some(Place::Operation(address)) = find(path) {
-        return Some(address.operation.api());
+    match find(path) {
+        Some(Place::Operation(address)) => return Some(address.operation.api()),
+        Some(Place::Stored(stored)) => return Some(stored.object.api()),
+        _ => {}
     }
     let first = path.strip_prefix('/')?.split('/').next()?;
     match first {
@@ -167,7 +176,7 @@ fn google(path: &str) -> Option<Address<'_>> {
 
 /// A model as the path has it, without its percent-encoding. `None` for what is no name: empty, no
 /// UTF-8, control characters, or steps of a path.
-fn decoded(model: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decoded(model: &str) -> Option<Cow<'_, str>> {
     let model = percent_decode_str(model).decode_utf8().ok()?;
     let bad = model.is_empty()
         || model.chars().any(char::is_control)

@@ -1,13 +1,16 @@
 //! Bytes and their meaning. Synchronous; no sockets, clock, configuration or logging in here.
 
 pub mod address;
+pub mod batch;
 pub mod failure;
 pub mod frame;
+pub mod ids;
 pub mod ir;
 pub mod listen;
 pub mod multipart;
 mod operation;
 pub mod peek;
 mod scan;
+pub mod stored;
 
 pub use operation::{Api, Operation};
