@@ -1,10 +1,12 @@
 //! One request, top to bottom.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
@@ -65,7 +67,7 @@ async fn serve(
         record.end = End::Complete;
         return Ok(Response::new(Body::whole(bytes::Bytes::new())));
     }
-    let client = authenticate(gateway, head)?;
+    let client = authenticate(gateway, head, api)?;
     record.client = client.map(|(at, _)| at);
     let client = client.map(|(_, client)| client);
     let address = match place {
@@ -160,12 +162,13 @@ fn place<'p>(method: &Method, path: &'p str) -> Result<Place<'p>, Refusal> {
 fn authenticate<'g>(
     gateway: &'g Gateway,
     head: &http::request::Parts,
+    api: Api,
 ) -> Result<Option<(usize, &'g Client)>, Refusal> {
     if gateway.config.clients.is_empty() {
         return Ok(None);
     }
-    let shown = shown_key(&head.headers);
-    match shown.and_then(|key| gateway.client(&digest(key))) {
+    let shown = shown_key(head, api);
+    match shown.as_deref().and_then(|key| gateway.client(&digest(key))) {
         Some((at, client)) if client.enabled => Ok(Some((at, client))),
         Some(_) => Err(Refusal::UnknownKey),
         None if gateway.is_open() => Ok(None),
@@ -174,16 +177,19 @@ fn authenticate<'g>(
     }
 }
 
-/// The key a caller shows, in the header of whichever API it speaks.
-fn shown_key(headers: &HeaderMap) -> Option<&[u8]> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
+/// The key a caller shows, in the header of whichever API it speaks, or in the query as Google's API
+/// allows it.
+fn shown_key(head: &http::request::Parts, api: Api) -> Option<Cow<'_, [u8]>> {
+    if let Some(value) = head.headers.get(AUTHORIZATION) {
         let (scheme, key) = value.as_bytes().split_at_checked(7)?;
-        return scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii());
+        return scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii().into());
     }
-    [ANTHROPIC_KEY, AZURE_KEY, GOOGLE_KEY]
+    let header = [ANTHROPIC_KEY, AZURE_KEY, GOOGLE_KEY]
         .iter()
-        .find_map(|name| headers.get(name))
-        .map(|value| value.as_bytes().trim_ascii())
+        .find_map(|name| head.headers.get(name))
+        .map(|value| value.as_bytes().trim_ascii().into());
+    let query = || head.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("key="));
+    header.or_else(|| Some(percent_decode_str(query().filter(|_| api == Api::Gemini)?).into()))
 }
 
 fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {

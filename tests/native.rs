@@ -1,0 +1,135 @@
+//! Each API as its own clients speak it: what a provider of the same API receives.
+
+#![allow(clippy::unwrap_used, reason = "so a test fails")]
+
+mod common;
+
+use common::config::secret;
+use common::http;
+use common::keymux::Keymux;
+use common::upstream::{Received, Upstream, json_answer};
+use serde_json::json;
+
+/// A provider of each kind that takes an API key, all at one address, and one client.
+fn config(upstream: &Upstream) -> String {
+    let mut text = format!(
+        "[server]\nlisten = \"127.0.0.1:{{PORT}}\"\n[admin]\nlisten = \"127.0.0.1:{{ADMIN}}\"\n\
+         [[clients]]\nname = \"me\"\nkey = \"{CLIENT}\"\n"
+    );
+    for kind in ["anthropic", "gemini", "cohere", "replicate"] {
+        text += &format!(
+            "[providers.{kind}]\nbase_url = \"{url}/under\"\n[[providers.{kind}.keys]]\nname = \"k\"\nvalue = \"{key}\"\n",
+            url = upstream.url(),
+            key = secret(kind),
+        );
+    }
+    text
+}
+
+const CLIENT: &str = "the-key-of-the-client-0123456789";
+
+/// What the provider receives of a request with this caller's headers.
+async fn received(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Received {
+    let upstream = Upstream::always(json_answer(200, &json!({"ok": true}))).await;
+    let keymux = Keymux::start(&config(&upstream), &[]).await;
+    let headers = [&[("content-type", "application/json")], headers].concat();
+    let request = http::request("POST", path, &headers, body);
+    let reply = http::exchange(keymux.address(), &request).await;
+    assert_eq!(reply.status(), 200, "{path}: {}", reply.text());
+    let received = upstream.request(0).await;
+    let raw = String::from_utf8_lossy(&received.head.raw).into_owned();
+    assert!(!raw.contains(CLIENT), "{raw}");
+    received
+}
+
+#[tokio::test]
+async fn anthropic_gets_its_versions_its_query_and_its_own_key() {
+    let body = br#"{"max_tokens":1, "model":"anthropic/claude-x","messages":[]}"#;
+    for shown in [("x-api-key", CLIENT.to_owned()), ("authorization", format!("Bearer {CLIENT}"))] {
+        let headers = [
+            (shown.0, &*shown.1),
+            ("anthropic-version", "2023-06-01"),
+            ("anthropic-beta", "a-1,b-2"),
+            ("anthropic-beta", "c-3"),
+        ];
+        let received = received("/v1/messages?beta=true", &headers, body).await;
+        assert_eq!(received.path(), "/under/v1/messages?beta=true");
+        assert_eq!(received.header("x-api-key"), Some(&*secret("anthropic")));
+        assert_eq!(received.header("authorization"), None);
+        assert_eq!(received.header("anthropic-version"), Some("2023-06-01"));
+        let betas: Vec<_> =
+            received.head.headers.iter().filter(|h| h.0 == "anthropic-beta").collect();
+        assert_eq!(betas.len(), 2);
+        assert_eq!(received.body, br#"{"max_tokens":1, "model":"claude-x","messages":[]}"#);
+    }
+}
+
+#[tokio::test]
+async fn gemini_gets_the_version_asked_for_and_no_key_in_its_query() {
+    let body = b"{ \"contents\": [ ] }";
+    for (asked, expected) in [
+        ("/v1beta/models/gemini/g-2:generateContent", "/under/v1beta/models/g-2:generateContent"),
+        ("/v1/models/gemini%2Fg-2:countTokens", "/under/v1/models/g-2:countTokens"),
+        (
+            "/v1beta1/models/gemini/g-2:streamGenerateContent?alt=sse",
+            "/under/v1beta/models/g-2:streamGenerateContent?alt=sse",
+        ),
+        (
+            "/v1beta/tunedModels/gemini/tunedModels/mine:generateContent",
+            "/under/v1beta/tunedModels/mine:generateContent",
+        ),
+        (
+            "/v1beta1/projects/p/locations/l/publishers/gemini/models/g-2:embedContent",
+            "/under/v1beta/models/g-2:embedContent",
+        ),
+    ] {
+        let received = received(asked, &[("x-goog-api-key", CLIENT)], body).await;
+        assert_eq!(received.path(), expected);
+        assert_eq!(received.header("x-goog-api-key"), Some(&*secret("gemini")));
+        assert_eq!(received.body, body);
+    }
+    let path = format!("/v1beta/models/gemini/g:generateContent?key={CLIENT}&alt=json&x=1");
+    let received = received(&path, &[], body).await;
+    assert_eq!(received.path(), "/under/v1beta/models/g:generateContent?alt=json&x=1");
+}
+
+#[tokio::test]
+async fn cohere_gets_its_own_api_beside_the_compatible_one() {
+    let auth = format!("Bearer {CLIENT}");
+    for (asked, expected) in [
+        ("/v2/chat", "/under/v2/chat"),
+        ("/v2/embed", "/under/v2/embed"),
+        ("/v2/rerank", "/under/v2/rerank"),
+        ("/v1/rerank", "/under/v2/rerank"),
+        ("/v1/chat/completions", "/under/compatibility/v1/chat/completions"),
+    ] {
+        let body = br#"{"model":"cohere/command-a"}"#;
+        let received = received(asked, &[("authorization", &*auth)], body).await;
+        assert_eq!(received.path(), expected);
+        assert_eq!(
+            received.header("authorization"),
+            Some(&*format!("Bearer {}", secret("cohere")))
+        );
+        assert_eq!(received.body, br#"{"model":"command-a"}"#);
+    }
+}
+
+#[tokio::test]
+async fn an_operation_that_the_provider_has_not_is_refused_in_the_callers_form() {
+    let upstream = Upstream::always(json_answer(200, &json!({}))).await;
+    let keymux = Keymux::start(&config(&upstream), &[]).await;
+    let auth = format!("Bearer {CLIENT}");
+    let ask = async |path: &str, body: &[u8]| {
+        let headers = [("authorization", &*auth), ("content-type", "application/json")];
+        http::exchange(keymux.address(), &http::request("POST", path, &headers, body)).await
+    };
+    let reply = ask("/v1/messages", br#"{"model":"cohere/x","max_tokens":1}"#).await;
+    assert_eq!((reply.status(), &reply.json()["type"]), (404, &json!("error")));
+    let message = &reply.json()["error"]["message"];
+    assert!(message.as_str().unwrap().contains("kind cohere"), "{message}");
+    let reply = ask("/model/anthropic%2Fx/converse", b"{}").await;
+    assert_eq!(reply.header("x-amzn-errortype"), Some("ResourceNotFoundException"));
+    let reply = ask("/v1beta/models/cohere/x:generateContent", b"{}").await;
+    assert_eq!(reply.json()["error"]["status"], "NOT_FOUND");
+    assert_eq!(upstream.requests().len(), 0);
+}
