@@ -13,6 +13,7 @@ use crate::config::NotFound;
 use crate::provider::Kind;
 use crate::route::Refused;
 use crate::upstream::Broken;
+use crate::wire::batch;
 use crate::wire::failure::Class;
 use crate::wire::peek::PeekError;
 use crate::wire::{Api, Operation};
@@ -72,6 +73,18 @@ pub(super) enum Refusal {
         /// What was asked for.
         operation: Operation,
     },
+    /// An id that no key of this gateway has given out to this client.
+    NotKept(String),
+    /// The ids in a request belong to different keys, or to another provider than its model.
+    OtherKey,
+    /// No key with `use_for_batch_api` is open to this client and to what it asks for.
+    NoBatchKey,
+    /// More than one provider could keep this; two of them.
+    Unclear(String, String),
+    /// A list would tell of what other clients have left.
+    NoList,
+    /// A batch that cannot be routed.
+    Batch(batch::Fault),
     /// No attempt was answered.
     Unanswered {
         /// The provider tried last.
@@ -97,15 +110,22 @@ impl Refusal {
             | Refusal::NotFound(_)
             | Refusal::MayNot(..)
             | Refusal::NoKeyOpen(_)
-            | Refusal::OtherApi { .. } => StatusCode::NOT_FOUND,
+            | Refusal::OtherApi { .. }
+            | Refusal::NotKept(_)
+            | Refusal::NoBatchKey => StatusCode::NOT_FOUND,
+            Refusal::NoList => StatusCode::FORBIDDEN,
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Refusal::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Refusal::Host | Refusal::BrokenBody | Refusal::Malformed(_) | Refusal::NoModel => {
-                StatusCode::BAD_REQUEST
-            }
+            Refusal::Host
+            | Refusal::BrokenBody
+            | Refusal::Malformed(_)
+            | Refusal::NoModel
+            | Refusal::OtherKey
+            | Refusal::Unclear(..)
+            | Refusal::Batch(_) => StatusCode::BAD_REQUEST,
             Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),
@@ -122,9 +142,14 @@ impl Refusal {
             Refusal::TooLarge(_) => ("invalid_request_error", "request_too_large"),
             Refusal::SlowBody => ("invalid_request_error", "request_timeout"),
             Refusal::Compressed => ("invalid_request_error", "unsupported_media_type"),
-            Refusal::Host | Refusal::BrokenBody | Refusal::Malformed(_) => {
-                ("invalid_request_error", "invalid_request")
-            }
+            Refusal::NotKept(_) => ("invalid_request_error", "not_found"),
+            Refusal::NoBatchKey | Refusal::NoList => ("invalid_request_error", "not_available"),
+            Refusal::Host
+            | Refusal::BrokenBody
+            | Refusal::Malformed(_)
+            | Refusal::OtherKey
+            | Refusal::Unclear(..)
+            | Refusal::Batch(_) => ("invalid_request_error", "invalid_request"),
             Refusal::NoModel => ("invalid_request_error", "missing_required_parameter"),
             Refusal::NotFound(_)
             | Refusal::MayNot(..)
@@ -190,6 +215,24 @@ impl Refusal {
                 operation.api().name(),
             )
             .into(),
+            Refusal::NotKept(id) => {
+                let shown: String = id.chars().take(100).flat_map(char::escape_debug).collect();
+                format!("There is nothing of the id `{shown}`.").into()
+            }
+            Refusal::OtherKey => "The ids in this request belong to different keys of this \
+                                  gateway, or to another provider than its model."
+                .into(),
+            Refusal::NoBatchKey => "No key with `use_for_batch_api` is open to this client for \
+                                    what it asks."
+                .into(),
+            Refusal::Unclear(a, b) => format!(
+                "The providers `{a}` and `{b}` could both take this, and nothing in it says which."
+            )
+            .into(),
+            Refusal::NoList => "There is no list: it would tell of what other clients have left. \
+                                Ask for each by its id."
+                .into(),
+            Refusal::Batch(fault) => format!("Request {}: {}", fault.request, fault.what).into(),
             Refusal::Unanswered { provider, broken } => {
                 format!("The provider `{provider}` {}.", broken.words()).into()
             }

@@ -10,16 +10,15 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Refusal};
+use super::ids::Owner;
 use super::record::Record;
 use super::{Gateway, Provider};
 use crate::config::Client;
 use crate::keys::Tried;
 use crate::route::{self, Hop, Plan};
-use crate::upstream::{Arriving, Attempt, Broken};
-use crate::wire::address::Address;
+use crate::upstream::{Arriving, Attempt, Broken, What};
 use crate::wire::failure::{Class, Failure, classify};
 use crate::wire::listen::{Listener, error_told};
-use crate::wire::peek::Peek;
 
 /// Largest error body that is read; a provider's errors are a few hundred bytes.
 const ERROR_BODY: usize = 256 * 1024;
@@ -30,11 +29,12 @@ const BEFORE_FIRST_EVENT: usize = 64 * 1024;
 pub(super) struct Call<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) client: Option<&'a Client>,
-    pub(super) address: &'a Address<'a>,
+    pub(super) what: What<'a>,
     pub(super) query: Option<&'a str>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
-    pub(super) peek: &'a Peek<'a>,
+    /// The one key that will do, by provider and place: what is asked for belongs to it.
+    pub(super) pin: Option<Owner>,
     pub(super) now: u64,
 }
 
@@ -69,7 +69,7 @@ enum Rest {
 }
 
 /// A failed attempt: its class for the next step, the rest for the caller.
-struct Fallen {
+pub(super) struct Fallen {
     failure: Failure,
     rest: Rest,
     /// Whether the provider was silent until the deadline.
@@ -96,12 +96,15 @@ pub(super) async fn run(
     let mut silent: Vec<usize> = Vec::new();
     let mut too_long: Vec<&str> = Vec::new();
     let client = call.client.map(|client| &*client.name);
-    let operation = call.address.operation;
+    let operation = call.what.operation();
     let mut other_api = None;
     for hop in plan {
         let kind = call.gateway.config.providers[hop.provider].kind;
         if !kind.serves(operation) {
             other_api = Some((hop.provider, kind));
+            continue;
+        }
+        if call.pin.is_some_and(|owner| owner.provider != hop.provider) {
             continue;
         }
         let denied = call.client.is_some_and(|c| !route::may_have(c, &call.gateway.config, hop));
@@ -118,27 +121,18 @@ pub(super) async fn run(
             if now >= total {
                 break;
             }
-            let Some(key) = provider.pool.choose(client, hop.model, &mut tried, now.into_std())
-            else {
-                break;
+            let key = match call.pin {
+                Some(owner) => provider.pool.this(owner.key, client, hop.model, &mut tried),
+                None => provider.pool.choose(client, hop.model, &mut tried, now.into_std()),
             };
-            record.attempts += 1;
-            record.tried = Some((hop.provider, key));
+            let Some(key) = key else { break };
             let first_byte = (now + set.first_byte.unwrap_or(timeouts.first_byte)).min(total);
             let limits = Limits { first_byte, idle: set.idle.unwrap_or(timeouts.idle), total };
-            let fallen = match once(call, hop, key, limits, &record.id).await {
-                Ok(answered) => {
-                    provider.pool.members()[key].health.answered();
-                    provider.keys[key].answered();
-                    return Ok(answered);
-                }
+            let fallen = match noted(call, hop, key, limits, record).await {
+                Ok(answered) => return Ok(answered),
                 Err(fallen) => fallen,
             };
-            let Failure { class, retry_after } = fallen.failure;
-            provider.keys[key].failed(class.name());
-            if let Some(span) = cooldown(class, retry_after) {
-                provider.pool.members()[key].health.cool(span, Instant::now().into_std());
-            }
+            let class = fallen.failure.class;
             if class == Class::Caller {
                 return fallen.rest.into_answer();
             }
@@ -164,6 +158,48 @@ pub(super) async fn run(
         }),
         (None, None) => Err(Refusal::NoKeyOpen(record.model.clone().unwrap_or_default())),
     }
+}
+
+/// One attempt with this key and no other.
+pub(super) async fn with_key(
+    call: &Call<'_>,
+    hop: Hop<'_>,
+    key: usize,
+    record: &mut Record,
+) -> Result<Answered, Fallen> {
+    let now = Instant::now();
+    let timeouts = call.gateway.config.providers[hop.provider].timeouts;
+    let total = now + timeouts.total;
+    let limits =
+        Limits { first_byte: (now + timeouts.first_byte).min(total), idle: timeouts.idle, total };
+    noted(call, hop, key, limits, record).await
+}
+
+/// One attempt, and what it says of the key.
+async fn noted(
+    call: &Call<'_>,
+    hop: Hop<'_>,
+    key: usize,
+    limits: Limits,
+    record: &mut Record,
+) -> Result<Answered, Fallen> {
+    record.attempts += 1;
+    record.tried = Some((hop.provider, key));
+    let provider = &call.gateway.providers[hop.provider];
+    let answered = once(call, hop, key, limits, &record.id).await;
+    match &answered {
+        Ok(_) => {
+            provider.pool.members()[key].health.answered();
+            provider.keys[key].answered();
+        }
+        Err(Fallen { failure: Failure { class, retry_after }, .. }) => {
+            provider.keys[key].failed(class.name());
+            if let Some(span) = cooldown(*class, *retry_after) {
+                provider.pool.members()[key].health.cool(span, Instant::now().into_std());
+            }
+        }
+    }
+    answered
 }
 
 impl Rest {
@@ -210,12 +246,11 @@ async fn once(
     let provider = &call.gateway.providers[hop.provider];
     let name = || call.gateway.config.providers[hop.provider].name.to_string();
     let attempt = Attempt {
-        address: call.address,
+        what: call.what,
         model: hop.model,
         query: call.query,
         headers: call.headers,
         body: call.body,
-        peek: call.peek,
         id,
         now: call.now,
     };
@@ -226,7 +261,7 @@ async fn once(
     };
     let stream = is_event_stream(response.headers());
     let mut answered = Answered {
-        listener: Listener::new(call.address.operation, stream),
+        listener: Listener::new(call.what.operation(), stream),
         response,
         early: Vec::new(),
         stream,
@@ -267,6 +302,16 @@ fn failed_at_once(
 }
 
 impl Fallen {
+    /// Whether another key may succeed.
+    pub(super) fn another_key_may_help(&self) -> bool {
+        self.failure.class.another_key_may_help()
+    }
+
+    /// What is left to answer.
+    pub(super) fn into_answer(self) -> Result<Answered, Refusal> {
+        self.rest.into_answer()
+    }
+
     fn unanswered(provider: String, broken: Broken) -> Self {
         Self {
             failure: Failure { class: Class::Trouble, retry_after: None },

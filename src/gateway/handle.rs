@@ -13,14 +13,17 @@ use super::alarm::Alarm;
 use super::answer::{self, Refusal};
 use super::attempt::{self, Answered, Call};
 use super::conn::Busy;
+use super::ids::{self, Owner, Signing};
 use super::record::Record;
 use super::relay::{Body, Relay};
+use super::stored::{self, Errand};
 use super::{Gateway, Live, incoming, models};
 use crate::config::{Asked, Client};
 use crate::observe::access::End;
 use crate::observe::unix_time;
 use crate::route::{self, Plan};
 use crate::secret::digest;
+use crate::upstream::What;
 use crate::wire::address::{self, Address, Place};
 use crate::wire::peek::{Peek, peek};
 use crate::wire::{Api, Operation, multipart};
@@ -72,7 +75,18 @@ async fn serve(
     let client = client.map(|(_, client)| client);
     let address = match place {
         Place::Operation(address) => address,
-        Place::Stored(_) => return Err(Refusal::Path(head.uri.path().to_owned())),
+        Place::Stored(stored) => {
+            record.operation = Some(stored.operation);
+            uncompressed(&head.headers)?;
+            let server = &gateway.config.server;
+            let body = incoming::read(body, server.max_body, server.body_timeout).await?;
+            record.bytes_in = body.len() as u64;
+            let operation = stored.operation;
+            let errand = Errand { gateway, client, stored, head, body, now: unix_time() };
+            let (answered, owner) = stored::serve(errand, record).await?;
+            let signing = signing(record, owner, head, operation);
+            return Ok(pass_on(answered, operation, record, signing));
+        }
         Place::Models | Place::Presence => {
             record.page = Some("models");
             record.end = End::Complete;
@@ -92,6 +106,10 @@ async fn serve(
     uncompressed(&head.headers)?;
     let body = incoming::read(body, server.max_body, server.body_timeout).await?;
     record.bytes_in = body.len() as u64;
+    let (body, pin) = match ids::unsealed(gateway, client, &body)? {
+        Some((plain, owner)) => (plain, Some(owner)),
+        None => (body, None),
+    };
     let peek = look_into(&address, &head.headers, &body)?;
     let asked_for = address.model.as_deref().or(peek.model.as_deref());
     let asked_for = asked_for.or(operation.default_model()).ok_or(Refusal::NoModel)?;
@@ -106,15 +124,42 @@ async fn serve(
     let call = Call {
         gateway,
         client,
-        address: &address,
+        what: What::Operation { address: &address, peek: &peek },
         query: head.uri.query(),
         headers: &head.headers,
         body: &body,
-        peek: &peek,
+        pin,
         now: unix_time(),
     };
     let answered = attempt::run(&call, plan(gateway, &asked), record).await?;
-    Ok(pass_on(answered, operation, record))
+    let owner = record.tried.map(|(provider, key)| Owner { provider, key });
+    let signing = owner.and_then(|owner| signing(record, owner, head, operation));
+    Ok(pass_on(answered, operation, record, signing))
+}
+
+/// What signs the ids of an answer of this key's.
+fn signing(
+    record: &Record,
+    owner: Owner,
+    head: &http::request::Parts,
+    operation: Operation,
+) -> Option<Box<Signing>> {
+    let gateway = record.gateway();
+    if !ids::are_signed(&gateway.config, owner, operation) {
+        return None;
+    }
+    let client = record.client.map(|at| gateway.config.clients[at].name.clone());
+    let origin = own_origin(head, gateway.tls.is_some());
+    Some(Box::new(Signing::new(gateway, owner, client, operation, origin)))
+}
+
+/// Where the caller reached this gateway.
+fn own_origin(head: &http::request::Parts, tls: bool) -> String {
+    let forwarded = head.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+    let scheme = if tls || forwarded == Some(b"https") { "https" } else { "http" };
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or(head.uri.authority().map(http::uri::Authority::as_str));
+    format!("{scheme}://{}", host.unwrap_or_default())
 }
 
 /// Whose shapes the caller expects, of errors and of the models list.
@@ -224,7 +269,12 @@ fn plan<'a>(gateway: &'a Gateway, asked: &Asked<'a, 'a>) -> Plan<'a> {
 
 /// A provider's answer as the caller gets it: its status, its headers but for those that speak for
 /// another host, its bytes.
-fn pass_on(answered: Answered, operation: Operation, record: &mut Record) -> Response<Body> {
+fn pass_on(
+    answered: Answered,
+    operation: Operation,
+    record: &mut Record,
+    signing: Option<Box<Signing>>,
+) -> Response<Body> {
     let Answered { response, early, listener, stream, idle, deadline } = answered;
     let (mut head, arriving) = response.into_parts();
     head.version = Version::HTTP_11;
@@ -236,7 +286,8 @@ fn pass_on(answered: Answered, operation: Operation, record: &mut Record) -> Res
     for name in left {
         head.headers.remove(name);
     }
-    if stream {
+    let signing = signing.filter(|_| head.status.is_success() && is_text(&head.headers));
+    if stream || signing.is_some() {
         head.headers.remove(CONTENT_LENGTH);
     }
     record.stream = stream;
@@ -245,6 +296,7 @@ fn pass_on(answered: Answered, operation: Operation, record: &mut Record) -> Res
         early: early.into_iter(),
         arriving,
         listener,
+        signing,
         operation,
         stream,
         idle,
@@ -254,6 +306,13 @@ fn pass_on(answered: Answered, operation: Operation, record: &mut Record) -> Res
         ended: false,
     };
     Response::from_parts(head, Body::relay(relay))
+}
+
+/// Whether an answer holds JSON, whole or in events; a file's content has no ids of the provider's in it.
+fn is_text(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let is = |name: &[u8]| value.get(..name.len()).is_some_and(|v| v.eq_ignore_ascii_case(name));
+    is(b"application/json") || is(b"text/event-stream")
 }
 
 /// Says who answered and after how many attempts.

@@ -6,6 +6,7 @@
 //! handle.rs   one request, top to bottom                 a request
 //!   incoming.rs  its body, under the limits
 //!   attempt.rs   keys and providers in order, until one answers
+//!   stored.rs    files, batches and what else providers keep; ids.rs: whose they are
 //! relay.rs    the answer's body on its way through       an answer
 //! answer.rs   whatever keymux says itself, and every status code it chooses
 //! record.rs   what is told of a request when it is over
@@ -20,12 +21,14 @@ mod attempt;
 mod changes;
 mod conn;
 mod handle;
+mod ids;
 mod incoming;
 mod models;
 mod record;
 mod relay;
 pub mod reload;
 pub mod serve;
+mod stored;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -69,6 +69,11 @@ impl Record {
         &self.live
     }
 
+    /// The gateway that it began with.
+    pub(super) fn gateway(&self) -> Arc<Gateway> {
+        self.gateway.clone()
+    }
+
     /// Remembers the model asked for, cut to what a log line can carry.
     pub(super) fn asked(&mut self, model: &str) {
         let shown = model.char_indices().nth(MODEL_SHOWN).map_or(model, |(end, _)| &model[..end]);

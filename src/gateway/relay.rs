@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::conn::Busy;
+use super::ids::Signing;
 use super::record::Record;
 use crate::observe::access::End;
 use crate::upstream::Arriving;
@@ -46,6 +47,8 @@ pub(super) struct Relay {
     pub(super) arriving: Arriving,
     /// Hears what passes; has heard `early`.
     pub(super) listener: Listener,
+    /// Signs the ids in it, where they belong to a key.
+    pub(super) signing: Option<Box<Signing>>,
     /// What is answered: it decides the form of an error event.
     pub(super) operation: Operation,
     /// Whether it is an event stream.
@@ -125,7 +128,7 @@ impl HttpBody for Body {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             // An error event may come on top of what the provider sends.
-            Kind::Relay(relay) if relay.stream => SizeHint::default(),
+            Kind::Relay(relay) if relay.stream || relay.signing.is_some() => SizeHint::default(),
             Kind::Relay(relay) => relay.arriving.size_hint(),
         }
     }
@@ -187,11 +190,15 @@ impl Relay {
     /// Counts what goes to the caller, and notes when it was the last.
     fn pass(&mut self, bytes: Bytes, record: &mut Record) -> Bytes {
         record.first_byte();
-        record.bytes_out += bytes.len() as u64;
-        if self.early.as_slice().is_empty()
+        let is_last = self.early.as_slice().is_empty()
             && self.arriving.is_end_stream()
-            && !self.is_unfinished()
-        {
+            && !self.is_unfinished();
+        let bytes = match &mut self.signing {
+            Some(signing) => signing.pass(&bytes, is_last),
+            None => bytes,
+        };
+        record.bytes_out += bytes.len() as u64;
+        if is_last {
             self.finish(record);
         }
         bytes
@@ -203,7 +210,8 @@ impl Relay {
             return self.broken(record, "the provider's stream ended before its answer was whole");
         }
         self.finish(record);
-        None
+        let rest = self.signing.as_mut().map(|signing| signing.pass(b"", true));
+        rest.filter(|rest| !rest.is_empty()).map(Ok)
     }
 
     /// The provider's answer has come to an end that it did not announce.

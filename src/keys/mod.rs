@@ -68,6 +68,20 @@ impl Pool {
         Some(chosen)
     }
 
+    /// This key and no other, if it may serve and was not tried yet.
+    pub fn this(
+        &self,
+        place: usize,
+        client: Option<&str>,
+        model: &str,
+        tried: &mut Tried,
+    ) -> Option<usize> {
+        let member = self.members.get(place).filter(|_| !tried.0.contains(&place))?;
+        verdict(&member.key, client, model).ok()?;
+        tried.0.push(place);
+        Some(place)
+    }
+
     fn same(&self, key: &Key) -> Option<&Member> {
         self.members
             .iter()

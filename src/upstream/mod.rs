@@ -18,11 +18,14 @@ pub use outgoing::Outgoing;
 
 use self::auth::Credential;
 use self::client::Client;
+use self::seal::Seal;
 use self::target::{Paths, Target};
 use crate::config::{Key, Provider};
 use crate::provider::Kind;
+use crate::wire::Operation;
 use crate::wire::address::Address;
 use crate::wire::peek::Peek;
+use crate::wire::stored::Stored;
 
 /// A provider as requests reach it.
 #[derive(Debug)]
@@ -45,13 +48,14 @@ struct Ready {
     key: Arc<Key>,
     credential: Credential,
     paths: Paths,
+    seal: Seal,
 }
 
 /// What one attempt asks, whatever the key.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    /// What is asked for, as the caller's path has it.
-    pub address: &'a Address<'a>,
+    /// What is asked for.
+    pub what: What<'a>,
     /// The model asked of the provider, before `deployments` maps it.
     pub model: &'a str,
     /// The caller's query string.
@@ -60,12 +64,39 @@ pub struct Attempt<'a> {
     pub headers: &'a HeaderMap,
     /// The caller's body.
     pub body: &'a Bytes,
-    /// What was found in it.
-    pub peek: &'a Peek<'a>,
     /// The id that an answer made here is to carry.
     pub id: &'a str,
     /// Unix time in seconds, for an answer made here.
     pub now: u64,
+}
+
+/// What an attempt asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum What<'a> {
+    /// An answer of a model.
+    Operation {
+        /// As the caller's path has it.
+        address: &'a Address<'a>,
+        /// What was found in the body.
+        peek: &'a Peek<'a>,
+    },
+    /// Something that the provider keeps.
+    Stored {
+        /// With `id` as the provider knows it.
+        stored: &'a Stored<'a>,
+        /// The caller's method.
+        method: &'a Method,
+    },
+}
+
+impl What<'_> {
+    /// What it is in the table of operations.
+    pub fn operation(&self) -> Operation {
+        match self {
+            What::Operation { address, .. } => address.operation,
+            What::Stored { stored, .. } => stored.operation,
+        }
+    }
 }
 
 /// An answer's body as it arrives.
@@ -123,10 +154,18 @@ impl Upstream {
         self.keys[key].credential.redact(body)
     }
 
+    /// Signs the ids that a key's requests are given.
+    pub fn seal(&self, key: usize) -> &Seal {
+        &self.keys[key].seal
+    }
+
     fn request(&self, key: &Ready, attempt: &Attempt<'_>) -> Option<Request<Outgoing>> {
         let Target { uri, body } = key.paths.target(self.kind, &key.key, attempt)?;
         let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = match attempt.what {
+            What::Operation { .. } => Method::POST,
+            What::Stored { method, .. } => method.clone(),
+        };
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.reserve(12);
@@ -149,6 +188,7 @@ impl Ready {
         Ok(Self {
             credential: Credential::of(key, provider.kind, others)?,
             paths: Paths::new(provider.kind, key)?,
+            seal: Seal::of(key),
             key: key.clone(),
         })
     }
@@ -185,7 +225,7 @@ fn goes_upstream(name: &HeaderName) -> bool {
 }
 
 fn echoed(attempt: &Attempt<'_>) -> Response<Arriving> {
-    let operation = attempt.address.operation;
+    let operation = attempt.what.operation();
     let reply = echo::answer(operation, attempt.body, attempt.id, attempt.now);
     let mut response = Response::new(Arriving::Made(reply.frames.into_iter()));
     *response.status_mut() =

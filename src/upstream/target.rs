@@ -9,10 +9,12 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Attempt, Outgoing};
-use crate::config::{ApiVersion, Cloud, Endpoint, Key, Vertex};
+use super::{Attempt, Outgoing, What};
+use crate::config::{ApiVersion, Cloud, Endpoint, Key, Region, Vertex};
 use crate::provider::Kind;
+use crate::wire::address::Address;
 use crate::wire::peek::Peek;
+use crate::wire::stored::{self, Stored};
 use crate::wire::{Api, Operation};
 
 /// All but RFC 3986's unreserved characters: a name between two slashes stays there.
@@ -50,36 +52,97 @@ impl Paths {
 
     /// Where the attempt goes with this key; `None`: its model can stand in no path.
     pub(super) fn target(&self, kind: Kind, key: &Key, attempt: &Attempt<'_>) -> Option<Target> {
-        let operation = attempt.address.operation;
+        let query = attempt.query.map(forwarded).filter(|query| !query.is_empty());
+        let (address, peek) = match attempt.what {
+            What::Operation { address, peek } => (address, peek),
+            What::Stored { stored, .. } => return kept(kind, key, attempt, stored, query),
+        };
         let (region, asked) = key.region_and_model(attempt.model);
         let model = key.deployment(asked).unwrap_or(asked);
-        let endpoint = match &key.cloud {
-            Cloud::Bedrock(bedrock) => {
-                let named =
-                    |own: &&crate::config::Region| region.is_none_or(|name| own.name == name);
-                &bedrock.regions.iter().find(named)?.endpoint
-            }
-            _ => &*key.endpoint,
-        };
-        let query = attempt.query.map(forwarded).filter(|query| !query.is_empty());
-        let path = match (&self.fixed[operation as usize], query) {
+        let endpoint = endpoint(key, region)?;
+        let path = match (&self.fixed[address.operation as usize], query) {
             (Some(path), None) => path.clone(),
-            (Some(path), Some(query)) => PathAndQuery::try_from(format!("{path}?{query}")).ok()?,
+            (Some(path), query) => with_query(path.to_string(), query)?,
             (None, query) => {
-                let mut path = path_with(kind, key, endpoint, attempt, model)?;
-                if let Some(query) = query {
-                    let joint = if path.contains('?') { '&' } else { '?' };
-                    let _ = write!(path, "{joint}{query}");
-                }
-                PathAndQuery::try_from(path).ok()?
+                with_query(path_with(kind, key, endpoint, address, peek, model)?, query)?
             }
         };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(endpoint.scheme.clone());
-        parts.authority = Some(endpoint.authority.clone());
-        parts.path_and_query = Some(path);
-        Some(Target { uri: Uri::from_parts(parts).ok()?, body: body(kind, attempt, model) })
+        let body = body(kind, address, peek, attempt.body, model);
+        Some(Target { uri: uri(endpoint, path)?, body })
     }
+}
+
+/// Where a region of Bedrock answers, or the key's one address.
+fn endpoint<'k>(key: &'k Key, region: Option<&str>) -> Option<&'k Endpoint> {
+    match &key.cloud {
+        Cloud::Bedrock(bedrock) => {
+            let named = |own: &&Region| region.is_none_or(|name| own.name == name);
+            Some(&bedrock.regions.iter().find(named)?.endpoint)
+        }
+        _ => Some(&*key.endpoint),
+    }
+}
+
+fn uri(endpoint: &Endpoint, path: PathAndQuery) -> Option<Uri> {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(endpoint.scheme.clone());
+    parts.authority = Some(endpoint.authority.clone());
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).ok()
+}
+
+fn with_query(mut path: String, query: Option<String>) -> Option<PathAndQuery> {
+    if let Some(query) = query {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let _ = write!(path, "{joint}{query}");
+    }
+    PathAndQuery::try_from(path).ok()
+}
+
+/// Where a provider keeps something.
+fn kept(
+    kind: Kind,
+    key: &Key,
+    attempt: &Attempt<'_>,
+    stored: &Stored<'_>,
+    query: Option<String>,
+) -> Option<Target> {
+    let body = Outgoing::whole(attempt.body.clone());
+    if (stored.operation, stored.part) == (Operation::StoredPredictions, "stream") {
+        // The id is an address that this provider gave out and that this key has signed.
+        return Some(Target { uri: stored.id.as_deref()?.parse().ok()?, body });
+    }
+    let (region, _) = key.region_and_model(attempt.model);
+    let mut endpoint = endpoint(key, region)?.clone();
+    let place = stored::path(stored.operation)?;
+    let place = match (kind, stored.operation.api(), &key.cloud) {
+        (Kind::Azure, Api::Anthropic, _) => format!("/anthropic{place}"),
+        (Kind::Azure, _, Cloud::Azure(azure)) if azure.api_version == ApiVersion::V1 => {
+            format!("/openai{place}")
+        }
+        (Kind::Azure, ..) => place.replacen("/v1", "/openai", 1),
+        (Kind::Bedrock, ..) => {
+            // <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>: jobs are the control plane's.
+            let control = endpoint.authority.as_str().replacen("bedrock-runtime", "bedrock", 1);
+            endpoint.authority = control.parse().ok()?;
+            place.to_owned()
+        }
+        (_, Api::OpenAi, _) => place.replacen("/v1", "", 1),
+        _ => place.to_owned(),
+    };
+    let mut path = format!("{}{place}", endpoint.prefix);
+    if let Some(id) = &stored.id {
+        let _ = write!(path, "/{}", segment(id)?);
+    }
+    if !stored.part.is_empty() {
+        let _ = write!(path, "/{}", stored.part);
+    }
+    if let Cloud::Azure(azure) = &key.cloud
+        && let (ApiVersion::Dated(date), Api::OpenAi) = (&azure.api_version, stored.operation.api())
+    {
+        let _ = write!(path, "?api-version={date}");
+    }
+    Some(Target { uri: uri(&endpoint, with_query(path, query)?)?, body })
 }
 
 /// The path of an operation that stands at the same place for every model.
@@ -126,11 +189,12 @@ fn path_with(
     kind: Kind,
     key: &Key,
     endpoint: &Endpoint,
-    attempt: &Attempt<'_>,
+    address: &Address<'_>,
+    peek: &Peek<'_>,
     model: &str,
 ) -> Option<String> {
     let prefix = &endpoint.prefix;
-    let operation = attempt.address.operation;
+    let operation = address.operation;
     let path = operation.path();
     Some(match kind {
         Kind::Azure => {
@@ -140,8 +204,7 @@ fn path_with(
             format!("{prefix}/openai/deployments/{deployment}{path}?api-version={date}")
         }
         Kind::Gemini => {
-            let version =
-                if attempt.address.form == "v1beta1" { "v1beta" } else { attempt.address.form };
+            let version = if address.form == "v1beta1" { "v1beta" } else { address.form };
             let model = match model.strip_prefix("tunedModels/") {
                 Some(tuned) => format!("tunedModels/{}", segment(tuned)?),
                 None => {
@@ -153,11 +216,11 @@ fn path_with(
         Kind::Vertex => {
             let vertex = vertex(key)?;
             let verb = match operation {
-                Operation::Messages if attempt.peek.stream => Operation::StreamRawPredict.path(),
+                Operation::Messages if peek.stream => Operation::StreamRawPredict.path(),
                 Operation::Messages => Operation::RawPredict.path(),
                 _ => path,
             };
-            let version = match attempt.address.form {
+            let version = match address.form {
                 "v1beta" | "v1beta1" | "v1alpha" => "v1beta1",
                 _ => "v1",
             };
@@ -173,8 +236,7 @@ fn path_with(
             format!("{prefix}/model/{model}/{path}")
         }
         Kind::Replicate => {
-            let collection =
-                if key.deployments.is_empty() { attempt.address.form } else { "deployments" };
+            let collection = if key.deployments.is_empty() { address.form } else { "deployments" };
             match (collection, model.split_once('/')) {
                 ("predictions", _) => format!("{prefix}/v1/predictions"),
                 (collection, Some((owner, name))) => {
@@ -243,26 +305,28 @@ fn forwarded(query: &str) -> String {
 }
 
 /// The caller's body as this provider is to get it.
-fn body(kind: Kind, attempt: &Attempt<'_>, model: &str) -> Outgoing {
-    let peek: &Peek<'_> = attempt.peek;
-    let whole = || Outgoing::whole(attempt.body.clone());
-    let operation = attempt.address.operation;
-    match (kind, operation) {
+fn body(kind: Kind, address: &Address<'_>, peek: &Peek<'_>, body: &Bytes, model: &str) -> Outgoing {
+    match (kind, address.operation) {
         (Kind::Vertex, Operation::Messages) => {
             let version = format!(r#""anthropic_version":"{ANTHROPIC_ON_VERTEX}""#);
-            Outgoing::new(peek.replace_member(attempt.body, Bytes::from(version)))
+            Outgoing::new(peek.replace_member(body, Bytes::from(version)))
         }
         (Kind::Vertex, Operation::CountTokens) => {
             let name = serde_json::to_string(model).unwrap_or_default();
             let both = format!(r#""anthropic_version":"{ANTHROPIC_ON_VERTEX}","model":{name}"#);
-            Outgoing::new(peek.replace_member(attempt.body, Bytes::from(both)))
+            Outgoing::new(peek.replace_member(body, Bytes::from(both)))
         }
-        _ if peek.model.as_deref().is_some_and(|asked| asked == model) => whole(),
-        _ if peek.model.is_some() => Outgoing::new(peek.replace_model(attempt.body, model)),
+        _ if peek.model.as_deref().is_some_and(|asked| asked != model) => {
+            Outgoing::new(peek.replace_model(body, model))
+        }
         // The path named the model, and this provider looks for it in the body.
-        _ if operation.api() == Api::OpenAi && attempt.address.model.is_some() => {
-            Outgoing::new(peek.insert_model(attempt.body, model))
+        (_, operation)
+            if peek.model.is_none()
+                && operation.api() == Api::OpenAi
+                && address.model.is_some() =>
+        {
+            Outgoing::new(peek.insert_model(body, model))
         }
-        _ => whole(),
+        _ => Outgoing::whole(body.clone()),
     }
 }

@@ -86,7 +86,7 @@ pub fn find(path: &str) -> Option<Place<'_>> {
 pub fn api_of(path: &str) -> Option<Api> {
     match find(path) {
         Some(Place::Operation(address)) => return Some(address.operation.api()),
-        Some(Place::Stored(stored)) => return Some(stored.object.api()),
+        Some(Place::Stored(stored)) => return Some(stored.operation.api()),
         _ => {}
     }
     let first = path.strip_prefix('/')?.split('/').next()?;

@@ -71,14 +71,21 @@ pub enum Operation {
     CohereEmbed,
     CohereRerank,
     Prediction,
+    Files,
+    Batches,
+    StoredResponses,
+    MessageBatches,
+    StoredPredictions,
+    InvocationJobs,
 }
 
 /// Operation, its API, its name in metrics and logs, and where it stands: the path behind the version
-/// for OpenAI; the whole path for Anthropic and Cohere; for the others what follows the model.
+/// for OpenAI; the whole path for Anthropic and Cohere; for the others what follows the model. What providers
+/// keep stands in a table of its own: see [`stored`](super::stored).
 type Row = (Operation, Api, &'static str, &'static str);
 
 /// In the order of [`Operation`].
-static ROWS: [Row; 34] = [
+static ROWS: [Row; 40] = [
     (Operation::Chat, Api::OpenAi, "chat", "/chat/completions"),
     (Operation::Completions, Api::OpenAi, "completions", "/completions"),
     (Operation::Responses, Api::OpenAi, "responses", "/responses"),
@@ -123,6 +130,12 @@ static ROWS: [Row; 34] = [
     (Operation::CohereEmbed, Api::Cohere, "cohere_embed", "/v2/embed"),
     (Operation::CohereRerank, Api::Cohere, "cohere_rerank", "/v2/rerank"),
     (Operation::Prediction, Api::Replicate, "prediction", "predictions"),
+    (Operation::Files, Api::OpenAi, "files", ""),
+    (Operation::Batches, Api::OpenAi, "batches", ""),
+    (Operation::StoredResponses, Api::OpenAi, "stored_responses", ""),
+    (Operation::MessageBatches, Api::Anthropic, "message_batches", ""),
+    (Operation::StoredPredictions, Api::Replicate, "stored_predictions", ""),
+    (Operation::InvocationJobs, Api::Bedrock, "invocation_jobs", ""),
 ];
 
 impl Operation {
@@ -141,7 +154,8 @@ impl Operation {
 
     /// The operation of that API at a path, or behind a model, as the table has it.
     pub fn at(api: Api, path: &str) -> Option<Operation> {
-        ROWS.iter().find(|row| row.1 == api && row.3 == path).map(|row| row.0)
+        let row = ROWS.iter().find(|row| row.1 == api && row.3 == path && !path.is_empty());
+        row.map(|row| row.0)
     }
 
     /// Whose it is.
@@ -191,7 +205,8 @@ mod tests {
     fn each_row_stands_at_its_operations_place() {
         for (place, row) in ROWS.iter().enumerate() {
             assert_eq!(row.0 as usize, place, "{}", row.2);
-            assert_eq!(Operation::at(row.1, row.3), Some(row.0));
+            let found = (!row.3.is_empty()).then_some(row.0);
+            assert_eq!(Operation::at(row.1, row.3), found);
         }
     }
 }
