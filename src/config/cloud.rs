@@ -7,9 +7,10 @@ use super::{Endpoint, Key};
 use crate::secret::Secret;
 
 /// A key's own table, for the kinds that have more to say than a `value`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Cloud {
     /// The kind has none.
+    #[default]
     None,
     /// `azure_key_config`
     Azure(Azure),
@@ -217,7 +218,8 @@ fn is_region(text: &str) -> bool {
     let [first, middle @ .., last] = parts.as_slice() else { return false };
     let letters =
         |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
-    first.len() == 2
+    // `eusc` is the partition of AWS's European Sovereign Cloud.
+    (first.len() == 2 || *first == "eusc")
         && !middle.is_empty()
         && letters(first)
         && middle.iter().copied().all(letters)
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn regions_are_told_from_publishers() {
-        for region in ["us-east-1", "ap-southeast-2", "us-gov-west-1"] {
+        for region in ["us-east-1", "ap-southeast-2", "us-gov-west-1", "eusc-de-east-1"] {
             assert!(is_region(region), "{region}");
         }
         for other in

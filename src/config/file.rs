@@ -332,15 +332,15 @@ pub(super) struct Key {
 }
 
 /// What an `azure` key needs besides its value.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Azure {
     /// The resource's origin.
     #[schemars(extend("examples" = ["https://my-resource.openai.azure.com"]))]
     pub(super) endpoint: Option<Source>,
-    /// The version of Azure's API.
-    #[schemars(extend("default" = "2024-10-21", "examples" = ["2024-10-21"]))]
-    pub(super) api_version: Source,
+    /// The version of Azure's API: `v1`, or a dated one such as `2024-10-21`.
+    #[schemars(extend("default" = "v1", "examples" = ["v1", "2024-10-21"]))]
+    pub(super) api_version: Option<Source>,
     /// Model asked for -> name of the deployment.
     #[schemars(extend("default" = {}))]
     pub(super) deployments: BTreeMap<String, String>,
@@ -352,15 +352,14 @@ pub(super) struct Azure {
     pub(super) client_secret: Option<SecretSource>,
     /// Entra ID: what the token is asked for.
     #[schemars(extend("default" = ["https://cognitiveservices.azure.com/.default"]))]
-    #[expect(dead_code, reason = "azure is not served yet")]
     pub(super) scopes: Vec<String>,
-    /// Entra ID: where tokens are asked for.
-    #[schemars(extend("default" = "https://login.microsoftonline.com"))]
-    pub(super) authority_host: String,
+    /// Entra ID: where tokens are asked for; default: `AZURE_AUTHORITY_HOST`, else `https://login.microsoftonline.com`.
+    #[schemars(extend("examples" = ["https://login.microsoftonline.com"]))]
+    pub(super) authority_host: Option<String>,
 }
 
 /// What a `vertex` key needs.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Vertex {
     /// The project's id; default: the one inside the credentials.
@@ -379,7 +378,7 @@ pub(super) struct Vertex {
 }
 
 /// What a `bedrock` key needs.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Bedrock {
     /// The region that is called.
@@ -435,7 +434,6 @@ pub(super) struct Bucket {
     #[schemars(required, extend("examples" = ["my-batches"]))]
     pub(super) bucket_name: Option<String>,
     /// The folder within it.
-    #[expect(dead_code, reason = "batch jobs are not served yet")]
     pub(super) prefix: Option<String>,
     /// Whether it is used when a job names none.
     #[schemars(extend("default" = false))]

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use super::Check;
 use super::sources::Lines;
 use crate::config::path::{child, item};
-use crate::config::{Client, file};
-use crate::secret::digest;
+use crate::config::source::SecretSource;
+use crate::config::{Caller, Client, file};
+use crate::secret::{Secret, digest};
 
 impl Check<'_, '_> {
     pub(super) fn clients(&mut self, written: Vec<file::Client>) -> Vec<Client> {
         let mut names: HashMap<String, String> = HashMap::new();
         let mut digests: HashMap<[u8; 32], String> = HashMap::new();
+        let mut ids: HashMap<String, String> = HashMap::new();
         let mut clients = Vec::with_capacity(written.len());
         for (place, client) in written.into_iter().enumerate() {
             let path = item("clients", place);
@@ -33,6 +35,15 @@ impl Check<'_, '_> {
                     &path,
                     format!("client `{}` has the same key as client `{first}`", client.name),
                     "a key says who is calling: each client needs its own",
+                );
+            }
+            if let Some(caller) = &client.aws
+                && let Some(first) = ids.insert(caller.access_key.clone(), client.name.to_string())
+            {
+                self.error(
+                    &child(&child(&path, "aws"), "access_key"),
+                    format!("client `{}` has the same access key as client `{first}`", client.name),
+                    "an access key says who is calling: each client needs its own",
                 );
             }
             clients.push(client);
@@ -56,20 +67,8 @@ impl Check<'_, '_> {
             self.name(&child(path, "name"), "client", name);
         }
         let at = |name: &str| child(path, name);
-        if let Some(file::AwsPair { access_key, secret_key }) = &aws {
-            if enabled {
-                for (name, source) in [("access_key", access_key), ("secret_key", secret_key)] {
-                    source.as_ref().and_then(|source| {
-                        self.secret(&child(&at("aws"), name), source, Lines::One)
-                    });
-                }
-            }
-            self.misplaced(
-                &at("aws"),
-                "this version does not know callers that sign in the AWS manner yet",
-                "remove `aws` and give the client a `key`",
-            );
-        }
+        let caller = aws.as_ref().filter(|_| enabled);
+        let caller = caller.and_then(|pair| self.caller(&at("aws"), pair));
         let digest = match (&key, &key_sha256) {
             (Some(_), Some(_)) => {
                 self.misplaced(
@@ -92,7 +91,7 @@ impl Check<'_, '_> {
                 self.error(
                     path,
                     "this client has no `key` to be known by",
-                    "write key = { env_var = \"…\" }, or key_sha256 = \"…\"",
+                    "write key = { env_var = \"…\" }, key_sha256 = \"…\", or aws = { access_key = …, secret_key = … }",
                 );
                 None
             }
@@ -102,13 +101,34 @@ impl Check<'_, '_> {
             name: name.unwrap_or_default().into(),
             // Of a disabled client no key is read, and nothing hashes to this.
             digest: digest.unwrap_or([0; 32]),
-            aws: None,
+            aws: caller,
             models: self.allowed(&at("models"), models.as_deref()),
             blacklisted_models: self.patterns(&at("blacklisted_models"), &blacklisted_models),
             enabled,
             max_concurrent,
         };
         (client, digest.is_some())
+    }
+
+    /// The pair of a caller that signs its requests.
+    fn caller(&mut self, path: &str, written: &file::AwsPair) -> Option<Caller> {
+        let file::AwsPair { access_key, secret_key } = written;
+        let mut read = |name: &str, source: &Option<SecretSource>| {
+            source.as_ref().and_then(|source| self.secret(&child(path, name), source, Lines::One))
+        };
+        let (access, secret) = (read("access_key", access_key), read("secret_key", secret_key));
+        let access = access?.text;
+        // The id stands between commas and slashes in `authorization: AWS4-HMAC-SHA256 Credential=ID/…`.
+        let good = access.len() <= 128
+            && access.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if !good {
+            self.error(
+                &child(path, "access_key"),
+                "this is not the id of an access key",
+                "an id has up to 128 letters, digits, `-`, `.` and `_`",
+            );
+        }
+        Some(Caller { access_key: access, secret_key: Secret::new(secret?.text) })
     }
 
     fn hex(&mut self, path: &str, hex: &str) -> Option<[u8; 32]> {

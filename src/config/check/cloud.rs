@@ -1,24 +1,45 @@
 //! The tables that only keys of one kind have: `azure_key_config` and its like.
 
+mod azure;
+mod bedrock;
+mod vertex;
+
 use std::collections::BTreeMap;
 
-use serde_json::Value as Json;
+use http::Uri;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use super::Check;
 use super::keys::{Around, Details};
 use super::sources::{Lines, Resolved};
-use crate::config::file;
-use crate::config::path::{child, item};
+use crate::config::path::{child, leaf};
 use crate::config::source::{SecretSource, Source};
+use crate::config::{Aws, AwsPair, AzureAccess, Cloud, Endpoint, Google, Proof, file};
 use crate::provider::Kind;
+use crate::secret::Secret;
 
 /// What there is of a key's `value` beside its table.
-#[derive(Clone, Copy)]
-pub(super) struct Given {
-    /// Anything at all.
-    pub(super) any: bool,
-    /// It may hold what the table would say: a JSON text, or one that could not be read.
-    pub(super) whole: bool,
+pub(super) enum Given<'v> {
+    /// None is written.
+    Nothing,
+    /// It was reported, and with it all that hangs on it is unknown.
+    Unknown,
+    /// A key as it is.
+    Plain(&'v Resolved),
+    /// A JSON text, or what was meant as one.
+    Json(&'v Resolved),
+}
+
+impl<'v> Given<'v> {
+    pub(super) fn of(resolved: Option<&'v Resolved>, written: bool) -> Self {
+        match resolved {
+            Some(value) if value.text.trim_start().starts_with('{') => Self::Json(value),
+            Some(value) => Self::Plain(value),
+            None if written => Self::Unknown,
+            None => Self::Nothing,
+        }
+    }
 }
 
 const TABLES: [(&str, Kind); 7] = [
@@ -38,7 +59,7 @@ impl Check<'_, '_> {
         path: &str,
         around: &Around<'_>,
         key: &file::Key,
-        value: Given,
+        value: &Given<'_>,
     ) -> Details {
         let given = [
             key.azure_key_config.is_some(),
@@ -63,7 +84,7 @@ impl Check<'_, '_> {
             }
         }
         if !key.enabled {
-            return Details { credential: true, ..Details::default() };
+            return Details::default();
         }
         let own = around
             .kind
@@ -71,9 +92,16 @@ impl Check<'_, '_> {
             .map(|table| child(path, table))
             .unwrap_or_default();
         match around.kind {
-            Some(Kind::Azure) => self.azure(&own, path, key.azure_key_config.as_ref(), value),
-            Some(Kind::Vertex) => self.vertex(&own, path, key.vertex_key_config.as_ref(), value),
-            Some(Kind::Bedrock) => self.bedrock(&own, path, key.bedrock_key_config.as_ref(), value),
+            Some(Kind::Azure | Kind::Vertex | Kind::Bedrock) => {
+                let at = Place { key: path, table: &own, around, value };
+                let details = match around.kind {
+                    Some(Kind::Azure) => self.azure(&at, key.azure_key_config.as_ref()),
+                    Some(Kind::Vertex) => self.vertex(&at, key.vertex_key_config.as_ref()),
+                    _ => self.bedrock(&at, key.bedrock_key_config.as_ref()),
+                };
+                let identity = identity(&details.cloud, details.endpoint.as_ref());
+                Details { identity, ..details }
+            }
             Some(Kind::Replicate) => {
                 let deployments = key
                     .replicate_key_config
@@ -112,11 +140,7 @@ impl Check<'_, '_> {
         source: &SecretSource,
     ) -> Option<Resolved> {
         let cloud = matches!(kind, Some(Kind::Azure | Kind::Vertex | Kind::Bedrock));
-        let value = self.secret(path, source, if cloud { Lines::Many } else { Lines::One })?;
-        if cloud && value.text.trim_start().starts_with('{') {
-            self.json(path, &value.text);
-        }
-        Some(value)
+        self.secret(path, source, if cloud { Lines::Many } else { Lines::One })
     }
 
     fn one_server(&mut self, path: &str, url: Option<&Source>) -> Details {
@@ -128,230 +152,6 @@ impl Check<'_, '_> {
         }
         let identity = endpoint.as_ref().map_or(String::new(), |endpoint| format!("{endpoint:?}"));
         Details { endpoint, identity, ..Details::default() }
-    }
-
-    fn azure(
-        &mut self,
-        path: &str,
-        key: &str,
-        written: Option<&file::Azure>,
-        value: Given,
-    ) -> Details {
-        let at = |name: &str| child(path, name);
-        let Some(written) = written else {
-            if !value.whole && !self.doubtful(path) {
-                let help = "write azure_key_config = { endpoint = \"https://….openai.azure.com\" }";
-                self.error(key, "an azure key needs `azure_key_config`", help);
-            }
-            return Details { credential: value.whole, ..Details::default() };
-        };
-        let file::Azure {
-            endpoint,
-            api_version,
-            deployments,
-            tenant_id,
-            client_id,
-            client_secret,
-            scopes: _,
-            authority_host,
-        } = written;
-        let mut details =
-            Details { deployments: self.deployments(path, deployments), ..Details::default() };
-        if let Some(source) = endpoint {
-            let url = self.plain(&at("endpoint"), source);
-            details.endpoint = url.as_ref().and_then(|url| self.endpoint(&at("endpoint"), url, ""));
-            details.identity.extend(url);
-        } else if !value.whole && !self.doubtful(&at("endpoint")) {
-            let help = "for example endpoint = \"https://my-resource.openai.azure.com\"";
-            self.error(path, "`endpoint` is missing", help);
-        }
-        self.plain(&at("api_version"), api_version);
-        self.endpoint(&at("authority_host"), authority_host, "");
-        let names = ["tenant_id", "client_id", "client_secret"];
-        let given = [tenant_id.is_some(), client_id.is_some(), client_secret.is_some()];
-        details.credential = given.contains(&true);
-        if details.credential && !self.doubtful(path) {
-            for (name, _) in names.iter().zip(given).filter(|(_, given)| !given) {
-                let help = "Entra ID credentials are tenant_id, client_id and client_secret";
-                self.error(path, format!("`{name}` is missing"), help);
-            }
-        }
-        for (name, source) in names.iter().zip([tenant_id, client_id]) {
-            let text = source.as_ref().and_then(|source| self.plain(&at(name), source));
-            details.identity.extend(text);
-        }
-        let secret = client_secret.as_ref();
-        let secret =
-            secret.and_then(|source| self.secret(&at("client_secret"), source, Lines::One));
-        details.identity.extend(secret.map(|secret| secret.text));
-        details
-    }
-
-    fn vertex(
-        &mut self,
-        path: &str,
-        key: &str,
-        written: Option<&file::Vertex>,
-        value: Given,
-    ) -> Details {
-        let Some(written) = written else {
-            if !self.doubtful(path) {
-                self.error(
-                    key,
-                    "a vertex key needs `vertex_key_config`",
-                    "with region, and auth_credentials = { file = \"…\" }",
-                );
-            }
-            return Details { credential: true, ..Details::default() };
-        };
-        let file::Vertex { project_id, project_number, region, auth_credentials, deployments } =
-            written;
-        let mut details =
-            Details { deployments: self.deployments(path, deployments), ..Details::default() };
-        for (name, source) in
-            [("project_id", project_id), ("project_number", project_number), ("region", region)]
-        {
-            let text = source.as_ref().and_then(|source| self.plain(&child(path, name), source));
-            details.identity.extend(text);
-        }
-        if let Some(source) = auth_credentials {
-            let at = child(path, "auth_credentials");
-            if let Some(secret) = self.secret(&at, source, Lines::Many) {
-                let account = self.json(&at, &secret.text);
-                if account.is_some_and(|account| account.get("project_id").is_none())
-                    && project_id.is_none()
-                {
-                    self.error(
-                        path,
-                        "`project_id` is missing, and the credentials do not name one",
-                        "for example project_id = \"my-project\"",
-                    );
-                }
-                details.identity.push_str(&secret.text);
-            }
-            details.credential = true;
-        } else if !value.any && !self.doubtful(path) {
-            self.error(
-                path,
-                "`auth_credentials` is missing",
-                "write auth_credentials = { file = \"/run/secrets/service-account.json\" }",
-            );
-            details.credential = true;
-        }
-        details
-    }
-
-    fn bedrock(
-        &mut self,
-        path: &str,
-        key: &str,
-        written: Option<&file::Bedrock>,
-        value: Given,
-    ) -> Details {
-        let Some(written) = written else {
-            if !value.any && !self.doubtful(path) {
-                self.error(
-                    key,
-                    "a bedrock key needs `bedrock_key_config` or a value",
-                    "with region, access_key and secret_key",
-                );
-            }
-            return Details { credential: true, ..Details::default() };
-        };
-        let file::Bedrock {
-            region,
-            access_key,
-            secret_key,
-            session_token,
-            arn,
-            deployments,
-            regions,
-            batch_s3_config,
-        } = written;
-        let mut details =
-            Details { deployments: self.deployments(path, deployments), ..Details::default() };
-        for (name, source) in [("region", region), ("arn", arn)] {
-            let text = source.as_ref().and_then(|source| self.plain(&child(path, name), source));
-            details.identity.extend(text);
-        }
-        let own = [
-            ("access_key", access_key),
-            ("secret_key", secret_key),
-            ("session_token", session_token),
-        ];
-        let (pair, text) = self.pair(path, own);
-        details.identity.push_str(&text);
-        for (name, written) in regions {
-            let at = child(&child(path, "regions"), name);
-            let file::RegionPair { access_key, secret_key, session_token } = written;
-            let own = [
-                ("access_key", access_key),
-                ("secret_key", secret_key),
-                ("session_token", session_token),
-            ];
-            details.identity.push_str(&self.pair(&at, own).1);
-        }
-        if region.is_none() && regions.is_empty() && !value.any && !self.doubtful(path) {
-            self.error(path, "`region` is missing", "for example region = \"us-east-1\"");
-        }
-        if !pair && regions.is_empty() && !value.any && !self.doubtful(path) {
-            self.error(
-                path,
-                "there are no AWS credentials",
-                "access_key and secret_key, or a pair under [….regions.REGION]",
-            );
-        }
-        if let Some(batch) = batch_s3_config {
-            self.buckets(&child(path, "batch_s3_config"), batch);
-        }
-        details.credential = true;
-        details
-    }
-
-    /// Whether there is a pair of keys at all, and their text.
-    fn pair(&mut self, path: &str, parts: [(&str, &Option<SecretSource>); 3]) -> (bool, String) {
-        let mut identity = String::new();
-        for (name, source) in &parts {
-            let secret = source
-                .as_ref()
-                .and_then(|source| self.secret(&child(path, name), source, Lines::One));
-            identity.extend(secret.map(|secret| secret.text));
-        }
-        let [(_, access), (_, secret), (_, token)] = parts;
-        let half = match (access, secret, token) {
-            (Some(_), None, _) => Some("secret_key"),
-            (None, Some(_), _) | (None, None, Some(_)) => Some("access_key"),
-            _ => None,
-        };
-        if let Some(half) = half.filter(|half| !self.doubtful(&child(path, half))) {
-            self.error(
-                path,
-                format!("`{half}` is missing"),
-                "access_key and secret_key go together",
-            );
-        }
-        (access.is_some() || secret.is_some() || token.is_some(), identity)
-    }
-
-    fn buckets(&mut self, path: &str, written: &file::BatchS3) {
-        let file::BatchS3 { buckets } = written;
-        let list = child(path, "buckets");
-        let mut default: Option<String> = None;
-        for (place, bucket) in buckets.iter().enumerate() {
-            let file::Bucket { bucket_name, prefix: _, is_default } = bucket;
-            let at = item(&list, place);
-            if bucket_name.as_deref().is_some_and(str::is_empty) {
-                self.error(&child(&at, "bucket_name"), "`bucket_name` is empty", None);
-            }
-            if *is_default && let Some(first) = default.replace(at.clone()) {
-                let place = self.place(&first);
-                self.error(
-                    &child(&at, "is_default"),
-                    format!("another bucket is the default already{place}"),
-                    "one bucket is used when a job names none",
-                );
-            }
-        }
     }
 
     fn deployments(
@@ -372,15 +172,132 @@ impl Check<'_, '_> {
         written.clone()
     }
 
-    fn json(&mut self, path: &str, text: &str) -> Option<Json> {
-        let json: Option<Json> = serde_json::from_str(text).ok().filter(Json::is_object);
-        if json.is_none() {
-            self.error(
-                path,
-                "the credentials are not a JSON object",
-                "the whole text of the JSON file that the provider gave out",
-            );
+    /// The JSON text of a key's credentials. What is wrong with it is said without its content.
+    fn json<'t, T: Deserialize<'t>>(
+        &mut self,
+        path: &str,
+        text: &'t str,
+        whole: &str,
+    ) -> Option<T> {
+        let parsed = serde_json::from_str(text).ok();
+        if parsed.is_none() {
+            let is_object = serde_json::from_str::<BTreeMap<&str, IgnoredAny>>(text).is_ok();
+            let what = if is_object {
+                "the JSON text of the credentials holds what it should not"
+            } else {
+                "the credentials are not a JSON object"
+            };
+            self.error(path, what, whole);
         }
-        json
+        parsed
+    }
+
+    /// A variable of the environment that has a text.
+    fn variable_text(&self, name: &str) -> Option<String> {
+        let text = self.reader.around.var(name)?.into_string().ok()?;
+        Some(text).filter(|text| !text.trim().is_empty())
+    }
+
+    /// The address in a variable, which may lack its scheme.
+    fn address_of(&mut self, path: &str, name: &str, scheme: &str, text: &str) -> Option<Endpoint> {
+        let whole =
+            if text.contains("://") { text.to_owned() } else { format!("{scheme}://{text}") };
+        let endpoint = endpoint_of(&whole);
+        if endpoint.is_none() {
+            self.error(path, format!("environment variable `{name}` is not an address"), None);
+        }
+        endpoint
+    }
+
+    /// A name that stands in the path of an address.
+    fn segment(&mut self, path: &str, text: &str, example: &str) -> Option<()> {
+        let good = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if !good {
+            let message = format!("`{}` has a character that it cannot have", leaf(path));
+            self.error(path, message, format!("for example \"{example}\"").as_str());
+        }
+        good.then_some(())
+    }
+}
+
+/// A key of a cloud, and what is known of it before its table is looked at.
+struct Place<'p> {
+    /// The path of the key.
+    key: &'p str,
+    /// The path of its table.
+    table: &'p str,
+    around: &'p Around<'p>,
+    value: &'p Given<'p>,
+}
+
+impl Place<'_> {
+    fn of(&self, name: &str) -> String {
+        child(self.table, name)
+    }
+
+    fn value(&self) -> String {
+        child(self.key, "value")
+    }
+}
+
+/// A member of a JSON text that is a secret.
+fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.is_empty()).map(Secret::new))
+}
+
+/// An address without a query, a user name or a password.
+fn endpoint_of(text: &str) -> Option<Endpoint> {
+    let parts = text.parse::<Uri>().ok()?.into_parts();
+    let authority = parts
+        .authority
+        .filter(|authority| !authority.as_str().contains('@') && !authority.host().is_empty())?;
+    let path = parts.path_and_query.filter(|path| path.query().is_none())?;
+    let prefix = path.path().trim_end_matches('/').to_owned();
+    Some(Endpoint { scheme: parts.scheme?, authority, prefix })
+}
+
+/// All that a cloud's requests and their authorization depend on. Of secrets it has the fingerprints; the
+/// rest is what the types print of themselves, so that a field that is added is not forgotten here.
+fn identity(cloud: &Cloud, endpoint: Option<&Endpoint>) -> String {
+    let secrets = secrets(cloud).into_iter();
+    let secrets: Vec<String> = secrets.map(|secret| secret.fingerprint().to_string()).collect();
+    format!("{cloud:?} {endpoint:?} {secrets:?}")
+}
+
+fn secrets(cloud: &Cloud) -> Vec<&Secret> {
+    match cloud {
+        Cloud::None => Vec::new(),
+        Cloud::Azure(azure) => match &azure.access {
+            AzureAccess::ApiKey(key) => vec![key],
+            AzureAccess::Entra(entra) => match &entra.proof {
+                Proof::Secret { secret, .. } => vec![secret],
+                Proof::AppService { header, .. } => vec![header],
+                Proof::Federated { .. } | Proof::Machine { .. } => Vec::new(),
+            },
+        },
+        Cloud::Vertex(vertex) => match &vertex.access {
+            Google::Credentials(text) => vec![text],
+            Google::Metadata(_) => Vec::new(),
+        },
+        Cloud::Bedrock(bedrock) => {
+            let mut secrets = Vec::new();
+            for region in &bedrock.regions {
+                let pair = match &region.access {
+                    Aws::Bearer(key) => {
+                        secrets.push(key);
+                        None
+                    }
+                    Aws::Pair(pair) => Some(pair),
+                    Aws::Role { from, .. } => from.as_ref(),
+                    Aws::Chain => None,
+                };
+                if let Some(AwsPair { access_key, secret_key, session_token }) = pair {
+                    secrets.extend([access_key, secret_key]);
+                    secrets.extend(session_token);
+                }
+            }
+            secrets
+        }
     }
 }

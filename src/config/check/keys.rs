@@ -18,6 +18,8 @@ pub(super) struct Around<'a> {
     /// `None`: there is no telling.
     pub(super) kind: Option<Kind>,
     pub(super) endpoint: &'a Arc<Endpoint>,
+    /// Whether the file says where the provider answers.
+    pub(super) has_base: bool,
     pub(super) clients: &'a [Client],
 }
 
@@ -28,8 +30,10 @@ pub(super) struct Details {
     pub(super) deployments: BTreeMap<String, String>,
     /// The one model it serves.
     pub(super) model: Option<String>,
-    /// The key needs no `value` beside it.
-    pub(super) credential: bool,
+    /// What a key of a cloud has, its `value` included.
+    pub(super) cloud: Cloud,
+    /// Where that is from, in words.
+    pub(super) source: Option<String>,
     /// All that tells this key from another, for its fingerprint.
     pub(super) identity: String,
 }
@@ -94,14 +98,10 @@ impl Check<'_, '_> {
         let value = written.value.as_ref().filter(|_| written.enabled);
         let resolved =
             value.and_then(|value| self.credential_value(&at("value"), around.kind, value));
-        let doubtful = self.doubtful(&at("value"));
-        let json = resolved.as_ref().is_some_and(|value| value.text.trim_start().starts_with('{'));
-        let given = Given {
-            any: value.is_some() || doubtful,
-            whole: json || doubtful || (value.is_some() && resolved.is_none()),
-        };
-        let details = self.details(path, around, &written, given);
-        if !given.any && written.enabled && !details.credential {
+        let unread = value.is_some() || self.doubtful(&at("value"));
+        let given = Given::of(resolved.as_ref(), unread);
+        let details = self.details(path, around, &written, &given);
+        if matches!(given, Given::Nothing) && written.enabled {
             self.without_value(path, around.kind);
         }
         let file::Key {
@@ -127,16 +127,19 @@ impl Check<'_, '_> {
             sgl_key_config: _,
         } = written;
         let name = self.key_name(path, name, value.as_ref());
+        let fingerprint =
+            fingerprint(resolved.as_ref().map(|value| &*value.text), &details.identity);
         let (value, source) = resolved.map(|value| (value.text, value.source)).unzip();
+        let in_cloud = around.kind.is_some_and(|kind| kind.row().auth == Auth::Cloud);
         let only = details.model.as_deref().map(|model| vec![Pattern::new(model)]);
         let models = self.allowed(&at("models"), models.as_deref()).or(only);
         Key {
             provider: around.provider.clone(),
             name: name.into(),
-            fingerprint: fingerprint(value.as_deref(), &details.identity),
-            value: value.map(Secret::new),
-            cloud: Cloud::None,
-            source: source.unwrap_or_else(|| "none".to_owned()),
+            fingerprint,
+            value: value.filter(|_| !in_cloud).map(Secret::new),
+            cloud: details.cloud,
+            source: details.source.or(source).unwrap_or_else(|| "none".to_owned()),
             endpoint: details.endpoint.map_or_else(|| around.endpoint.clone(), Arc::new),
             weight,
             models,
@@ -155,7 +158,7 @@ impl Check<'_, '_> {
 
     /// A key that has none of the credentials its kind needs.
     fn without_value(&mut self, path: &str, kind: Option<Kind>) {
-        if kind.is_some_and(|kind| kind.row().needs_value || kind == Kind::Azure) {
+        if kind.is_some_and(|kind| kind.row().needs_value) {
             self.error(path, "this key has no `value`", "write value = { env_var = \"…\" }");
         }
     }

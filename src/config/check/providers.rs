@@ -66,7 +66,13 @@ impl Check<'_, '_> {
         let name: Arc<str> = name.into();
         let keys = self.keys(
             &path,
-            &super::keys::Around { provider: &name, kind, endpoint: &endpoint, clients },
+            &super::keys::Around {
+                provider: &name,
+                kind,
+                endpoint: &endpoint,
+                has_base: base_url.is_some(),
+                clients,
+            },
             keys,
         );
         Provider {
