@@ -1,14 +1,16 @@
 //! The tables that only keys of one kind have: `azure_key_config` and its like.
 
-mod azure;
+pub(super) mod azure;
 mod bedrock;
 mod vertex;
 
 use std::collections::BTreeMap;
 
 use http::Uri;
-use serde::de::IgnoredAny;
+use http::uri::Scheme;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value as Json;
 
 use super::Check;
 use super::keys::{Around, Details};
@@ -99,7 +101,8 @@ impl Check<'_, '_> {
                     Some(Kind::Vertex) => self.vertex(&at, key.vertex_key_config.as_ref()),
                     _ => self.bedrock(&at, key.bedrock_key_config.as_ref()),
                 };
-                let identity = identity(&details.cloud, details.endpoint.as_ref());
+                let endpoint = details.endpoint.as_ref().unwrap_or(around.endpoint);
+                let identity = identity(&details.cloud, endpoint);
                 Details { identity, ..details }
             }
             Some(Kind::Replicate) => {
@@ -172,22 +175,18 @@ impl Check<'_, '_> {
         written.clone()
     }
 
-    /// The JSON text of a key's credentials. What is wrong with it is said without its content.
-    fn json<'t, T: Deserialize<'t>>(
-        &mut self,
-        path: &str,
-        text: &'t str,
-        whole: &str,
-    ) -> Option<T> {
+    /// The JSON text of a key's credentials. What is wrong with it is said without its content; `form` is
+    /// what would be right.
+    fn json<'t, T: Deserialize<'t>>(&mut self, path: &str, text: &'t str, form: &str) -> Option<T> {
         let parsed = serde_json::from_str(text).ok();
         if parsed.is_none() {
-            let is_object = serde_json::from_str::<BTreeMap<&str, IgnoredAny>>(text).is_ok();
+            let is_object = serde_json::from_str::<Json>(text).is_ok_and(|json| json.is_object());
             let what = if is_object {
-                "the JSON text of the credentials holds what it should not"
+                "the JSON text of the credentials has a member that is unknown or of the wrong type"
             } else {
                 "the credentials are not a JSON object"
             };
-            self.error(path, what, whole);
+            self.error(path, what, form);
         }
         parsed
     }
@@ -243,23 +242,27 @@ impl Place<'_> {
 /// A member of a JSON text that is a secret.
 fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
+    if text.as_ref().is_some_and(|text| text.chars().any(char::is_control)) {
+        return Err(D::Error::custom("a control character"));
+    }
     Ok(text.filter(|text| !text.is_empty()).map(Secret::new))
 }
 
-/// An address without a query, a user name or a password.
+/// An address of the web without a query, a user name or a password.
 fn endpoint_of(text: &str) -> Option<Endpoint> {
     let parts = text.parse::<Uri>().ok()?.into_parts();
+    let scheme = parts.scheme.filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme))?;
     let authority = parts
         .authority
         .filter(|authority| !authority.as_str().contains('@') && !authority.host().is_empty())?;
     let path = parts.path_and_query.filter(|path| path.query().is_none())?;
     let prefix = path.path().trim_end_matches('/').to_owned();
-    Some(Endpoint { scheme: parts.scheme?, authority, prefix })
+    Some(Endpoint { scheme, authority, prefix })
 }
 
 /// All that a cloud's requests and their authorization depend on. Of secrets it has the fingerprints; the
 /// rest is what the types print of themselves, so that a field that is added is not forgotten here.
-fn identity(cloud: &Cloud, endpoint: Option<&Endpoint>) -> String {
+fn identity(cloud: &Cloud, endpoint: &Endpoint) -> String {
     let secrets = secrets(cloud).into_iter();
     let secrets: Vec<String> = secrets.map(|secret| secret.fingerprint().to_string()).collect();
     format!("{cloud:?} {endpoint:?} {secrets:?}")

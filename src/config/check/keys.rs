@@ -71,13 +71,18 @@ impl Check<'_, '_> {
                 let place = self.place(&first);
                 self.error(&path, format!("there is another key of the name `{}` in this provider{place}", key.name), "names of keys are unique within a provider; without `name`, the variable's name is taken");
             }
-            if let Some(value) = &key.value
-                && let Some(first) = values.insert(value.fingerprint(), key.name.to_string())
+            let (same, what) = match (&key.value, &key.cloud) {
+                (Some(value), _) => (Some(value.fingerprint()), "value"),
+                (None, Cloud::None) => (None, ""),
+                (None, _) => (Some(key.fingerprint), "credentials"),
+            };
+            if let Some(same) = same
+                && let Some(first) = values.insert(same, key.name.to_string())
                 && *first != *key.name
             {
                 self.warning(
                     &path,
-                    format!("key `{}` has the same value as key `{first}`", key.name),
+                    format!("key `{}` has the same {what} as key `{first}`", key.name),
                     "the provider counts them as one",
                 );
             }

@@ -123,7 +123,9 @@ impl Check<'_, '_> {
             }
             Some(url) => {
                 let endpoint = self.endpoint(&at, url, row.prefix);
-                if let Some(endpoint) = &endpoint {
+                if row.kind == Kind::Azure {
+                    self.no_surface(&at, url);
+                } else if let Some(endpoint) = &endpoint {
                     self.version(&at, row.kind, endpoint);
                 }
                 return endpoint.unwrap_or_else(nowhere);
@@ -173,6 +175,14 @@ impl Check<'_, '_> {
                 path,
                 format!("the `base_url` of {kind} ends in the version of the API"),
                 "add /v1, if that is where it answers",
+            );
+        }
+        let bare = row.prefix.is_empty() && row.base_url.is_some() && !versioned;
+        if bare && ["/v1", "/v1beta", "/v1beta1"].iter().any(|end| endpoint.prefix.ends_with(end)) {
+            self.warning(
+                path,
+                format!("the `base_url` of {kind} is the bare origin; the version is added to it"),
+                "remove the version",
             );
         }
         if !row.prefix.is_empty()

@@ -248,7 +248,8 @@ impl Check<'_, '_> {
         dir.join(name)
     }
 
-    fn sound(&mut self, path: &str, text: &str, lines: Lines) -> bool {
+    /// Whether the text has no character that it must not have.
+    pub(super) fn sound(&mut self, path: &str, text: &str, lines: Lines) -> bool {
         let allowed = |char: char| lines == Lines::Many && matches!(char, '\n' | '\r' | '\t');
         let sound = !text.chars().any(|char| char.is_control() && !allowed(char));
         if !sound {

@@ -8,13 +8,15 @@ use serde::Deserialize;
 use super::{Given, Place, hidden};
 use crate::config::check::Check;
 use crate::config::check::keys::Details;
-use crate::config::check::sources::Lines;
+use crate::config::check::sources::{Lines, Resolved};
 use crate::config::path::item;
 use crate::config::{ApiVersion, Azure, AzureAccess, Cloud, Endpoint, Entra, Proof, file};
 use crate::secret::Secret;
 
 const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 const AUTHORITY: &str = "https://login.microsoftonline.com";
+const MACHINE_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 /// Where a virtual machine asks for a token.
 /// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
 const MACHINE: &str = "http://169.254.169.254";
@@ -54,7 +56,9 @@ impl Check<'_, '_> {
         }
         let (access, source) = match at.value {
             Given::Plain(value) => {
-                (Some(AzureAccess::ApiKey(Secret::new(value.text.clone()))), value.source.clone())
+                let sound = self.sound(&at.value(), &value.text, Lines::One);
+                let key = sound.then(|| AzureAccess::ApiKey(Secret::new(value.text.clone())));
+                (key, value.source.clone())
             }
             Given::Json(value) => {
                 let key = text.and_then(|text| {
@@ -68,8 +72,7 @@ impl Check<'_, '_> {
             }
             Given::Unknown => (None, String::new()),
             Given::Nothing => {
-                let entra = self.entra(at, table);
-                let source = entra.as_ref().map(|entra| source(&entra.proof).to_owned());
+                let (entra, source) = self.entra(at, table).unzip();
                 (entra.map(AzureAccess::Entra), source.unwrap_or_default())
             }
         };
@@ -94,16 +97,17 @@ impl Check<'_, '_> {
         if let Some(source) = written.and_then(|table| table.endpoint.as_ref()) {
             let path = at.of("endpoint");
             let url = self.plain(&path, source)?;
-            return self.resource(&path, &url);
+            self.no_surface(&path, &url)?;
+            return self.endpoint(&path, &url, "");
         }
         if let Some(url) = text.and_then(|text| text.endpoint.as_deref()) {
+            self.no_surface(&at.value(), url)?;
             let endpoint = super::endpoint_of(url);
             if endpoint.is_none() {
                 let help = "for example \"https://my-resource.openai.azure.com\"";
                 self.error(&at.value(), "`endpoint` of the JSON text is not an address", help);
             }
-            endpoint.as_ref()?;
-            return self.resource(&at.value(), url);
+            return endpoint;
         }
         if at.around.has_base || unknown || self.doubtful(&at.of("endpoint")) {
             return None;
@@ -118,25 +122,12 @@ impl Check<'_, '_> {
         None
     }
 
-    /// The address of a resource, and not one of what it offers.
-    fn resource(&mut self, path: &str, url: &str) -> Option<Endpoint> {
-        let bare = url.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
-        for surface in ["/openai", "/anthropic"] {
-            let inner = bare.find(&format!("{surface}/"));
-            let azure = [".azure.com", ".azure.us", ".azure.cn"];
-            let last = bare
-                .strip_suffix(surface)
-                .filter(|origin| azure.iter().any(|domain| origin.ends_with(domain)));
-            if inner.is_some() || last.is_some() {
-                self.error(
-                    path,
-                    "`endpoint` is the address of a surface of the resource",
-                    format!("keep what stands before {surface}").as_str(),
-                );
-                return None;
-            }
-        }
-        self.endpoint(path, url, "")
+    /// Refuses the address of one of the resource's surfaces where that of the resource is meant.
+    pub(in crate::config::check) fn no_surface(&mut self, path: &str, url: &str) -> Option<()> {
+        let Some(surface) = surface(url) else { return Some(()) };
+        let message = format!("this is the address of what the resource has under {surface}");
+        self.error(path, message, format!("keep what stands before {surface}").as_str());
+        None
     }
 
     fn api_version(
@@ -164,39 +155,41 @@ impl Check<'_, '_> {
         version
     }
 
-    /// Where the token comes from, of a key that has no `value`.
-    fn entra(&mut self, at: &Place<'_>, table: &file::Azure) -> Option<Entra> {
+    /// Where the token comes from, of a key that has no `value`; and the same in words.
+    fn entra(&mut self, at: &Place<'_>, table: &file::Azure) -> Option<(Entra, String)> {
         let scopes = self.scopes(at, table);
-        let tenant = match &table.tenant_id {
-            Some(source) => Some(self.plain(&at.of("tenant_id"), source)?),
-            None => None,
-        };
-        let client = match &table.client_id {
-            Some(source) => Some(self.plain(&at.of("client_id"), source)?),
-            None => None,
-        };
-        for (name, text) in [("tenant_id", &tenant), ("client_id", &client)] {
-            if let Some(text) = text {
-                self.segment(&at.of(name), text, ID)?;
+        let mut ids = [const { None }; 2];
+        for ((name, source), id) in
+            [("tenant_id", &table.tenant_id), ("client_id", &table.client_id)]
+                .into_iter()
+                .zip(&mut ids)
+        {
+            if let Some(source) = source {
+                let text = self.plain(&at.of(name), source)?;
+                self.segment(&at.of(name), &text, ID)?;
+                *id = Some(text);
             }
         }
-        let proof = match &table.client_secret {
+        let [tenant, client] = ids;
+        let (proof, source) = match &table.client_secret {
             Some(source) => {
                 let authority = self.authority(at, table);
                 let secret = self.secret(&at.of("client_secret"), source, Lines::One);
                 let tenant = self.part(at, "tenant_id", tenant);
                 let client = self.part(at, "client_id", client);
-                Proof::Secret {
-                    authority: authority?,
-                    tenant: tenant?,
-                    client: client?,
-                    secret: Secret::new(secret?.text),
-                }
+                let Resolved { text, source } = secret?;
+                let (authority, tenant, client) = (authority?, tenant?, client?);
+                let proof = Proof::Secret { authority, tenant, client, secret: Secret::new(text) };
+                (proof, format!("Entra ID client secret from {source}"))
             }
             None if self.doubtful(&at.of("client_secret")) => return None,
-            None => self.secretless(at, table, tenant, client)?,
+            None => {
+                let proof = self.secretless(at, table, tenant, client)?;
+                let words = words(&proof).to_owned();
+                (proof, words)
+            }
         };
-        Some(Entra { scopes: scopes?, proof })
+        Some((Entra { scopes: scopes?, proof }, source))
     }
 
     /// What there is without an application's secret: workload identity, else a managed identity.
@@ -209,16 +202,16 @@ impl Check<'_, '_> {
     ) -> Option<Proof> {
         let authority = self.authority(at, table)?;
         let file = self.variable_text("AZURE_FEDERATED_TOKEN_FILE");
-        let both = (
-            tenant.clone().or_else(|| self.variable_text("AZURE_TENANT_ID")),
+        let named = tenant.is_some();
+        let whole = (
+            tenant.or_else(|| self.variable_text("AZURE_TENANT_ID")),
             client.clone().or_else(|| self.variable_text("AZURE_CLIENT_ID")),
         );
-        if let (Some(file), (Some(tenant), Some(client))) = (file, both) {
+        if let (Some(file), (Some(tenant), Some(client))) = (file, whole) {
             return Some(Proof::Federated { authority, tenant, client, file: PathBuf::from(file) });
         }
-        if tenant.is_some() {
-            let client = self.part(at, "client_id", client.clone());
-            client.as_ref()?;
+        if named {
+            self.part(at, "client_id", client.as_ref())?;
             self.warning(
                 &at.of("tenant_id"),
                 "`tenant_id` has no effect on a managed identity",
@@ -231,21 +224,17 @@ impl Check<'_, '_> {
             let address = self.address_of(at.key, "IDENTITY_ENDPOINT", "http", &address)?;
             return Some(Proof::AppService { address, header: Secret::new(header), client });
         }
-        const NAME: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-        let address = self.variable_text(NAME).unwrap_or_else(|| MACHINE.to_owned());
-        let address = self.address_of(at.key, NAME, "http", &address)?;
+        let address = self.variable_text(MACHINE_HOST).unwrap_or_else(|| MACHINE.to_owned());
+        let address = self.address_of(at.key, MACHINE_HOST, "http", &address)?;
         Some(Proof::Machine { address, client })
     }
 
     fn authority(&mut self, at: &Place<'_>, table: &file::Azure) -> Option<Endpoint> {
-        const NAME: &str = "AZURE_AUTHORITY_HOST";
-        match &table.authority_host {
-            Some(host) => self.endpoint(&at.of("authority_host"), host, ""),
-            None => {
-                let host = self.variable_text(NAME).unwrap_or_else(|| AUTHORITY.to_owned());
-                self.address_of(at.key, NAME, "https", &host)
-            }
+        if let Some(host) = &table.authority_host {
+            return self.endpoint(&at.of("authority_host"), host, "");
         }
+        let host = self.variable_text(AUTHORITY_HOST).unwrap_or_else(|| AUTHORITY.to_owned());
+        self.address_of(at.key, AUTHORITY_HOST, "https", &host)
     }
 
     fn scopes(&mut self, at: &Place<'_>, table: &file::Azure) -> Option<Vec<String>> {
@@ -268,7 +257,7 @@ impl Check<'_, '_> {
     }
 
     /// A part of an application's credentials, which must be there.
-    fn part(&mut self, at: &Place<'_>, name: &str, text: Option<String>) -> Option<String> {
+    fn part<T>(&mut self, at: &Place<'_>, name: &str, text: Option<T>) -> Option<T> {
         if text.is_none() && !self.doubtful(&at.of(name)) {
             let help = "Entra ID credentials are tenant_id, client_id and client_secret";
             self.error(at.table, format!("`{name}` is missing"), help);
@@ -291,13 +280,25 @@ impl Check<'_, '_> {
     }
 }
 
-fn source(proof: &Proof) -> &'static str {
+fn words(proof: &Proof) -> &'static str {
     match proof {
         Proof::Secret { .. } => "Entra ID client secret",
         Proof::Federated { .. } => "Entra ID workload identity",
         Proof::Machine { .. } => "managed identity of the machine",
         Proof::AppService { .. } => "managed identity of the app",
     }
+}
+
+/// Which of the resource's surfaces the address is one of, as it is shown to be copied. A gateway in front
+/// of it may have a path of the same name, so at the end it counts with a host of Azure's only.
+fn surface(url: &str) -> Option<&'static str> {
+    let path = url.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    ["/openai", "/anthropic"].into_iter().find(|surface| {
+        let inner = path.contains(&format!("{surface}/"));
+        let domains = [".azure.com", ".azure.us", ".azure.cn"];
+        let last = path.strip_suffix(surface);
+        inner || last.is_some_and(|rest| domains.iter().any(|domain| rest.ends_with(domain)))
+    })
 }
 
 /// `v1`, its older names, or `2024-10-21` with or without `-preview`.
@@ -320,6 +321,25 @@ fn version_of(text: &str) -> Option<ApiVersion> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_surfaces() {
+        for url in [
+            "https://x.openai.azure.com/openai/deployments/a/chat/completions?api-version=2024-10-21",
+            "https://x.openai.azure.com/openai/v1/",
+            "https://x.openai.azure.com/openai",
+            "https://gate.internal/azure/openai/v1",
+        ] {
+            assert_eq!(surface(url), Some("/openai"), "{url}");
+        }
+        let url = "https://x.services.ai.azure.com/anthropic/v1/messages";
+        assert_eq!(surface(url), Some("/anthropic"));
+        for url in
+            ["https://x.openai.azure.com/", "https://gate.internal/openai", "https://openai.com"]
+        {
+            assert_eq!(surface(url), None, "{url}");
+        }
+    }
 
     #[test]
     fn versions() {

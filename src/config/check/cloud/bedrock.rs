@@ -35,6 +35,14 @@ struct Found {
     source: String,
 }
 
+/// What stands where a pair may.
+enum Stands {
+    Nothing,
+    /// Half of one, or what cannot be read: it was reported.
+    Wrong,
+    Pair(Found),
+}
+
 /// What `arn` names.
 enum Arn {
     /// A role that is assumed.
@@ -101,8 +109,8 @@ impl Check<'_, '_> {
             let path = child(&at.of("regions"), name);
             let file::RegionPair { access_key, secret_key, session_token } = pair;
             let pair = self.pair(&path, [access_key, secret_key, session_token]);
-            sound &= self.aws_region(&path, name) && !matches!(pair, Some(None));
-            if let Some(Some(found)) = pair {
+            sound &= self.aws_region(&path, name) && !matches!(pair, Stands::Wrong);
+            if let Stands::Pair(found) = pair {
                 regions.insert(name.clone(), found.pair);
             }
         }
@@ -111,9 +119,10 @@ impl Check<'_, '_> {
             Given::Nothing => {}
             Given::Unknown => return None,
             Given::Plain(value) => {
+                sound &= self.sound(&at.value(), &value.text, Lines::One);
                 bearer = Some(Secret::new(value.text.clone()));
                 source = Some(format!("API key from {}", value.source));
-                if own.is_some() {
+                if !matches!(own, Stands::Nothing) {
                     let message = "the key has a `value` and a pair of its own";
                     self.error(&at.value(), message, "remove one of the two");
                 }
@@ -130,10 +139,14 @@ impl Check<'_, '_> {
                 source = Some(format!("access keys from {}", value.source));
             }
         }
-        if !sound || matches!(own, Some(None)) {
+        let own = match own {
+            Stands::Pair(found) => Some(found),
+            Stands::Nothing => None,
+            Stands::Wrong => return None,
+        };
+        if !sound {
             return None;
         }
-        let own = own.flatten();
         let source = source
             .or_else(|| own.as_ref().map(|found| format!("access key from {}", found.source)))
             .unwrap_or_else(|| match written.len() {
@@ -168,13 +181,13 @@ impl Check<'_, '_> {
         Some(pairs)
     }
 
-    /// The pair at a path: `None` when there is nothing of one, `Some(None)` when it was reported.
-    fn pair(&mut self, path: &str, parts: [&Option<SecretSource>; 3]) -> Option<Option<Found>> {
+    /// The pair at a path.
+    fn pair(&mut self, path: &str, parts: [&Option<SecretSource>; 3]) -> Stands {
         let names = ["access_key", "secret_key", "session_token"];
         let written = parts.map(Option::is_some);
         let doubtful = names.iter().any(|name| self.doubtful(&child(path, name)));
         if !written.contains(&true) {
-            return doubtful.then_some(None);
+            return if doubtful { Stands::Wrong } else { Stands::Nothing };
         }
         let mut read = |place: usize| {
             let source = parts[place].as_ref()?;
@@ -186,16 +199,16 @@ impl Check<'_, '_> {
             let help = "access_key and secret_key go together";
             self.error(path, format!("`{half}` is missing"), help);
         }
-        let (Some(access), Some(secret)) = (access, secret) else { return Some(None) };
+        let (Some(access), Some(secret)) = (access, secret) else { return Stands::Wrong };
         if doubtful || (written[2] && token.is_none()) {
-            return Some(None);
+            return Stands::Wrong;
         }
         let pair = AwsPair {
             access_key: Secret::new(access.text),
             secret_key: Secret::new(secret.text),
             session_token: token.map(|token| Secret::new(token.text)),
         };
-        Some(Some(Found { pair, source: access.source }))
+        Stands::Pair(Found { pair, source: access.source })
     }
 
     /// `region`, else the first that has a pair, else that of the environment.

@@ -158,7 +158,9 @@ impl Check<'_, '_> {
 
     /// The text of a credentials file. `of` says which, where the setting does not.
     fn credentials(&mut self, path: &str, text: &str, source: &str, of: &str) -> Option<Found> {
-        let parsed: Text = self.json(path, text, WHOLE)?;
+        let is_path = text.starts_with(['/', '.', '~']);
+        let form = if is_path { "a path goes into { file = \"…\" }" } else { WHOLE };
+        let parsed: Text = self.json(path, text, form)?;
         let kind = parsed.kind.as_ref().and_then(Json::as_str);
         let (words, wanted) = match kind {
             Some("service_account") => (
