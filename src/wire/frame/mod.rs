@@ -1,3 +1,4 @@
 //! Bytes to frames: how a stream of bytes falls into events.
 
+pub mod aws;
 pub mod sse;
