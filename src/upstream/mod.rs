@@ -1,6 +1,7 @@
 //! One attempt against one provider: the request as that provider wants it, with the key in it.
 
 pub mod auth;
+pub mod aws;
 pub mod client;
 pub mod echo;
 pub mod outgoing;

@@ -34,6 +34,11 @@ impl Outgoing {
         }
     }
 
+    /// The pieces, in order; some may be empty.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
     /// Bytes not sent yet.
     fn left(&self) -> u64 {
         self.pieces[self.next..].iter().map(|piece| piece.len() as u64).sum()

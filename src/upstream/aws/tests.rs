@@ -1,0 +1,362 @@
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, SessionTokenMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode,
+};
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use serde_json::Value;
+
+use super::canonical::{self, Scope, Signed};
+use super::sign::{self, For, hex};
+use super::verify::{Shown, Why};
+use crate::config::AwsPair;
+use crate::secret::{Secret, digest};
+use crate::upstream::Outgoing;
+
+const ID: &str = "AKIDEXAMPLE";
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+const SONNET: &str = "https://bedrock-runtime.us-east-1.amazonaws.com/model/\
+                      anthropic.claude-3-5-sonnet-20241022-v2%3A0/converse";
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
+
+fn pair(token: Option<&str>) -> AwsPair {
+    AwsPair { access_key: secret(ID), secret_key: secret(SECRET), session_token: token.map(secret) }
+}
+
+/// 2024-06-15T12:00:00Z
+fn noon() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_718_452_800)
+}
+
+/// A request with the body `{"messages":[]}` in three pieces, signed at noon.
+fn signed(
+    uri: &str,
+    region: &str,
+    token: Option<&str>,
+    more: &[(&'static str, &'static str)],
+) -> Request<Outgoing> {
+    let pieces = [&b"{\"mess"[..], b"", b"ages\":[]}"].map(Bytes::from_static);
+    let mut request = Request::post(uri).body(Outgoing::new(pieces)).unwrap();
+    let usual = [
+        ("content-type", "application/json"),
+        ("accept", "*/*"),
+        ("user-agent", "an-sdk/1"),
+        ("traceparent", "00-1"),
+    ];
+    for (name, value) in usual.iter().chain(more) {
+        request.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
+    sign::sign(&mut request, &sign::identity(&pair(token)), region, noon()).unwrap();
+    request
+}
+
+fn authorization(request: &Request<Outgoing>) -> &str {
+    request.headers()[AUTHORIZATION].to_str().unwrap()
+}
+
+/// The signatures are those of botocore 1.44: `SigV4Auth.canonical_request`, `.string_to_sign` and
+/// `.signature` of an `AWSRequest` with the same URL, headers and body, at the same time.
+#[test]
+fn requests_are_signed_as_botocore_signs_them() {
+    let request = signed(SONNET, "us-east-1", None, &[]);
+    assert_eq!(
+        authorization(&request),
+        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20240615/us-east-1/bedrock/aws4_request, \
+         SignedHeaders=content-type;host;x-amz-date, \
+         Signature=9080163738dec2510eb9ca4d7d9ffbb0e0c930ef6ce2482585e9e411f8e8131e"
+    );
+    assert_eq!(request.headers()["x-amz-date"], "20240615T120000Z");
+    assert!(request.headers()[AUTHORIZATION].is_sensitive());
+
+    let profile = "https://bedrock-runtime.eu-west-1.amazonaws.com/model/\
+                   arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Ainference-profile%2F\
+                   eu.amazon.nova-lite-v1%3A0/converse-stream";
+    let token = "IQoJb3JpZ2luX2VjEXAMPLE//token==";
+    let request = signed(profile, "eu-west-1", Some(token), &[]);
+    assert!(
+        authorization(&request).ends_with(
+            "SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, \
+             Signature=a8b053910af4d67577a320b949555684fa6d0bf3cfea86f25fbe612232c0a248"
+        ),
+        "{}",
+        authorization(&request)
+    );
+    assert_eq!(request.headers()["x-amz-security-token"], token);
+    assert!(request.headers()["x-amz-security-token"].is_sensitive());
+
+    let raw = "http://127.0.0.1:8443/model/meta%2Fllama:1/invoke?trace=a%20b&a=%3A";
+    let guarded =
+        [("x-amzn-bedrock-trace", "ENABLED"), ("x-amzn-bedrock-guardrailidentifier", "gr-1")];
+    let request = signed(raw, "us-west-2", None, &guarded);
+    assert!(
+        authorization(&request).ends_with(
+            "SignedHeaders=content-type;host;x-amz-date;x-amzn-bedrock-guardrailidentifier;\
+             x-amzn-bedrock-trace, \
+             Signature=1048add172edd6212fe349d521988d5d8aa9233679914fd73043ca8b5fb18778"
+        ),
+        "{}",
+        authorization(&request)
+    );
+}
+
+#[test]
+fn a_token_that_no_header_can_carry_is_not_signed() {
+    let mut request = Request::post(SONNET).body(Outgoing::default()).unwrap();
+    let identity = sign::identity(&pair(Some("line\nbreak")));
+    assert_eq!(sign::sign(&mut request, &identity, "us-east-1", noon()), None);
+}
+
+/// What a caller's request arrives as.
+fn arrived(uri: &str, change: impl FnOnce(&mut HeaderMap)) -> http::request::Parts {
+    let (mut head, _) = signed(uri, "us-east-1", None, &[]).into_parts();
+    let host = HeaderValue::from_str(head.uri.authority().unwrap().as_str()).unwrap();
+    head.headers.insert("host", host);
+    head.uri = head.uri.path_and_query().unwrap().as_str().parse().unwrap();
+    change(&mut head.headers);
+    head
+}
+
+fn verified(head: &http::request::Parts, body: &str, with: &str) -> Result<(), Why> {
+    let shown = Shown::in_headers(&head.headers, noon()).expect("an AWS signature")?;
+    assert_eq!(shown.access_key(), ID);
+    shown.verify(head, body.as_bytes(), &secret(with))
+}
+
+const BODY: &str = r#"{"messages":[]}"#;
+
+#[test]
+fn a_callers_signature_is_of_its_request_and_its_secret() {
+    let head = arrived(SONNET, |_| ());
+    assert_eq!(verified(&head, BODY, SECRET), Ok(()));
+    assert_eq!(verified(&head, BODY, "another"), Err(Why::Signature));
+    assert_eq!(verified(&head, r#"{"messages":[1]}"#, SECRET), Err(Why::Signature));
+    let unencoded = "http://localhost:1/model/a:0/b/converse?x=1&a=";
+    assert_eq!(verified(&arrived(unencoded, |_| ()), BODY, SECRET), Ok(()));
+
+    let mut other = arrived(SONNET, |_| ());
+    other.uri = "/model/another/converse".parse().unwrap();
+    assert_eq!(verified(&other, BODY, SECRET), Err(Why::Signature));
+    let other = arrived(SONNET, |headers| {
+        headers.insert("host", HeaderValue::from_static("elsewhere"));
+    });
+    assert_eq!(verified(&other, BODY, SECRET), Err(Why::Signature));
+    let spaced = arrived(SONNET, |headers| {
+        headers.insert("user-agent", HeaderValue::from_static("changed on the way"));
+    });
+    assert_eq!(verified(&spaced, BODY, SECRET), Ok(()));
+}
+
+#[test]
+fn http2_has_its_host_in_the_address() {
+    let (head, _) = signed(SONNET, "us-east-1", None, &[]).into_parts();
+    assert!(!head.headers.contains_key("host"));
+    assert_eq!(verified(&head, BODY, SECRET), Ok(()));
+}
+
+#[test]
+fn a_signature_is_good_for_fifteen_minutes() {
+    let head = arrived(SONNET, |_| ());
+    let at = |now| Shown::in_headers(&head.headers, now).unwrap().map(drop);
+    let minute = Duration::from_secs(60);
+    for good in [noon() - 15 * minute, noon() + 15 * minute] {
+        assert_eq!(at(good), Ok(()));
+    }
+    for bad in [noon() - 16 * minute, noon() + 16 * minute, SystemTime::UNIX_EPOCH] {
+        assert_eq!(at(bad), Err(Why::Time));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_form_is_said_before_the_body_is_read() {
+    let head = arrived(SONNET, |_| ());
+    let good = head.headers[AUTHORIZATION].to_str().unwrap().to_owned();
+    let why = |text: String| {
+        let mut headers = head.headers.clone();
+        headers.insert(AUTHORIZATION, HeaderValue::try_from(text).unwrap());
+        Shown::in_headers(&headers, noon()).map(|read| read.map(drop).unwrap_err())
+    };
+    let with = |from: &str, to: &str| why(good.replace(from, to));
+    assert_eq!(with("/bedrock/", "/s3/"), Some(Why::Service));
+    assert_eq!(with("host;", ""), Some(Why::Headers));
+    assert_eq!(with(";x-amz-date", ""), Some(Why::Headers));
+    assert_eq!(with("content-type;host", "host;content-type"), Some(Why::Headers));
+    assert_eq!(with("/20240615/", "/20240614/"), Some(Why::Form));
+    assert_eq!(with("Signature=90", "Signature="), Some(Why::Form));
+    assert_eq!(with("Signature=90", "Signature=9A"), Some(Why::Form));
+    assert_eq!(with("SignedHeaders", "Headers"), Some(Why::Form));
+    assert_eq!(with("AKIDEXAMPLE/", ""), Some(Why::Form));
+    assert_eq!(why("AWS4-HMAC-SHA256".to_owned()), Some(Why::Form));
+    assert_eq!(why("Bearer AKIDEXAMPLE".to_owned()), None);
+    for time in ["20240615T12000Z", "20240615 120000Z", "20241315T120000Z", "2024-06-15T12:00"] {
+        let mut headers = head.headers.clone();
+        headers.insert("x-amz-date", HeaderValue::from_str(time).unwrap());
+        assert_eq!(Shown::in_headers(&headers, noon()).unwrap().map(drop), Err(Why::Form));
+    }
+    let mut head = arrived(SONNET, |_| ());
+    let missing = good.replace("content-type;host", "content-type;host;missing");
+    let missing = missing.replace("missing;x-amz-date", "missing;x-amz-date");
+    head.headers.insert(AUTHORIZATION, HeaderValue::try_from(missing).unwrap());
+    assert_eq!(verified(&head, BODY, SECRET), Err(Why::Headers));
+}
+
+#[test]
+fn a_hash_that_is_signed_is_the_hash_of_the_body() {
+    for (told, expected) in [
+        (hex(&digest(BODY.as_bytes())), Err(Why::Signature)),
+        ("UNSIGNED-PAYLOAD".to_owned(), Err(Why::Body)),
+    ] {
+        let head = arrived(SONNET, |headers| {
+            let good = headers[AUTHORIZATION].to_str().unwrap();
+            let with = good.replace("host;x-amz-date", "host;x-amz-content-sha256;x-amz-date");
+            headers.insert(AUTHORIZATION, HeaderValue::try_from(with).unwrap());
+            headers.insert("x-amz-content-sha256", HeaderValue::try_from(told).unwrap());
+        });
+        assert_eq!(verified(&head, BODY, SECRET), expected);
+    }
+}
+
+/// One case of the published vectors: a request as it was sent, and what was made of it on the way.
+struct Case {
+    name: String,
+    request: String,
+    canonical: String,
+    string_to_sign: String,
+    signature: String,
+    token: Option<String>,
+    normalize: bool,
+    sign_body: bool,
+    omit_token: bool,
+}
+
+fn vectors() -> Option<Vec<Case>> {
+    let shared = PathBuf::from(std::env::var("KEYMUX_SHARED").ok()?).join("specs/aws-sigv4");
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(shared.join(name)).unwrap()).unwrap()
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().replace("\r\n", "\n");
+    let mut cases = Vec::new();
+    for case in read("vectors.json")["cases"].as_array().unwrap() {
+        let (files, context) = (&case["files"], &case["context"]);
+        cases.push(Case {
+            name: text(&case["name"]),
+            request: text(&files["header-signed-request.txt"]),
+            canonical: text(&files["header-canonical-request.txt"]),
+            string_to_sign: text(&files["header-string-to-sign.txt"]),
+            signature: text(&files["header-signature.txt"]),
+            token: context["credentials"]["token"].as_str().map(str::to_owned),
+            normalize: context["normalize"] == true,
+            sign_body: context["sign_body"] == true,
+            omit_token: context["omit_session_token"] == true,
+        });
+    }
+    for case in read("vectors-classic.json")["cases"].as_array().unwrap() {
+        let Some(authorization) = case["authz"].as_str() else { continue };
+        let request = text(&case["sreq"]);
+        cases.push(Case {
+            name: format!("classic {}", text(&case["name"])),
+            canonical: text(&case["creq"]),
+            string_to_sign: text(&case["sts"]),
+            signature: authorization.rsplit_once("Signature=").unwrap().1.trim().to_owned(),
+            // In these the token is an ordinary header of the request, signed when it was there before.
+            token: None,
+            normalize: true,
+            sign_body: false,
+            omit_token: false,
+            request,
+        });
+    }
+    assert!(cases.len() > 60, "{}", cases.len());
+    Some(cases)
+}
+
+/// A request as text: method, target, headers, body. A line that begins with a space belongs to the one
+/// before it.
+fn read(request: &str) -> (&str, &str, HeaderMap, &str) {
+    let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+    let (first, fields) = head.split_once('\n').unwrap();
+    let (method, rest) = first.split_once(' ').unwrap();
+    let target = rest.rsplit_once(' ').unwrap().0;
+    let mut headers = HeaderMap::new();
+    for line in fields.replace("\n ", " ").lines().filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').unwrap();
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.append(name, HeaderValue::from_str(value.trim()).unwrap());
+    }
+    (method, target, headers, body)
+}
+
+const SCOPE: Scope<'static> = Scope { date: "20150830", region: "us-east-1", service: "service" };
+
+#[test]
+fn callers_are_verified_as_the_published_vectors_say() {
+    let Some(cases) = vectors() else { return println!("skipped: KEYMUX_SHARED is not set") };
+    let mut checked = 0;
+    // Dot segments are never kept here: only S3 does that.
+    for case in cases.iter().filter(|case| case.normalize) {
+        let (method, target, headers, body) = read(&case.request);
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let authorization = headers[AUTHORIZATION].to_str().unwrap();
+        let names = authorization.split_once("SignedHeaders=").unwrap().1;
+        let names = names.split(',').next().unwrap();
+        let signed = Signed { method, path, query, headers: &headers, authority: None, names };
+        let canonical = signed.canonical(&hex(&digest(body.as_bytes()))).unwrap();
+        assert_eq!(canonical, case.canonical.trim_end(), "{}", case.name);
+        let string_to_sign = canonical::string_to_sign("20150830T123600Z", SCOPE, &canonical);
+        assert_eq!(string_to_sign, case.string_to_sign.trim_end(), "{}", case.name);
+        let signature = canonical::signature(SECRET, SCOPE, &string_to_sign);
+        assert_eq!(hex(signature.as_ref()), case.signature.trim_end(), "{}", case.name);
+        checked += 1;
+    }
+    assert!(checked > 55, "{checked}");
+}
+
+#[test]
+fn requests_are_signed_as_the_published_vectors_say() {
+    let Some(cases) = vectors() else { return println!("skipped: KEYMUX_SHARED is not set") };
+    let (mut checked, mut skipped) = (0, Vec::new());
+    // 2015-08-30T12:36:00Z
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+    for case in &cases {
+        let (method, target, mut headers, body) = read(&case.request);
+        for made in ["authorization", "x-amz-date"] {
+            headers.remove(made);
+        }
+        if case.token.is_some() || !case.canonical.contains("x-amz-security-token") {
+            headers.remove("x-amz-security-token");
+        }
+        let mut settings = SigningSettings::default();
+        if !case.normalize {
+            settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        }
+        if case.sign_body {
+            settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        }
+        if case.omit_token {
+            settings.session_token_mode = SessionTokenMode::Exclude;
+        }
+        let fields = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+        let body = SignableBody::Precomputed(hex(&digest(body.as_bytes())));
+        let uri = format!("https://example.amazonaws.com{target}");
+        let Ok(request) = SignableRequest::new(method, uri, fields, body) else {
+            skipped.push(&*case.name);
+            continue;
+        };
+        let identity = sign::identity(&pair(case.token.as_deref()));
+        let good = For { region: "us-east-1", service: "service" };
+        let made = sign::signature(request, &identity, good, settings, now).unwrap();
+        let authorization = made[AUTHORIZATION].to_str().unwrap();
+        let signature = authorization.rsplit_once("Signature=").unwrap().1;
+        assert_eq!(signature, case.signature.trim_end(), "{}: {authorization}", case.name);
+        checked += 1;
+    }
+    // A target with a space in it is none, so no request of ours has one.
+    assert!(skipped.iter().all(|name| name.contains("space")), "{skipped:?}");
+    assert!(checked > 60, "{checked}");
+}
