@@ -48,7 +48,7 @@ pub enum AzureAccess {
 }
 
 /// Where a token of Entra ID comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entra {
     /// What the token is asked for; at least one.
     pub scopes: Vec<String>,
@@ -57,7 +57,7 @@ pub struct Entra {
 }
 
 /// What Entra ID gives a token for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Proof {
     /// An application's secret: `POST {authority}/{tenant}/oauth2/v2.0/token`.
     Secret {
@@ -117,7 +117,7 @@ pub struct Vertex {
 }
 
 /// Where a token of Google comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Google {
     /// The text of a credentials file: `service_account`, `authorized_user`, `external_account` or
     /// `impersonated_service_account`. From `auth_credentials` or `value`, else from the file of

@@ -21,7 +21,7 @@ use crate::upstream::auth;
 
 /// Opens connections: directly or through a proxy's CONNECT, with TLS where the address says https.
 #[derive(Clone, Debug)]
-pub(super) struct Connector {
+pub(in crate::upstream) struct Connector {
     path: Path,
     timeout: Duration,
 }
@@ -38,12 +38,13 @@ enum Via {
     Proxy(Tunnel<HttpConnector>),
 }
 
-pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-pub(super) type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+pub(in crate::upstream) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub(in crate::upstream) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(in crate::upstream) type Connecting<T> =
+    Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 impl Connector {
-    pub(super) fn new(transport: &Transport, tls: bool) -> io::Result<Self> {
+    pub(in crate::upstream) fn new(transport: &Transport, tls: bool) -> io::Result<Self> {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
