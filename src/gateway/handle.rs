@@ -81,10 +81,12 @@ async fn serve(
             let server = &gateway.config.server;
             let body = incoming::read(body, server.max_body, server.body_timeout).await?;
             record.bytes_in = body.len() as u64;
-            let operation = stored.operation;
+            let (operation, part) = (stored.operation, stored.part);
             let errand = Errand { gateway, client, stored, head, body, now: unix_time() };
             let (answered, owner) = stored::serve(errand, record).await?;
-            let signing = signing(record, owner, head, operation);
+            // What was left there in full has no ids of the provider's in it.
+            let full = matches!(part, "content" | "results" | "stream");
+            let signing = signing(record, owner, head, operation).filter(|_| !full);
             return Ok(pass_on(answered, operation, record, signing));
         }
         Place::Models | Place::Presence => {

@@ -149,6 +149,9 @@ fn kept(
 fn fixed_path(kind: Kind, key: &Key, operation: Operation) -> Option<String> {
     let prefix = &key.endpoint.prefix;
     let path = operation.path();
+    if path.is_empty() {
+        return None;
+    }
     Some(match (kind, operation.api()) {
         (Kind::Azure, Api::OpenAi) => match (&key.cloud, behind_deployment(operation)) {
             (Cloud::Azure(azure), behind) => match &azure.api_version {
