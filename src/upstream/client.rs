@@ -4,7 +4,8 @@
 //! whose [`Transport`] it still needs. HTTP/1.1 connections are driven by the task that serves the
 //! caller; hosts that choose HTTP/2 are left to hyper-util's client.
 
-mod connect;
+pub(super) mod connect;
+mod fetch;
 pub(super) mod link;
 mod pool;
 
@@ -68,6 +69,11 @@ impl Client {
         Ok(inline(response, link, place))
     }
 
+    /// What opens its connections, for libraries that bring a client of their own.
+    pub(super) fn connector(&self) -> Connector {
+        self.connector.clone()
+    }
+
     async fn send_pooled(&self, request: Request<Outgoing>) -> Result<Response<Arriving>, Broken> {
         let response = self.pooled.request(request).await;
         Ok(response.map_err(|error| Broken::of(&error))?.map(Arriving::Http))
@@ -97,6 +103,10 @@ pub enum Broken {
     Lost,
     /// Nothing came in time.
     Silent,
+    /// The issuer of its tokens refuses the key's credential; the provider was not asked.
+    Refused,
+    /// The issuer of its tokens gave none; the provider was not asked.
+    NoToken,
 }
 
 impl Broken {
@@ -110,6 +120,10 @@ impl Broken {
             Broken::Connect => "could not be reached",
             Broken::Lost => "closed the connection before it answered",
             Broken::Silent => "did not answer in time",
+            Broken::Refused => {
+                "was not asked: the issuer of its tokens refuses the key's credential"
+            }
+            Broken::NoToken => "was not asked: the issuer of its tokens gave none",
         }
     }
 }
