@@ -313,8 +313,12 @@ impl Fallen {
     }
 
     fn unanswered(provider: String, broken: Broken) -> Self {
+        let class = match broken {
+            Broken::Refused => Class::BadCredential,
+            Broken::Connect | Broken::Lost | Broken::Silent | Broken::NoToken => Class::Trouble,
+        };
         Self {
-            failure: Failure { class: Class::Trouble, retry_after: None },
+            failure: Failure { class, retry_after: None },
             rest: Rest::Refusal(Refusal::Unanswered { provider, broken }),
             silent: broken == Broken::Silent,
         }

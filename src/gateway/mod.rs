@@ -45,7 +45,7 @@ use crate::keys::Pool;
 use crate::observe::log::Log;
 use crate::observe::metrics::{KeyMeter, Metrics, ProviderMeter};
 use crate::share::Turns;
-use crate::upstream::{Clients, Upstream};
+use crate::upstream::{Kept, Upstream};
 
 /// All that one request needs. Never changed once built: a request holds on to the one it began with.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub struct Gateway {
     callers: HashMap<[u8; 32], usize>,
     providers: Vec<Provider>,
     turns: Arc<Turns>,
-    clients: Clients,
+    kept: Kept,
     tls: Option<Arc<ServerConfig>>,
 }
 
@@ -72,16 +72,17 @@ struct Provider {
 }
 
 impl Gateway {
-    /// Builds the gateway of a configuration beside its predecessor, whose connections, key health and
-    /// turns it takes over where they are the same. Nothing of the predecessor is changed.
+    /// Builds the gateway of a configuration beside its predecessor, whose connections, tokens, key
+    /// health and turns it takes over where they are the same. Nothing of the predecessor is changed. Must
+    /// be called within the runtime.
     pub fn build(config: Config, before: Option<&Gateway>, metrics: &Metrics) -> io::Result<Self> {
-        let mut clients = Clients::default();
+        let mut kept = Kept::default();
         let mut providers = Vec::with_capacity(config.providers.len());
         for provider in &config.providers {
             let old = before.and_then(|gateway| gateway.provider(&provider.name));
             providers.push(Provider {
                 pool: Pool::new(provider, old.map(|old| &old.pool)),
-                upstream: Upstream::new(provider, &mut clients, before.map(|b| &b.clients))?,
+                upstream: Upstream::new(provider, &mut kept, before.map(|b| &b.kept))?,
                 meter: metrics.provider(&provider.name),
                 keys: provider
                     .keys
@@ -96,7 +97,7 @@ impl Gateway {
             callers: callers.collect(),
             providers,
             turns: before.map_or_else(Arc::default, |gateway| gateway.turns.clone()),
-            clients,
+            kept,
             tls: config.server.tls.as_ref().map(serve::tls_config).transpose()?,
             config,
         })

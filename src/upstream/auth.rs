@@ -1,15 +1,19 @@
-//! The one place where a secret is opened: a key becomes a header here, and nowhere else.
+//! The one place where a secret is opened: a key becomes a header here, and nowhere else. What is made of
+//! secrets elsewhere in this room (a token, a signature) goes into a request from here.
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Request, StatusCode};
 
-use crate::config::{AzureAccess, Cloud, Key};
+use super::token::{self, Bearer, Minted, NoToken};
+use super::{Broken, Kept, Outgoing};
+use crate::config::{AzureAccess, Cloud, Key, Transport};
 use crate::provider::{Auth, Kind};
 use crate::secret::Secret;
 
@@ -19,9 +23,29 @@ const TELLING: usize = 6;
 /// A key made ready to go into requests, once per configuration and not once per request.
 #[derive(Debug)]
 pub struct Credential {
-    header: Option<(HeaderName, HeaderValue)>,
+    form: Form,
     /// What the provider is sent and might echo.
     secrets: Vec<Secret>,
+}
+
+/// How a request shows that it may be made.
+#[derive(Debug)]
+enum Form {
+    /// Not at all.
+    None,
+    /// With a header that is the same for all.
+    Header(HeaderName, HeaderValue),
+    /// With a token in `authorization`.
+    Token(Arc<Bearer>),
+}
+
+/// What one request was allowed by.
+#[derive(Debug)]
+pub enum Shown {
+    /// The key itself, or nothing.
+    Key,
+    /// A token, which may have run out before its time.
+    Token(Arc<Minted<HeaderValue>>),
 }
 
 impl Credential {
@@ -31,39 +55,85 @@ impl Credential {
         key: &'s Key,
         kind: Kind,
         others: impl Iterator<Item = &'s Secret>,
+        transport: &Transport,
+        kept: &mut Kept,
+        before: Option<&Kept>,
     ) -> io::Result<Self> {
         let own = |name: &'static str, secret: &Secret| {
-            Ok::<_, io::Error>(Some((HeaderName::from_static(name), header(secret)?)))
+            Ok::<_, io::Error>(Form::Header(HeaderName::from_static(name), header(secret)?))
         };
-        let header = match (kind.row().auth, &key.value, &key.cloud) {
-            (Auth::Bearer, Some(secret), _) => Some(bearer(secret)?),
+        let name = || format!("{}/{}", key.provider, key.name);
+        let mut sent = key.value.as_ref();
+        let form = match (kind.row().auth, &key.value, &key.cloud) {
+            // Never used: nothing is minted for it.
+            _ if !key.enabled => Form::None,
+            (Auth::Bearer, Some(secret), _) => Form::Header(AUTHORIZATION, bearer(secret)?),
             (Auth::Anthropic, Some(secret), _) => own("x-api-key", secret)?,
             (Auth::Gemini, Some(secret), _) => own("x-goog-api-key", secret)?,
             (Auth::Cloud, _, Cloud::Azure(azure)) => match &azure.access {
-                AzureAccess::ApiKey(secret) => own("api-key", secret)?,
-                AzureAccess::Entra(_) => None,
+                AzureAccess::ApiKey(secret) => {
+                    sent = Some(secret);
+                    own("api-key", secret)?
+                }
+                AzureAccess::Entra(entra) => {
+                    sent = None;
+                    Form::Token(token::entra(entra, &name(), transport, kept, before)?)
+                }
             },
-            _ => None,
+            (Auth::Cloud, _, Cloud::Vertex(vertex)) => {
+                sent = None;
+                Form::Token(token::google(&vertex.access, &name(), transport, kept, before)?)
+            }
+            _ => Form::None,
         };
-        Ok(Self { header, secrets: key.value.iter().chain(others).cloned().collect() })
+        Ok(Self { form, secrets: sent.into_iter().chain(others).cloned().collect() })
     }
 
-    /// Puts the credential into a request.
-    pub fn apply(&self, headers: &mut HeaderMap) {
-        if let Some((name, value)) = &self.header {
-            headers.insert(name.clone(), value.clone());
+    /// Puts the credential into a request that is otherwise as it will be sent. Waits only where there
+    /// is no token yet.
+    pub async fn authorize(&self, request: &mut Request<Outgoing>) -> Result<Shown, Broken> {
+        match &self.form {
+            Form::None => Ok(Shown::Key),
+            Form::Header(name, value) => {
+                request.headers_mut().insert(name.clone(), value.clone());
+                Ok(Shown::Key)
+            }
+            Form::Token(cell) => {
+                let token = cell.get().await.map_err(|why| match why {
+                    NoToken::Refused(_) => Broken::Refused,
+                    NoToken::Unreachable(_) => Broken::NoToken,
+                })?;
+                request.headers_mut().insert(AUTHORIZATION, token.value.clone());
+                Ok(Shown::Token(token))
+            }
+        }
+    }
+
+    /// Takes note of the answer's status; `true`: what was shown is no longer good, and with another it
+    /// may fare better.
+    pub fn answered(&self, status: StatusCode, shown: &Shown) -> bool {
+        match (&self.form, shown) {
+            (Form::Token(cell), Shown::Token(token)) if status == StatusCode::UNAUTHORIZED => {
+                cell.invalidate(token);
+                true
+            }
+            _ => false,
         }
     }
 
     /// The body of a provider's error with every piece of a secret cut out of it; the same bytes when
     /// it holds none.
     pub fn redact(&self, body: Bytes) -> Bytes {
-        self.secrets.iter().fold(body, |body, secret| redact(secret.expose().as_bytes(), body))
+        let body =
+            self.secrets.iter().fold(body, |body, secret| redact(secret.expose().as_bytes(), body));
+        let Form::Token(cell) = &self.form else { return body };
+        cell.recent().fold(body, |body, minted| redact(token::text(&minted.value), body))
     }
 }
 
-fn bearer(secret: &Secret) -> io::Result<(HeaderName, HeaderValue)> {
-    Ok((AUTHORIZATION, sensitive(&format!("Bearer {}", secret.expose()))?))
+/// The value of `authorization` for a key or a token.
+pub fn bearer(secret: &Secret) -> io::Result<HeaderValue> {
+    sensitive(&format!("Bearer {}", secret.expose()))
 }
 
 /// An extra header of a provider; its value may be a secret.

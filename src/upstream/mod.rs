@@ -7,6 +7,7 @@ pub mod echo;
 pub mod outgoing;
 pub mod seal;
 mod target;
+pub mod token;
 
 use std::io;
 use std::sync::Arc;
@@ -21,12 +22,22 @@ use self::auth::Credential;
 use self::client::Client;
 use self::seal::Seal;
 use self::target::{Paths, Target};
+use self::token::Cells;
 use crate::config::{Key, Provider};
 use crate::provider::Kind;
 use crate::wire::Operation;
 use crate::wire::address::Address;
 use crate::wire::peek::Peek;
 use crate::wire::stored::Stored;
+
+/// What the next configuration takes over where it is the same.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The connections.
+    pub clients: Clients,
+    /// The tokens that go into `authorization`.
+    pub bearers: Cells<HeaderValue>,
+}
 
 /// A provider as requests reach it.
 #[derive(Debug)]
@@ -113,29 +124,27 @@ pub enum Arriving {
 
 impl Upstream {
     /// The provider made ready. Fails on what only shows when it is made: a certificate that the TLS
-    /// library refuses, a secret that no header can carry.
-    pub fn new(
-        provider: &Provider,
-        clients: &mut Clients,
-        before: Option<&Clients>,
-    ) -> io::Result<Self> {
+    /// library refuses, a secret that no header can carry. Must be called within the runtime.
+    pub fn new(provider: &Provider, kept: &mut Kept, before: Option<&Kept>) -> io::Result<Self> {
         let channel = if provider.kind == Kind::Echo {
             Channel::Echo
         } else {
             let tls =
                 provider.keys.iter().any(|key| key.endpoint.scheme == http::uri::Scheme::HTTPS);
-            Channel::Http(Box::new(clients.client(&provider.transport, tls, before)?))
+            let clients = before.map(|kept| &kept.clients);
+            Channel::Http(Box::new(kept.clients.client(&provider.transport, tls, clients)?))
         };
         let mut headers = HeaderMap::new();
         for (name, value) in &provider.headers {
             headers.insert(name.clone(), auth::header(value)?);
         }
-        let keys =
-            provider.keys.iter().map(|key| Ready::new(key, provider)).collect::<io::Result<_>>()?;
+        let ready = |key| Ready::new(key, provider, kept, before);
+        let keys = provider.keys.iter().map(ready).collect::<io::Result<_>>()?;
         Ok(Self { kind: provider.kind, channel, headers, keys })
     }
 
-    /// Sends the attempt with that key, by its place, and waits for the head of the answer.
+    /// Sends the attempt with that key, by its place, and waits for the head of the answer. Where it goes
+    /// with a token that the provider does not take any more, it is sent once more with a new one.
     pub async fn send(
         &self,
         key: usize,
@@ -143,8 +152,17 @@ impl Upstream {
     ) -> Result<Response<Arriving>, Broken> {
         match &self.channel {
             Channel::Http(client) => {
-                let request = self.request(&self.keys[key], &attempt).ok_or(Broken::Connect)?;
-                client.send(request).await
+                let ready = &self.keys[key];
+                let mut request = self.request(ready, &attempt).ok_or(Broken::Connect)?;
+                let shown = ready.credential.authorize(&mut request).await?;
+                let response = client.send(request).await?;
+                if !ready.credential.answered(response.status(), &shown) {
+                    return Ok(response);
+                }
+                drop(response);
+                let mut again = self.request(ready, &attempt).ok_or(Broken::Connect)?;
+                ready.credential.authorize(&mut again).await?;
+                client.send(again).await
             }
             Channel::Echo => Ok(echoed(&attempt)),
         }
@@ -160,6 +178,7 @@ impl Upstream {
         &self.keys[key].seal
     }
 
+    /// The request, without the credential.
     fn request(&self, key: &Ready, attempt: &Attempt<'_>) -> Option<Request<Outgoing>> {
         let Target { uri, body } = key.paths.target(self.kind, &key.key, attempt)?;
         let mut request = Request::new(body);
@@ -178,16 +197,21 @@ impl Upstream {
         for (name, value) in &self.headers {
             headers.insert(name.clone(), value.clone());
         }
-        key.credential.apply(headers);
         Some(request)
     }
 }
 
 impl Ready {
-    fn new(key: &Arc<Key>, provider: &Provider) -> io::Result<Self> {
+    fn new(
+        key: &Arc<Key>,
+        provider: &Provider,
+        kept: &mut Kept,
+        before: Option<&Kept>,
+    ) -> io::Result<Self> {
         let others = provider.headers.iter().map(|(_, value)| value);
+        let transport = &provider.transport;
         Ok(Self {
-            credential: Credential::of(key, provider.kind, others)?,
+            credential: Credential::of(key, provider.kind, others, transport, kept, before)?,
             paths: Paths::new(provider.kind, key)?,
             seal: Seal::of(key),
             key: key.clone(),
