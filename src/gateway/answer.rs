@@ -13,6 +13,7 @@ use crate::config::NotFound;
 use crate::provider::Kind;
 use crate::route::Refused;
 use crate::upstream::Broken;
+use crate::upstream::aws::verify::Why;
 use crate::wire::batch;
 use crate::wire::failure::Class;
 use crate::wire::peek::PeekError;
@@ -46,6 +47,10 @@ pub(super) enum Refusal {
     NoKey,
     /// The caller's key is nobody's.
     UnknownKey,
+    /// The access key of a signature is nobody's.
+    UnknownSigner,
+    /// A signature is not that of the request, or cannot be.
+    Signature(Why),
     /// The body is larger than `server.max_body`.
     TooLarge(usize),
     /// The body came too slowly.
@@ -116,6 +121,7 @@ impl Refusal {
             Refusal::NoList => StatusCode::FORBIDDEN,
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
+            Refusal::UnknownSigner | Refusal::Signature(_) => StatusCode::FORBIDDEN,
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Refusal::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -138,7 +144,9 @@ impl Refusal {
             Refusal::Path(_) => ("invalid_request_error", "unknown_url"),
             Refusal::Method(_) => ("invalid_request_error", "method_not_supported"),
             Refusal::NoKey => ("invalid_request_error", "missing_api_key"),
-            Refusal::UnknownKey => ("invalid_request_error", "invalid_api_key"),
+            Refusal::UnknownKey | Refusal::UnknownSigner | Refusal::Signature(_) => {
+                ("invalid_request_error", "invalid_api_key")
+            }
             Refusal::TooLarge(_) => ("invalid_request_error", "request_too_large"),
             Refusal::SlowBody => ("invalid_request_error", "request_timeout"),
             Refusal::Compressed => ("invalid_request_error", "unsupported_media_type"),
@@ -188,6 +196,10 @@ impl Refusal {
                 "No API key. Send a client's key as `Authorization: Bearer KEY`.".into()
             }
             Refusal::UnknownKey => "This API key belongs to no client of this gateway.".into(),
+            Refusal::UnknownSigner => {
+                "The access key of this signature belongs to no client of this gateway.".into()
+            }
+            Refusal::Signature(why) => why.words().into(),
             Refusal::TooLarge(limit) => {
                 format!("The body is larger than the {limit} bytes that server.max_body allows.")
                     .into()
@@ -275,7 +287,7 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
     let headers = response.headers_mut();
     if api == Api::Bedrock {
         // What AWS SDKs make an exception of.
-        headers.insert(AMZN_ERROR, HeaderValue::from_static(amzn_error(status)));
+        headers.insert(AMZN_ERROR, HeaderValue::from_static(amzn_error(refusal, status)));
     }
     match refusal {
         Refusal::Method(allowed) => {
@@ -284,7 +296,7 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
         Refusal::Failed { retry_after: Some(span), .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
         }
-        Refusal::NoKey | Refusal::UnknownKey => {
+        Refusal::NoKey | Refusal::UnknownKey | Refusal::UnknownSigner | Refusal::Signature(_) => {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         _ => {}
@@ -292,8 +304,15 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
     response
 }
 
-/// The errors of the Bedrock runtime by status.
-fn amzn_error(status: StatusCode) -> &'static str {
+/// The errors of the Bedrock runtime.
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>
+fn amzn_error(refusal: &Refusal, status: StatusCode) -> &'static str {
+    match refusal {
+        Refusal::UnknownSigner => return "UnrecognizedClientException",
+        Refusal::Signature(Why::Form) => return "IncompleteSignatureException",
+        Refusal::Signature(_) => return "InvalidSignatureException",
+        _ => {}
+    }
     match status.as_u16() {
         401 | 403 => "AccessDeniedException",
         404 => "ResourceNotFoundException",
@@ -315,6 +334,7 @@ fn body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> serde_json
         Api::Anthropic => {
             let kind = match status.as_u16() {
                 401 => "authentication_error",
+                403 => "permission_error",
                 404 => "not_found_error",
                 413 => "request_too_large",
                 429 => "rate_limit_error",
@@ -334,6 +354,7 @@ fn body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> serde_json
         Api::Gemini => {
             let name = match status.as_u16() {
                 401 => "UNAUTHENTICATED",
+                403 => "PERMISSION_DENIED",
                 404 => "NOT_FOUND",
                 429 => "RESOURCE_EXHAUSTED",
                 400..=499 => "INVALID_ARGUMENT",

@@ -1,39 +1,36 @@
 //! One request, top to bottom.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::answer::{self, Refusal};
 use super::attempt::{self, Answered, Call};
+use super::callers::Caller;
 use super::conn::Busy;
 use super::ids::{self, Owner, Signing};
 use super::record::Record;
 use super::relay::{Body, Relay};
 use super::stored::{self, Errand};
-use super::{Gateway, Live, incoming, models};
+use super::{Gateway, Live, callers, incoming, models};
 use crate::config::{Asked, Client};
 use crate::observe::access::End;
 use crate::observe::unix_time;
 use crate::route::{self, Plan};
-use crate::secret::digest;
 use crate::upstream::What;
 use crate::wire::address::{self, Address, Place};
 use crate::wire::peek::{Peek, peek};
+use crate::wire::stored::Stored;
 use crate::wire::{Api, Operation, multipart};
 
 /// The version header that every caller of Anthropic's API sends.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-/// Where callers of Anthropic's, Azure's and Google's APIs show their key.
-const ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const AZURE_KEY: HeaderName = HeaderName::from_static("api-key");
-const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// Answers a request; never fails, for every failure has its answer.
 pub(super) async fn handle(
@@ -58,7 +55,7 @@ pub(super) async fn handle(
 
 async fn serve(
     gateway: &Gateway,
-    head: &http::request::Parts,
+    head: &Parts,
     body: Incoming,
     api: Api,
     record: &mut Record,
@@ -66,48 +63,70 @@ async fn serve(
     one_host(head)?;
     let place = place(&head.method, head.uri.path())?;
     if let Place::Presence = place {
-        record.page = Some("presence");
-        record.end = End::Complete;
-        return Ok(Response::new(Body::whole(bytes::Bytes::new())));
+        return Ok(page(record, "presence", Response::new(Body::whole(Bytes::new()))));
     }
-    let client = authenticate(gateway, head, api)?;
-    record.client = client.map(|(at, _)| at);
-    let client = client.map(|(_, client)| client);
-    let address = match place {
-        Place::Operation(address) => address,
+    let caller = callers::authenticate(gateway, head, api)?;
+    record.client = caller.client.map(|(at, _)| at);
+    let client = caller.client.map(|(_, client)| client);
+    if let Place::Models | Place::Model(_) | Place::Presence = place {
+        caller.verify(head, b"")?;
+    }
+    match place {
+        Place::Operation(address) => {
+            record.operation = Some(address.operation);
+            let body = read(gateway, head, body, &caller, record).await?;
+            operation(gateway, head, address, &caller, body, record).await
+        }
         Place::Stored(stored) => {
             record.operation = Some(stored.operation);
-            uncompressed(&head.headers)?;
-            let server = &gateway.config.server;
-            let body = incoming::read(body, server.max_body, server.body_timeout).await?;
-            record.bytes_in = body.len() as u64;
-            let (operation, part) = (stored.operation, stored.part);
-            let errand = Errand { gateway, client, stored, head, body, now: unix_time() };
-            let (answered, owner) = stored::serve(errand, record).await?;
-            // What was left there in full has no ids of the provider's in it.
-            let full = matches!(part, "content" | "results" | "stream");
-            let signing = signing(record, owner, head, operation).filter(|_| !full);
-            return Ok(pass_on(answered, operation, record, signing));
+            let body = read(gateway, head, body, &caller, record).await?;
+            kept(gateway, head, stored, client, body, record).await
         }
         Place::Models | Place::Presence => {
-            record.page = Some("models");
-            record.end = End::Complete;
-            return Ok(answer::json_response(StatusCode::OK, &models::list(gateway, client, api)));
+            let list = models::list(gateway, client, api);
+            Ok(page(record, "models", answer::json_response(StatusCode::OK, &list)))
         }
         Place::Model(id) => {
-            record.page = Some("models");
             let model = models::one(gateway, client, api, id)?;
-            record.end = End::Complete;
-            return Ok(answer::json_response(StatusCode::OK, &model));
+            Ok(page(record, "models", answer::json_response(StatusCode::OK, &model)))
         }
-    };
-    let operation = address.operation;
-    record.operation = Some(operation);
+    }
+}
 
+/// A small answer of our own.
+fn page(record: &mut Record, name: &'static str, response: Response<Body>) -> Response<Body> {
+    record.page = Some(name);
+    record.end = End::Complete;
+    response
+}
+
+/// The caller's body, from a caller that it shows to be who it says.
+async fn read(
+    gateway: &Gateway,
+    head: &Parts,
+    body: Incoming,
+    caller: &Caller<'_, '_>,
+    record: &mut Record,
+) -> Result<Bytes, Refusal> {
     let server = &gateway.config.server;
     uncompressed(&head.headers)?;
     let body = incoming::read(body, server.max_body, server.body_timeout).await?;
     record.bytes_in = body.len() as u64;
+    caller.verify(head, &body)?;
+    Ok(body)
+}
+
+/// An answer of a model.
+async fn operation(
+    gateway: &Gateway,
+    head: &Parts,
+    address: Address<'_>,
+    caller: &Caller<'_, '_>,
+    body: Bytes,
+    record: &mut Record,
+) -> Result<Response<Body>, Refusal> {
+    let operation = address.operation;
+    let client = caller.client.map(|(_, client)| client);
     let (body, pin) = match ids::unsealed(gateway, client, &body)? {
         Some((plain, owner)) => (plain, Some(owner)),
         None => (body, None),
@@ -139,11 +158,29 @@ async fn serve(
     Ok(pass_on(answered, operation, record, signing))
 }
 
+/// Something that a provider keeps.
+async fn kept(
+    gateway: &Gateway,
+    head: &Parts,
+    stored: Stored<'_>,
+    client: Option<&Client>,
+    body: Bytes,
+    record: &mut Record,
+) -> Result<Response<Body>, Refusal> {
+    let (operation, part) = (stored.operation, stored.part);
+    let errand = Errand { gateway, client, stored, head, body, now: unix_time() };
+    let (answered, owner) = stored::serve(errand, record).await?;
+    // What was left there in full has no ids of the provider's in it.
+    let full = matches!(part, "content" | "results" | "stream");
+    let signing = signing(record, owner, head, operation).filter(|_| !full);
+    Ok(pass_on(answered, operation, record, signing))
+}
+
 /// What signs the ids of an answer of this key's.
 fn signing(
     record: &Record,
     owner: Owner,
-    head: &http::request::Parts,
+    head: &Parts,
     operation: Operation,
 ) -> Option<Box<Signing>> {
     let gateway = record.gateway();
@@ -156,7 +193,7 @@ fn signing(
 }
 
 /// Where the caller reached this gateway.
-fn own_origin(head: &http::request::Parts, tls: bool) -> String {
+fn own_origin(head: &Parts, tls: bool) -> String {
     let forwarded = head.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
     let scheme = if tls || forwarded == Some(b"https") { "https" } else { "http" };
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -165,12 +202,12 @@ fn own_origin(head: &http::request::Parts, tls: bool) -> String {
 }
 
 /// Whose shapes the caller expects, of errors and of the models list.
-fn api_of(head: &http::request::Parts) -> Api {
+fn api_of(head: &Parts) -> Api {
     if let Some(api) = address::api_of(head.uri.path()) {
         api
     } else if head.headers.contains_key(&ANTHROPIC_VERSION) {
         Api::Anthropic
-    } else if head.headers.contains_key(&GOOGLE_KEY) {
+    } else if head.headers.contains_key(&callers::GOOGLE_KEY) {
         Api::Gemini
     } else {
         Api::OpenAi
@@ -178,7 +215,7 @@ fn api_of(head: &http::request::Parts) -> Api {
 }
 
 /// RFC 9112, section 3.2. HTTP/2 has `:authority` in its place.
-fn one_host(head: &http::request::Parts) -> Result<(), Refusal> {
+fn one_host(head: &Parts) -> Result<(), Refusal> {
     if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
         return Err(Refusal::Host);
     }
@@ -204,41 +241,6 @@ fn place<'p>(method: &Method, path: &'p str) -> Result<Place<'p>, Refusal> {
     }
 }
 
-/// Who calls. Where callers need no key, one that is nobody's is as good as none, for SDKs send some
-/// key in any case; a client that is disabled stays out.
-fn authenticate<'g>(
-    gateway: &'g Gateway,
-    head: &http::request::Parts,
-    api: Api,
-) -> Result<Option<(usize, &'g Client)>, Refusal> {
-    if gateway.config.clients.is_empty() {
-        return Ok(None);
-    }
-    let shown = shown_key(head, api);
-    match shown.as_deref().and_then(|key| gateway.client(&digest(key))) {
-        Some((at, client)) if client.enabled => Ok(Some((at, client))),
-        Some(_) => Err(Refusal::UnknownKey),
-        None if gateway.is_open() => Ok(None),
-        None if shown.is_some() => Err(Refusal::UnknownKey),
-        None => Err(Refusal::NoKey),
-    }
-}
-
-/// The key a caller shows, in the header of whichever API it speaks, or in the query as Google's API
-/// allows it.
-fn shown_key(head: &http::request::Parts, api: Api) -> Option<Cow<'_, [u8]>> {
-    if let Some(value) = head.headers.get(AUTHORIZATION) {
-        let (scheme, key) = value.as_bytes().split_at_checked(7)?;
-        return scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii().into());
-    }
-    let header = [ANTHROPIC_KEY, AZURE_KEY, GOOGLE_KEY]
-        .iter()
-        .find_map(|name| head.headers.get(name))
-        .map(|value| value.as_bytes().trim_ascii().into());
-    let query = || head.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("key="));
-    header.or_else(|| Some(percent_decode_str(query().filter(|_| api == Api::Gemini)?).into()))
-}
-
 fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
     match headers.get(CONTENT_ENCODING) {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => {
@@ -253,7 +255,7 @@ fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
 fn look_into<'b>(
     address: &Address<'_>,
     headers: &HeaderMap,
-    body: &'b bytes::Bytes,
+    body: &'b Bytes,
 ) -> Result<Peek<'b>, Refusal> {
     if address.model.is_some() && address.operation.api() != Api::OpenAi {
         return Ok(Peek::unread(address.operation.streams()));

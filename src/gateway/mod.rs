@@ -4,6 +4,7 @@
 //! serve.rs    accept, connection limits, drain           a caller's connection
 //!   conn.rs   deadlines on its reads and writes (alarm.rs)
 //! handle.rs   one request, top to bottom                 a request
+//!   callers.rs   who sends it
 //!   incoming.rs  its body, under the limits
 //!   attempt.rs   keys and providers in order, until one answers
 //!   stored.rs    files, batches and what else providers keep; ids.rs: whose they are
@@ -18,6 +19,7 @@
 mod alarm;
 mod answer;
 mod attempt;
+mod callers;
 mod changes;
 mod conn;
 mod handle;
@@ -44,6 +46,7 @@ use crate::config::{Client, Config, Key, ServerAuth};
 use crate::keys::Pool;
 use crate::observe::log::Log;
 use crate::observe::metrics::{KeyMeter, Metrics, ProviderMeter};
+use crate::secret::Secret;
 use crate::share::Turns;
 use crate::upstream::{Kept, Upstream};
 
@@ -53,6 +56,8 @@ pub struct Gateway {
     /// The configuration it was built from.
     pub config: Config,
     callers: HashMap<[u8; 32], usize>,
+    /// By the access key that callers in the manner of AWS name.
+    signers: HashMap<String, usize>,
     providers: Vec<Provider>,
     turns: Arc<Turns>,
     kept: Kept,
@@ -93,8 +98,12 @@ impl Gateway {
             });
         }
         let callers = config.clients.iter().enumerate().map(|(at, client)| (client.digest, at));
+        let signers = config.clients.iter().enumerate().filter_map(|(at, client)| {
+            client.aws.as_ref().map(|caller| (caller.access_key.clone(), at))
+        });
         Ok(Self {
             callers: callers.collect(),
+            signers: signers.collect(),
             providers,
             turns: before.map_or_else(Arc::default, |gateway| gateway.turns.clone()),
             kept,
@@ -116,6 +125,13 @@ impl Gateway {
         let client = &self.config.clients[at];
         aws_lc_rs::constant_time::verify_slices_are_equal(&client.digest, digest).ok()?;
         Some((at, client))
+    }
+
+    /// The client that signs with this access key, and what it signs with.
+    fn signer(&self, access_key: &str) -> Option<(usize, &Client, &Secret)> {
+        let at = *self.signers.get(access_key)?;
+        let client = &self.config.clients[at];
+        Some((at, client, &client.aws.as_ref()?.secret_key))
     }
 
     /// Whether callers need no key.
