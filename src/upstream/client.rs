@@ -41,31 +41,41 @@ pub struct Client {
 
 impl Client {
     /// Sends a request and waits for the head of its answer.
-    pub async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Arriving>, Broken> {
-        let uri = request.uri().clone();
-        let place = self.pool.place(&uri).ok_or(Broken::Connect)?;
+    pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Arriving>, Broken> {
+        let place = self.pool.place(request.uri()).ok_or(Broken::Connect)?;
+        let again = match place.pop() {
+            Some(mut link) => {
+                let again = request.clone();
+                match link.send(addressed(request, &place)).await {
+                    Ok(response) => return Ok(inline(response, link, place)),
+                    Err(_) if link.is_unheard() => again,
+                    Err(_) => return Err(Broken::Lost),
+                }
+            }
+            None => request,
+        };
+        // In a box: it happens seldom, and is larger than all else that a request waits for.
+        Box::pin(self.send_anew(again, place)).await
+    }
+
+    /// Sends a request on a new connection, or leaves it to the client for HTTP/2.
+    async fn send_anew(
+        &self,
+        request: Request<Outgoing>,
+        place: Arc<Place>,
+    ) -> Result<Response<Arriving>, Broken> {
         if place.speaks_h2() {
             return self.send_pooled(request).await;
         }
-        if let Some(mut link) = place.pop() {
-            address(&mut request, &uri, &place);
-            let again = request.clone();
-            match link.send(request).await {
-                Ok(response) => return Ok(inline(response, link, place)),
-                Err(_) if link.is_unheard() => request = again,
-                Err(_) => return Err(Broken::Lost),
-            }
-        }
-        let stream = self.connector.clone().call(uri.clone()).await.map_err(|_| Broken::Connect)?;
+        let connecting = self.connector.clone().call(request.uri().clone());
+        let stream = connecting.await.map_err(|_| Broken::Connect)?;
         if stream.connected().is_negotiated_h2() {
             place.set_h2();
-            *request.uri_mut() = uri;
             return self.send_pooled(request).await;
         }
         self.pool.keep_swept();
         let mut link = Link::new(stream).await.map_err(|_| Broken::Connect)?;
-        address(&mut request, &uri, &place);
-        let response = link.send(request).await.map_err(|_| Broken::Lost)?;
+        let response = link.send(addressed(request, &place)).await.map_err(|_| Broken::Lost)?;
         Ok(inline(response, link, place))
     }
 
@@ -80,10 +90,12 @@ impl Client {
     }
 }
 
-/// Gives the request the form it has on an HTTP/1.1 connection: a path, and the host in a header.
-fn address(request: &mut Request<Outgoing>, uri: &Uri, place: &Place) {
-    *request.uri_mut() = uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+/// The request in the form it has on an HTTP/1.1 connection: a path, and the host in a header.
+fn addressed(mut request: Request<Outgoing>, place: &Place) -> Request<Outgoing> {
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
     request.headers_mut().entry(HOST).or_insert_with(|| place.host());
+    request
 }
 
 fn inline(

@@ -44,24 +44,27 @@ impl Link {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         request: Request<Outgoing>,
-    ) -> hyper::Result<Response<Incoming>> {
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> {
         self.heard.store(false, Ordering::Relaxed);
-        let mut answer = pin!(self.sender.send_request(request));
+        let answer = self.sender.send_request(request);
         let (conn, gate, waker) = (&mut self.conn, &self.gate, &self.waker);
-        poll_fn(|cx| {
-            gate.serves(cx.waker());
-            while gate.opens() {
-                drive(conn, waker);
-                if let Poll::Ready(answer) = gate.quietly(|cx| answer.as_mut().poll(cx)) {
-                    return Poll::Ready(answer);
+        async move {
+            let mut answer = pin!(answer);
+            poll_fn(|cx| {
+                gate.serves(cx.waker());
+                while gate.opens() {
+                    drive(conn, waker);
+                    if let Poll::Ready(answer) = gate.quietly(|cx| answer.as_mut().poll(cx)) {
+                        return Poll::Ready(answer);
+                    }
                 }
-            }
-            Poll::Pending
-        })
-        .await
+                Poll::Pending
+            })
+            .await
+        }
     }
 
     /// Whether nothing has been read since the last request was sent.
