@@ -17,18 +17,17 @@ pub(super) fn read(usage: &[u8]) -> Usage {
     let (mut cached, mut hit) = (None, None);
     let mut walk = Numbers { rest: usage, depth: 0, within: &[] };
     while let Some((within, name, number)) = walk.next() {
-        match (within, name) {
-            (b"", b"prompt_tokens" | b"input_tokens") => input = Some(number),
-            (b"", b"completion_tokens" | b"output_tokens") => output = Some(number),
-            (b"", b"total_tokens") => total = Some(number),
-            (b"", b"prompt_cache_hit_tokens") => hit = Some(number),
-            (
-                b"" | b"completion_tokens_details" | b"output_tokens_details",
-                b"reasoning_tokens",
-            ) => {
+        let outer = within.is_empty();
+        let of = |details: [&str; 2]| outer || details.iter().any(|of| of.as_bytes() == within);
+        match name {
+            b"prompt_tokens" | b"input_tokens" if outer => input = Some(number),
+            b"completion_tokens" | b"output_tokens" if outer => output = Some(number),
+            b"total_tokens" if outer => total = Some(number),
+            b"prompt_cache_hit_tokens" if outer => hit = Some(number),
+            b"reasoning_tokens" if of(["completion_tokens_details", "output_tokens_details"]) => {
                 reasoning = Some(number);
             }
-            (b"" | b"prompt_tokens_details" | b"input_tokens_details", b"cached_tokens") => {
+            b"cached_tokens" if of(["prompt_tokens_details", "input_tokens_details"]) => {
                 cached = Some(number);
             }
             _ => {}
@@ -86,8 +85,9 @@ impl<'u> Numbers<'u> {
     /// The number behind a colon, if that is what comes next.
     fn number(&mut self) -> Option<u64> {
         let behind = self.rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-        let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        std::str::from_utf8(&behind[..digits]).ok()?.parse().ok()
+        let mut digits = behind.iter().map_while(|byte| char::from(*byte).to_digit(10));
+        let first = u64::from(digits.next()?);
+        digits.try_fold(first, |number, digit| number.checked_mul(10)?.checked_add(digit.into()))
     }
 }
 
