@@ -1,7 +1,7 @@
 //! Which key: rules 2 and 3 of "Which key". The request path and `explain` ask the same function.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Member;
 use crate::config::Key;
@@ -73,30 +73,34 @@ pub(super) fn choose(
     turns: &Turns,
     now: Instant,
 ) -> Option<usize> {
-    let mut scope = None;
-    for member in members {
-        match verdict(&member.key, client, model) {
-            Ok(Scope::Named) => {
-                scope = Some(Scope::Named);
-                break;
-            }
-            Ok(Scope::Everyone) => scope = Some(Scope::Everyone),
-            Err(_) => {}
+    // What is asked of every key is asked once: its patterns may be many, and the shares are gone
+    // over several times.
+    let mut open: Vec<Candidate> = Vec::with_capacity(members.len());
+    for (place, member) in members.iter().enumerate() {
+        if let Ok(scope) = verdict(&member.key, client, model) {
+            open.push(Candidate { place, scope, cooling: member.health.cooling(now) });
         }
     }
-    let scope = scope?;
-    let open = |place: usize| {
-        !tried.contains(&place) && verdict(&members[place].key, client, model) == Ok(scope)
-    };
-    let cooling = |place: usize| members[place].health.cooling(now);
+    let named = open.iter().any(|candidate| candidate.scope == Scope::Named);
+    let scope = if named { Scope::Named } else { Scope::Everyone };
+    open.retain(|candidate| candidate.scope == scope && !tried.contains(&candidate.place));
 
-    let weights = (0..members.len()).map(|place| {
-        let serves = open(place) && cooling(place).is_none();
-        if serves { members[place].key.weight } else { 0.0 }
+    let weights = open.iter().map(|candidate| match candidate.cooling {
+        None => members[candidate.place].key.weight,
+        Some(_) => 0.0,
     });
-    let standby = || (0..members.len()).find(|place| open(*place) && cooling(*place).is_none());
-    let soonest = || (0..members.len()).filter(|place| open(*place)).min_by_key(|p| cooling(*p));
-    turns.next().among(weights).or_else(standby).or_else(soonest)
+    let standby = || open.iter().position(|candidate| candidate.cooling.is_none());
+    let soonest = || (0..open.len()).min_by_key(|at| open[*at].cooling);
+    let at = turns.next().among(weights).or_else(standby).or_else(soonest)?;
+    Some(open[at].place)
+}
+
+/// A key that may serve.
+struct Candidate {
+    place: usize,
+    scope: Scope,
+    /// How long it is still to be left alone.
+    cooling: Option<Duration>,
 }
 
 #[cfg(test)]
