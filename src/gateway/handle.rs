@@ -154,7 +154,8 @@ async fn operation(
     };
     let answered = attempt::run(&call, plan(gateway, &asked), record).await?;
     let owner = record.tried.map(|(provider, key)| Owner { provider, key });
-    let signing = owner.and_then(|owner| signing(record, owner, head, operation));
+    let stream = answered.stream;
+    let signing = owner.and_then(|owner| signing(record, owner, head, operation, stream));
     Ok(pass_on(answered, operation, record, signing))
 }
 
@@ -172,7 +173,7 @@ async fn kept(
     let (answered, owner) = stored::serve(errand, record).await?;
     // What was left there in full has no ids of the provider's in it.
     let full = matches!(part, "content" | "results" | "stream");
-    let signing = signing(record, owner, head, operation).filter(|_| !full);
+    let signing = signing(record, owner, head, operation, answered.stream).filter(|_| !full);
     Ok(pass_on(answered, operation, record, signing))
 }
 
@@ -182,6 +183,7 @@ fn signing(
     owner: Owner,
     head: &Parts,
     operation: Operation,
+    stream: bool,
 ) -> Option<Box<Signing>> {
     let gateway = record.gateway();
     if !ids::are_signed(&gateway.config, owner, operation) {
@@ -189,7 +191,7 @@ fn signing(
     }
     let client = record.client.map(|at| gateway.config.clients[at].name.clone());
     let origin = own_origin(head, gateway.tls.is_some());
-    Some(Box::new(Signing::new(gateway, owner, client, operation, origin)))
+    Some(Box::new(Signing::new(gateway, owner, client, operation, stream, origin)))
 }
 
 /// Where the caller reached this gateway.

@@ -13,7 +13,7 @@ use super::answer::Refusal;
 use crate::config::{Client, Config};
 use crate::upstream::seal::MARK;
 use crate::wire::Operation;
-use crate::wire::ids::{Rewriter, rewrite};
+use crate::wire::ids::{At, Rewriter, rewrite};
 
 static SIGN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK));
 
@@ -108,6 +108,8 @@ pub(super) struct Signing {
     owner: Owner,
     client: Option<Arc<str>>,
     operation: Operation,
+    /// Whether the answer comes in events.
+    stream: bool,
     /// `http://127.0.0.1:8787`: what an address in the answer is to begin with.
     origin: String,
     rewriter: Rewriter,
@@ -119,25 +121,29 @@ impl Signing {
         owner: Owner,
         client: Option<Arc<str>>,
         operation: Operation,
+        stream: bool,
         origin: String,
     ) -> Self {
-        let rewriter = Rewriter::new(signed_members(operation));
-        Self { gateway, owner, client, operation, origin, rewriter }
+        let rewriter = Rewriter::new(is_looked_at);
+        Self { gateway, owner, client, operation, stream, origin, rewriter }
     }
 
     /// The next bytes of the answer with the ids in them signed; `last` says that no more come.
     pub(super) fn pass(&mut self, bytes: &[u8], last: bool) -> Bytes {
         let mut out = Vec::with_capacity(bytes.len() + 128);
-        let Self { gateway, owner, client, operation, origin, rewriter } = self;
+        let Self { gateway, owner, client, operation, stream, origin, rewriter } = self;
         let seal = gateway.providers[owner.provider].upstream.seal(owner.key);
-        rewriter.push(bytes, &mut out, &mut |name, value| {
+        rewriter.push(bytes, &mut out, &mut |at, value| {
             let value = std::str::from_utf8(value).ok().filter(|value| !value.is_empty())?;
             let sign = |id: &str| seal.seal(client.as_deref(), id);
-            if let Some(url) = address(*operation, name, value, &sign) {
-                return Some(format!("{origin}{url}"));
+            let is_response =
+                matches!(operation, Operation::Responses | Operation::StoredResponses);
+            match place(*operation, *stream, at) {
+                Place::Address => Some(format!("{origin}{}", address(at.name, value, &sign)?)),
+                Place::Id if is_response && !value.starts_with("resp_") => None,
+                Place::Id => (!value.contains('\\')).then(|| sign(value)),
+                Place::Other => None,
             }
-            let known = *operation != Operation::Responses || value.starts_with("resp_");
-            (known && !value.contains("://") && !value.contains('\\')).then(|| sign(value))
         });
         if last {
             out.append(&mut rewriter.rest());
@@ -146,62 +152,64 @@ impl Signing {
     }
 }
 
-/// Which members of an answer hold ids, or addresses with ids in them.
-fn signed_members(operation: Operation) -> fn(&[u8]) -> bool {
-    match operation {
-        Operation::Files => |name| matches!(name, b"id" | b"first_id" | b"last_id"),
-        Operation::Batches => |name| {
-            matches!(
-                name,
-                b"id"
-                    | b"input_file_id"
-                    | b"output_file_id"
-                    | b"error_file_id"
-                    | b"first_id"
-                    | b"last_id"
-            )
-        },
-        Operation::MessageBatches => {
-            |name| matches!(name, b"id" | b"results_url" | b"first_id" | b"last_id")
+/// What stands at a place of an answer.
+enum Place {
+    Id,
+    Address,
+    Other,
+}
+
+/// Members that may hold ids or addresses, of any operation.
+fn is_looked_at(name: &[u8]) -> bool {
+    is_id(name) || matches!(name, b"results_url" | b"get" | b"cancel" | b"stream" | b"jobArn")
+}
+
+/// What stands there. An answer repeats what the caller or a model has written, so ids count only where the
+/// provider itself puts them: else a caller could have any id signed for it.
+fn place(operation: Operation, stream: bool, at: At<'_>) -> Place {
+    let own = (at.depth == 1 && !stream)
+        || (at.depth == 3 && at.within == b"data")
+        || (at.depth == 2 && at.within == b"response" && stream);
+    match (operation, at.name) {
+        (
+            Operation::Files
+            | Operation::Batches
+            | Operation::MessageBatches
+            | Operation::Responses
+            | Operation::StoredResponses,
+            b"id" | b"first_id" | b"last_id" | b"previous_response_id",
+        )
+        | (Operation::Batches, b"input_file_id" | b"output_file_id" | b"error_file_id")
+        | (Operation::Prediction | Operation::StoredPredictions, b"id")
+        | (Operation::InvocationJobs, b"jobArn")
+            if own =>
+        {
+            Place::Id
         }
-        Operation::Prediction | Operation::StoredPredictions => {
-            |name| matches!(name, b"id" | b"get" | b"cancel" | b"stream")
+        (Operation::MessageBatches, b"results_url") if own => Place::Address,
+        (Operation::Prediction | Operation::StoredPredictions, b"get" | b"cancel" | b"stream")
+            if at.depth == 2 && at.within == b"urls" =>
+        {
+            Place::Address
         }
-        Operation::InvocationJobs => |name| name == b"jobArn",
-        _ => |name| matches!(name, b"id" | b"previous_response_id"),
+        _ => Place::Other,
     }
 }
 
-/// The path on this gateway that stands for an address in an answer; `None` for what is no address.
-fn address(
-    operation: Operation,
-    name: &[u8],
-    value: &str,
-    sign: &dyn Fn(&str) -> String,
-) -> Option<String> {
-    let behind = |collection: &str| {
-        let (_, behind) = value.split_once("://")?.1.split_once(collection)?;
-        let (id, rest) = behind.split_at(behind.find('/').unwrap_or(behind.len()));
-        Some((sign(id), rest))
-    };
-    match (operation, name) {
-        (Operation::MessageBatches, b"results_url") => {
-            let (id, rest) = behind("/v1/messages/batches/")?;
-            Some(format!("/v1/messages/batches/{id}{rest}"))
-        }
-        (Operation::Prediction | Operation::StoredPredictions, b"get" | b"cancel") => {
-            let (id, rest) = behind("/v1/predictions/")?;
-            Some(format!("/v1/predictions/{id}{rest}"))
-        }
-        // Its address has nothing of the prediction in it, so it is the id itself.
-        (Operation::Prediction | Operation::StoredPredictions, b"stream") => {
-            value.starts_with("http").then(|| {
-                let id = BASE64_URL_SAFE_NO_PAD.encode(value);
-                format!("/v1/predictions/{}/stream", sign(&id))
-            })
-        }
-        _ => None,
+/// The path on this gateway that stands for an address of the provider's; `None` when it is of no known
+/// form.
+fn address(name: &[u8], value: &str, sign: &dyn Fn(&str) -> String) -> Option<String> {
+    if name == b"stream" {
+        // There is nothing of the prediction in it, so it is the id itself.
+        let id = BASE64_URL_SAFE_NO_PAD.encode(value);
+        return value.starts_with("http").then(|| format!("/v1/predictions/{}/stream", sign(&id)));
     }
+    let collections = ["/v1/messages/batches/", "/v1/predictions/"];
+    let (_, url) = value.split_once("://")?;
+    let (collection, behind) =
+        collections.iter().find_map(|own| Some((own, url.split_once(own)?.1)))?;
+    let (id, rest) = behind.split_at(behind.find('/').unwrap_or(behind.len()));
+    Some(format!("{collection}{}{rest}", sign(id)))
 }
 
 /// The address of a prediction's stream, out of its id.

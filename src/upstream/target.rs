@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::Uri;
@@ -109,8 +110,8 @@ fn kept(
 ) -> Option<Target> {
     let body = Outgoing::whole(attempt.body.clone());
     if (stored.operation, stored.part) == (Operation::StoredPredictions, "stream") {
-        // The id is an address that this provider gave out and that this key has signed.
-        return Some(Target { uri: stored.id.as_deref()?.parse().ok()?, body });
+        let uri: Uri = stored.id.as_deref()?.parse().ok()?;
+        return is_near(&key.endpoint, &uri).then_some(Target { uri, body });
     }
     let (region, _) = key.region_and_model(attempt.model);
     let mut endpoint = endpoint(key, region)?.clone();
@@ -143,6 +144,28 @@ fn kept(
         let _ = write!(path, "?api-version={date}");
     }
     Some(Target { uri: uri(&endpoint, with_query(path, query)?)?, body })
+}
+
+/// Whether an address that a provider gave out is one of its own: on its host, or on another one of its
+/// domain (`stream.replicate.com` beside `api.replicate.com`). The key goes along.
+fn is_near(own: &Endpoint, other: &Uri) -> bool {
+    if other.scheme() != Some(&own.scheme) {
+        return false;
+    }
+    let domain = |host: &str| match host.split_once('.') {
+        // Of a name of two parts the second is anybody's, of an address it is nobody's.
+        Some((_, domain)) if domain.contains('.') && host.parse::<IpAddr>().is_err() => {
+            Some(domain.to_ascii_lowercase())
+        }
+        _ => None,
+    };
+    other.authority() == Some(&own.authority)
+        || (other
+            .host()
+            .and_then(domain)
+            .is_some_and(|it| domain(own.authority.host()) == Some(it))
+            && other.port_u16() == own.authority.port_u16()
+            && other.authority().is_some_and(|authority| !authority.as_str().contains('@')))
 }
 
 /// The path of an operation that stands at the same place for every model.
@@ -331,5 +354,45 @@ fn body(kind: Kind, address: &Address<'_>, peek: &Peek<'_>, body: &Bytes, model:
             Outgoing::new(peek.insert_model(body, model))
         }
         _ => Outgoing::whole(body.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_the_providers_own_are_near() {
+        let own = |authority: &'static str| Endpoint {
+            scheme: http::uri::Scheme::HTTPS,
+            authority: http::uri::Authority::from_static(authority),
+            prefix: String::new(),
+        };
+        let near = |authority, url: &str| is_near(&own(authority), &url.parse().unwrap());
+        assert!(near("api.replicate.com", "https://stream.replicate.com/v1/files/x"));
+        assert!(near("127.0.0.1:99", "https://127.0.0.1:99/x"));
+        for (authority, url) in [
+            ("api.replicate.com", "http://stream.replicate.com/x"),
+            ("api.replicate.com", "https://replicate.com.evil.org/x"),
+            ("api.replicate.com", "https://stream.replicate.com:444/x"),
+            ("api.replicate.com", "https://a@stream.replicate.com/x"),
+            ("api.replicate.com", "https://169.254.169.254/x"),
+            ("127.0.0.1:99", "https://126.0.0.1:99/x"),
+            ("replicate.com", "https://evil.com/x"),
+        ] {
+            assert!(!near(authority, url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_model_is_one_segment() {
+        assert_eq!(segment("a/b:c d").as_deref(), Some("a%2Fb%3Ac%20d"));
+        assert_eq!((segment(".."), segment("."), segment("")), (None, None, None));
+    }
+
+    #[test]
+    fn a_query_loses_what_is_the_callers_own() {
+        assert_eq!(forwarded("key=1&alt=sse&%6Bey=2&api-version=x&X-Amz-Date=1&b"), "alt=sse&b");
+        assert_eq!(forwarded("KEY=1"), "");
     }
 }

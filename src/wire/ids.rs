@@ -8,6 +8,20 @@ const LONGEST: usize = 2048;
 /// The longest name of a member that is looked for.
 const LONGEST_NAME: usize = 24;
 
+/// Where in a document a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At<'r> {
+    /// How many objects and lists it is within.
+    pub depth: usize,
+    /// The name of the member of the outermost object that it is within; empty for that object's own.
+    pub within: &'r [u8],
+    /// Its name.
+    pub name: &'r [u8],
+}
+
+/// What a value of a wanted member is changed to; `None`: nothing.
+type Change<'c> = dyn FnMut(At<'_>, &[u8]) -> Option<String> + 'c;
+
 /// Rewrites string values of JSON that comes in pieces: one document, or a stream with one in each event.
 /// Holds back at most one value that may be an id.
 #[derive(Debug)]
@@ -18,6 +32,9 @@ pub struct Rewriter {
     /// The last string outside of which we are, when it can be a name; what follows `:` is its value.
     name: Vec<u8>,
     colon: bool,
+    depth: usize,
+    /// The name of the member of the outermost object that we are within.
+    within: Vec<u8>,
     /// A value that is looked at, without its opening quote.
     value: Vec<u8>,
 }
@@ -38,18 +55,13 @@ enum State {
 impl Rewriter {
     /// For the members that `wanted` says of their names.
     pub fn new(wanted: fn(&[u8]) -> bool) -> Self {
-        let (name, value) = (Vec::new(), Vec::new());
-        Self { wanted, state: State::Between, name, colon: false, value }
+        let (name, within, value) = (Vec::new(), Vec::new(), Vec::new());
+        Self { wanted, state: State::Between, name, colon: false, depth: 0, within, value }
     }
 
     /// Takes the next bytes and gives out what is sure. `change` is asked for each string that is the
     /// value of a wanted member: its name and its text, as written.
-    pub fn push(
-        &mut self,
-        mut bytes: &[u8],
-        out: &mut Vec<u8>,
-        change: &mut dyn FnMut(&[u8], &[u8]) -> Option<String>,
-    ) {
+    pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, change: &mut Change<'_>) {
         while !bytes.is_empty() {
             bytes = match self.state {
                 State::Between => self.between(bytes, out),
@@ -70,6 +82,21 @@ impl Rewriter {
     fn between<'b>(&mut self, bytes: &'b [u8], out: &mut Vec<u8>) -> &'b [u8] {
         let end = memchr(b'"', bytes).unwrap_or(bytes.len());
         for byte in bytes[..end].iter().filter(|byte| !byte.is_ascii_whitespace()) {
+            match byte {
+                b'{' | b'[' => {
+                    if self.depth == 1 {
+                        self.within.clone_from(&self.name);
+                    }
+                    self.depth += 1;
+                }
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth <= 1 {
+                        self.within.clear();
+                    }
+                }
+                _ => {}
+            }
             self.colon = *byte == b':';
         }
         out.extend_from_slice(&bytes[..end]);
@@ -106,12 +133,13 @@ impl Rewriter {
         bytes: &'b [u8],
         out: &mut Vec<u8>,
         escaped: bool,
-        change: &mut dyn FnMut(&[u8], &[u8]) -> Option<String>,
+        change: &mut Change<'_>,
     ) -> &'b [u8] {
         let (end, closed, escaped) = string_end(bytes, escaped);
         self.value.extend_from_slice(&bytes[..end - usize::from(closed)]);
         if closed {
-            match change(&self.name, &self.value) {
+            let at = At { depth: self.depth, within: &self.within, name: &self.name };
+            match change(at, &self.value) {
                 Some(text) => out.extend_from_slice(text.as_bytes()),
                 None => out.extend_from_slice(&self.value),
             }
@@ -145,11 +173,7 @@ fn string_end(bytes: &[u8], escaped: bool) -> (usize, bool, bool) {
 }
 
 /// A whole document rewritten.
-pub fn rewrite(
-    document: &[u8],
-    wanted: fn(&[u8]) -> bool,
-    change: &mut dyn FnMut(&[u8], &[u8]) -> Option<String>,
-) -> Vec<u8> {
+pub fn rewrite(document: &[u8], wanted: fn(&[u8]) -> bool, change: &mut Change<'_>) -> Vec<u8> {
     let mut rewriter = Rewriter::new(wanted);
     let mut out = Vec::with_capacity(document.len() + 64);
     rewriter.push(document, &mut out, change);
@@ -171,7 +195,7 @@ data: {"id":"resp_3"}"#;
         name.ends_with(b"id")
     }
 
-    fn mark(_: &[u8], value: &[u8]) -> Option<String> {
+    fn mark(_: At<'_>, value: &[u8]) -> Option<String> {
         Some(format!("<{}>", String::from_utf8_lossy(value)))
     }
 
@@ -185,6 +209,27 @@ data: {"id":"resp_3"}"#;
             .replace(r#""file_id" : "f""#, r#""file_id" : "<f>""#)
             .replace(r#""id":"resp_3""#, r#""id":"<resp_3>""#);
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_value_is_told_by_where_it_stands() {
+        let document = br#"{"id":"1","a":{"id":"2","l":[{"id":"3"}]},"id":"4","l":[[],{"id":"5"}]} {"id":"6"}"#;
+        let mut seen = Vec::new();
+        rewrite(document, is_id, &mut |at, value| {
+            seen.push((at.depth, String::from_utf8_lossy(at.within).into_owned(), value[0]));
+            None
+        });
+        let seen: Vec<_> =
+            seen.iter().map(|(depth, within, id)| (*depth, &**within, *id)).collect();
+        let expected = [
+            (1, "", b'1'),
+            (2, "a", b'2'),
+            (4, "a", b'3'),
+            (1, "", b'4'),
+            (3, "l", b'5'),
+            (1, "", b'6'),
+        ];
+        assert_eq!(seen, expected);
     }
 
     #[test]
