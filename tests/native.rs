@@ -26,13 +26,36 @@ fn config(upstream: &Upstream) -> String {
     text
 }
 
+/// One key of an Azure resource.
+fn azure(upstream: &Upstream, version: &str) -> String {
+    format!(
+        "[server]\nlisten = \"127.0.0.1:{{PORT}}\"\n[admin]\nlisten = \"127.0.0.1:{{ADMIN}}\"\n\
+         [[clients]]\nname = \"me\"\nkey = \"{CLIENT}\"\n\
+         [[providers.azure.keys]]\nname = \"k\"\nvalue = \"{key}\"\n\
+         azure_key_config = {{ endpoint = \"{url}\", api_version = \"{version}\", deployments = {{ \"gpt-4o\" = \"prod four\" }} }}\n",
+        url = upstream.url(),
+        key = secret("azure"),
+    )
+}
+
 const CLIENT: &str = "the-key-of-the-client-0123456789";
 
 /// What the provider receives of a request with this caller's headers.
 async fn received(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Received {
+    received_with(config, path, headers, body).await
+}
+
+async fn received_with(
+    config: impl Fn(&Upstream) -> String,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Received {
     let upstream = Upstream::always(json_answer(200, &json!({"ok": true}))).await;
     let keymux = Keymux::start(&config(&upstream), &[]).await;
-    let headers = [&[("content-type", "application/json")], headers].concat();
+    let is_form = headers.iter().any(|(name, _)| *name == "content-type");
+    let json: &[_] = if is_form { &[] } else { &[("content-type", "application/json")] };
+    let headers = [json, headers].concat();
     let request = http::request("POST", path, &headers, body);
     let reply = http::exchange(keymux.address(), &request).await;
     assert_eq!(reply.status(), 200, "{path}: {}", reply.text());
@@ -112,6 +135,62 @@ async fn cohere_gets_its_own_api_beside_the_compatible_one() {
         );
         assert_eq!(received.body, br#"{"model":"command-a"}"#);
     }
+}
+
+#[tokio::test]
+async fn azure_gets_the_deployment_in_the_path_or_in_the_body_as_its_version_has_it() {
+    let named = br#"{"model":"azure/gpt-4o"}"#;
+    let renamed = br#"{"model":"prod four"}"#;
+    for (version, asked, sent, path, body) in [
+        (
+            "2024-10-21",
+            "/v1/chat/completions",
+            &named[..],
+            "/openai/deployments/prod%20four/chat/completions?api-version=2024-10-21",
+            &renamed[..],
+        ),
+        (
+            "2024-10-21",
+            "/openai/deployments/gpt-4o/embeddings?api-version=2023-05-15",
+            b"{\"input\":1}",
+            "/openai/deployments/prod%20four/embeddings?api-version=2024-10-21",
+            b"{\"model\":\"prod four\",\"input\":1}",
+        ),
+        (
+            "2024-10-21",
+            "/openai/responses?api-version=x&a=b",
+            named,
+            "/openai/responses?api-version=2024-10-21&a=b",
+            renamed,
+        ),
+        ("v1", "/v1/responses", named, "/openai/v1/responses", renamed),
+        (
+            "v1",
+            "/openai/v1/chat/completions?api-version=preview",
+            named,
+            "/openai/v1/chat/completions",
+            renamed,
+        ),
+        ("2024-10-21", "/v1/messages", named, "/anthropic/v1/messages", renamed),
+    ] {
+        let received =
+            received_with(|upstream| azure(upstream, version), asked, &[("api-key", CLIENT)], sent)
+                .await;
+        assert_eq!(received.path(), path);
+        assert_eq!(received.header("api-key"), Some(&*secret("azure")));
+        assert_eq!(String::from_utf8(received.body).unwrap(), String::from_utf8_lossy(body));
+    }
+}
+
+#[tokio::test]
+async fn a_form_gets_the_model_that_its_path_named() {
+    let form = b"--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nsound\r\n--x--\r\n";
+    let headers = [("api-key", CLIENT), ("content-type", "multipart/form-data; boundary=x")];
+    let path = "/openai/deployments/gpt-4o/audio/transcriptions";
+    let received = received_with(|upstream| azure(upstream, "v1"), path, &headers, form).await;
+    assert_eq!(received.path(), "/openai/v1/audio/transcriptions");
+    let model = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nprod four\r\n";
+    assert_eq!(received.body, [model.as_bytes(), form].concat());
 }
 
 #[tokio::test]
