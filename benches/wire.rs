@@ -10,7 +10,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use keymux::wire::Operation;
 use keymux::wire::frame::sse::Sse;
-use keymux::wire::listen::Listener;
+use keymux::wire::listen::{Framing, Listener};
 use keymux::wire::peek::peek;
 use serde_json::json;
 
@@ -78,7 +78,7 @@ fn streams(criterion: &mut Criterion) {
         });
     });
     let hear = |chunks: &mut dyn Iterator<Item = &[u8]>| {
-        let mut listener = Listener::new(Operation::Chat, true);
+        let mut listener = Listener::new(Operation::Chat, Framing::Events);
         for chunk in chunks {
             listener.hear(black_box(chunk));
         }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use keymux::upstream::echo::{Reply, answer};
 use keymux::wire::Operation;
 use keymux::wire::ir::Usage;
-use keymux::wire::listen::Listener;
+use keymux::wire::listen::{Framing, Listener};
 use serde_json::{Value, json};
 
 fn ask(operation: Operation, request: &Value) -> Reply {
@@ -33,7 +33,8 @@ fn events(reply: &Reply) -> Vec<Value> {
 }
 
 fn listen(operation: Operation, reply: &Reply) -> Listener {
-    let mut listener = Listener::new(operation, reply.content_type == "text/event-stream");
+    let mut listener =
+        Listener::new(operation, Framing::of(operation, Some(reply.content_type.as_bytes())));
     for frame in &reply.frames {
         listener.hear(frame);
     }

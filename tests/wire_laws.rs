@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
 use bytes::Bytes;
-use keymux::wire::Operation;
 use keymux::wire::failure::classify;
 use keymux::wire::frame::sse::{Frame, Sse};
-use keymux::wire::listen::Listener;
+use keymux::wire::listen::{Framing, Listener};
 use keymux::wire::multipart;
 use keymux::wire::peek::peek;
+use keymux::wire::{Api, Operation};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -128,8 +128,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop::sample::select(Operation::all().collect::<Vec<_>>())
 }
 
-fn heard(operation: Operation, streamed: bool, chunks: &[&[u8]]) -> String {
-    let mut listener = Listener::new(operation, streamed);
+fn heard(operation: Operation, framing: Framing, chunks: &[&[u8]]) -> String {
+    let mut listener = Listener::new(operation, framing);
     for chunk in chunks {
         listener.hear(chunk);
     }
@@ -234,10 +234,10 @@ proptest! {
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();
         let chunks: Vec<_> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-        for streamed in [true, false] {
-            let whole = heard(operation, streamed, &[&bytes]);
-            prop_assert_eq!(&heard(operation, streamed, &chunks), &whole);
-            prop_assert_eq!(&heard(operation, streamed, &bytes.chunks(1).collect::<Vec<_>>()), &whole);
+        for framing in [Framing::Whole, Framing::Events, Framing::Array, Framing::Aws] {
+            let whole = heard(operation, framing, &[&bytes]);
+            prop_assert_eq!(&heard(operation, framing, &chunks), &whole);
+            prop_assert_eq!(&heard(operation, framing, &bytes.chunks(1).collect::<Vec<_>>()), &whole);
         }
     }
 
@@ -269,7 +269,9 @@ proptest! {
         body in prop_oneof![written().prop_map(String::into_bytes), vec(any::<u8>(), 0..50)],
         header in "[0-9a-zA-Z:, .+-]{0,30}",
     ) {
-        let failure = classify(status, &body, &|_| Some(header.as_str()));
-        prop_assert!(failure.retry_after.is_none_or(|wait| !wait.is_zero() && wait.as_secs() <= 3600));
+        for api in [Api::OpenAi, Api::Anthropic, Api::Gemini, Api::Bedrock, Api::Cohere, Api::Replicate] {
+            let failure = classify(api, status, &body, &|_| Some(header.as_str()));
+            prop_assert!(failure.retry_after.is_none_or(|wait| !wait.is_zero() && wait.as_secs() <= 3600));
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::upstream::Broken;
 use crate::upstream::aws::verify::Why;
 use crate::wire::batch;
 use crate::wire::failure::Class;
+use crate::wire::listen::Told;
 use crate::wire::peek::PeekError;
 use crate::wire::{Api, Operation};
 
@@ -269,11 +270,15 @@ fn status_of(class: Class) -> StatusCode {
 /// Turns the head of a stream into that of an error which the provider told within it.
 pub(super) fn as_error<B>(
     mut head: Response<B>,
+    told: &Told,
     class: Class,
     retry_after: Option<Duration>,
 ) -> Response<B> {
     *head.status_mut() = status_of(class);
     head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(Ok(kind)) = told.kind.as_deref().map(HeaderValue::from_str) {
+        head.headers_mut().insert(AMZN_ERROR, kind);
+    }
     if let Some(span) = retry_after {
         head.headers_mut().insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -17,8 +17,9 @@ use crate::config::Client;
 use crate::keys::Tried;
 use crate::route::{self, Hop, Plan};
 use crate::upstream::{Arriving, Attempt, Broken, What};
+use crate::wire::Operation;
 use crate::wire::failure::{Class, Failure, classify};
-use crate::wire::listen::{Listener, error_told};
+use crate::wire::listen::{Framing, Listener};
 
 /// Largest error body that is read; a provider's errors are a few hundred bytes.
 const ERROR_BODY: usize = 256 * 1024;
@@ -43,20 +44,20 @@ pub(super) struct Answered {
     pub(super) response: Response<Arriving>,
     /// What was read of its body already.
     pub(super) early: Vec<Bytes>,
+    /// Has heard that, and knows how the answer is framed.
     pub(super) listener: Listener,
-    pub(super) stream: bool,
     pub(super) idle: Duration,
     pub(super) deadline: Instant,
 }
 
 impl Answered {
     /// The answer with this for its whole body.
-    fn whole(mut self, body: Bytes) -> Rest {
+    fn whole(mut self, operation: Operation, body: Bytes) -> Rest {
         // Another length, and no other framing.
         self.response.headers_mut().remove(CONTENT_LENGTH);
         self.response = self.response.map(|_| Arriving::Made(vec![body].into_iter()));
         self.early.clear();
-        self.stream = false;
+        self.listener = Listener::new(operation, Framing::Whole);
         Rest::Answer(Box::new(self))
     }
 }
@@ -259,24 +260,28 @@ async fn once(
         Ok(response) => response,
         Err(broken) => return Err(Fallen::unanswered(name(), broken)),
     };
-    let stream = is_event_stream(response.headers());
+    let operation = call.what.operation();
+    let content_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let framing = Framing::of(operation, content_type);
+    let mut listener = Listener::new(operation, framing);
+    listener.read_head(&|name| response.headers().get(name)?.to_str().ok());
     let mut answered = Answered {
-        listener: Listener::new(call.what.operation(), stream),
+        listener,
         response,
         early: Vec::new(),
-        stream,
         idle: limits.idle,
         deadline: limits.total,
     };
     if !answered.response.status().is_success() {
         return Err(rejected(call, hop, key, answered, limits).await);
     }
-    if stream {
+    if framing.is_stream() {
         match first_event(&mut answered, limits.first_byte).await {
             Ok(()) => {}
             Err(Begun::Not(broken)) => return Err(Fallen::unanswered(name(), broken)),
             Err(Begun::Failed(failure)) => {
-                return Err(failed_at_once(provider, key, name(), failure, answered));
+                let fallen = failed_at_once(provider, key, name(), failure, operation, answered);
+                return Err(fallen);
             }
         }
     }
@@ -289,15 +294,16 @@ fn failed_at_once(
     key: usize,
     name: String,
     failure: Failure,
+    operation: Operation,
     mut answered: Answered,
 ) -> Fallen {
     let Failure { class, retry_after } = failure;
-    let Some(error) = error_told(&answered.early.concat()) else {
+    let Some(told) = answered.listener.told().cloned() else {
         let refusal = Refusal::Failed { provider: name, class, retry_after };
         return Fallen { failure, rest: Rest::Refusal(refusal), silent: false };
     };
-    answered.response = answer::as_error(answered.response, class, retry_after);
-    let rest = answered.whole(provider.upstream.redact(key, error.into()));
+    answered.response = answer::as_error(answered.response, &told, class, retry_after);
+    let rest = answered.whole(operation, provider.upstream.redact(key, told.body.into()));
     Fallen { failure, rest, silent: false }
 }
 
@@ -323,13 +329,6 @@ impl Fallen {
             silent: broken == Broken::Silent,
         }
     }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().get(..17))
-        .is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// Why a stream did not begin.
@@ -367,10 +366,13 @@ async fn rejected(
     let body = read_error(answered.response.body_mut(), limits).await;
     let headers = answered.response.headers();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let failure = classify(status.as_u16(), body.as_deref().unwrap_or_default(), &header);
+    let operation = call.what.operation();
+    let bytes = body.as_deref().unwrap_or_default();
+    let failure = classify(operation.api(), status.as_u16(), bytes, &header);
     let rest = match body {
         Some(body) => {
-            answered.whole(call.gateway.providers[hop.provider].upstream.redact(key, body))
+            let upstream = &call.gateway.providers[hop.provider].upstream;
+            answered.whole(operation, upstream.redact(key, body))
         }
         None => Rest::Refusal(Refusal::Failed {
             provider: call.gateway.config.providers[hop.provider].name.to_string(),

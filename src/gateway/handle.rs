@@ -154,9 +154,9 @@ async fn operation(
     };
     let answered = attempt::run(&call, plan(gateway, &asked), record).await?;
     let owner = record.tried.map(|(provider, key)| Owner { provider, key });
-    let stream = answered.stream;
+    let stream = answered.listener.framing().is_stream();
     let signing = owner.and_then(|owner| signing(record, owner, head, operation, stream));
-    Ok(pass_on(answered, operation, record, signing))
+    Ok(pass_on(answered, record, signing))
 }
 
 /// Something that a provider keeps.
@@ -173,8 +173,9 @@ async fn kept(
     let (answered, owner) = stored::serve(errand, record).await?;
     // What was left there in full has no ids of the provider's in it.
     let full = matches!(part, "content" | "results" | "stream");
-    let signing = signing(record, owner, head, operation, answered.stream).filter(|_| !full);
-    Ok(pass_on(answered, operation, record, signing))
+    let stream = answered.listener.framing().is_stream();
+    let signing = signing(record, owner, head, operation, stream).filter(|_| !full);
+    Ok(pass_on(answered, record, signing))
 }
 
 /// What signs the ids of an answer of this key's.
@@ -277,11 +278,11 @@ fn plan<'a>(gateway: &'a Gateway, asked: &Asked<'a, 'a>) -> Plan<'a> {
 /// another host, its bytes.
 fn pass_on(
     answered: Answered,
-    operation: Operation,
     record: &mut Record,
     signing: Option<Box<Signing>>,
 ) -> Response<Body> {
-    let Answered { response, early, listener, stream, idle, deadline } = answered;
+    let Answered { response, early, listener, idle, deadline } = answered;
+    let stream = listener.framing().is_stream();
     let (mut head, arriving) = response.into_parts();
     head.version = Version::HTTP_11;
     head.extensions.clear();
@@ -303,13 +304,12 @@ fn pass_on(
         arriving,
         listener,
         signing,
-        operation,
-        stream,
         idle,
         deadline,
         alarm: Alarm::default(),
         last: Instant::now(),
         ended: false,
+        breaking: None,
     };
     Response::from_parts(head, Body::relay(relay))
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -16,8 +16,7 @@ use super::ids::Signing;
 use super::record::Record;
 use crate::observe::access::End;
 use crate::upstream::Arriving;
-use crate::wire::Operation;
-use crate::wire::listen::{Listener, error_event};
+use crate::wire::listen::{Ending, Listener};
 
 /// How long a stream may stay open after its last event has come.
 const AFTER_DONE: Duration = Duration::from_millis(500);
@@ -45,14 +44,10 @@ pub(super) struct Relay {
     pub(super) early: std::vec::IntoIter<Bytes>,
     /// The rest.
     pub(super) arriving: Arriving,
-    /// Hears what passes; has heard `early`.
+    /// Hears what passes; has heard `early`. Knows how the answer is framed, and so how it can be cut.
     pub(super) listener: Listener,
     /// Signs the ids in it, where they belong to a key.
     pub(super) signing: Option<Box<Signing>>,
-    /// What is answered: it decides the form of an error event.
-    pub(super) operation: Operation,
-    /// Whether it is an event stream.
-    pub(super) stream: bool,
     /// The longest pause.
     pub(super) idle: Duration,
     /// When all must be over.
@@ -63,6 +58,16 @@ pub(super) struct Relay {
     pub(super) last: Instant,
     /// Nothing more will be sent.
     pub(super) ended: bool,
+    /// The last word was said, and the body breaks off behind it.
+    pub(super) breaking: Option<Breaking>,
+}
+
+/// A body that breaks off behind its last word. hyper drops what it has not written when a body fails, so
+/// it gets a turn to write between the two.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Breaking {
+    Said,
+    Written,
 }
 
 /// An answer that had to be broken off; hyper closes the connection, so the caller sees it.
@@ -128,7 +133,9 @@ impl HttpBody for Body {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             // An error event may come on top of what the provider sends.
-            Kind::Relay(relay) if relay.stream || relay.signing.is_some() => SizeHint::default(),
+            Kind::Relay(relay) if relay.is_stream() || relay.signing.is_some() => {
+                SizeHint::default()
+            }
             Kind::Relay(relay) => relay.arriving.size_hint(),
         }
     }
@@ -150,6 +157,18 @@ impl Relay {
     ) -> Poll<Option<Result<Bytes, Cut>>> {
         if self.ended {
             return Poll::Ready(None);
+        }
+        match self.breaking {
+            None => {}
+            Some(Breaking::Said) => {
+                self.breaking = Some(Breaking::Written);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Some(Breaking::Written) => {
+                self.ended = true;
+                return Poll::Ready(Some(Err(Cut)));
+            }
         }
         if let Some(bytes) = self.early.next() {
             return Poll::Ready(Some(Ok(self.pass(bytes, record))));
@@ -216,48 +235,47 @@ impl Relay {
 
     /// The provider's answer has come to an end that it did not announce.
     fn broken(&mut self, record: &mut Record, why: &str) -> Option<Result<Bytes, Cut>> {
-        if self.stream && (self.listener.finished() || self.listener.failure().is_some()) {
+        if self.is_stream() && (self.listener.finished() || self.listener.failure().is_some()) {
             self.finish(record);
             return None;
         }
         Some(self.break_off(record, End::Cut, why))
     }
 
-    /// A stream ends with an error event in the caller's format and without its terminal event; any
-    /// other body is cut, which the caller sees by its length.
+    /// A stream ends with an error in the caller's format and without its terminal event; any other body
+    /// is cut, which the caller sees by its length.
     fn break_off(&mut self, record: &mut Record, end: End, why: &str) -> Result<Bytes, Cut> {
-        self.ended = true;
         record.end = end;
-        if !self.stream {
+        let Ending { bytes, breaks } = self.listener.cut(why, "upstream_error");
+        self.ended = bytes.is_empty() || !breaks;
+        if bytes.is_empty() {
             return Err(Cut);
         }
-        let event = error_event(self.operation, why, "upstream_error");
-        let mut bytes = BytesMut::with_capacity(event.len() + 2);
-        if !self.listener.at_boundary() {
-            // Ends the half event, so that the error is one of its own.
-            bytes.extend_from_slice(b"\n\n");
+        if breaks {
+            self.breaking = Some(Breaking::Said);
         }
-        bytes.extend_from_slice(&event);
         record.bytes_out += bytes.len() as u64;
-        Ok(bytes.freeze())
+        Ok(bytes)
     }
 
     fn finish(&mut self, record: &mut Record) {
         self.ended = true;
-        let failed = self.stream && self.listener.failure().is_some();
+        let failed = self.is_stream() && self.listener.failure().is_some();
         record.end = if failed { End::Cut } else { End::Complete };
+    }
+
+    fn is_stream(&self) -> bool {
+        self.listener.framing().is_stream()
     }
 
     /// Whether a clean end now would make a cut stream look whole.
     fn is_unfinished(&self) -> bool {
-        self.stream && !self.listener.complete() && self.listener.failure().is_none()
+        self.is_stream() && !self.listener.complete() && self.listener.failure().is_none()
     }
 
     /// Ready when the provider has been silent for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let pause = if !self.stream {
-            self.idle
-        } else if self.listener.done() {
+        let pause = if self.listener.done() {
             AFTER_DONE.min(self.idle)
         } else if self.listener.finished() {
             AFTER_COMPLETE.min(self.idle)

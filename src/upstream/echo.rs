@@ -25,7 +25,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::wire::Operation;
-use crate::wire::listen::error_event;
+use crate::wire::listen::{Framing, error_event};
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -73,7 +73,8 @@ fn reply(ask: &Ask<'_>) -> Result<Reply, Refusal> {
         reply.frames.truncate(reply.frames.len() / 2);
         if ask.model() == "error-in-stream" {
             let message = "The echo provider was asked for an error.";
-            reply.frames.push(error_event(ask.operation, message, "server_error"));
+            let event = error_event(ask.operation, Framing::Events, message, "server_error");
+            reply.frames.push(event);
         }
     }
     Ok(reply)

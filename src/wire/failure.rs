@@ -1,10 +1,14 @@
 //! What went wrong with an attempt, and therefore what to do next.
 
+mod aws;
+mod google;
 mod hint;
 mod words;
 
 use std::time::Duration;
 
+use super::Api;
+use google::GoogleError;
 use words::Words;
 
 /// Classes of failure. The class decides what cools and whether another key is tried.
@@ -58,20 +62,69 @@ pub struct Failure {
 /// How much of an error body is looked at.
 const LOOKED_AT: usize = 64 * 1024;
 
-/// Says what an error answer in OpenAI's manner means. `header` gives an answer header's value by its
-/// lower-case name.
+/// Says what an error answer means. `header` gives an answer header's value by its lower-case name.
 ///
 /// Status, code and message are read together, because each alone misleads: an empty account is a 429
-/// at OpenAI, a wrong key a 400 at xAI.
-pub fn classify<'h>(status: u16, body: &[u8], header: &dyn Fn(&str) -> Option<&'h str>) -> Failure {
-    let words = Words::of_body(&body[..body.len().min(LOOKED_AT)]);
-    Failure { class: class(status, &words), retry_after: hint::retry_after(header) }
+/// at OpenAI and a 400 at Anthropic, a wrong key a 400 at xAI and Gemini, an expired one a 403 at Bedrock.
+/// The shape of the error comes before the API that was spoken: Google and AWS answer in their own way
+/// for the credential and the quota, whatever the API behind them.
+pub fn classify<'h>(
+    api: Api,
+    status: u16,
+    body: &[u8],
+    header: &dyn Fn(&str) -> Option<&'h str>,
+) -> Failure {
+    let body = &body[..body.len().min(LOOKED_AT)];
+    let words = Words::of_body(body);
+    let told = hint::retry_after(header);
+    if let Some(error) = GoogleError::read(body) {
+        let class = error.class(status).unwrap_or_else(|| class(status, &words));
+        return Failure { class, retry_after: told.or(error.retry_after) };
+    }
+    let name = header("x-amzn-errortype").or(words.aws_type());
+    let class = if api == Api::Bedrock || name.is_some() {
+        aws::class(name.unwrap_or_default(), &words).unwrap_or_else(|| class(status, &words))
+    } else {
+        of_api(api, status, &words).unwrap_or_else(|| class(status, &words))
+    };
+    Failure { class, retry_after: told }
 }
 
-/// Says what an error that came within a stream means: the `error` value of its event.
+/// Says what an error that came within a stream of OpenAI's means: the `error` value of its event.
 pub(super) fn classify_in_stream(error: &[u8]) -> Failure {
     let words = Words::of_body(&error[..error.len().min(LOOKED_AT)]);
     Failure { class: class(words.status(), &words), retry_after: None }
+}
+
+/// Says what an error means that came within a stream and has the form of an error answer.
+pub(super) fn classify_told(api: Api, body: &[u8]) -> Failure {
+    let body = &body[..body.len().min(LOOKED_AT)];
+    classify(api, Words::of_body(body).status(), body, &|_| None)
+}
+
+/// Says what an exception within an AWS event stream means.
+pub(super) fn classify_named(name: &str, payload: &[u8]) -> Failure {
+    let words = Words::of_body(&payload[..payload.len().min(LOOKED_AT)]);
+    let class = aws::class(name, &words).unwrap_or(Class::Trouble);
+    Failure { class, retry_after: None }
+}
+
+/// Where an API means something else by a status or a phrase than the table has it.
+fn of_api(api: Api, status: u16, words: &Words) -> Option<Class> {
+    match (api, status) {
+        // <https://docs.cohere.com/reference/errors>: 498, blocked input or output. A trial key's limit
+        // ends with the month, any other within a minute.
+        (Api::Cohere, 498) => Some(Class::Caller),
+        (Api::Cohere, 429) if words.said(&["/ month", "per month"]) => Some(Class::NoCredit),
+        // A version that is not there is a 422, a model a 404 of no more words than "could not be found".
+        (Api::Replicate, 404) => Some(Class::NoAccess),
+        (Api::Replicate, 422) if words.said(&["version does not exist"]) => Some(Class::NoAccess),
+        // "This organization has been disabled."
+        (Api::Anthropic, 400) if words.said(&["organization has been disabled"]) => {
+            Some(Class::BadCredential)
+        }
+        _ => None,
+    }
 }
 
 /// The table. Rows are asked in order: what the provider says in words comes before its status.

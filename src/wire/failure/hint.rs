@@ -12,10 +12,6 @@ const ABSURD_SECONDS: f64 = 366.0 * 86_400.0;
 /// absurd counts as not said.
 pub(super) fn retry_after<'h>(header: &dyn Fn(&str) -> Option<&'h str>) -> Option<Duration> {
     let millis = |name| header(name).and_then(number).map(|millis| millis / 1000.0);
-    let wait = |seconds: f64| {
-        (seconds > 0.0 && seconds < ABSURD_SECONDS)
-            .then(|| Duration::from_secs_f64(seconds).min(LONGEST))
-    };
     let after = || header("retry-after");
     millis("retry-after-ms")
         .and_then(wait)
@@ -26,6 +22,12 @@ pub(super) fn retry_after<'h>(header: &dyn Fn(&str) -> Option<&'h str>) -> Optio
             let (until, now) = (http_date(after()?)?, http_date(header("date")?)?);
             wait(f64::from(i32::try_from(until - now).ok()?))
         })
+}
+
+/// So many seconds, if they are a wait.
+pub(super) fn wait(seconds: f64) -> Option<Duration> {
+    (seconds > 0.0 && seconds < ABSURD_SECONDS)
+        .then(|| Duration::from_secs_f64(seconds).min(LONGEST))
 }
 
 fn number(text: &str) -> Option<f64> {

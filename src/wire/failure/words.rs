@@ -9,10 +9,12 @@ pub(super) struct Words {
     codes: Vec<String>,
     message: String,
     param: Option<String>,
+    /// `__type`, as AWS writes it.
+    aws_type: Option<String>,
 }
 
-/// No credit, no quota. The codes are OpenAI's, Moonshot's and Together's.
-const NO_CREDIT_CODES: [&str; 8] = [
+/// No credit, no quota. The codes are OpenAI's, Moonshot's, Together's and Anthropic's.
+const NO_CREDIT_CODES: [&str; 9] = [
     "insufficient_quota",
     "billing_hard_limit_reached",
     "billing_not_active",
@@ -21,15 +23,17 @@ const NO_CREDIT_CODES: [&str; 8] = [
     "insufficient_credits",
     "credit_limit",
     "payment_required",
+    "billing_error",
 ];
 
 /// Phrases of OpenAI, DeepSeek and Z.ai, Anthropic, xAI, OpenRouter.
-const NO_CREDIT_PHRASES: [&str; 8] = [
+const NO_CREDIT_PHRASES: [&str; 9] = [
     "exceeded your current quota",
     "insufficient balance",
     "insufficient credits",
     "insufficient quota",
     "credit balance is too low",
+    "reached your specified api usage limits",
     "doesn't have any credits",
     "no credits",
     "run out of credits",
@@ -40,7 +44,7 @@ const TOO_LONG_CODES: [&str; 3] =
     ["context_length_exceeded", "too_many_tokens", "exceed_context_size_error"];
 
 /// Phrases of OpenAI, DeepSeek and vLLM; Groq; Mistral; xAI; llama.cpp; Anthropic; SGLang.
-const TOO_LONG_PHRASES: [&str; 10] = [
+const TOO_LONG_PHRASES: [&str; 11] = [
     "maximum context length",
     "context length exceeded",
     "context_length_exceeded",
@@ -48,6 +52,7 @@ const TOO_LONG_PHRASES: [&str; 10] = [
     "maximum prompt length",
     "available context size",
     "prompt is too long",
+    "exceed context limit",
     "context window",
     "is longer than the model's context length",
     "too many tokens",
@@ -129,10 +134,14 @@ impl Words {
                 _ => {}
             }
         }
-        for name in ["message", "detail"] {
+        // `Message` is AWS's, of its signature check.
+        for name in ["message", "detail", "Message"] {
             if let Some(Value::String(text)) = value.get(name) {
                 self.say(text);
             }
+        }
+        if let Some(Value::String(name)) = value.get("__type") {
+            self.aws_type = Some(name.clone());
         }
         if let Some(Value::String(param)) = value.get("param") {
             self.param = Some(param.to_lowercase());
@@ -156,11 +165,21 @@ impl Words {
             429
         } else if is("authentication_error") || is("invalid_api_key") {
             401
+        } else if is("permission_error") {
+            403
+        } else if is("not_found_error") {
+            404
+        } else if is("request_too_large") {
+            413
         } else if is("invalid_request_error") || is("invalid_prompt") || self.too_long() {
             400
         } else {
             500
         }
+    }
+
+    pub(super) fn aws_type(&self) -> Option<&str> {
+        self.aws_type.as_deref()
     }
 
     pub(super) fn no_credit(&self) -> bool {
@@ -194,14 +213,18 @@ impl Words {
                 .message
                 .split(|c: char| !c.is_alphanumeric())
                 .any(|word| matches!(word, "model" | "deployment"));
-        matches!(status, 403 | 404 | 410) && of_model && self.said(&MISSING_PHRASES)
+        // Anthropic says no more than `model: NAME`. Azure says of a deployment that has not the operation,
+        // or of a wrong version of its API, "Resource not found": another key's endpoint may have it.
+        let missing = self.said(&MISSING_PHRASES) || self.coded(&["not_found_error"]);
+        let azure = status == 404 && self.coded(&["404"]) && self.said(&["resource not found"]);
+        azure || (matches!(status, 403 | 404 | 410) && of_model && missing)
     }
 
     fn coded(&self, codes: &[&str]) -> bool {
         self.codes.iter().any(|own| codes.contains(&own.as_str()))
     }
 
-    fn said(&self, phrases: &[&str]) -> bool {
+    pub(super) fn said(&self, phrases: &[&str]) -> bool {
         phrases.iter().any(|phrase| self.message.contains(phrase))
     }
 }

@@ -1,21 +1,18 @@
-//! The usage object of a body that passes in chunks.
-
-use std::sync::LazyLock;
+//! The last value under one key of a body that passes in chunks.
 
 use memchr::memmem::Finder;
 
 use super::usage::LONGEST;
 
-const NAME: &[u8] = br#""usage""#;
-static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
-
-/// Keeps what follows the last `"usage":` of a body.
+/// Keeps what follows the last `"usage":` of a body, or another key.
 ///
 /// Within a JSON text a quote is written `\"`, so `"usage"` with both its quotes is never part of a
 /// longer text, and with a colon behind it, it is a key. OpenAI and its likes put it once into a body,
 /// behind the answer. To look for it costs a tenth of what walking over the body would.
-#[derive(Debug, Default)]
-pub(super) struct LastUsage {
+#[derive(Debug)]
+pub(super) struct LastValue {
+    /// Of the key with its quotes.
+    finder: &'static Finder<'static>,
     object: Vec<u8>,
     /// The name has passed, and nothing but blanks since.
     named: bool,
@@ -23,34 +20,41 @@ pub(super) struct LastUsage {
     tail: Vec<u8>,
 }
 
-impl LastUsage {
+impl LastValue {
+    /// Of the key, with its quotes, that this finds.
+    pub(super) fn of(finder: &'static Finder<'static>) -> Self {
+        Self { finder, object: Vec::new(), named: false, tail: Vec::new() }
+    }
+
     /// Takes the next bytes.
     pub(super) fn hear(&mut self, bytes: &[u8]) {
+        let finder = self.finder;
+        let name = finder.needle().len();
         let mut behind = bytes;
         let mut joint = std::mem::take(&mut self.tail);
         let passed = joint.len();
-        joint.extend_from_slice(&bytes[..bytes.len().min(NAME.len() - 1)]);
-        if let Some(at) = FINDER.find(&joint) {
+        joint.extend_from_slice(&bytes[..bytes.len().min(name - 1)]);
+        if let Some(at) = finder.find(&joint) {
             self.go_on(&[]);
             self.named = true;
-            behind = &bytes[at + NAME.len() - passed..];
+            behind = &bytes[at + name - passed..];
         }
-        while let Some(at) = FINDER.find(behind) {
+        while let Some(at) = finder.find(behind) {
             self.go_on(&behind[..at]);
             self.named = true;
-            behind = &behind[at + NAME.len()..];
+            behind = &behind[at + name..];
         }
         self.go_on(behind);
-        if bytes.len() >= NAME.len() - 1 {
+        if bytes.len() >= name - 1 {
             joint.clear();
-            joint.extend_from_slice(&bytes[bytes.len() - (NAME.len() - 1)..]);
+            joint.extend_from_slice(&bytes[bytes.len() - (name - 1)..]);
         } else {
-            joint.drain(..joint.len().saturating_sub(NAME.len() - 1));
+            joint.drain(..joint.len().saturating_sub(name - 1));
         }
         self.tail = joint;
     }
 
-    /// The object, and whatever stands behind it.
+    /// The value, and whatever stands behind it.
     pub(super) fn object(&self) -> &[u8] {
         &self.object
     }
@@ -77,14 +81,18 @@ impl LastUsage {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+
+    static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""usage""#));
 
     const BODY: &[u8] =
         br#"{"choices":[{"message":{"content":"say \"usage\": {1}","name":"usage"}}],
         "usage" : {"prompt_tokens":7},"x":"usage"}"#;
 
     fn kept(chunks: &[&[u8]]) -> String {
-        let mut last = LastUsage::default();
+        let mut last = LastValue::of(&USAGE);
         for chunk in chunks {
             last.hear(chunk);
         }
@@ -111,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut last = LastUsage::default();
+        let mut last = LastValue::of(&USAGE);
         last.hear(br#"{"usage":{"#);
         for _ in 0..100 {
             last.hear(&[b' '; 1000]);

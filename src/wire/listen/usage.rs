@@ -15,7 +15,7 @@ pub(super) const LONGEST: usize = 4 * 1024;
 pub(super) fn read(usage: &[u8]) -> Usage {
     let (mut input, mut output, mut reasoning, mut total) = (None, None, None, None);
     let (mut cached, mut hit) = (None, None);
-    let mut walk = Numbers { rest: usage, depth: 0, within: &[] };
+    let mut walk = Numbers::of(usage);
     while let Some((within, name, number)) = walk.next() {
         let outer = within.is_empty();
         let of = |details: [&str; 2]| outer || details.iter().any(|of| of.as_bytes() == within);
@@ -38,7 +38,7 @@ pub(super) fn read(usage: &[u8]) -> Usage {
 }
 
 /// The members of an object, and of the objects in it, whose values are whole numbers.
-struct Numbers<'u> {
+pub(super) struct Numbers<'u> {
     rest: &'u [u8],
     depth: usize,
     /// The latest name of the outer object whose value is no number.
@@ -46,8 +46,12 @@ struct Numbers<'u> {
 }
 
 impl<'u> Numbers<'u> {
+    pub(super) fn of(object: &'u [u8]) -> Self {
+        Self { rest: object, depth: 0, within: &[] }
+    }
+
     /// The name of the inner object, empty in the outer one; the member's name; its number.
-    fn next(&mut self) -> Option<(&'u [u8], &'u [u8], u64)> {
+    pub(super) fn next(&mut self) -> Option<(&'u [u8], &'u [u8], u64)> {
         loop {
             let (&byte, behind) = self.rest.split_first()?;
             self.rest = behind;
