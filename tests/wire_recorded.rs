@@ -8,12 +8,12 @@ mod exchanges;
 
 use bytes::Bytes;
 use exchanges::Exchange;
-use keymux::wire::Operation;
 use keymux::wire::failure::{Class, Failure, classify};
 use keymux::wire::frame::sse::{Frame, Sse};
 use keymux::wire::ir::Usage;
 use keymux::wire::listen::Listener;
 use keymux::wire::peek::peek;
+use keymux::wire::{Api, Operation};
 use serde_json::Value;
 
 #[derive(Debug, PartialEq)]
@@ -27,7 +27,7 @@ struct Heard {
 }
 
 fn hear<'b>(exchange: &Exchange, chunks: impl Iterator<Item = &'b [u8]>) -> Heard {
-    let mut listener = Listener::new(exchange.operation, exchange.is_stream());
+    let mut listener = Listener::new(exchange.operation, exchange.framing());
     chunks.for_each(|chunk| listener.hear(chunk));
     Heard {
         begun: listener.begun(),
@@ -40,7 +40,7 @@ fn hear<'b>(exchange: &Exchange, chunks: impl Iterator<Item = &'b [u8]>) -> Hear
 }
 
 fn answers() -> Option<Vec<Exchange>> {
-    Some(exchanges::all()?.into_iter().filter(|exchange| exchange.status == 200).collect())
+    Some(exchanges::all(true)?.into_iter().filter(|exchange| exchange.status == 200).collect())
 }
 
 fn streams() -> Option<Vec<Exchange>> {
@@ -104,7 +104,7 @@ fn recorded_streams_are_complete_at_their_end_and_not_before() {
             _ => text.len(),
         };
         let finish = first_finish(text).unwrap_or(last_event);
-        let mut listener = Listener::new(exchange.operation, true);
+        let mut listener = Listener::new(exchange.operation, exchange.framing());
         for (at, byte) in body.iter().enumerate() {
             assert!(!listener.done() || at > last_event, "{id} is done at {at}");
             assert!(!listener.complete() || at > finish, "{id} is complete at {at}");
@@ -215,7 +215,7 @@ fn events_are_those_of_a_plain_reading() {
 #[test]
 fn model_and_stream_are_what_a_plain_reading_finds() {
     let mut seen = 0;
-    for exchange in exchanges::all().unwrap_or_default() {
+    for exchange in exchanges::all(true).unwrap_or_default() {
         let Some(request) = &exchange.request else { continue };
         let Ok(plain) = serde_json::from_slice::<Value>(request) else { continue };
         let found = peek(request).unwrap_or_else(|error| panic!("{}: {error}", exchange.id));
@@ -237,7 +237,7 @@ fn model_and_stream_are_what_a_plain_reading_finds() {
 
 #[test]
 fn damaged_traffic_is_survived_and_its_cut_does_not_matter() {
-    for (seed, exchange) in (1..).zip(exchanges::all().unwrap_or_default()) {
+    for (seed, exchange) in (1..).zip(exchanges::all(true).unwrap_or_default()) {
         let mut sizes = Sizes(seed);
         for _ in 0..5 {
             let mut body = exchange.body.clone();
@@ -253,7 +253,7 @@ fn damaged_traffic_is_survived_and_its_cut_does_not_matter() {
             {
                 assert_eq!(found.model.as_deref(), plain["model"].as_str(), "{}", exchange.id);
             }
-            classify(exchange.status, &body, &|name| exchange.header(name));
+            classify(Api::OpenAi, exchange.status, &body, &|name| exchange.header(name));
         }
     }
 }
@@ -333,12 +333,13 @@ const ERRORS: &[(&str, Class)] = &[
 
 #[test]
 fn recorded_errors_are_classified() {
-    let Some(all) = exchanges::all() else { return };
+    let Some(all) = exchanges::all(true) else { return };
     let errors: Vec<_> = all.iter().filter(|exchange| exchange.status >= 400).collect();
     for exchange in &errors {
         let expected = ERRORS.iter().find(|(id, _)| *id == exchange.id);
         let expected = expected.unwrap_or_else(|| panic!("{} has no expectation", exchange.id)).1;
-        let failure = classify(exchange.status, &exchange.body, &|name| exchange.header(name));
+        let failure =
+            classify(Api::OpenAi, exchange.status, &exchange.body, &|name| exchange.header(name));
         assert_eq!(failure.class, expected, "{}", exchange.id);
     }
     assert_eq!(errors.len(), ERRORS.len());
@@ -346,10 +347,11 @@ fn recorded_errors_are_classified() {
 
 #[test]
 fn recorded_hints_are_read() {
-    let Some(all) = exchanges::all() else { return };
+    let Some(all) = exchanges::all(true) else { return };
     let with_hint = |exchange: &&Exchange| exchange.header("retry-after").is_some();
     for exchange in all.iter().filter(|exchange| exchange.status >= 400).filter(with_hint) {
-        let failure = classify(exchange.status, &exchange.body, &|name| exchange.header(name));
+        let failure =
+            classify(Api::OpenAi, exchange.status, &exchange.body, &|name| exchange.header(name));
         // Azure says `retry-after-ms: 0` beside it, which is no wait at all.
         let seconds: u64 = exchange.header("retry-after").unwrap().parse().unwrap();
         assert_eq!(

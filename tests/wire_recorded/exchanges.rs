@@ -1,11 +1,15 @@
-//! Recorded exchanges with OpenAI-like providers. They are not part of the package: the environment
+//! Recorded exchanges with providers. They are not part of the package: the environment
 //! variable `KEYMUX_SHARED` says where they are.
 
 use std::path::PathBuf;
 
-use keymux::wire::Operation;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use keymux::wire::listen::Framing;
+use keymux::wire::{Api, Operation};
 use serde_json::Value;
 
+#[allow(dead_code, reason = "each test reads what it needs")]
 pub(crate) struct Exchange {
     pub(crate) id: String,
     pub(crate) operation: Operation,
@@ -22,17 +26,23 @@ impl Exchange {
         self.headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn is_stream(&self) -> bool {
-        self.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"))
+    pub(crate) fn framing(&self) -> Framing {
+        Framing::of(self.operation, self.header("content-type").map(str::as_bytes))
     }
 
+    pub(crate) fn is_stream(&self) -> bool {
+        self.framing().is_stream()
+    }
+
+    #[allow(dead_code, reason = "each test reads what it needs")]
     pub(crate) fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|own| own == feature)
     }
 }
 
-/// All exchanges in OpenAI's formats; `None`, and a word on standard error, when there are none here.
-pub(crate) fn all() -> Option<Vec<Exchange>> {
+/// All exchanges in OpenAI's formats, or in all others; `None`, and a word on standard error, when there are
+/// none here.
+pub(crate) fn all(of_openai: bool) -> Option<Vec<Exchange>> {
     let Some(shared) = std::env::var_os("KEYMUX_SHARED") else {
         eprintln!("skipped: KEYMUX_SHARED does not say where the recorded exchanges are");
         return None;
@@ -49,6 +59,9 @@ pub(crate) fn all() -> Option<Vec<Exchange>> {
     let exchanges: Vec<_> = entries
         .filter_map(|entry| {
             let operation = operation(entry["api"].as_str().unwrap())?;
+            if (operation.api() == Api::OpenAi) != of_openai {
+                return None;
+            }
             let id = entry["id"].as_str().unwrap().to_owned();
             let recorded = read(&format!("{id}.json"));
             Some(exchange(id, operation, entry, &recorded))
@@ -78,7 +91,10 @@ fn exchange(id: String, operation: Operation, entry: &Value, recorded: &Value) -
         headers: headers
             .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
             .collect(),
-        body: response["body"].as_str().unwrap_or_default().as_bytes().to_vec(),
+        body: match response["body_b64"].as_str() {
+            Some(binary) => STANDARD.decode(binary).unwrap(),
+            None => response["body"].as_str().unwrap_or_default().as_bytes().to_vec(),
+        },
     }
 }
 
@@ -90,6 +106,25 @@ fn operation(api: &str) -> Option<Operation> {
         "openai.responses.compact" => Operation::ResponsesCompact,
         "openai.responses.input_tokens" => Operation::ResponsesInputTokens,
         "openai.embeddings" => Operation::Embeddings,
+        "anthropic.messages" => Operation::Messages,
+        "anthropic.count_tokens" => Operation::CountTokens,
+        "vertex.rawPredict" => Operation::RawPredict,
+        "vertex.streamRawPredict" => Operation::StreamRawPredict,
+        "gemini.generateContent" => Operation::GenerateContent,
+        "gemini.streamGenerateContent" => Operation::StreamGenerateContent,
+        "gemini.countTokens" => Operation::GeminiCountTokens,
+        "gemini.embedContent" => Operation::EmbedContent,
+        "gemini.batchEmbedContents" => Operation::BatchEmbedContents,
+        "vertex.predict" => Operation::Predict,
+        "bedrock.converse" => Operation::Converse,
+        "bedrock.converse_stream" => Operation::ConverseStream,
+        "bedrock.invoke_model" => Operation::Invoke,
+        "bedrock.invoke_model_stream" => Operation::InvokeStream,
+        "bedrock.count_tokens" => Operation::BedrockCountTokens,
+        "cohere.chat" => Operation::CohereChat,
+        "cohere.embed" => Operation::CohereEmbed,
+        "cohere.rerank" => Operation::CohereRerank,
+        "replicate.predictions" | "replicate.stream" | "replicate.other" => Operation::Prediction,
         _ => return None,
     })
 }

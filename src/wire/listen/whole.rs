@@ -6,7 +6,7 @@ use memchr::memmem::Finder;
 
 use super::super::ir::Usage;
 use super::super::scan::{Part, Scanner, is_named};
-use super::super::{Api, Operation};
+use super::super::{Api, Operation, stored};
 use super::last::LastValue;
 use super::tally::Tally;
 use super::usage::{self, LONGEST};
@@ -24,6 +24,8 @@ pub(super) struct Body {
 
 #[derive(Debug)]
 enum Counts {
+    /// There is nothing to count.
+    Nothing,
     /// Of OpenAI and its likes.
     Last(LastValue),
     /// Of the APIs whose answers hold other things of that name: the counts of a guardrail, the arguments
@@ -34,6 +36,8 @@ enum Counts {
 impl Body {
     pub(super) fn new(operation: Operation) -> Self {
         let counts = match operation.api() {
+            // What is read again was counted when it was made.
+            _ if stored::path(operation).is_some() => Counts::Nothing,
             Api::OpenAi => Counts::Last(LastValue::of(&USAGE)),
             api => Counts::Member(api, Member::new(names(api))),
         };
@@ -47,6 +51,7 @@ impl Body {
     pub(super) fn hear(&mut self, bytes: &[u8]) {
         self.begun |= !bytes.is_empty();
         match &mut self.counts {
+            Counts::Nothing => {}
             Counts::Last(last) => last.hear(bytes),
             Counts::Member(_, member) => member.hear(bytes),
         }
@@ -58,6 +63,7 @@ impl Body {
 
     pub(super) fn usage(&self) -> Usage {
         let (api, member) = match &self.counts {
+            Counts::Nothing => return Usage::default(),
             Counts::Last(last) => return usage::read(last.object()),
             Counts::Member(api, member) => (*api, member),
         };
