@@ -292,12 +292,28 @@ async fn before_the_first_event_another_key_is_tried() {
 #[tokio::test]
 async fn a_cut_responses_stream_fails_in_its_own_words() {
     let created = "event: response.created\ndata: {\"type\":\"response.created\"}\n\n";
-    let upstream = Upstream::always(vec![head(), piece(created), end()]).await;
+    let item =
+        "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\"}\n\n";
+    let upstream = Upstream::always(vec![head(), piece(created), piece(item), end()]).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     let body = json!({"model": "m", "stream": true});
     let reply = http::post(keymux.address(), "/v1/responses", &[], &body).await;
     let events = http::sse_data(&reply.body);
     let last: Value = serde_json::from_str(events.last().unwrap()).unwrap();
-    assert_eq!((events.len(), &last["type"]), (3, &json!("response.failed")));
+    assert_eq!((events.len(), &last["type"]), (4, &json!("response.failed")));
     assert!(!reply.text().contains("response.completed"));
+}
+
+#[tokio::test]
+async fn a_responses_stream_that_fails_before_a_word_is_a_real_status() {
+    let created = "event: response.created\ndata: {\"type\":\"response.created\"}\n\n";
+    let error =
+        json!({"type": "server_error", "code": "rate_limit_exceeded", "message": "slow down"});
+    let raised = json!({"type": "error", "error": error});
+    let raised = format!("event: error\ndata: {raised}\n\n");
+    let upstream = Upstream::always(vec![head(), piece(created), piece(&raised), end()]).await;
+    let keymux = Keymux::start(&one_key(&upstream), &[]).await;
+    let body = json!({"model": "m", "stream": true});
+    let reply = http::post(keymux.address(), "/v1/responses", &[], &body).await;
+    assert_eq!((reply.status(), &reply.json()["error"]), (429, &error), "{}", reply.text());
 }

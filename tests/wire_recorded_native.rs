@@ -287,7 +287,10 @@ const ERRORS: &[(&str, Class)] = &[
         "bedrock/bedrock.converse/unary-error-400-tool-result-vision-us-anthropic-claude-sonnet-4-584f97",
         Class::Caller,
     ),
-    ("bedrock/bedrock.converse/unary-error-400-us-amazon-nova-2-lite-v1-0-a1d113", Class::ContextTooLong),
+    (
+        "bedrock/bedrock.converse/unary-error-400-us-amazon-nova-2-lite-v1-0-a1d113",
+        Class::ContextTooLong,
+    ),
     (
         "bedrock/bedrock.converse/unary-error-403-us-amazon-nova-2-lite-v1-0-e8889f",
         Class::BadCredential,
