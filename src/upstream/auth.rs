@@ -9,9 +9,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
-use super::token::{self, Bearer, Minted, NoToken};
+use super::aws::{self, Keys, Regions};
+use super::token::{self, Bearer, Cell, Minted};
 use super::{Broken, Kept, Outgoing};
 use crate::config::{AzureAccess, Cloud, Key, Transport};
 use crate::provider::{Auth, Kind};
@@ -37,6 +38,8 @@ enum Form {
     Header(HeaderName, HeaderValue),
     /// With a token in `authorization`.
     Token(Arc<Bearer>),
+    /// As the region it goes to has it, most often with a signature.
+    Aws(Regions),
 }
 
 /// What one request was allowed by.
@@ -46,6 +49,8 @@ pub enum Shown {
     Key,
     /// A token, which may have run out before its time.
     Token(Arc<Minted<HeaderValue>>),
+    /// A signature with temporary credentials, which may have run out as well.
+    Signature(Arc<Cell<Keys>>, Arc<Minted<Keys>>),
 }
 
 impl Credential {
@@ -84,14 +89,22 @@ impl Credential {
                 sent = None;
                 Form::Token(token::google(&vertex.access, &name(), transport, kept, before)?)
             }
+            (Auth::Cloud, _, Cloud::Bedrock(bedrock)) => {
+                sent = None;
+                Form::Aws(Regions::new(bedrock, &name(), transport, kept, before)?)
+            }
             _ => Form::None,
         };
         Ok(Self { form, secrets: sent.into_iter().chain(others).cloned().collect() })
     }
 
-    /// Puts the credential into a request that is otherwise as it will be sent. Waits only where there
-    /// is no token yet.
-    pub async fn authorize(&self, request: &mut Request<Outgoing>) -> Result<Shown, Broken> {
+    /// Puts the credential into a request that is otherwise as it will be sent, to that region of AWS
+    /// or to the key's own. Waits only where there is no token yet.
+    pub async fn authorize(
+        &self,
+        request: &mut Request<Outgoing>,
+        region: Option<&str>,
+    ) -> Result<Shown, Broken> {
         match &self.form {
             Form::None => Ok(Shown::Key),
             Form::Header(name, value) => {
@@ -99,22 +112,26 @@ impl Credential {
                 Ok(Shown::Key)
             }
             Form::Token(cell) => {
-                let token = cell.get().await.map_err(|why| match why {
-                    NoToken::Refused(_) => Broken::Refused,
-                    NoToken::Unreachable(_) => Broken::NoToken,
-                })?;
+                let token = cell.get().await?;
                 request.headers_mut().insert(AUTHORIZATION, token.value.clone());
                 Ok(Shown::Token(token))
             }
+            Form::Aws(regions) => regions.authorize(request, region).await,
         }
     }
 
-    /// Takes note of the answer's status; `true`: what was shown is no longer good, and with another it
+    /// Takes note of the head of an answer; `true`: what was shown is no longer good, and with another it
     /// may fare better.
-    pub fn answered(&self, status: StatusCode, shown: &Shown) -> bool {
+    pub fn answered<B>(&self, answer: &Response<B>, shown: &Shown) -> bool {
         match (&self.form, shown) {
-            (Form::Token(cell), Shown::Token(token)) if status == StatusCode::UNAUTHORIZED => {
+            (Form::Token(cell), Shown::Token(token))
+                if answer.status() == StatusCode::UNAUTHORIZED =>
+            {
                 cell.invalidate(token);
+                true
+            }
+            (_, Shown::Signature(cell, keys)) if aws::has_expired(answer) => {
+                cell.invalidate(keys);
                 true
             }
             _ => false,
@@ -126,8 +143,13 @@ impl Credential {
     pub fn redact(&self, body: Bytes) -> Bytes {
         let body =
             self.secrets.iter().fold(body, |body, secret| redact(secret.expose().as_bytes(), body));
-        let Form::Token(cell) = &self.form else { return body };
-        cell.recent().fold(body, |body, minted| redact(token::text(&minted.value), body))
+        match &self.form {
+            Form::None | Form::Header(..) => body,
+            Form::Token(cell) => {
+                cell.recent().fold(body, |body, minted| redact(token::text(&minted.value), body))
+            }
+            Form::Aws(regions) => regions.redact(body),
+        }
     }
 }
 
@@ -153,7 +175,8 @@ fn sensitive(text: &str) -> io::Result<HeaderValue> {
     Ok(value)
 }
 
-fn redact(secret: &[u8], body: Bytes) -> Bytes {
+/// A body with every piece of a secret cut out of it.
+pub fn redact(secret: &[u8], body: Bytes) -> Bytes {
     let pieces: HashSet<&[u8]> = secret.windows(TELLING).collect();
     let mut hidden = vec![false; body.len()];
     for (at, window) in body.windows(TELLING).enumerate() {

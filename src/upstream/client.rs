@@ -25,6 +25,7 @@ use self::link::{Inline, Link};
 use self::pool::{IDLE, IDLE_PER_HOST, Place, Pool};
 use super::Arriving;
 use super::outgoing::Outgoing;
+use super::token::NoToken;
 use crate::config::Transport;
 
 /// HTTP/2 connections are pinged that often while requests are open, so that a dead peer shows.
@@ -136,6 +137,15 @@ impl Broken {
                 "was not asked: the issuer of its tokens refuses the key's credential"
             }
             Broken::NoToken => "was not asked: the issuer of its tokens gave none",
+        }
+    }
+}
+
+impl From<NoToken> for Broken {
+    fn from(why: NoToken) -> Self {
+        match why {
+            NoToken::Refused(_) => Broken::Refused,
+            NoToken::Unreachable(_) => Broken::NoToken,
         }
     }
 }

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 pub use client::{Broken, Clients};
 pub use outgoing::Outgoing;
 
-use self::auth::Credential;
+use self::auth::{Credential, Shown};
 use self::client::Client;
 use self::seal::Seal;
 use self::target::{Paths, Target};
@@ -37,6 +37,8 @@ pub struct Kept {
     pub clients: Clients,
     /// The tokens that go into `authorization`.
     pub bearers: Cells<HeaderValue>,
+    /// The credentials that requests to AWS are signed with.
+    pub aws: Cells<aws::Keys>,
 }
 
 /// A provider as requests reach it.
@@ -154,14 +156,14 @@ impl Upstream {
             Channel::Http(client) => {
                 let ready = &self.keys[key];
                 let mut request = self.request(ready, &attempt).ok_or(Broken::Connect)?;
-                let shown = ready.credential.authorize(&mut request).await?;
+                let shown = ready.authorize(&mut request, &attempt).await?;
                 let response = client.send(request).await?;
-                if !ready.credential.answered(response.status(), &shown) {
+                if !ready.credential.answered(&response, &shown) {
                     return Ok(response);
                 }
                 drop(response);
                 let mut again = self.request(ready, &attempt).ok_or(Broken::Connect)?;
-                ready.credential.authorize(&mut again).await?;
+                ready.authorize(&mut again, &attempt).await?;
                 client.send(again).await
             }
             Channel::Echo => Ok(echoed(&attempt)),
@@ -216,6 +218,16 @@ impl Ready {
             seal: Seal::of(key),
             key: key.clone(),
         })
+    }
+
+    /// Comes last of all that is done to a request: it may be signed.
+    async fn authorize(
+        &self,
+        request: &mut Request<Outgoing>,
+        attempt: &Attempt<'_>,
+    ) -> Result<Shown, Broken> {
+        let (region, _) = self.key.region_and_model(attempt.model);
+        self.credential.authorize(request, region).await
     }
 }
 

@@ -1,8 +1,18 @@
 //! Signature Version 4: of requests to Bedrock, and of callers.
+//!
+//! ```text
+//! regions.rs    what a key's requests are allowed by, region by region
+//! sign.rs       the signature of a request to Bedrock
+//! verify.rs     the signature of a caller's request
+//!   canonical.rs  what a signature is made over
+//! ```
 
 mod canonical;
+mod regions;
 mod sign;
 pub mod verify;
+
+pub use regions::{Keys, Regions, has_expired};
 
 #[cfg(test)]
 mod tests;

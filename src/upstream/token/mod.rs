@@ -4,12 +4,14 @@
 //! cell.rs     one credential's current token: single flight, early refresh, what failures mean
 //! oauth.rs    the answer of a token endpoint
 //! entra.rs    Microsoft Entra ID and Azure's managed identities
+//! aws.rs      the default chain and assumed roles of AWS
 //! google.rs   Google: files of credentials, the metadata server
 //! ```
 //!
 //! Each credential has a cell with a task of its own, so that an issuer that hangs delays nobody else.
 //! Cells outlive the configuration they were made for, like connections.
 
+mod aws;
 mod cell;
 mod entra;
 mod google;
@@ -23,8 +25,9 @@ use http::HeaderValue;
 pub use cell::{Cell, Fresh, Mint, Minted, NoToken};
 
 use super::Kept;
+use super::aws::Keys;
 use super::client::Client;
-use crate::config::{Entra, Google, Transport};
+use crate::config::{AwsPair, Entra, Google, Transport};
 use crate::secret::{Fingerprint, Secret};
 
 /// The cells of one configuration that hold one type of token.
@@ -118,6 +121,27 @@ pub fn google(
     let cells = before.map(|kept| &kept.bearers);
     let mint = || google::Minter::new(google, ways);
     kept.bearers.cell(transport, google::identity(google), cells, name, mint)
+}
+
+/// The cell for what AWS's default chain finds or, with an ARN, for a role assumed by that pair or by
+/// what the chain finds, at the STS of a region.
+pub fn aws(
+    role: Option<(&str, &str)>,
+    from: Option<&AwsPair>,
+    name: &str,
+    transport: &Transport,
+    kept: &mut Kept,
+    before: Option<&Kept>,
+) -> io::Result<Arc<Cell<Keys>>> {
+    let ways = Ways::new(transport, kept, before)?;
+    let cells = before.map(|kept| &kept.aws);
+    let mint = || {
+        Ok(match role {
+            Some((arn, region)) => aws::Minter::role(arn, region, from, ways),
+            None => aws::Minter::chain(ways),
+        })
+    };
+    kept.aws.cell(transport, aws::identity(role, from), cells, name, mint)
 }
 
 /// What a credential hashes to, from everything that decides which token it gets.
