@@ -70,7 +70,7 @@ pub enum Refused {
 }
 
 /// Whether the client may ask for this name at all. Its patterns are matched against the name as
-/// asked, against the model alone, and against `provider/model`.
+/// asked, against the model alone, and against `provider/model`, each with its region and without.
 pub fn may_ask(
     client: &Client,
     config: &Config,
@@ -105,6 +105,11 @@ fn covers_hop(patterns: &[Pattern], config: &Config, hop: Hop<'_>) -> bool {
     if patterns.is_empty() {
         return false;
     }
-    let full = format!("{}/{}", config.providers[hop.provider].name, hop.model);
-    any_matches(patterns, hop.model) || any_matches(patterns, &full)
+    let provider = &config.providers[hop.provider];
+    let covers = |model: &str| {
+        let full = format!("{}/{model}", provider.name);
+        any_matches(patterns, model) || any_matches(patterns, &full)
+    };
+    let bare = provider.without_region(hop.model);
+    covers(hop.model) || (bare != hop.model && covers(bare))
 }

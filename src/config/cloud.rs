@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::{Endpoint, Key};
+use super::{Endpoint, Key, Provider};
+use crate::provider::Kind;
 use crate::secret::Secret;
 
 /// A key's own table, for the kinds that have more to say than a `value`.
@@ -195,8 +196,8 @@ impl Key {
     /// A model as it is asked of this key, without the region that may stand before it
     /// (`eu-west-1/model`, for Bedrock only).
     pub fn region_and_model<'m>(&self, model: &'m str) -> (Option<&'m str>, &'m str) {
-        match (&self.cloud, model.split_once('/')) {
-            (Cloud::Bedrock(_), Some((region, rest))) if is_region(region) => (Some(region), rest),
+        match self.cloud {
+            Cloud::Bedrock(_) => region_and_model(model),
             _ => (None, model),
         }
     }
@@ -208,6 +209,20 @@ impl Key {
             Cloud::Bedrock(bedrock) => bedrock.regions.iter().any(|own| own.name == region),
             _ => false,
         }
+    }
+}
+
+impl Provider {
+    /// A model as it is asked of this provider, without the region that may stand before it.
+    pub fn without_region<'m>(&self, model: &'m str) -> &'m str {
+        if self.kind == Kind::Bedrock { region_and_model(model).1 } else { model }
+    }
+}
+
+fn region_and_model(model: &str) -> (Option<&str>, &str) {
+    match model.split_once('/') {
+        Some((region, rest)) if is_region(region) => (Some(region), rest),
+        _ => (None, model),
     }
 }
 

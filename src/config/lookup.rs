@@ -55,13 +55,16 @@ impl Config {
 impl Key {
     /// Whether the key may be asked for the model: deny wins over allow.
     pub fn allows(&self, model: &str) -> bool {
-        !any_matches(&self.blacklisted_models, model)
+        let (region, model) = self.region_and_model(model);
+        self.has_region(region)
+            && !any_matches(&self.blacklisted_models, model)
             && self.models.as_deref().is_none_or(|models| any_matches(models, model))
     }
 
     /// The name under which the provider knows the model, where the key says so. Case counts only
     /// when two names differ in nothing else.
     pub fn deployment(&self, model: &str) -> Option<&str> {
+        let (_, model) = self.region_and_model(model);
         let exact = self.deployments.get(model);
         let any_case = || {
             self.deployments
@@ -74,8 +77,9 @@ impl Key {
 
     /// Whether the key names the model, one by one or by a pattern.
     fn lists(&self, model: &str) -> bool {
+        let (_, bare) = self.region_and_model(model);
         let named =
-            self.models.iter().flatten().any(|pattern| !pattern.is_any() && pattern.matches(model));
+            self.models.iter().flatten().any(|pattern| !pattern.is_any() && pattern.matches(bare));
         self.enabled && self.allows(model) && (named || self.deployment(model).is_some())
     }
 

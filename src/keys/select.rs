@@ -24,6 +24,8 @@ pub enum Out {
     Disabled,
     /// Its `clients` do not name the caller.
     OtherClients,
+    /// It does not have the region that the model is asked in.
+    OtherRegion,
     /// Its `models` do not cover the model.
     NotListed,
     /// Its `blacklisted_models` cover the model.
@@ -35,6 +37,7 @@ impl fmt::Display for Out {
         f.write_str(match self {
             Out::Disabled => "disabled",
             Out::OtherClients => "for other clients",
+            Out::OtherRegion => "does not have this region",
             Out::NotListed => "its models do not cover this one",
             Out::Blacklisted => "its blacklisted_models cover this one",
         })
@@ -53,6 +56,10 @@ pub fn verdict(key: &Key, client: Option<&str>, model: &str) -> Result<Scope, Ou
         }
         Some(_) => return Err(Out::OtherClients),
     };
+    let (region, model) = key.region_and_model(model);
+    if !key.has_region(region) {
+        return Err(Out::OtherRegion);
+    }
     if any_matches(&key.blacklisted_models, model) {
         return Err(Out::Blacklisted);
     }
