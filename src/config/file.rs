@@ -189,7 +189,7 @@ pub(super) struct Client {
     /// SHA-256 of its key, 64 hex digits.
     #[schemars(extend("pattern" = "^[0-9A-Fa-f]{64}$"))]
     pub(super) key_sha256: Option<String>,
-    /// The pair with which it signs requests in the AWS manner.
+    /// The pair with which it signs requests in the AWS manner (Signature Version 4), in place of a key or beside it.
     pub(super) aws: Option<AwsPair>,
     /// Models it may ask for, `*` for any run of characters; absent: everything.
     pub(super) models: Option<Vec<String>>,
@@ -223,7 +223,7 @@ pub(super) struct Provider {
     /// What kind of provider it is; the provider's own name says so when it is the name of a kind.
     #[schemars(with = "Option<KindName>")]
     pub(super) kind: Option<String>,
-    /// Where it answers; each kind but `openai-compatible` and `azure` has a default.
+    /// Where it answers; each kind but `openai-compatible` and `azure` has a default. For the clouds it stands in place of the addresses of their regions.
     #[schemars(extend("examples" = ["https://api.example.com/v1"]))]
     pub(super) base_url: Option<String>,
     /// Extra headers for each request to it.
@@ -317,7 +317,7 @@ pub(super) struct Key {
     pub(super) quota_group: Option<String>,
     /// For `azure`: the resource, its deployments, Entra ID credentials.
     pub(super) azure_key_config: Option<Azure>,
-    /// For `vertex`: project, region, service account, deployments.
+    /// For `vertex`: project, region, credentials, deployments.
     pub(super) vertex_key_config: Option<Vertex>,
     /// For `bedrock`: AWS credentials, regions, deployments.
     pub(super) bedrock_key_config: Option<Bedrock>,
@@ -335,18 +335,18 @@ pub(super) struct Key {
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Azure {
-    /// The resource's origin.
+    /// The resource's origin; default: the provider's `base_url`.
     #[schemars(extend("examples" = ["https://my-resource.openai.azure.com"]))]
     pub(super) endpoint: Option<Source>,
-    /// The version of Azure's API: `v1`, or a dated one such as `2024-10-21`.
+    /// The version of Azure's API: `v1`, where the model is the deployment's name, or a dated one such as `2024-10-21`.
     #[schemars(extend("default" = "v1", "examples" = ["v1", "2024-10-21"]))]
     pub(super) api_version: Option<Source>,
     /// Model asked for -> name of the deployment.
     #[schemars(extend("default" = {}))]
     pub(super) deployments: BTreeMap<String, String>,
-    /// Entra ID: the tenant.
+    /// Entra ID: the tenant. Without a `value` and a `client_secret` the key takes workload identity (`AZURE_FEDERATED_TOKEN_FILE`), else the managed identity.
     pub(super) tenant_id: Option<Source>,
-    /// Entra ID: the application.
+    /// Entra ID: the application, or a managed identity that is not the machine's own.
     pub(super) client_id: Option<Source>,
     /// Entra ID: the application's secret.
     pub(super) client_secret: Option<SecretSource>,
@@ -362,15 +362,15 @@ pub(super) struct Azure {
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Vertex {
-    /// The project's id; default: the one inside the credentials.
+    /// The project's id; default: the one inside the credentials, else `GOOGLE_CLOUD_PROJECT`, else the number.
     #[schemars(extend("examples" = ["my-project"]))]
     pub(super) project_id: Option<Source>,
-    /// The project's number.
+    /// The project's number; endpoints of tuned models are under it.
     pub(super) project_number: Option<Source>,
-    /// A region, or `global`.
+    /// A region, `global`, or a multi-region `us`, `eu`.
     #[schemars(required, extend("examples" = ["us-central1"]))]
     pub(super) region: Option<Source>,
-    /// The service account's JSON.
+    /// The JSON of a service account, a user, a workload identity or an impersonated service account; default: application default credentials.
     pub(super) auth_credentials: Option<SecretSource>,
     /// Model asked for -> model or endpoint at Vertex.
     #[schemars(extend("default" = {}))]
@@ -381,16 +381,16 @@ pub(super) struct Vertex {
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Bedrock {
-    /// The region that is called.
+    /// The region that is called; default: the first of `regions` by name, else `AWS_REGION`.
     #[schemars(extend("examples" = ["us-east-1"]))]
     pub(super) region: Option<Source>,
-    /// The access key's id.
+    /// The access key's id; without any credentials the default chain of AWS is asked.
     pub(super) access_key: Option<SecretSource>,
     /// The secret access key.
     pub(super) secret_key: Option<SecretSource>,
     /// The session token of temporary credentials.
     pub(super) session_token: Option<SecretSource>,
-    /// The prefix of inference profile ARNs.
+    /// The ARN of a role, which is assumed; or the prefix of inference profile ARNs.
     pub(super) arn: Option<Source>,
     /// Model asked for -> model id or inference profile.
     #[schemars(extend("default" = {}))]

@@ -6,6 +6,7 @@
 )]
 
 mod bad;
+mod clouds;
 mod example;
 mod good;
 mod schema;

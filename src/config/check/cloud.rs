@@ -175,18 +175,24 @@ impl Check<'_, '_> {
         written.clone()
     }
 
-    /// The JSON text of a key's credentials. What is wrong with it is said without its content; `form` is
-    /// what would be right.
-    fn json<'t, T: Deserialize<'t>>(&mut self, path: &str, text: &'t str, form: &str) -> Option<T> {
+    /// The JSON text of a key's credentials. What is wrong with it is said without its content: `of` says
+    /// which text it is where the path does not, and `form` what would be right.
+    fn json<'t, T: Deserialize<'t>>(
+        &mut self,
+        path: &str,
+        text: &'t str,
+        of: &str,
+        form: &str,
+    ) -> Option<T> {
         let parsed = serde_json::from_str(text).ok();
         if parsed.is_none() {
             let is_object = serde_json::from_str::<Json>(text).is_ok_and(|json| json.is_object());
             let what = if is_object {
-                "the JSON text of the credentials has a member that is unknown or of the wrong type"
+                "have a member that is unknown or of the wrong type"
             } else {
-                "the credentials are not a JSON object"
+                "are not a JSON object"
             };
-            self.error(path, what, form);
+            self.error(path, format!("the credentials{of} {what}"), form);
         }
         parsed
     }

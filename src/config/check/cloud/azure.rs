@@ -41,7 +41,7 @@ impl Check<'_, '_> {
         let text: Option<Text> = match at.value {
             Given::Json(value) => {
                 let whole = "{ \"endpoint\": …, \"api_key\": … }, with api_version and deployments if need be";
-                self.json(&at.value(), &value.text, whole)
+                self.json(&at.value(), &value.text, "", whole)
             }
             _ => None,
         };
@@ -79,8 +79,11 @@ impl Check<'_, '_> {
         if !matches!(at.value, Given::Nothing) {
             self.no_entra(at, table);
         }
+        let addressed = endpoint.is_some() || at.around.has_base;
         let cloud = match (api_version, access) {
-            (Some(api_version), Some(access)) => Cloud::Azure(Azure { api_version, access }),
+            (Some(api_version), Some(access)) if addressed => {
+                Cloud::Azure(Azure { api_version, access })
+            }
             _ => Cloud::None,
         };
         Details { endpoint, deployments, cloud, source: Some(source), ..Details::default() }

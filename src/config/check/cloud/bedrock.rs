@@ -68,7 +68,9 @@ impl Check<'_, '_> {
         let buckets =
             batch.map(|batch| self.buckets(&at.of("batch_s3_config"), batch)).unwrap_or_default();
         let arn = match &table.arn {
-            Some(source) => self.plain(&at.of("arn"), source).map(|arn| self.arn(at, &arn)),
+            Some(source) => {
+                self.plain(&at.of("arn"), source).and_then(|arn| self.arn(at, &arn)).map(Some)
+            }
             None => Some(None),
         };
         let pairs = self.pairs(at, table);
@@ -109,7 +111,7 @@ impl Check<'_, '_> {
             let path = child(&at.of("regions"), name);
             let file::RegionPair { access_key, secret_key, session_token } = pair;
             let pair = self.pair(&path, [access_key, secret_key, session_token]);
-            sound &= self.aws_region(&path, name) && !matches!(pair, Stands::Wrong);
+            sound &= self.aws_region(&path, "this", name) && !matches!(pair, Stands::Wrong);
             if let Stands::Pair(found) = pair {
                 regions.insert(name.clone(), found.pair);
             }
@@ -160,14 +162,14 @@ impl Check<'_, '_> {
     /// A `value` such as `{ "eu-west-1": { "access_key": …, "secret_key": … } }`.
     fn region_map(&mut self, at: &Place<'_>, text: &str) -> Option<BTreeMap<String, AwsPair>> {
         let whole = "{ \"us-east-1\": { \"access_key\": …, \"secret_key\": … } }";
-        let map: BTreeMap<String, Text> = self.json(&at.value(), text, whole)?;
+        let map: BTreeMap<String, Text> = self.json(&at.value(), text, "", whole)?;
         let mut pairs = BTreeMap::new();
         if map.is_empty() {
             self.error(&at.value(), "the JSON text names no region", whole);
             return None;
         }
         for (name, Text { access_key, secret_key, session_token }) in map {
-            if !self.aws_region(&at.value(), &name) {
+            if !self.aws_region(&at.value(), "a member of the JSON text", &name) {
                 return None;
             }
             let missing = if access_key.is_none() { "access_key" } else { "secret_key" };
@@ -221,7 +223,7 @@ impl Check<'_, '_> {
         let path = at.of("region");
         if let Some(source) = &table.region {
             let region = self.plain(&path, source)?;
-            let good = region != GLOBAL && self.aws_region(&path, &region);
+            let good = region != GLOBAL && self.aws_region(&path, "`region`", &region);
             if region == GLOBAL {
                 let help = "for example \"us-east-1\"; `global` stands under regions only";
                 self.error(&path, "`region` must be a region", help);
@@ -234,7 +236,8 @@ impl Check<'_, '_> {
         }
         for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
             if let Some(region) = self.variable_text(name) {
-                return self.aws_region(at.key, &region).then_some(region);
+                let what = format!("environment variable `{name}`");
+                return self.aws_region(at.key, &what, &region).then_some(region);
             }
         }
         if !self.doubtful(&path) {
@@ -307,11 +310,13 @@ impl Check<'_, '_> {
         None
     }
 
-    fn aws_region(&mut self, path: &str, name: &str) -> bool {
+    /// `what` is what should be the name of a region.
+    fn aws_region(&mut self, path: &str, what: &str, name: &str) -> bool {
         let small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let good = !name.is_empty() && !name.starts_with('-') && name.bytes().all(small);
         if !good {
-            self.error(path, "this is not the name of a region", "for example \"us-east-1\"");
+            let message = format!("{what} is not the name of a region");
+            self.error(path, message, "for example \"us-east-1\"");
         }
         good
     }

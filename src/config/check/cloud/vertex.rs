@@ -11,6 +11,7 @@ use super::{Given, Place};
 use crate::config::check::Check;
 use crate::config::check::keys::Details;
 use crate::config::check::sources::{Lines, reason};
+use crate::config::source::SecretSource;
 use crate::config::{Cloud, Endpoint, Google, Vertex, file};
 use crate::secret::Secret;
 
@@ -42,6 +43,7 @@ struct Found {
     source: String,
 }
 
+const PROJECT: &str = "GOOGLE_CLOUD_PROJECT";
 const WHOLE: &str = "the whole text of the JSON file that the provider gave out";
 
 impl Check<'_, '_> {
@@ -53,48 +55,63 @@ impl Check<'_, '_> {
             }
             return Details::default();
         };
-        let file::Vertex { project_id, project_number, region, auth_credentials, deployments } =
-            written;
+        let file::Vertex { region, auth_credentials, deployments, .. } = written;
         let deployments = self.deployments(at.table, deployments);
         let region = region.as_ref().and_then(|source| self.plain(&at.of("region"), source));
         let region = region.filter(|region| self.vertex_region(&at.of("region"), region));
-        let id = project_id.as_ref().map(|source| self.plain(&at.of("project_id"), source));
-        let id = id.map(|id| id.filter(|id| self.project(&at.of("project_id"), id)));
-        let number =
-            project_number.as_ref().map(|source| self.plain(&at.of("project_number"), source));
-        let number = number
-            .map(|number| number.filter(|number| self.number(&at.of("project_number"), number)));
-        let found = self.google(at, auth_credentials.as_ref());
-        // What was given and is wrong is not passed over.
-        let sound = !matches!(id, Some(None)) && !matches!(number, Some(None));
-        let (id, number) = (id.flatten(), number.flatten());
         let endpoint = region.as_deref().filter(|_| !at.around.has_base).and_then(endpoint);
-        let Some(Found { access, project, source }) = found.filter(|_| sound) else {
+        let found = self.google(at, auth_credentials.as_ref());
+        let project = self.vertex_project(at, written, found.as_ref());
+        let (Some((project, number)), Some(region), Some(found)) = (project, region, found) else {
             return Details { endpoint, deployments, ..Details::default() };
         };
-        let project = id.or(project).or_else(|| self.project_of_environment(at)).or(number.clone());
-        if project.is_none() && !self.doubtful(at.table) {
-            self.error(
-                at.table,
-                "`project_id` is missing, and the credentials do not name one",
-                "for example project_id = \"my-project\"",
-            );
-        }
-        let cloud = match (project, region) {
-            (Some(project), Some(region)) => {
-                Cloud::Vertex(Vertex { project, number, region, access })
-            }
-            _ => Cloud::None,
-        };
+        let Found { access, source, .. } = found;
+        let cloud = Cloud::Vertex(Vertex { project, number, region, access });
         Details { endpoint, deployments, cloud, source: Some(source), ..Details::default() }
     }
 
-    /// The credentials: the key's own, else those of the environment.
-    fn google(
+    /// The project, and its number where that is given.
+    fn vertex_project(
         &mut self,
         at: &Place<'_>,
-        own: Option<&crate::config::source::SecretSource>,
-    ) -> Option<Found> {
+        table: &file::Vertex,
+        found: Option<&Found>,
+    ) -> Option<(String, Option<String>)> {
+        let file::Vertex { project_id, project_number, .. } = table;
+        let number = match project_number {
+            Some(source) => {
+                let path = at.of("project_number");
+                let number = self.plain(&path, source)?;
+                self.number(&path, &number)?;
+                Some(number)
+            }
+            None => None,
+        };
+        if let Some(source) = project_id {
+            let path = at.of("project_id");
+            let id = self.plain(&path, source)?;
+            self.project(&path, "`project_id`", &id)?;
+            return Some((id, number));
+        }
+        if let Some(id) = found.and_then(|found| found.project.clone()) {
+            return Some((id, number));
+        }
+        if let Some(id) = self.variable_text(PROJECT) {
+            self.project(at.table, &format!("environment variable `{PROJECT}`"), &id)?;
+            return Some((id, number));
+        }
+        if number.is_none() && found.is_some() && !self.doubtful(at.table) {
+            self.error(
+                at.table,
+                "`project_id` is missing, and the credentials do not name one",
+                format!("for example project_id = \"my-project\", or set {PROJECT}").as_str(),
+            );
+        }
+        Some((number.clone()?, number))
+    }
+
+    /// The credentials: the key's own, else those of the environment.
+    fn google(&mut self, at: &Place<'_>, own: Option<&SecretSource>) -> Option<Found> {
         let path = at.of("auth_credentials");
         match (at.value, own) {
             (Given::Unknown, _) => None,
@@ -160,7 +177,7 @@ impl Check<'_, '_> {
     fn credentials(&mut self, path: &str, text: &str, source: &str, of: &str) -> Option<Found> {
         let is_path = text.starts_with(['/', '.', '~']);
         let form = if is_path { "a path goes into { file = \"…\" }" } else { WHOLE };
-        let parsed: Text = self.json(path, text, form)?;
+        let parsed: Text = self.json(path, text, of, form)?;
         let kind = parsed.kind.as_ref().and_then(Json::as_str);
         let (words, wanted) = match kind {
             Some("service_account") => (
@@ -213,38 +230,31 @@ impl Check<'_, '_> {
             return None;
         }
         let project = parsed.project_id.as_ref().and_then(Json::as_str).map(str::to_owned);
-        if let Some(project) = &project
-            && !self.project(path, project)
-        {
-            return None;
+        if let Some(project) = &project {
+            self.project(path, &format!("`project_id` of the credentials{of}"), project)?;
         }
         let source = format!("{words} from {source}");
         Some(Found { access: Google::Credentials(Secret::new(text.to_owned())), project, source })
     }
 
-    fn project_of_environment(&mut self, at: &Place<'_>) -> Option<String> {
-        let project = self.variable_text("GOOGLE_CLOUD_PROJECT")?;
-        self.project(at.table, &project).then_some(project)
-    }
-
     /// `my-project`, or `example.com:my-project` of before 2012.
-    fn project(&mut self, path: &str, id: &str) -> bool {
+    fn project(&mut self, path: &str, what: &str, id: &str) -> Option<()> {
         let small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let good = !id.is_empty() && id.bytes().all(|byte| small(byte) || b"-.:".contains(&byte));
         if !good {
             let help = "an id has small letters, digits and `-`, for example \"my-project\"";
-            self.error(path, "this is not the id of a project", help);
+            self.error(path, format!("{what} is not the id of a project"), help);
         }
-        good
+        good.then_some(())
     }
 
-    fn number(&mut self, path: &str, number: &str) -> bool {
+    fn number(&mut self, path: &str, number: &str) -> Option<()> {
         let good = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         if !good {
             let help = "for example project_number = \"123456789012\"; an id goes into project_id";
             self.error(path, "`project_number` has digits only", help);
         }
-        good
+        good.then_some(())
     }
 
     fn vertex_region(&mut self, path: &str, region: &str) -> bool {
