@@ -10,7 +10,7 @@ use crate::config::tree::Mark;
 
 /// Path, with `*` for names and places that are the user's; what happens in spite of the setting; and
 /// the one value that asks for just that, if there is one.
-const ROWS: [(&str, &str, &str); 15] = [
+const ROWS: [(&str, &str, &str); 14] = [
     ("server.queue_timeout", NO_WAIT, "0s"),
     ("retry.budget", NO_BUDGET, ""),
     ("retry.floor_per_second", NO_BUDGET, ""),
@@ -19,7 +19,6 @@ const ROWS: [(&str, &str, &str); 15] = [
     ("providers.*.max_concurrent", "the requests to this provider are not limited", ""),
     ("providers.*.affinity", "a key is chosen for each request by weight alone", "none"),
     ("providers.*.keys.*.use_for_batch_api", "there are no batch jobs yet", "false"),
-    ("providers.*.keys.*.bedrock_key_config.batch_s3_config", "there are no batch jobs yet", ""),
     ("providers.*.keys.*.max_concurrent", NO_LIMIT, ""),
     ("providers.*.keys.*.rpm", NO_LIMIT, ""),
     ("providers.*.keys.*.tpm", "the tokens of this key are not limited", ""),

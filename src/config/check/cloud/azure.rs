@@ -50,10 +50,11 @@ impl Check<'_, '_> {
             || (matches!(at.value, Given::Json(_)) && text.is_none());
         let endpoint = self.azure_endpoint(at, written, text.as_ref(), unknown);
         let api_version = self.api_version(at, table, text.as_ref());
-        let mut deployments = self.deployments(at.table, &table.deployments);
-        for (model, deployment) in text.iter().flat_map(|text| &text.deployments) {
-            deployments.entry(model.clone()).or_insert_with(|| deployment.clone());
-        }
+        // Where both name a model, the table is right.
+        let mut deployments =
+            text.as_ref().map_or_else(BTreeMap::new, |text| text.deployments.clone());
+        deployments.extend(table.deployments.clone());
+        let deployments = self.deployments(at.table, &deployments);
         let (access, source) = match at.value {
             Given::Plain(value) => {
                 let sound = self.sound(&at.value(), &value.text, Lines::One);
