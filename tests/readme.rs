@@ -244,7 +244,7 @@ fn the_metrics_are_those_that_are_printed() {
 fn printed() -> Told {
     let metrics = Metrics::default();
     let name: Arc<str> = "name".into();
-    metrics.request("chat", 200, &name);
+    metrics.client(&name).request("chat", 200);
     metrics.config("hash", 1);
     metrics.reload(true);
     metrics.reload(false);

@@ -45,7 +45,7 @@ use rustls::ServerConfig;
 use crate::config::{Client, Config, Key, ServerAuth};
 use crate::keys::Pool;
 use crate::observe::log::Log;
-use crate::observe::metrics::{KeyMeter, Metrics, ProviderMeter};
+use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
 use crate::share::Turns;
 use crate::upstream::{Kept, Upstream};
@@ -58,6 +58,10 @@ pub struct Gateway {
     callers: HashMap<[u8; 32], usize>,
     /// By the access key that callers in the manner of AWS name.
     signers: HashMap<String, usize>,
+    /// At the same places as in [`Config::clients`].
+    client_meters: Vec<ClientMeter>,
+    /// What is counted of callers that have no name.
+    nobody: ClientMeter,
     providers: Vec<Provider>,
     turns: Arc<Turns>,
     kept: Kept,
@@ -104,6 +108,8 @@ impl Gateway {
         Ok(Self {
             callers: callers.collect(),
             signers: signers.collect(),
+            client_meters: config.clients.iter().map(|c| metrics.client(&c.name)).collect(),
+            nobody: metrics.client(&Arc::default()),
             providers,
             turns: before.map_or_else(Arc::default, |gateway| gateway.turns.clone()),
             kept,
@@ -132,6 +138,11 @@ impl Gateway {
         let at = *self.signers.get(access_key)?;
         let client = &self.config.clients[at];
         Some((at, client, &client.aws.as_ref()?.secret_key))
+    }
+
+    /// What is counted of the client at this place, or of callers that have no name.
+    fn client_meter(&self, client: Option<usize>) -> &ClientMeter {
+        client.and_then(|at| self.client_meters.get(at)).unwrap_or(&self.nobody)
     }
 
     /// Whether callers need no key.
@@ -188,9 +199,18 @@ impl Live {
         self.current.load_full()
     }
 
-    /// Puts the next gateway in force; requests that have begun go on with theirs.
+    /// Puts the next gateway in force; requests that have begun go on with theirs. What was counted of
+    /// clients and keys that it does not have is dropped.
     fn swap(&self, next: Gateway) {
-        self.current.store(Arc::new(next));
+        let next = Arc::new(next);
+        self.current.store(next.clone());
+        let config = &next.config;
+        let provider = |name: &str| config.providers.iter().find(|own| &*own.name == name);
+        self.metrics.keep(
+            |name| config.clients.iter().any(|own| &*own.name == name),
+            |name| provider(name).is_some(),
+            |name, key| provider(name).is_some_and(|own| own.keys.iter().any(|k| &*k.name == key)),
+        );
     }
 
     /// The stop signal has come.

@@ -94,7 +94,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let (metrics, config) = (&self.live.metrics, &self.gateway.config);
+        let config = &self.gateway.config;
         let total = self.began.elapsed();
         let client = self.client.map(|at| &config.clients[at].name);
         let mut provider_and_key = None;
@@ -109,8 +109,8 @@ impl Drop for Record {
             let provider = &config.providers[provider];
             provider_and_key = Some((&*provider.name, &*provider.keys[key].name));
         }
-        metrics.in_flight.dec();
-        metrics.request(self.operation_name(), self.status, client.unwrap_or(nobody()));
+        self.live.metrics.in_flight.dec();
+        self.gateway.client_meter(self.client).request(self.operation_name(), self.status);
         let line = Line {
             id: &self.id,
             client: client.map(|name| &**name),
@@ -133,12 +133,6 @@ impl Drop for Record {
         };
         line.write(&self.live.log);
     }
-}
-
-/// The client label of callers that have no name.
-fn nobody() -> &'static Arc<str> {
-    static NOBODY: OnceLock<Arc<str>> = OnceLock::new();
-    NOBODY.get_or_init(|| "".into())
 }
 
 /// An id that no other request has: `req_`, a random number of this process, and a count.

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use super::series::Series;
 
 /// Buckets for whole requests and first bytes: from an echo to a long reasoning answer.
 const SECONDS: [f64; 15] =
@@ -21,13 +22,13 @@ const SECONDS: [f64; 15] =
 pub struct Metrics {
     registry: Mutex<Registry>,
     /// Finished requests.
-    requests: Family<RequestLabels, Counter>,
-    attempts: Family<AttemptLabels, Counter>,
-    tokens: Family<TokenLabels, Counter>,
-    durations: Family<ProviderLabels, Histogram>,
-    first_bytes: Family<ProviderLabels, Histogram>,
-    info: Family<InfoLabels, Gauge>,
-    reloads: Family<ReloadLabels, Counter>,
+    requests: Series<RequestLabels, Counter>,
+    attempts: Series<AttemptLabels, Counter>,
+    tokens: Series<TokenLabels, Counter>,
+    durations: Series<ProviderLabels, Histogram>,
+    first_bytes: Series<ProviderLabels, Histogram>,
+    info: Series<InfoLabels, Gauge>,
+    reloads: Series<ReloadLabels, Counter>,
     /// Requests being answered right now.
     pub in_flight: Gauge,
     /// Connections of callers that are open right now.
@@ -39,44 +40,44 @@ pub struct Metrics {
 }
 
 /// `operation`, `status`, `client`
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct RequestLabels {
     operation: &'static str,
     status: u16,
     client: Name,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct AttemptLabels {
     provider: Name,
     key: Name,
     class: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct TokenLabels {
     provider: Name,
     key: Name,
     kind: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct ProviderLabels {
     provider: Name,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct InfoLabels {
     hash: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct ReloadLabels {
     result: &'static str,
 }
 
 /// A name out of the configuration, shared and not copied.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Name(Arc<str>);
 
 impl prometheus_client::encoding::EncodeLabelValue for Name {
@@ -85,10 +86,19 @@ impl prometheus_client::encoding::EncodeLabelValue for Name {
     }
 }
 
+/// What is counted of one client.
+#[derive(Debug)]
+pub struct ClientMeter {
+    requests: Series<RequestLabels, Counter>,
+    client: Name,
+    /// The counters used so far. They are few: looking along them is cheaper than a map.
+    used: Mutex<Vec<(&'static str, u16, Counter)>>,
+}
+
 /// What is counted of one key; looked up once per configuration, so that a request only adds.
 #[derive(Clone, Debug)]
 pub struct KeyMeter {
-    attempts: Family<AttemptLabels, Counter>,
+    attempts: Series<AttemptLabels, Counter>,
     labels: (Name, Name),
     answered: Counter,
     input: Counter,
@@ -110,13 +120,13 @@ impl Default for Metrics {
         let histogram = || Histogram::new(SECONDS);
         let mut metrics = Self {
             registry: Mutex::default(),
-            requests: Family::default(),
-            attempts: Family::default(),
-            tokens: Family::default(),
-            durations: Family::new_with_constructor(histogram as fn() -> Histogram),
-            first_bytes: Family::new_with_constructor(histogram as fn() -> Histogram),
-            info: Family::default(),
-            reloads: Family::default(),
+            requests: Series::default(),
+            attempts: Series::default(),
+            tokens: Series::default(),
+            durations: Series::new(histogram),
+            first_bytes: Series::new(histogram),
+            info: Series::default(),
+            reloads: Series::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             last_reload_successful: Gauge::default(),
@@ -163,55 +173,70 @@ impl Metrics {
         all
     }
 
-    /// Counts a finished request.
-    pub fn request(&self, operation: &'static str, status: u16, client: &Arc<str>) {
-        let labels = RequestLabels { operation, status, client: Name(client.clone()) };
-        self.requests.get_or_create(&labels).inc();
-    }
-
     /// Counts a change of the file.
     pub fn reload(&self, success: bool) {
         let result = if success { "success" } else { "rejected" };
-        self.reloads.get_or_create(&ReloadLabels { result }).inc();
+        self.reloads.with(ReloadLabels { result }).inc();
         self.last_reload_successful.set(i64::from(success));
     }
 
     /// Says which configuration is in force since when.
     pub fn config(&self, hash: &str, unix_time: u64) {
-        self.info.clear();
-        self.info.get_or_create(&InfoLabels { hash: hash.to_owned() }).set(1);
+        self.info.keep(|_| false);
+        self.info.with(InfoLabels { hash: hash.to_owned() }).set(1);
         self.last_reload_success.set(i64::try_from(unix_time).unwrap_or(i64::MAX));
         self.last_reload_successful.set(1);
     }
 
+    /// The meter of a client; of callers that have no name when it is empty.
+    pub fn client(&self, name: &Arc<str>) -> ClientMeter {
+        ClientMeter {
+            requests: self.requests.clone(),
+            client: Name(name.clone()),
+            used: Mutex::default(),
+        }
+    }
+
     /// The meter of a key.
     pub fn key(&self, provider: &Arc<str>, key: &Arc<str>) -> KeyMeter {
-        let labels = (Name(provider.clone()), Name(key.clone()));
+        let (provider, key) = (Name(provider.clone()), Name(key.clone()));
         let token = |kind| {
-            let labels = TokenLabels { provider: labels.0.clone(), key: labels.1.clone(), kind };
-            self.tokens.get_or_create_owned(&labels)
+            self.tokens.with(TokenLabels { provider: provider.clone(), key: key.clone(), kind })
         };
-        KeyMeter {
-            answered: self.attempts.get_or_create_owned(&AttemptLabels {
-                provider: labels.0.clone(),
-                key: labels.1.clone(),
-                class: "ok",
-            }),
+        let mut meter = KeyMeter {
             input: token("input"),
             cached: token("cached_input"),
             output: token("output"),
+            answered: Counter::default(),
             attempts: self.attempts.clone(),
-            labels,
-        }
+            labels: (provider, key),
+        };
+        meter.answered = meter.attempt("ok");
+        meter
     }
 
     /// The meter of a provider.
     pub fn provider(&self, name: &Arc<str>) -> ProviderMeter {
-        let labels = ProviderLabels { provider: Name(name.clone()) };
+        let labels = || ProviderLabels { provider: Name(name.clone()) };
         ProviderMeter {
-            duration: self.durations.get_or_create_owned(&labels),
-            first_byte: self.first_bytes.get_or_create_owned(&labels),
+            duration: self.durations.with(labels()),
+            first_byte: self.first_bytes.with(labels()),
         }
+    }
+
+    /// Takes away what was counted of clients, providers and their keys that are no more. What is
+    /// on its way still may bring one back; it goes with the next change.
+    pub fn keep(
+        &self,
+        client: impl Fn(&str) -> bool,
+        provider: impl Fn(&str) -> bool,
+        key: impl Fn(&str, &str) -> bool,
+    ) {
+        self.requests.keep(|of| of.client.0.is_empty() || client(&of.client.0));
+        self.durations.keep(|of| provider(&of.provider.0));
+        self.first_bytes.keep(|of| provider(&of.provider.0));
+        self.attempts.keep(|of| key(&of.provider.0, &of.key.0));
+        self.tokens.keep(|of| key(&of.provider.0, &of.key.0));
     }
 
     /// Everything, in the text format.
@@ -224,6 +249,22 @@ impl Metrics {
     }
 }
 
+impl ClientMeter {
+    /// Counts a finished request.
+    pub fn request(&self, operation: &'static str, status: u16) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |of: &&(&'static str, u16, Counter)| of.0 == operation && of.1 == status;
+        if let Some((_, _, counter)) = used.iter().find(same) {
+            counter.inc();
+            return;
+        }
+        let client = self.client.clone();
+        let counter = self.requests.with(RequestLabels { operation, status, client });
+        counter.inc();
+        used.push((operation, status, counter));
+    }
+}
+
 impl KeyMeter {
     /// Counts an attempt that was answered.
     pub fn answered(&self) {
@@ -232,8 +273,12 @@ impl KeyMeter {
 
     /// Counts an attempt that failed, under its class.
     pub fn failed(&self, class: &'static str) {
+        self.attempt(class).inc();
+    }
+
+    fn attempt(&self, class: &'static str) -> Counter {
         let (provider, key) = self.labels.clone();
-        self.attempts.get_or_create(&AttemptLabels { provider, key, class }).inc();
+        self.attempts.with(AttemptLabels { provider, key, class })
     }
 
     /// Adds up tokens.

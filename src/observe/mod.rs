@@ -4,6 +4,7 @@
 pub mod access;
 pub mod log;
 pub mod metrics;
+mod series;
 
 /// Seconds since 1970.
 pub fn unix_time() -> u64 {

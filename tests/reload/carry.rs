@@ -134,6 +134,31 @@ async fn counters_and_connections_go_on() {
     assert!(a + b == 24 && a.abs_diff(b) <= 6, "{a} and {b}: {text}");
 }
 
+#[tokio::test]
+async fn what_was_counted_of_names_that_are_gone_goes_with_them() {
+    let upstream = Upstream::start(|_| chat_answer("hello")).await;
+    let before = [("a", "sk-a"), ("gone", "sk-gone")];
+    let client = |name: &str| format!("[[clients]]\nname = \"{name}\"\nkey = \"ck-{name}-0123\"\n");
+    let file = |clients: [&str; 2], keys: &[Pair<'_>]| {
+        config(&upstream, keys) + &clients.map(client).concat()
+    };
+    let keymux = Keymux::start(&file(["one", "left"], &before), &[]).await;
+    for name in ["one", "left", "one", "left"] {
+        let authorization = format!("Bearer ck-{name}-0123");
+        let headers = [("authorization", authorization.as_str())];
+        let path = "/v1/chat/completions";
+        let reply = http::post(keymux.address(), path, &headers, &chat("up/m")).await;
+        assert_eq!(reply.status(), 200);
+    }
+    keymux.rewrite(&file(["one", "new"], &before[..1]));
+    expect_reloads(&keymux, (1, 0)).await;
+    let text = keymux.admin("/metrics").await.text();
+    assert!(!text.contains("\"gone\"") && !text.contains("\"left\""), "{text}");
+    let one = "keymux_requests_total{operation=\"chat\",status=\"200\",client=\"one\"}";
+    assert_eq!(metric(&text, one), Some(2), "{text}");
+    assert!(text.contains("key=\"a\""), "{text}");
+}
+
 /// The caller's connection is the program's, not the configuration's.
 #[tokio::test]
 async fn a_request_that_waits_for_its_answer_is_not_disturbed() {
