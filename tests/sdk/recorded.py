@@ -1,13 +1,15 @@
-"""A provider that answers with recorded exchanges, and with a few streams of its own.
+"""All providers in one: answers with recorded exchanges, and with a few streams of its own.
 
-The model asked for says what to answer: the id of a recording below $KEYMUX_SHARED/fixtures, or a name that begins with
+The model asked for, in the path or the body, says what to answer: the id of a recording below $KEYMUX_SHARED/fixtures,
+its place in the index there as `recording-PLACE` with anything behind, or a name that begins with
 
     long-stream     2000 events at full speed
     slow-stream     an event every 20 ms, until the peer leaves
     slow-whole      nothing, until the peer leaves
 
-Audio is answered by path. Bodies go out in small pieces. GET /seen?model=M tells what came for a model, as JSON.
-Listens on a free port of loopback and prints it. Standard library only.
+Audio is answered by path. Bodies go out in small pieces. Whoever shows another credential than the provider's, or more
+than that, gets a 418 that says so. GET /seen?model=M tells what came for a model, as JSON, /tokens how often tokens
+were asked for. Listens on a free port of loopback and prints it.
 """
 
 import base64
@@ -15,6 +17,7 @@ import email.parser
 import json
 import os
 import pathlib
+import re
 import select
 import socket
 import threading
@@ -22,7 +25,18 @@ import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import credentials
+import streams
+import tokens
+
 FIXTURES = pathlib.Path(os.environ["KEYMUX_SHARED"]) / "fixtures" if os.environ.get("KEYMUX_SHARED") else None
+INDEX = json.loads((FIXTURES / "index.json").read_text()) if FIXTURES else []
+
+# Where a path names the model.
+MODEL = re.compile(
+    r"/model/([^/]+)/|/models/count-tokens(?=:)|/(?:models|tunedModels|endpoints)/([^/:]+):|/deployments/([^/]+)/"
+    r"|/v1/(?:models|deployments)/[^/]+/([^/]+)/predictions"
+)
 
 # Headers that belong to a connection, or that the framing here replaces.
 NOT_REPLAYED = {"transfer-encoding", "content-length", "connection", "server", "date"}
@@ -45,6 +59,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         url = urllib.parse.urlsplit(self.path)
+        if url.path == "/tokens":
+            return self.answer(200, tokens.asked)
         if url.path != "/seen":
             return self.answer(404, {"error": {"message": f"no {url.path} here"}})
         model = urllib.parse.parse_qs(url.query)["model"][0]
@@ -53,23 +69,27 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.read_body()
-        fields = self.fields(body)
-        model = fields.get("model", "")
+        if tokens.is_token_path(self.path):
+            return self.answer(*tokens.answer(self.path, body))
+        model = self.model(body)
         entry = {
             "model": model,
             "path": self.path,
             "headers": {name.lower(): value for name, value in self.headers.items()},
             "body": base64.b64encode(body).decode(),
+            "fault": credentials.fault(self.path, self.headers.items(), body),
             "left": False,
         }
         with seen_lock:
             seen.append(entry)
-        if self.path.endswith("/audio/speech"):
+        if entry["fault"]:
+            self.answer(418, {"error": {"message": entry["fault"]}})
+        elif self.path.endswith("/audio/speech"):
             self.whole(200, {"content-type": "audio/mpeg"}, speech())
         elif self.path.endswith("/audio/transcriptions"):
-            self.answer(200, {"text": f"{len(fields['file'])} bytes"})
+            self.answer(200, {"text": f"{len(self.fields(body)['file'])} bytes"})
         elif model.startswith("long-stream"):
-            self.stream({}, b"".join(event(f"word{number} ") for number in range(2000)) + DONE)
+            self.long_stream()
         elif model.startswith("slow-stream"):
             self.slow_stream(entry)
         elif model.startswith("slow-whole"):
@@ -77,6 +97,14 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self.replay(model)
+
+    def model(self, body):
+        found = MODEL.search(self.path)
+        named = found and next(filter(None, found.groups()), None)
+        if named:
+            return urllib.parse.unquote(named)
+        fields = self.fields(body)
+        return fields.get("model") or fields.get("version") or ""
 
     def read_body(self):
         if self.headers.get("transfer-encoding", "").lower() != "chunked":
@@ -101,7 +129,9 @@ class Handler(BaseHTTPRequestHandler):
         return fields
 
     def replay(self, model):
-        path = FIXTURES / f"{model}.json" if FIXTURES else None
+        numbered = re.match(r"recording-(\d+)", model)
+        name = INDEX[int(numbered[1])]["id"] if numbered else model
+        path = FIXTURES / f"{name}.json" if FIXTURES else None
         if path is None or not path.is_file():
             return self.answer(404, {"error": {"message": f"no recording {model}", "code": "no_recording"}})
         recording = json.loads(path.read_text())
@@ -127,11 +157,19 @@ class Handler(BaseHTTPRequestHandler):
             self.chunk(piece)
         self.wfile.write(b"0\r\n\r\n")
 
+    def long_stream(self):
+        form = streams.form_of(self.path)
+        words = b"".join(form.word(f"word{number} ") for number in range(2000))
+        self.stream({"content-type": form.content_type}, form.opening() + words + form.ending())
+
     def slow_stream(self, entry):
-        self.head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        form = streams.form_of(self.path)
+        self.head(200, {"content-type": form.content_type, "transfer-encoding": "chunked"})
+        if opening := form.opening():
+            self.chunk(opening)
         for number in range(3000):
             try:
-                self.chunk(event(f"word{number} "))
+                self.chunk(form.word(f"word{number} "))
             except OSError:
                 entry["left"] = True
             if entry["left"] or self.peer_leaves_within(0.02):
@@ -166,23 +204,6 @@ def pieces(body):
         if number % 16 == 1:
             time.sleep(0.001)
         yield body[start : start + size]
-
-
-def event(text):
-    chunk = {
-        "id": "chatcmpl-1",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "recorded",
-        "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}],
-    }
-    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
-
-
-DONE = (
-    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"recorded",'
-    b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-)
 
 
 class Server(ThreadingHTTPServer):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Drives a running keymux with the official OpenAI SDKs for Python and Node.js, on the echo provider and on recorded
-# answers. Everything installed goes below target/sdk. Recordings are looked for in $KEYMUX_SHARED; without it the tests
-# on them are skipped. KEYMUX_BIN tests a program that is built already.
+# Drives a running keymux with the official SDKs of the providers, on the echo provider and on recorded answers.
+# Everything installed goes below target/sdk. Recordings are looked for in $KEYMUX_SHARED; without it the tests on them
+# are skipped. KEYMUX_BIN tests a program that is built already. Arguments choose suites: tests/sdk/run.sh anthropic node
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -31,45 +31,13 @@ install() {
     if [ ! -x "$home/venv/bin/python" ]; then
         python3 -m venv "$home/venv" || die "python3 -m venv does not work here (Debian: apt install python3-venv)"
     fi
-    "$home/venv/bin/python" -c "import openai" 2>/dev/null ||
-        "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check openai ||
-        die "pip install openai did not work; is a package index reachable?"
+    "$home/venv/bin/python" -c "import openai, anthropic, google.genai, boto3, cohere, replicate" 2>/dev/null ||
+        "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+            openai 'anthropic[bedrock,vertex]' google-genai boto3 cohere replicate ||
+        die "pip install of the SDKs did not work; is a package index reachable?"
     [ -d "$home/node/node_modules/openai" ] ||
         npm install --silent --no-audit --no-fund --prefix "$home/node" openai ||
         die "npm install openai did not work; is a package registry reachable?"
-}
-
-write_config() {
-    cat <<EOF
-[server]
-listen = "127.0.0.1:$1"
-[admin]
-listen = "127.0.0.1:$2"
-
-[[clients]]
-name = "sdk"
-key = { env_var = "SDK_CLIENT_KEY" }
-
-[routes.fast]
-targets = [{ model = "echo/echo" }]
-
-[providers.echo]
-[[providers.echo.keys]]
-name = "echo"
-models = ["echo", "error-400", "error-429"]
-EOF
-    local provider
-    for provider in recorded refused-{0..39}; do
-        cat <<EOF
-
-[providers.$provider]
-kind = "openai-compatible"
-base_url = "$RECORDED_URL/v1"
-[[providers.$provider.keys]]
-name = "key"
-value = { env_var = "RECORDED_KEY" }
-EOF
-    done
 }
 
 free_ports() {
@@ -80,9 +48,11 @@ print(*(listener.getsockname()[1] for listener in held))
 EOF
 }
 
-# Each SDK gets a keymux and a provider of its own: nothing that one does can cool a key of the other's.
+# Each suite gets a keymux and a provider of its own: nothing that one does can cool a key of another's. The arguments
+# are where keymux's log goes and the kinds of providers it has.
 start() {
     local log=$1 port admin
+    shift
     "$home/venv/bin/python" tests/sdk/recorded.py >"$scratch/recorded.port" &
     running+=($!)
     for _ in {1..100}; do
@@ -90,9 +60,10 @@ start() {
         sleep 0.1
     done
     RECORDED_URL=http://127.0.0.1:$(cat "$scratch/recorded.port")
+    "$home/venv/bin/python" tests/sdk/account.py "$RECORDED_URL/google/token"
     read -r port admin <<<"$(free_ports)"
     KEYMUX_URL=http://127.0.0.1:$port
-    write_config "$port" "$admin" >"$scratch/keymux.toml"
+    "$home/venv/bin/python" tests/sdk/config.py "$port" "$admin" "$@" >"$scratch/keymux.toml"
     "$keymux" run --config "$scratch/keymux.toml" >"$log" 2>&1 &
     running+=($!)
     local pid=$!
@@ -119,6 +90,39 @@ add() {
     passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
 
+# What must not come to nothing when one suite fails.
+report() {
+    if [ "$3" != 0 ]; then
+        echo "sdk: the last lines of keymux's log"
+        tail -n 20 "$scratch/keymux-$1.log"
+    fi
+    add "$2" "$3" "$4"
+}
+
+python() {
+    local suite=$1 a b c
+    shift
+    echo "sdk: $suite"
+    start "$scratch/keymux-$suite.log" "$@"
+    "$home/venv/bin/python" "tests/sdk/test_$suite.py" 2>&1 | tee "$scratch/$suite.out" || true
+    read -r a b c <<<"$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$scratch/$suite.out")"
+    [ -n "${c-}" ] || { tail -n 20 "$scratch/keymux-$suite.log" && die "the tests of $suite did not come to their end"; }
+    stop
+    report "$suite" "$a" "$b" "$c"
+}
+
+node_js() {
+    count() { sed -n "s/^# $1 \([0-9]*\)$/\1/p" "$scratch/node.out"; }
+    echo "sdk: openai for Node.js"
+    start "$scratch/keymux-node.log" openai
+    SDK_HOME=$home/node node --test --test-reporter=tap tests/sdk/test_openai.mjs >"$scratch/node.out" 2>&1 || true
+    stop
+    [ -n "$(count pass)" ] || { cat "$scratch/node.out" && die "the Node.js tests did not come to their end"; }
+    [ "$(count fail)" = 0 ] || grep -A 60 -E '^ *not ok' "$scratch/node.out" | head -n 400
+    echo "$(count pass) passed, $(count fail) failed, $(count skipped) skipped"
+    report node "$(count pass)" "$(count fail)" "$(count skipped)"
+}
+
 install
 if [ -n "${KEYMUX_BIN-}" ]; then
     keymux=$KEYMUX_BIN
@@ -128,32 +132,21 @@ else
 fi
 [ -n "${KEYMUX_SHARED-}" ] || echo "sdk: KEYMUX_SHARED is not set, tests on recorded answers are skipped"
 
-# A key that shares no six characters with any recorded error: keymux cuts such pieces out of what a provider says.
-RECORDED_KEY=sk-7QzX9vJ2kWb4Yt8H
-export SDK_CLIENT_KEY=sk-client-of-the-sdk-tests RECORDED_KEY KEYMUX_URL RECORDED_URL
+# Credentials that share no six characters with any recorded error: keymux cuts such pieces out of what a provider says.
+export SDK_CLIENT_KEY=sk-client-of-the-sdk-tests SDK_AWS_ID=AKIASDKCLIENT0000001 SDK_AWS_SECRET=Zc4uW/sdk+clientpair+Gh7dRmPq3sXvTbYn0kL
+export RECORDED_KEY=sk-7QzX9vJ2kWb4Yt8H RECORDED_BEDROCK_KEY=ABSKq3Vn8Rz5Lw1Xf6
+export RECORDED_AWS_ID=AKIARECORDED00000002 RECORDED_AWS_SECRET=hT9k/Vr2mQ+pairofprovider+x5BzWn8JdYcEuFa1L
+export RECORDED_ENTRA_SECRET=w8~Qentra7Kz.Xv3 RECORDED_ACCOUNT=$scratch/account.json
+export KEYMUX_URL RECORDED_URL
 passed=0 failed=0 skipped=0
 
-echo "sdk: Python"
-start "$scratch/keymux-python.log"
-"$home/venv/bin/python" tests/sdk/test_openai.py 2>&1 | tee "$scratch/python.out" || true
-read -r a b c <<<"$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$scratch/python.out")"
-[ -n "${c-}" ] || die "the Python tests did not come to their end"
-add "$a" "$b" "$c"
-stop
-
-echo "sdk: Node.js"
-start "$scratch/keymux-node.log"
-SDK_HOME=$home/node node --test --test-reporter=tap tests/sdk/test_openai.mjs >"$scratch/node.out" 2>&1 || true
-count() { sed -n "s/^# $1 \([0-9]*\)$/\1/p" "$scratch/node.out"; }
-[ -n "$(count pass)" ] || { cat "$scratch/node.out" && die "the Node.js tests did not come to their end"; }
-[ "$(count fail)" = 0 ] || grep -A 60 -E '^ *not ok' "$scratch/node.out" | head -n 400
-echo "$(count pass) passed, $(count fail) failed, $(count skipped) skipped"
-add "$(count pass)" "$(count fail)" "$(count skipped)"
-stop
-
-if [ "$failed" != 0 ]; then
-    echo "sdk: the last lines of keymux's log (Python, then Node.js)"
-    tail -n 20 "$scratch/keymux-python.log" "$scratch/keymux-node.log"
-fi
+suites=("$@")
+[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate)
+for suite in "${suites[@]}"; do
+    case $suite in
+        node) node_js ;;
+        *) python "$suite" "$suite" ;;
+    esac
+done
 echo "sdk: $passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

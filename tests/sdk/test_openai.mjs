@@ -14,7 +14,7 @@ const OpenAI = createRequire(`${SDK_HOME}/`)("openai");
 // Retries are keymux's business here: one that the SDK adds would hide a failure.
 const client = (url, apiKey) => new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0, timeout: 30_000 });
 const keymux = client(KEYMUX_URL, SDK_CLIENT_KEY);
-const direct = client(RECORDED_URL, "direct");
+const direct = client(RECORDED_URL, RECORDED_KEY);
 
 const sentence = "one two three";
 const words = sentence.split(" ");
@@ -256,7 +256,9 @@ describe("recorded", () => {
     "openai.embeddings": (client) => client.embeddings,
     "openai.responses": (client) => client.responses,
   };
-  const entries = read("index.json").filter((entry) => entry.api in apis);
+  const entries = read("index.json")
+    .map((entry, place) => ({ ...entry, place }))
+    .filter((entry) => entry.api in apis);
   entries.sort((a, b) => (a.id < b.id ? -1 : 1));
 
   // Everything that a program sees of an exchange: objects, and the error that ends it.
@@ -275,10 +277,9 @@ describe("recorded", () => {
     return JSON.parse(JSON.stringify(found));
   }
 
-  let refused = 0;
   for (const entry of entries) {
     // A refusal can take a key out of service for a while, so each has a provider of its own.
-    const provider = entry.status >= 400 ? `refused-${refused++}` : "recorded";
+    const provider = entry.status >= 400 ? `refused-${entry.place}` : "recorded";
     it(entry.id, async () => {
       const { request } = read(`${entry.id}.json`);
       const without = await outcome(direct, entry, request.body, entry.id);

@@ -23,7 +23,7 @@ SHARED = os.environ.get("KEYMUX_SHARED")
 
 # Retries are keymux's business here: one that the SDK adds would hide a failure.
 keymux = openai.OpenAI(base_url=f"{KEYMUX}/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
-direct = openai.OpenAI(base_url=f"{RECORDED}/v1", api_key="direct", max_retries=0, timeout=30)
+direct = openai.OpenAI(base_url=f"{RECORDED}/v1", api_key=RECORDED_KEY, max_retries=0, timeout=30)
 
 SENTENCE = "one two three"
 MESSAGES = [{"role": "user", "content": SENTENCE}]
@@ -244,6 +244,8 @@ class Recorded(unittest.TestCase):
 
 def recordings():
     index = json.loads((pathlib.Path(SHARED) / "fixtures/index.json").read_text())
+    for place, entry in enumerate(index):
+        entry["place"] = place
     apis = ("openai.chat", "openai.completions", "openai.embeddings", "openai.responses")
     return sorted((entry for entry in index if entry["api"] in apis), key=lambda entry: entry["id"])
 
@@ -292,12 +294,9 @@ def outcome(client, entry, recording, model):
 
 
 def add_recorded_tests():
-    refused = 0
     for entry in recordings():
-        provider = "recorded"
-        if entry["status"] >= 400:
-            # A refusal can take a key out of service for a while, so each has a provider of its own.
-            provider, refused = f"refused-{refused}", refused + 1
+        # A refusal can take a key out of service for a while, so each has a provider of its own.
+        provider = f"refused-{entry['place']}" if entry["status"] >= 400 else "recorded"
         setattr(Recorded, f"test {entry['id']}", recorded_test(entry, provider))
 
 

@@ -1,0 +1,145 @@
+"""Prints the configuration under test: config.py PORT ADMIN_PORT KIND...
+
+A provider of each kind, called like it (`recorded` for OpenAI's, which also plays all that copied it), and one more for
+each recorded refusal of that kind, called `refused-PLACE`: a refusal takes a key out of service for a while.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+RECORDED = os.environ["RECORDED_URL"]
+SHARED = os.environ.get("KEYMUX_SHARED")
+
+# What a kind is called in the index of recordings, where that is another name.
+RECORDED_AS = {"gemini": "google"}
+
+HEAD = """
+[server]
+listen = "127.0.0.1:{port}"
+[admin]
+listen = "127.0.0.1:{admin}"
+
+[[clients]]
+name = "sdk"
+key = {{ env_var = "SDK_CLIENT_KEY" }}
+
+[routes.fast]
+targets = [{{ model = "echo/echo" }}]
+
+[providers.echo]
+[[providers.echo.keys]]
+name = "echo"
+models = ["echo", "error-400", "error-429"]
+"""
+
+KEY = """
+[providers.{name}]
+kind = "{kind}"
+base_url = "{base_url}"
+[[providers.{name}.keys]]
+name = "key"
+value = {{ env_var = "RECORDED_KEY" }}
+"""
+
+AZURE = """
+[providers.{name}]
+kind = "azure"
+[[providers.{name}.keys]]
+name = "key"
+value = {{ env_var = "RECORDED_KEY" }}
+azure_key_config = {{ endpoint = "{base_url}", api_version = "{version}", deployments = {{ gpt = "recording-49-gpt" }} }}
+"""
+
+ENTRA = """
+[providers.azure-entra]
+kind = "azure"
+[[providers.azure-entra.keys]]
+name = "application"
+[providers.azure-entra.keys.azure_key_config]
+endpoint = "{base_url}"
+api_version = "2024-10-21"
+authority_host = "{base_url}"
+tenant_id = "recorded-tenant"
+client_id = "recorded-client"
+client_secret = {{ env_var = "RECORDED_ENTRA_SECRET" }}
+"""
+
+VERTEX = """
+[providers.{name}]
+kind = "vertex"
+base_url = "{base_url}"
+[[providers.{name}.keys]]
+name = "account"
+[providers.{name}.keys.vertex_key_config]
+project_id = "recorded-project"
+region = "us-central1"
+auth_credentials = {{ file = "{account}" }}
+"""
+
+BEDROCK = """
+[providers.{name}]
+kind = "bedrock"
+base_url = "{base_url}"
+[[providers.{name}.keys]]
+name = "pair"
+[providers.{name}.keys.bedrock_key_config]
+region = "us-east-1"
+access_key = {{ env_var = "RECORDED_AWS_ID" }}
+secret_key = {{ env_var = "RECORDED_AWS_SECRET" }}
+"""
+
+BEDROCK_OTHERS = """
+[[clients]]
+name = "signer"
+aws = {{ access_key = {{ env_var = "SDK_AWS_ID" }}, secret_key = {{ env_var = "SDK_AWS_SECRET" }} }}
+
+[providers.bedrock-bearer]
+kind = "bedrock"
+base_url = "{base_url}"
+[[providers.bedrock-bearer.keys]]
+name = "api-key"
+value = {{ env_var = "RECORDED_BEDROCK_KEY" }}
+bedrock_key_config = {{ region = "us-east-1" }}
+"""
+
+FORMS = {"azure": AZURE, "vertex": VERTEX, "bedrock": BEDROCK}
+
+
+def provider(name, kind):
+    fields = {
+        "name": name,
+        "kind": kind,
+        "base_url": RECORDED + ("/v1" if kind == "openai" else ""),
+        "account": os.environ["RECORDED_ACCOUNT"],
+        "version": "v1" if name == "azure-v1" else "2024-10-21",
+    }
+    return FORMS.get(kind, KEY).format(**fields)
+
+
+def refusals(kind):
+    if not SHARED:
+        return []
+    index = json.loads((pathlib.Path(SHARED) / "fixtures/index.json").read_text())
+    of = RECORDED_AS.get(kind, kind)
+    return [
+        place
+        for place, entry in enumerate(index)
+        if entry["status"] >= 400 and (entry["provider"] == of or kind == "openai" and entry["api"].startswith("openai."))
+    ]
+
+
+def main(port, admin, *kinds):
+    print(HEAD.format(port=port, admin=admin))
+    for kind in kinds:
+        print(provider("recorded" if kind == "openai" else kind, kind))
+        for place in refusals(kind):
+            print(provider(f"refused-{place}", kind))
+    if "azure" in kinds:
+        print(provider("azure-v1", "azure"), ENTRA.format(base_url=RECORDED))
+    if "bedrock" in kinds:
+        print(BEDROCK_OTHERS.format(base_url=RECORDED))
+
+
+main(*sys.argv[1:])
