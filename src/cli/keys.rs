@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::{Config, Key};
+use crate::config::{Cloud, Config, Key};
 
 /// One key as it is listed.
 #[derive(Serialize)]
@@ -39,6 +39,7 @@ pub(super) fn keys(config: &Config, json: bool) -> String {
 fn row(key: &Key) -> Row<'_> {
     let texts =
         |patterns: &[crate::config::Pattern]| patterns.iter().map(ToString::to_string).collect();
+    let has_credential = key.value.is_some() || !matches!(key.cloud, Cloud::None);
     Row {
         provider: &key.provider,
         name: &key.name,
@@ -50,7 +51,7 @@ fn row(key: &Key) -> Row<'_> {
         models: key.models.as_deref().map(texts),
         blacklisted_models: texts(&key.blacklisted_models),
         source: &key.source,
-        fingerprint: key.value.is_some().then(|| key.fingerprint.to_string()),
+        fingerprint: has_credential.then(|| key.fingerprint.to_string()),
         enabled: key.enabled,
     }
 }
