@@ -10,7 +10,7 @@ use crate::config::tree::Mark;
 
 /// Path, with `*` for names and places that are the user's; what happens in spite of the setting; and
 /// the one value that asks for just that, if there is one.
-const ROWS: [(&str, &str, &str); 14] = [
+const ROWS: [(&str, &str, &str); 13] = [
     ("server.queue_timeout", NO_WAIT, "0s"),
     ("retry.budget", NO_BUDGET, ""),
     ("retry.floor_per_second", NO_BUDGET, ""),
@@ -18,7 +18,6 @@ const ROWS: [(&str, &str, &str); 14] = [
     ("clients.*.max_concurrent", "the requests of this client are not limited", ""),
     ("providers.*.max_concurrent", "the requests to this provider are not limited", ""),
     ("providers.*.affinity", "a key is chosen for each request by weight alone", "none"),
-    ("providers.*.keys.*.use_for_batch_api", "there are no batch jobs yet", "false"),
     ("providers.*.keys.*.max_concurrent", NO_LIMIT, ""),
     ("providers.*.keys.*.rpm", NO_LIMIT, ""),
     ("providers.*.keys.*.tpm", "the tokens of this key are not limited", ""),
