@@ -174,7 +174,8 @@ impl Check<'_, '_> {
             }
             let missing = if access_key.is_none() { "access_key" } else { "secret_key" };
             let (Some(access_key), Some(secret_key)) = (access_key, secret_key) else {
-                let message = format!("`{missing}` of {name} is missing in the JSON text");
+                // The names in the text are content too, and are not repeated.
+                let message = format!("`{missing}` of a region is missing in the JSON text");
                 self.error(&at.value(), message, "access_key and secret_key go together");
                 return None;
             };
