@@ -339,7 +339,7 @@ pub(super) struct Azure {
     #[schemars(extend("examples" = ["https://my-resource.openai.azure.com"]))]
     pub(super) endpoint: Option<Source>,
     /// The version of Azure's API: `v1`, where the model is the deployment's name, or a dated one such as `2024-10-21`.
-    #[schemars(extend("default" = "v1", "examples" = ["v1", "2024-10-21"]))]
+    #[schemars(extend("default" = "2024-10-21", "examples" = ["v1", "2024-10-21"]))]
     pub(super) api_version: Option<Source>,
     /// Model asked for -> name of the deployment.
     #[schemars(extend("default" = {}))]

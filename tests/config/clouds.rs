@@ -50,7 +50,7 @@ fn azure_keys_hold_their_resource_and_its_key() {
     let config = load("azure.toml", &[]);
     let dated = |text: &str| ApiVersion::Dated(text.to_owned());
     for (name, place, version, value) in [
-        ("key", "https://x.openai.azure.com", ApiVersion::V1, "azure-key-of-the-test"),
+        ("key", "https://x.openai.azure.com", dated("2024-10-21"), "azure-key-of-the-test"),
         (
             "dated",
             "https://gate.internal/azure",
@@ -58,9 +58,9 @@ fn azure_keys_hold_their_resource_and_its_key() {
             "azure-key-of-the-test",
         ),
         ("json", "https://z.openai.azure.com", dated("2024-10-21"), "azure-key-in-json"),
-        ("json-alone", "https://w.openai.azure.com", ApiVersion::V1, "azure-key-alone"),
-        ("json-and-table", "https://y.openai.azure.com", ApiVersion::V1, "azure-key-in-json"),
-        ("a", "https://gate.internal/resource", ApiVersion::V1, "azure-key-of-the-test"),
+        ("json-alone", "https://w.openai.azure.com", dated("2024-10-21"), "azure-key-alone"),
+        ("json-and-table", "https://y.openai.azure.com", dated("2024-10-21"), "azure-key-in-json"),
+        ("a", "https://gate.internal/resource", dated("2024-10-21"), "azure-key-of-the-test"),
     ] {
         let (own, access) = azure(&config, name);
         assert_eq!(own, &version, "{name}");

@@ -13,6 +13,8 @@ use crate::config::path::item;
 use crate::config::{ApiVersion, Azure, AzureAccess, Cloud, Endpoint, Entra, Proof, file};
 use crate::secret::Secret;
 
+/// Default of `api_version`: the latest version of Azure's that is generally available and dated.
+const DEFAULT_VERSION: &str = "2024-10-21";
 const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -149,7 +151,7 @@ impl Check<'_, '_> {
                 let version = self.plain(&path, source)?;
                 (path, version)
             }
-            (None, _) => return Some(ApiVersion::V1),
+            (None, _) => return Some(ApiVersion::Dated(DEFAULT_VERSION.to_owned())),
         };
         let version = version_of(&version);
         if version.is_none() {
