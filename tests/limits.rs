@@ -333,10 +333,11 @@ async fn garbage_in_place_of_http_is_refused() {
 async fn errors_come_in_the_shape_of_the_api_that_the_caller_speaks() {
     let (keymux, _upstream) = start().await;
     let anthropic = [("anthropic-version", "2023-06-01")];
+    let messages = |body: &[u8]| http::request("POST", "/v1/messages", &[], body);
     for (request, status, kind) in [
-        (post(&anthropic, b"{"), 400, "invalid_request_error"),
+        (messages(b"{"), 400, "invalid_request_error"),
         (http::request("GET", "/v1/nowhere", &anthropic, b""), 404, "not_found_error"),
-        (post(&anthropic, &vec![b' '; 70_000]), 413, "request_too_large"),
+        (messages(&vec![b' '; 70_000]), 413, "request_too_large"),
     ] {
         let reply = exchange(keymux.address(), &request).await;
         assert_eq!(reply.status(), status);

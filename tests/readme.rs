@@ -17,6 +17,7 @@ use keymux::observe::access::End;
 use keymux::observe::metrics::Metrics;
 use keymux::provider::{Auth, Kind};
 use keymux::wire::failure::Class;
+use keymux::wire::address::{Place, find};
 use keymux::wire::{Api, Operation};
 use serde_json::{Value as Json, json};
 
@@ -26,6 +27,12 @@ const README: &str = include_str!("../README.md");
 fn section(title: &str) -> &'static str {
     let (_, rest) = README.split_once(&format!("\n## {title}\n")).unwrap();
     rest.split("\n## ").next().unwrap()
+}
+
+/// The text under a title of the second rank.
+fn part(title: &str) -> &'static str {
+    let (_, rest) = README.split_once(&format!("\n### {title}\n")).unwrap();
+    rest.split("\n## ").next().unwrap().split("\n### ").next().unwrap()
 }
 
 /// The cells of the rows of all tables in a text, without the rows of titles.
@@ -141,15 +148,13 @@ fn the_settings_it_names_are_settings() {
 
 #[test]
 fn the_providers_are_the_kinds() {
-    let rows: Vec<_> = rows(section("Providers"));
-    let rows: Vec<_> = rows.iter().filter(|row| row.len() == 3).collect();
     let mut told = BTreeSet::new();
-    for row in rows {
-        for name in code(row[0]) {
-            let kind = Kind::named(name).unwrap_or_else(|| panic!("no kind {name}"));
-            assert!(told.insert(name), "{name} stands there twice");
-            assert_eq!((row[1], row[2]), (&*address(kind, row[1]), credential(kind)), "{name}");
-        }
+    for row in rows(section("Providers")).iter().filter(|row| row.len() == 4) {
+        let name = code(row[0])[0];
+        let kind = Kind::named(name).unwrap_or_else(|| panic!("no kind {name}"));
+        assert!(told.insert(name), "{name} stands there twice");
+        let expected = [&*address(kind, row[1]), credential(kind), &*apis(kind)];
+        assert_eq!(row[1..], expected, "{name}");
     }
     assert_eq!(told, set(Kind::all().map(Kind::name)));
 }
@@ -158,20 +163,26 @@ fn the_providers_are_the_kinds() {
 fn address(kind: Kind, words: &str) -> String {
     let row = kind.row();
     let url = match row.base_url {
+        Some(url) if row.auth == Auth::Cloud => {
+            let host = url.rsplit_once("us-east-1").map_or(&url["https://".len()..], |end| end.1);
+            assert!(words.starts_with("the region's") && words.contains(host), "{words}");
+            return words.to_owned();
+        }
         Some(url) if url.starts_with("http") => format!("`{url}`"),
         Some(_) => {
             assert!(words.starts_with("in this process") && !words.contains("http"), "{words}");
             return words.to_owned();
         }
         None => {
-            assert!(words.starts_with("none: `base_url` is needed"), "{words}");
+            let needed = if kind == Kind::Azure { "the key's `endpoint`" } else { "`base_url`" };
+            assert!(words.starts_with(&format!("none: {needed} is needed")), "{words}");
             return words.to_owned();
         }
     };
     match (row.prefix, row.key_config) {
-        ("", None) => url,
-        ("", Some(_)) => format!("{url}, or the key's `url`"),
-        (prefix, _) => format!("{url}, its OpenAI-compatible endpoint `{prefix}`"),
+        ("", Some(_)) if !row.needs_value => format!("{url}, or the key's `url`"),
+        ("", _) => url,
+        (prefix, _) => format!("{url}, OpenAI's API under `{prefix}`"),
     }
 }
 
@@ -187,20 +198,61 @@ fn credential(kind: Kind) -> &'static str {
     }
 }
 
+/// The APIs of a kind, with the operations where it has only some of them.
+fn apis(kind: Kind) -> String {
+    let all = |api| {
+        // The paths of Vertex are another way to Anthropic's messages.
+        Operation::of(api).filter(|operation| {
+            let vertex = operation.name().contains("raw_") || *operation == Operation::Predict;
+            !operation.path().is_empty() && !vertex
+        })
+    };
+    let one = |api: &Api| {
+        let has: Vec<_> = all(*api).filter(|operation| kind.serves(*operation)).collect();
+        if has.len() == all(*api).count() {
+            return api.name().to_owned();
+        }
+        let names: Vec<_> = has.iter().map(|operation| operation.name()).collect();
+        format!("{} ({})", api.name(), names.join(", "))
+    };
+    kind.row().speaks.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 fn the_paths_are_the_operations() {
-    let mut told: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for row in rows(section("Providers")).iter().filter(|row| row.len() == 2) {
+    let mut told = BTreeSet::new();
+    for row in rows(part("Paths")) {
         let mut method = "";
-        for path in code(row[0]) {
+        for path in code(row[1]) {
             let (verb, path) = path.split_once(' ').unwrap_or((method, path));
             method = verb;
-            assert!(told.entry(method).or_default().insert(path.to_owned()), "{path} twice");
+            let asked = path.replace(['{', '}'], "").replace("//", "/x/");
+            match (method, find(&asked)) {
+                ("POST", Some(Place::Operation(address))) => {
+                    assert_eq!(row[0], address.operation.api().name(), "{path}");
+                    told.insert(address.operation.name());
+                }
+                ("GET", Some(Place::Models | Place::Model(_))) => {}
+                (_, found) => panic!("{method} {path}: {found:?}"),
+            }
         }
     }
-    let operations = Operation::of(Api::OpenAi).map(|operation| format!("/v1{}", operation.path()));
-    let models = ["/v1/models", "/v1/models/{id}"].map(str::to_owned);
-    assert_eq!(told, [("GET", set(models)), ("POST", set(operations))].into());
+    let all = Operation::all().filter(|operation| !operation.path().is_empty());
+    assert_eq!(told, set(all.map(Operation::name)));
+}
+
+#[test]
+fn the_things_kept_are_those_that_are_found() {
+    let mut told = BTreeSet::new();
+    for row in rows(part("Files, batches, stored responses")) {
+        for path in code(row[1]) {
+            let Some(Place::Stored(stored)) = find(path) else { panic!("{path}") };
+            assert_eq!(row[0], stored.operation.api().name(), "{path}");
+            told.insert(stored.operation.name());
+        }
+    }
+    let all = Operation::all().filter(|operation| operation.path().is_empty());
+    assert_eq!(told, set(all.map(Operation::name)));
 }
 
 /// Every class, by a chain that does not compile when one is added and not told here.
