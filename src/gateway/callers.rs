@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -31,9 +32,9 @@ pub(super) struct Caller<'g, 'h> {
 
 impl Caller<'_, '_> {
     /// Whether a caller that signs its requests signed this one.
-    pub(super) fn verify(&self, head: &Parts, body: &[u8]) -> Result<(), Refusal> {
+    pub(super) async fn verify(&self, head: &Parts, body: &Bytes) -> Result<(), Refusal> {
         let Some((shown, secret)) = &self.signature else { return Ok(()) };
-        shown.verify(head, body, secret).map_err(Refusal::Signature)
+        shown.verify(head, body, secret).await.map_err(Refusal::Signature)
     }
 }
 

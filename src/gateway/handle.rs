@@ -69,7 +69,7 @@ async fn serve(
     record.client = caller.client.map(|(at, _)| at);
     let client = caller.client.map(|(_, client)| client);
     if let Place::Models | Place::Model(_) | Place::Presence = place {
-        caller.verify(head, b"")?;
+        caller.verify(head, &Bytes::new()).await?;
     }
     match place {
         Place::Operation(address) => {
@@ -112,7 +112,7 @@ async fn read(
     uncompressed(&head.headers)?;
     let body = incoming::read(body, server.max_body, server.body_timeout).await?;
     record.bytes_in = body.len() as u64;
-    caller.verify(head, &body)?;
+    caller.verify(head, &body).await?;
     Ok(body)
 }
 

@@ -35,6 +35,12 @@ impl Keys {
         Self { identity, secrets }
     }
 
+    async fn sign(&self, request: &mut Request<Outgoing>, region: &str) -> Result<(), Broken> {
+        let hash = sign::hash(request.body().pieces()).await;
+        let now = SystemTime::now();
+        sign::sign(request, hash, &self.identity, region, now).ok_or(Broken::Connect)
+    }
+
     fn redact(&self, body: Bytes) -> Bytes {
         self.secrets
             .iter()
@@ -99,18 +105,15 @@ impl Regions {
     ) -> Result<Shown, Broken> {
         let named = |(own, _): &&(String, Access)| region.is_none_or(|name| own == name);
         let (name, access) = self.0.iter().find(named).ok_or(Broken::Connect)?;
-        let mut sign = |keys: &Keys| {
-            sign::sign(request, &keys.identity, name, SystemTime::now()).ok_or(Broken::Connect)
-        };
         match access {
             Access::Bearer(value, _) => {
                 request.headers_mut().insert(AUTHORIZATION, value.clone());
                 Ok(Shown::Key)
             }
-            Access::Fixed(keys) => sign(keys).map(|()| Shown::Key),
+            Access::Fixed(keys) => keys.sign(request, name).await.map(|()| Shown::Key),
             Access::Minted(cell) => {
                 let keys = cell.get().await?;
-                sign(&keys.value)?;
+                keys.value.sign(request, name).await?;
                 Ok(Shown::Signature(cell.clone(), keys))
             }
         }

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::config::AwsPair;
@@ -15,6 +16,8 @@ use crate::upstream::Outgoing;
 
 /// The name under which Bedrock's runtime is signed for (`signingName` of its service model).
 pub(super) const SERVICE: &str = "bedrock";
+/// How much is hashed before others have their turn.
+const AT_ONCE: usize = 256 * 1024;
 
 /// What requests are signed with, made once for many.
 pub(super) fn identity(pair: &AwsPair) -> Identity {
@@ -23,10 +26,11 @@ pub(super) fn identity(pair: &AwsPair) -> Identity {
     Credentials::new(id, secret, token, None, "keymux").into()
 }
 
-/// Signs a request that is otherwise complete. `None`: it holds what cannot be signed, such as a session
+/// Signs a request that is otherwise complete, whose body has this hash. `None`: it holds what cannot be signed, such as a session
 /// token that no header can carry.
 pub(super) fn sign(
     request: &mut Request<Outgoing>,
+    hash: String,
     identity: &Identity,
     region: &str,
     now: SystemTime,
@@ -35,7 +39,7 @@ pub(super) fn sign(
     let signed = headers.iter().filter(|(name, _)| is_signed(name));
     let signed = signed.map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     let signed: Vec<_> = signed.collect::<Option<_>>()?;
-    let body = SignableBody::Precomputed(hash(request.body()));
+    let body = SignableBody::Precomputed(hash);
     let method = request.method().as_str();
     let signable = SignableRequest::new(method, uri, signed.into_iter(), body).ok()?;
     let good = For { region, service: SERVICE };
@@ -86,11 +90,15 @@ fn is_signed(name: &HeaderName) -> bool {
     matches!(name.as_str(), "host" | "content-type") || name.as_str().starts_with("x-amzn-bedrock-")
 }
 
-/// SHA-256 of a body as it will leave.
-fn hash(body: &Outgoing) -> String {
+/// SHA-256 of a body in pieces. A long one is no reason for others on the same thread to wait: 32 MiB
+/// take from 20 ms to ten times that, depending on the processor.
+pub(super) async fn hash(pieces: &[Bytes]) -> String {
     let mut context = Context::new(&SHA256);
-    for piece in body.pieces() {
-        context.update(piece);
+    for part in pieces.iter().flat_map(|piece| piece.chunks(AT_ONCE)) {
+        context.update(part);
+        if part.len() == AT_ONCE {
+            tokio::task::yield_now().await;
+        }
     }
     hex(context.finish().as_ref())
 }

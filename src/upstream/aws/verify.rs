@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
 use super::canonical::{Scope, Signed, signature, string_to_sign};
-use super::sign::{SERVICE, hex};
-use crate::secret::{Secret, digest};
+use super::sign::{SERVICE, hash};
+use crate::secret::Secret;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -111,8 +112,8 @@ impl<'h> Shown<'h> {
     }
 
     /// Whether the request was signed with that secret.
-    pub fn verify(&self, head: &Parts, body: &[u8], secret: &Secret) -> Result<(), Why> {
-        let hash = hex(&digest(body));
+    pub async fn verify(&self, head: &Parts, body: &Bytes, secret: &Secret) -> Result<(), Why> {
+        let hash = hash(std::slice::from_ref(body)).await;
         let told = self.names.split(';').any(|name| name == BODY_HASH.as_str());
         if told && head.headers.get(BODY_HASH).is_none_or(|own| own.as_bytes() != hash.as_bytes()) {
             return Err(Why::Body);
