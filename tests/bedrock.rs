@@ -377,3 +377,41 @@ async fn the_default_chain_is_the_environment_or_a_container() {
     assert_signed(&upstream.request(1).await, of_box, "us-east-1");
     assert_eq!(container.request(0).await.header("authorization"), Some("pod-token"));
 }
+
+/// As pods on EKS have it: a token in a file, for which STS gives credentials of a role.
+#[tokio::test]
+async fn the_default_chain_is_a_web_identity_too() {
+    let keys = "[[providers.bedrock.keys]]\nname = \"aws\"\n\
+                bedrock_key_config = { region = \"us-east-1\" }\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "web-identity-token").unwrap();
+    let sts = Upstream::start(|_| {
+        let Step::Send(assumed) = &assumed("web-session")[0] else { panic!("an answer") };
+        let text = String::from_utf8(assumed.clone()).unwrap();
+        let body = text.split_once("\r\n\r\n").unwrap().1;
+        let body = body.replace("AssumeRoleRe", "AssumeRoleWithWebIdentityRe");
+        answer(200, &[("content-type", "text/xml")], body.as_bytes())
+    })
+    .await;
+    let upstream = said().await;
+    let env = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/pod"),
+        ("AWS_ENDPOINT_URL_STS", &*sts.url()),
+        ("AWS_CONFIG_FILE", "/nonexistent"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent"),
+    ];
+    let running = keymux(&upstream, keys, &env).await;
+    let reply = ask(&running, "/model/m/converse").await;
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+    let asked = sts.request(0).await;
+    let said = format!("{} {}", asked.path(), String::from_utf8_lossy(&asked.body));
+    assert!(
+        said.contains("AssumeRoleWithWebIdentity") && said.contains("web-identity-token"),
+        "{said}"
+    );
+    let pod =
+        Pair { id: "ASIAROLEEXAMPLE1", secret: "role-secret-4b7d", token: Some("web-session") };
+    assert_signed(&upstream.request(0).await, pod, "us-east-1");
+}
