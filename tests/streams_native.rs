@@ -23,7 +23,7 @@ const COHERE: &str = "/v2/chat";
 /// keymux before one provider of this kind, with the keys `a` and so on.
 async fn keymux(kind: &str, upstream: &Upstream, settings: &str, keys: &[&str]) -> Keymux {
     let keys: String =
-        keys.iter().map(|name| format!("[[providers.main.keys]]\n{}", key(name, ""))).collect();
+        keys.iter().flat_map(|name| ["[[providers.main.keys]]\n".into(), key(name, "")]).collect();
     let url = upstream.url();
     let provider =
         format!("[providers.main]\nkind = \"{kind}\"\nbase_url = \"{url}\"\n{settings}\n{keys}");

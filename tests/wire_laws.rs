@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use keymux::wire::failure::classify;
+use keymux::wire::frame::aws::exception;
 use keymux::wire::frame::sse::{Frame, Sse};
 use keymux::wire::listen::{Framing, Listener};
 use keymux::wire::multipart;
@@ -101,6 +102,48 @@ fn body() -> impl Strategy<Value = String> {
     )
 }
 
+/// Lines of the other APIs' streams.
+const NATIVE: &[&str] = &[
+    "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":3}}}",
+    "data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":9}}",
+    "event: message_stop",
+    "event: message-start",
+    "data: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\"}}",
+    "data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":1}}",
+    "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}",
+    "event: output",
+    "event: done",
+    "data: {\"reason\":\"error\"}",
+];
+
+/// The beginning of an array of responses, with anything behind it.
+fn arrays() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(b"{\"candidates\":[{\"finishReason\":\"STOP\"}]}".to_vec()),
+        Just(b"{\"error\":{\"code\":429,\"status\":\"X\"}}".to_vec()),
+        Just(b",".to_vec()),
+        Just(b"\r\n".to_vec()),
+        Just(b"]".to_vec()),
+        written().prop_map(String::into_bytes),
+    ];
+    vec(piece, 0..8).prop_map(|pieces| [b"[".to_vec(), pieces.concat()].concat())
+}
+
+/// Messages of an AWS event stream, with a byte of them changed or not.
+fn messages() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop::sample::select(vec!["throttlingException", "modelStreamErrorException", ""]);
+    let message = (kind, string()).prop_map(|(kind, text)| exception(kind, &text).to_vec());
+    let change = prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
+    (vec(message, 1..4), change).prop_map(|(messages, change)| {
+        let mut bytes = messages.concat();
+        if let Some((at, byte)) = change {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes
+    })
+}
+
 fn streams() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
         Just("data: [DONE]".to_owned()),
@@ -109,6 +152,7 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
         Just("data:{\"error\":{\"code\":429}}".to_owned()),
         Just("event: error".to_owned()),
         Just("event: response.completed".to_owned()),
+        prop::sample::select(NATIVE.to_vec()).prop_map(str::to_owned),
         Just(": comment".to_owned()),
         Just("\u{feff}".to_owned()),
         written().prop_map(|value| format!("data: {}", value.replace(['\r', '\n'], " "))),
@@ -227,7 +271,7 @@ proptest! {
     #[test]
     fn any_cut_of_any_stream_is_heard_the_same(
         operation in operation(),
-        bytes in streams(),
+        bytes in prop_oneof![streams(), arrays(), messages()],
         cuts in vec(any::<prop::sample::Index>(), 0..4),
     ) {
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();

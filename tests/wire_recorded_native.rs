@@ -354,8 +354,8 @@ fn the_wait_that_google_asks_for_is_read() {
     let Some(all) = exchanges::all(false) else { return };
     let waits = all.iter().filter_map(|exchange| {
         let body: Value = serde_json::from_slice(&exchange.body).ok()?;
-        let details = body["error"]["details"].as_array()?.iter();
-        let delay = details.filter_map(|detail| detail["retryDelay"].as_str()).next()?;
+        let mut details = body["error"]["details"].as_array()?.iter();
+        let delay = details.find_map(|detail| detail["retryDelay"].as_str())?;
         let seconds: f64 = delay.trim_end_matches('s').parse().unwrap();
         let heard = classified(exchange, &exchange.body).retry_after.map(|wait| wait.as_secs_f64());
         assert_eq!(heard, Some(seconds), "{}", exchange.id);

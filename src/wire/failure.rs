@@ -149,3 +149,102 @@ fn class(status: u16, words: &Words) -> Class {
         _ => Class::Trouble,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn class_of(api: Api, status: u16, body: &Value) -> Class {
+        classify(api, status, body.to_string().as_bytes(), &|_| None).class
+    }
+
+    fn anthropic(status: u16, kind: &str, message: &str) -> Class {
+        let error = json!({ "type": kind, "message": message });
+        class_of(Api::Anthropic, status, &json!({ "type": "error", "error": error }))
+    }
+
+    /// <https://platform.claude.com/docs/en/api/errors>
+    #[test]
+    fn anthropic_has_one_status_for_many_failures() {
+        let invalid = |message| anthropic(400, "invalid_request_error", message);
+        let credit = "Your credit balance is too low to access the Anthropic API.";
+        assert_eq!(invalid(credit), Class::NoCredit);
+        let limit = "You have reached your specified API usage limits. You will regain access on 2026-12-01.";
+        assert_eq!(invalid(limit), Class::NoCredit);
+        assert_eq!(invalid("This organization has been disabled."), Class::BadCredential);
+        let context = "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000";
+        assert_eq!(invalid(context), Class::ContextTooLong);
+        assert_eq!(invalid("messages: at least one message is required"), Class::Caller);
+        let denied = "Your API key does not have permission to use the specified resource.";
+        assert_eq!(anthropic(403, "permission_error", denied), Class::BadCredential);
+        assert_eq!(anthropic(413, "request_too_large", "Request too large"), Class::Caller);
+        assert_eq!(anthropic(404, "not_found_error", "model: claude-0"), Class::NoAccess);
+        assert_eq!(anthropic(404, "not_found_error", "Not Found"), Class::Caller);
+        assert_eq!(anthropic(402, "billing_error", "x"), Class::NoCredit);
+        assert_eq!(anthropic(529, "overloaded_error", "Overloaded"), Class::Trouble);
+    }
+
+    #[test]
+    fn google_answers_in_its_own_form_for_whatever_api() {
+        let missing =
+            "Publisher Model `projects/p/locations/l/publishers/anthropic/models/m` was not found.";
+        let body = json!({"error": {"code": 404, "message": missing, "status": "NOT_FOUND"}});
+        for api in [Api::Gemini, Api::Anthropic, Api::OpenAi] {
+            assert_eq!(class_of(api, 404, &body), Class::NoAccess);
+            assert_eq!(class_of(api, 404, &json!([body])), Class::NoAccess);
+        }
+        let exhausted = json!({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED",
+            "message": "You exceeded your current quota", "details": [{"retryDelay": "36s"}]}});
+        let failure = classify(Api::OpenAi, 429, exhausted.to_string().as_bytes(), &|_| None);
+        let wait = Some(Duration::from_secs(36));
+        assert_eq!(failure, Failure { class: Class::Throttled, retry_after: wait });
+    }
+
+    #[test]
+    fn aws_is_known_by_its_header_for_whatever_api() {
+        let expired = json!({"message": "The security token included in the request is expired"});
+        let name = "ExpiredTokenException:http://internal.amazon.com/coral/";
+        for api in [Api::Bedrock, Api::OpenAi] {
+            let header = |wanted: &str| (wanted == "x-amzn-errortype").then_some(name);
+            let failure = classify(api, 403, expired.to_string().as_bytes(), &header);
+            assert_eq!(failure.class, Class::BadCredential);
+        }
+        let typed = json!({"__type": "com.amazon.coral.service#AccessDeniedException",
+            "Message": "You don't have access to the model with the specified model ID."});
+        assert_eq!(class_of(Api::Bedrock, 403, &typed), Class::NoAccess);
+        assert_eq!(class_of(Api::Bedrock, 503, &json!({"message": "x"})), Class::Trouble);
+    }
+
+    #[test]
+    fn azure_means_another_endpoint_may_have_it() {
+        let azure = |status, code: &str, message: &str| {
+            class_of(Api::OpenAi, status, &json!({"error": {"code": code, "message": message}}))
+        };
+        let missing = "The API deployment for this resource does not exist.";
+        assert_eq!(azure(404, "DeploymentNotFound", missing), Class::NoAccess);
+        assert_eq!(azure(404, "404", "Resource not found"), Class::NoAccess);
+        let filtered = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.";
+        assert_eq!(azure(400, "content_filter", filtered), Class::Caller);
+        let role = "The principal lacks the required data action";
+        assert_eq!(azure(401, "PermissionDenied", role), Class::BadCredential);
+    }
+
+    #[test]
+    fn cohere_and_replicate_mean_something_else_by_some() {
+        let cohere =
+            |status, message: &str| class_of(Api::Cohere, status, &json!({ "message": message }));
+        let trial = "You are using a Trial key, which is limited to 1000 API calls / month.";
+        assert_eq!(cohere(429, trial), Class::NoCredit);
+        assert_eq!(cohere(429, "limited to 20 API calls / minute"), Class::Throttled);
+        assert_eq!(cohere(498, "blocked output"), Class::Caller);
+        let replicate =
+            |status, detail: &str| class_of(Api::Replicate, status, &json!({ "detail": detail }));
+        assert_eq!(replicate(404, "The requested resource could not be found."), Class::NoAccess);
+        let version = "The specified version does not exist (or perhaps you don't have permission to use it?)";
+        assert_eq!(replicate(422, version), Class::NoAccess);
+        assert_eq!(replicate(422, "prompt is required"), Class::Caller);
+        assert_eq!(replicate(402, "You have reached the free time limit"), Class::NoCredit);
+    }
+}

@@ -79,6 +79,7 @@ impl GoogleError {
     }
 
     /// Its class; `None`: the status says as much.
+    #[expect(clippy::match_same_arms, reason = "the rows are asked in order, name by name")]
     pub(super) fn class(&self, status: u16) -> Option<Class> {
         match &*self.status {
             _ if self.is_reason(&["BILLING_DISABLED"]) => Some(Class::NoCredit),

@@ -35,7 +35,7 @@ pub enum Place {
     After,
     /// Behind the comma that follows an element.
     Next,
-    /// Behind the closing bracket.
+    /// Behind the closing bracket: nothing more is read.
     Behind,
     /// This is no array of objects: nothing more is read.
     Lost,
@@ -70,6 +70,9 @@ impl Elements {
     pub fn push(&mut self, chunk: &[u8], mut each: impl FnMut(Element<'_>)) {
         let mut rest = chunk;
         loop {
+            if matches!(self.place, Place::Behind | Place::Lost) {
+                return;
+            }
             if self.place == Place::Within {
                 let here = rest;
                 if self.walk(&mut rest).is_none() {
@@ -96,9 +99,6 @@ impl Elements {
                 (Place::After, b',') => Place::Next,
                 _ => Place::Lost,
             };
-            if self.place == Place::Lost {
-                return;
-            }
             rest = behind;
         }
     }
@@ -203,8 +203,8 @@ mod tests {
         assert_eq!(place("[{\"a\":1"), Place::Within);
         assert_eq!(place("[{}\n"), Place::After);
         assert_eq!(place("[{},"), Place::Next);
-        assert_eq!(place("[]"), Place::Behind);
-        for odd in ["{}", "[1", "[{}{}", "[{},]", "[]x", "[{1"] {
+        assert_eq!(place("[]x"), Place::Behind);
+        for odd in ["{}", "[1", "[{}{}", "[{},]", "[{1"] {
             assert_eq!(place(odd), Place::Lost, "{odd}");
         }
     }

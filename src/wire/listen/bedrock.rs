@@ -34,7 +34,7 @@ impl Stream {
         frames.push(bytes, |frame| match frame {
             Frame::Event { kind: "chunk", payload } => chunk(heard, payload),
             Frame::Event { kind, payload } => {
-                event(&mut heard.course, &mut heard.tally, kind.as_bytes(), payload)
+                event(&mut heard.course, &mut heard.tally, kind.as_bytes(), payload);
             }
             Frame::Exception { kind, payload } => {
                 let told = Told { body: payload.to_vec(), kind: Some(as_shape(kind)) };

@@ -69,7 +69,6 @@ impl Body {
         };
         let (mut tally, object) = (self.head, Some(&*member.value));
         match api {
-            Api::OpenAi => {}
             Api::Anthropic => tally.of_anthropic(object),
             Api::Gemini => tally.of_gemini(object),
             Api::Cohere => tally.of_cohere(object),
@@ -82,8 +81,8 @@ impl Body {
                     return usage::read(&member.value);
                 }
             }
-            // Bedrock's own count of it, the same for all vendors.
-            Api::Bedrock => {}
+            // OpenAI's were read above; Bedrock's own count of an invocation is the same for all vendors.
+            Api::OpenAi | Api::Bedrock => {}
         }
         tally.usage()
     }
