@@ -60,7 +60,7 @@ impl Stream {
                     array::Element::Piece { bytes, last } => heard.piece(long, bytes, last),
                 });
                 match elements.place() {
-                    Place::Behind => heard.course.done = heard.course.failure.is_none(),
+                    Place::Behind => heard.course.done = true,
                     // Something else than an array; HTTP alone says whether it is whole.
                     Place::Lost => {
                         heard.course.begun = true;
