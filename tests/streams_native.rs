@@ -7,10 +7,14 @@ mod common;
 
 use std::time::Duration;
 
+use aws_smithy_eventstream::frame::write_message_to;
+use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
+use bytes::BytesMut;
 use common::config::{config, key};
 use common::http::{self, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Step, Upstream, answer, chunk};
+use keymux::wire::frame::aws::{Frame, Frames, exception};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -19,11 +23,19 @@ const MESSAGES: &str = "/v1/messages";
 const GEMINI_EVENTS: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
 const GEMINI_ARRAY: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent";
 const COHERE: &str = "/v2/chat";
+const BEDROCK: &str = "/model/us.amazon.nova-micro-v1:0/converse-stream";
+const AWS: &str = "application/vnd.amazon.eventstream";
 
 /// keymux before one provider of this kind, with the keys `a` and so on.
 async fn keymux(kind: &str, upstream: &Upstream, settings: &str, keys: &[&str]) -> Keymux {
-    let keys: String =
-        keys.iter().flat_map(|name| ["[[providers.main.keys]]\n".into(), key(name, "")]).collect();
+    let of_key = match kind {
+        "bedrock" => "bedrock_key_config = { region = \"us-east-1\" }",
+        _ => "",
+    };
+    let keys: String = keys
+        .iter()
+        .flat_map(|name| ["[[providers.main.keys]]\n".into(), key(name, of_key)])
+        .collect();
     let url = upstream.url();
     let provider =
         format!("[providers.main]\nkind = \"{kind}\"\nbase_url = \"{url}\"\n{settings}\n{keys}");
@@ -307,4 +319,73 @@ async fn an_error_within_the_stream_passes_and_nothing_is_added() {
         assert_eq!(reply.text(), events.concat());
         assert!(reply.complete);
     }
+}
+
+/// The messages of a conversation of one word.
+fn conversation() -> Vec<Vec<u8>> {
+    let message = |kind: &'static str, payload: Value| {
+        let header = |name: &'static str, value: &'static str| {
+            Header::new(name, HeaderValue::String(value.into()))
+        };
+        let message = Message::new(payload.to_string())
+            .add_header(header(":event-type", kind))
+            .add_header(header(":content-type", "application/json"))
+            .add_header(header(":message-type", "event"));
+        let mut bytes = BytesMut::new();
+        write_message_to(&message, &mut bytes).unwrap();
+        bytes.to_vec()
+    };
+    let usage = json!({"inputTokens": 3, "outputTokens": 1, "totalTokens": 4});
+    vec![
+        message("messageStart", json!({"role": "assistant"})),
+        message("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"text": "one"}})),
+        message("messageStop", json!({"stopReason": "end_turn"})),
+        message("metadata", json!({"usage": usage})),
+    ]
+}
+
+/// Kinds of the messages, exceptions in capitals.
+fn kinds(body: &[u8]) -> Vec<String> {
+    let mut kinds = Vec::new();
+    Frames::new(1 << 20).push(body, |frame| match frame {
+        Frame::Event { kind, .. } => kinds.push(kind.to_owned()),
+        Frame::Exception { kind, .. } => kinds.push(kind.to_uppercase()),
+        other => kinds.push(format!("{other:?}")),
+    });
+    kinds
+}
+
+#[tokio::test]
+async fn a_conversation_with_bedrock_passes_and_its_cut_is_an_exception() {
+    let messages = conversation();
+    let reply = streamed("bedrock", BEDROCK, steps(AWS, &messages, end())).await;
+    assert!(reply.complete && reply.body == messages.concat(), "{}", reply.text());
+
+    for last in [end(), Step::Reset] {
+        let reply = streamed("bedrock", BEDROCK, steps(AWS, &messages[..2], last)).await;
+        assert!(reply.complete);
+        let expected = ["messageStart", "contentBlockDelta", "MODELSTREAMERROREXCEPTION"];
+        assert_eq!(kinds(&reply.body), expected);
+    }
+
+    let half = [&messages[0], &messages[1], &messages[2][..20]].concat();
+    let reply = streamed("bedrock", BEDROCK, steps(AWS, std::slice::from_ref(&half), end())).await;
+    assert!(!reply.complete && reply.body == half, "half a message cannot be ended");
+}
+
+#[tokio::test]
+async fn an_exception_before_the_first_word_is_the_error_that_sdks_know() {
+    let messages = conversation();
+    let throttled = exception("throttlingException", "Too many requests").to_vec();
+    let bad = steps(AWS, &[messages[0].clone(), throttled], end());
+    let reply = streamed("bedrock", BEDROCK, bad.clone()).await;
+    assert_eq!((reply.status(), reply.json()), (429, json!({"message": "Too many requests"})));
+    assert_eq!(reply.header("x-amzn-errortype"), Some("ThrottlingException"));
+
+    let good = steps(AWS, &messages, end());
+    let upstream =
+        Upstream::start(move |r| if r.number == 0 { bad.clone() } else { good.clone() }).await;
+    let reply = ask(&keymux("bedrock", &upstream, "", &["a", "b"]).await, BEDROCK).await;
+    assert_eq!(reply.body, messages.concat());
+    assert_eq!(reply.header("x-keymux-attempts"), Some("2"));
 }
