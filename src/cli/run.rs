@@ -43,8 +43,7 @@ pub(super) fn run(options: Options) -> Said {
     }
 }
 
-/// `KEYMUX_LOG`, else `RUST_LOG`, else the file. The proxy's own libraries are kept at warnings: some
-/// of them print headers at debug.
+/// `KEYMUX_LOG`, else `RUST_LOG`, else the file.
 fn start_log(config: &Config) -> Result<Log, String> {
     let format = match config.server.log.format {
         LogFormat::Auto => Format::of_stdout(),
@@ -57,8 +56,7 @@ fn start_log(config: &Config) -> Result<Log, String> {
     });
     let (name, filter) =
         asked.unwrap_or_else(|| ("server.log.level", config.server.log.level.clone()));
-    Log::start(&format!("{filter},hyper=warn,h2=warn,rustls=warn,hyper_util=warn"), format)
-        .map_err(|error| format!("{name}: {error}"))
+    Log::start(&filter, format).map_err(|error| format!("{name}: {error}"))
 }
 
 async fn serve_until_stopped(

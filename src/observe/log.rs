@@ -5,8 +5,11 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, ParseError, filter_fn};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry;
 
 /// Lines waiting to be written, in bytes; what comes on top is dropped and counted.
 const LIMIT: usize = 1 << 20;
@@ -14,6 +17,12 @@ const LIMIT: usize = 1 << 20;
 const GATHER: Duration = Duration::from_millis(10);
 /// How long the last lines may take when the program ends.
 const LAST: Duration = Duration::from_secs(1);
+
+/// Libraries, by the beginning of their name, of which warnings and errors are the most that is logged,
+/// whatever the filter asks for. At debug and trace they write out requests and answers: yup-oauth2
+/// private tokens, aws-sigv4 what it signs, the others headers and frames.
+const CAPPED: [&str; 7] =
+    ["aws_", "h2", "hyper", "reqsign", "rustls", "tokio_rustls", "yup_oauth2"];
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,21 +64,14 @@ struct State {
 
 impl Log {
     /// Starts the log: standard output, and tracing's events into it. `filter` is in
-    /// tracing-subscriber's syntax. Fails when the filter is not, or there is a log already.
+    /// tracing-subscriber's syntax, and some libraries are kept quiet whatever it says. Fails when it is
+    /// not in that syntax, or there is a log already.
     pub fn start(filter: &str, format: Format) -> Result<Self, String> {
         let log = Self { format, shared: Arc::default() };
-        let filter =
-            EnvFilter::try_new(filter).map_err(|error| format!("not a log filter: {error}"))?;
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
-        let set = match format {
-            Format::Json => tracing::subscriber::set_global_default(
-                subscriber.json().flatten_event(true).finish(),
-            ),
-            Format::Text => tracing::subscriber::set_global_default(
-                subscriber.with_ansi(io::stdout().is_terminal()).with_target(false).finish(),
-            ),
-        };
-        set.map_err(|error| error.to_string())?;
+        let colours = io::stdout().is_terminal();
+        let subscriber = subscriber(filter, format, colours, log.clone())
+            .map_err(|error| format!("not a log filter: {error}"))?;
+        tracing::subscriber::set_global_default(subscriber).map_err(|error| error.to_string())?;
         let shared = log.shared.clone();
         std::thread::Builder::new()
             .name("log".into())
@@ -107,6 +109,35 @@ impl Log {
         let busy = |state: &mut State| state.writing || !state.lines.is_empty();
         drop(self.shared.emptied.wait_timeout_while(state, LAST, busy));
     }
+}
+
+/// What turns tracing's events into lines.
+fn subscriber<W>(
+    filter: &str,
+    format: Format,
+    colours: bool,
+    out: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let uncapped = filter_fn(|event| !is_capped(event)).with_max_level_hint(LevelFilter::TRACE);
+    let filter = EnvFilter::try_new(filter)?.and(uncapped);
+    let lines = fmt::layer().with_writer(out);
+    Ok(match format {
+        Format::Json => {
+            Box::new(registry().with(lines.json().flatten_event(true).with_filter(filter)))
+        }
+        Format::Text => {
+            let lines = lines.with_ansi(colours).with_target(false);
+            Box::new(registry().with(lines.with_filter(filter)))
+        }
+    })
+}
+
+/// Whether an event with this description says too much.
+fn is_capped(event: &Metadata<'_>) -> bool {
+    *event.level() > Level::WARN && CAPPED.iter().any(|name| event.target().starts_with(name))
 }
 
 impl Shared {
@@ -168,5 +199,44 @@ impl Write for EventWriter<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is logged of one event at each level for each of the targets.
+    fn logged(filter: &str, format: Format) -> String {
+        let log = Log { format, shared: Arc::default() };
+        let subscriber = subscriber(filter, format, false, log.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            macro_rules! events {
+                ($($target:literal)*) => {$(
+                    tracing::trace!(target: $target, "trace of {}", $target);
+                    tracing::debug!(target: $target, "debug of {}", $target);
+                    tracing::warn!(target: $target, "warning of {}", $target);
+                )*};
+            }
+            events!("yup_oauth2::service_account" "aws_sigv4::http_request::sign" "hyper::proto" "keymux::upstream");
+        });
+        let lines = log.shared.lock().lines.clone();
+        String::from_utf8(lines).unwrap()
+    }
+
+    #[test]
+    fn no_filter_makes_libraries_write_out_what_they_send() {
+        let exact = "trace,yup_oauth2::service_account=trace,aws_sigv4[]=trace,hyper::proto=trace";
+        for (filter, format) in
+            [("trace", Format::Text), ("trace", Format::Json), (exact, Format::Json)]
+        {
+            let text = logged(filter, format);
+            for name in ["yup_oauth2", "aws_sigv4", "hyper"] {
+                assert!(text.contains(&format!("warning of {name}")), "{text}");
+                assert!(!text.contains(&format!("debug of {name}")), "{text}");
+                assert!(!text.contains(&format!("trace of {name}")), "{text}");
+            }
+            assert!(text.contains("trace of keymux"), "{text}");
+        }
     }
 }
