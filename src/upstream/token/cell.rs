@@ -272,3 +272,6 @@ impl<T> fmt::Debug for Minted<T> {
         f.write_str("Minted")
     }
 }
+
+#[cfg(test)]
+mod tests;

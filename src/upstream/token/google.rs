@@ -221,10 +221,12 @@ fn unreadable() -> NoToken {
 }
 
 fn read(text: &Secret) -> io::Result<File> {
-    serde_json::from_str(text.expose()).map_err(|error| {
-        // Its own words may hold what it found.
-        let place = format!("line {}, column {}", error.line(), error.column());
-        io::Error::other(format!("Google credentials cannot be read at {place}"))
+    // Its own words may hold what it found.
+    serde_json::from_str(text.expose()).map_err(|_| {
+        io::Error::other(
+            "the credentials lack a member of their type, or have another type than keymux knows, or \
+             an address that is none",
+        )
     })
 }
 

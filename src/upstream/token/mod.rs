@@ -119,7 +119,8 @@ pub fn google(
 ) -> io::Result<Arc<Bearer>> {
     let ways = Ways::new(transport, kept, before)?;
     let cells = before.map(|kept| &kept.bearers);
-    let mint = || google::Minter::new(google, ways);
+    let named = |error| io::Error::other(format!("{name}: {error}"));
+    let mint = || google::Minter::new(google, ways).map_err(named);
     kept.bearers.cell(transport, google::identity(google), cells, name, mint)
 }
 
@@ -148,3 +149,6 @@ pub fn aws(
 fn identity(parts: &[&str]) -> Fingerprint {
     Secret::new(format!("{parts:?}")).fingerprint()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::super::google::Minter;
+use super::*;
+use crate::config::Proxy;
+
+const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+
+/// A private key as a file of credentials holds it, and its public half.
+fn key() -> (String, Vec<u8>) {
+    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let text = BASE64_STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+    (pem, pair.public_key().as_ref().to_vec())
+}
+
+fn service_account(private_key: &str, token_uri: &str) -> Value {
+    json!({
+        "type": "service_account",
+        "project_id": "a-project",
+        "private_key_id": "0123",
+        "private_key": private_key,
+        "client_email": "robot@a-project.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": token_uri,
+    })
+}
+
+fn minter(file: &Value) -> Minter {
+    Minter::new(&Google::Credentials(secret(&file.to_string())), ways()).unwrap()
+}
+
+#[tokio::test]
+async fn a_service_account_signs_for_its_token_at_its_token_uri() {
+    let server = Server::start(numbered).await;
+    let (private, public) = key();
+    let token_uri = server.url("/a/token");
+    let minter = minter(&service_account(&private, &token_uri));
+    assert_eq!(minted(&minter).await, Ok(("token-0".to_owned(), 3600)));
+    assert_eq!(minted(&minter).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
+    let asked = &server.asked()[0];
+    assert_eq!(asked.uri, "/a/token");
+    assert_eq!(asked.field("grant_type"), "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let assertion = asked.field("assertion");
+    let (signed, signature) = assertion.rsplit_once('.').unwrap();
+    UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public)
+        .verify(signed.as_bytes(), &BASE64_URL_SAFE.decode(signature).unwrap())
+        .expect("signed with the account's key");
+    let claims = BASE64_URL_SAFE.decode(signed.split_once('.').unwrap().1).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(claims["iss"], "robot@a-project.iam.gserviceaccount.com");
+    assert_eq!(claims["aud"], token_uri);
+    assert_eq!(claims["scope"], SCOPE);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!(claims["iat"].as_u64().unwrap().abs_diff(now) < 60);
+    assert!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap() <= 3600);
+}
+
+#[tokio::test]
+async fn errors_of_google_are_told_in_our_words() {
+    let (private, _) = key();
+    let grant =
+        "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT Signature: eyJhbG\"}";
+    let endless = "x".repeat(1 << 20).leak();
+    let no_token = || NoToken::unreachable("answered with something that is no token");
+    for (status, body, expected) in [
+        (400, grant, NoToken::Refused("says invalid_grant".to_owned())),
+        (
+            400,
+            "{\"error\":\"eyJhbGciOi\"}",
+            NoToken::Refused("says an error of its own".to_owned()),
+        ),
+        (500, "{\"error\":\"internal_failure\"}", NoToken::unreachable("says internal_failure")),
+        (503, "<html>", no_token()),
+        (503, "{\"error\":{\"code\":503}}", no_token()),
+        (200, "{}", no_token()),
+        (200, endless, NoToken::unreachable("could not be reached")),
+    ] {
+        let server = Server::same(status, body).await;
+        let told = minted(&minter(&service_account(&private, &server.url("/")))).await;
+        assert_eq!(told, Err(expected), "{status} {}", &body[..body.len().min(50)]);
+    }
+    let told = minted(&minter(&service_account("no key", "http://127.0.0.1:9/"))).await;
+    assert!(
+        matches!(&told, Err(NoToken::Refused(words)) if words.contains("private key")),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_number_that_the_library_cannot_take_is_a_failed_mint() {
+    let (private, _) = key();
+    let body = "{\"access_token\":\"abc\",\"expires_in\":9223372036854775807}";
+    let server = Server::same(200, body).await;
+    let minter = minter(&service_account(&private, &server.url("/")));
+    let cell = Cell::new("test".to_owned(), minter);
+    let told = timeout(Duration::from_secs(10), cell.get()).await.unwrap();
+    assert_eq!(told.unwrap_err(), NoToken::unreachable("gave an answer that cannot be read"));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_refused_without_its_words() {
+    let (private, _) = key();
+    for file in [
+        service_account(&private, "not an address"),
+        service_account(&private, "/token"),
+        service_account(&private, "ftp://example.com/token"),
+        json!({ "type": "Zq7Xw9Kv3Jp5" }),
+        json!({ "type": "service_account", "private_key": ["Zq7Xw9Kv3Jp5"] }),
+    ] {
+        let google = Google::Credentials(secret(&file.to_string()));
+        let error = Minter::new(&google, ways()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with("the credentials lack a member of their type"), "{error}");
+        assert!(!error.contains("Zq7Xw9"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_asks_its_metadata_server() {
+    let answer = "{\"access_token\":\"abc\",\"expires_in\":3599,\"token_type\":\"Bearer\"}";
+    let server = Server::same(200, answer).await;
+    // It is asked straight, whatever the provider's proxy.
+    let proxy = Some(Proxy { uri: "http://127.0.0.1:9".parse().unwrap(), credentials: None });
+    let transport = Transport { proxy, ..transport() };
+    let ways = Ways::new(&transport, &mut Kept::default(), None).unwrap();
+    let minter = Minter::new(&Google::Metadata(server.endpoint()), ways).unwrap();
+    assert_eq!(minted(&minter).await, Ok(("abc".to_owned(), 3599)));
+    let asked = server.asked().pop().unwrap();
+    assert_eq!(asked.method, "GET");
+    assert_eq!(asked.uri, "/computeMetadata/v1/instance/service-accounts/default/token");
+    assert_eq!(asked.header("metadata-flavor"), "Google");
+}
+
+fn external(server: &Server, source: &Value) -> Value {
+    json!({
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": server.url("/v1/token"),
+        "credential_source": source,
+    })
+}
+
+/// An STS, an IAM that impersonates, and a server with the other issuer's token.
+fn federation(asked: &Asked) -> Answer {
+    match asked.uri.path() {
+        "/subject" => said(200, "{\"value\":\"subject-of-url\"}"),
+        "/impersonate" => {
+            let moment = std::time::SystemTime::now() + Duration::from_secs(1800);
+            let moment = humantime::format_rfc3339_seconds(moment).to_string();
+            said(200, json!({ "accessToken": "impersonated", "expireTime": moment }).to_string())
+        }
+        "/forbidden" => said(403, "{\"error\":{\"code\":403,\"status\":\"PERMISSION_DENIED\"}}"),
+        _ => numbered(asked),
+    }
+}
+
+#[tokio::test]
+async fn the_token_of_another_issuer_is_traded() {
+    let server = Server::start(federation).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, wrapped) = (folder.path().join("plain"), folder.path().join("json"));
+    std::fs::write(&plain, "subject-of-file\n").unwrap();
+    std::fs::write(&wrapped, "{\"id_token\":\"subject-in-json\"}").unwrap();
+    let named = |name: &str| json!({ "type": "json", "subject_token_field_name": name });
+    for (source, subject) in [
+        (json!({ "file": plain }), "subject-of-file"),
+        (json!({ "file": wrapped, "format": named("id_token") }), "subject-in-json"),
+        (
+            json!({ "url": server.url("/subject"), "headers": { "x-flavor": "Here" }, "format": named("value") }),
+            "subject-of-url",
+        ),
+    ] {
+        let minter = minter(&external(&server, &source));
+        let (token, lives) = minted(&minter).await.unwrap();
+        assert!(token.starts_with("token-") && lives == 3600, "{token} {lives}");
+        let asked = server.asked().pop().unwrap();
+        assert_eq!(asked.uri, "/v1/token");
+        assert_eq!(asked.field("subject_token"), subject);
+        assert_eq!(asked.field("scope"), SCOPE);
+        assert_eq!(asked.field("grant_type"), "urn:ietf:params:oauth:grant-type:token-exchange");
+    }
+    let fetched = server.asked().into_iter().find(|asked| asked.uri == "/subject").unwrap();
+    assert_eq!(fetched.header("x-flavor"), "Here");
+}
+
+#[tokio::test]
+async fn a_traded_or_signed_token_impersonates() {
+    let server = Server::start(federation).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("subject");
+    std::fs::write(&file, "subject").unwrap();
+    let (private, _) = key();
+    let mut traded = external(&server, &json!({ "file": file }));
+    traded["service_account_impersonation_url"] = server.url("/impersonate").into();
+    let signed = json!({
+        "type": "impersonated_service_account",
+        "service_account_impersonation_url": server.url("/impersonate"),
+        "delegates": ["between@example.com"],
+        "source_credentials": service_account(&private, &server.url("/token")),
+    });
+    for (file, delegates) in [(&traded, json!([])), (&signed, json!(["between@example.com"]))] {
+        let (token, lives) = minted(&minter(file)).await.unwrap();
+        assert_eq!(token, "impersonated");
+        assert!((1790..=1800).contains(&lives), "{lives}");
+        let asked = server.asked().pop().unwrap();
+        assert_eq!(asked.uri, "/impersonate");
+        assert!(asked.header("authorization").starts_with("Bearer token-"));
+        let body: Value = serde_json::from_str(&asked.body).unwrap();
+        assert_eq!(body, json!({ "scope": [SCOPE], "delegates": delegates, "lifetime": "3600s" }));
+    }
+    let mut forbidden = signed;
+    forbidden["service_account_impersonation_url"] = server.url("/forbidden").into();
+    let told = minted(&minter(&forbidden)).await;
+    assert_eq!(told, Err(NoToken::Refused("says PERMISSION_DENIED".to_owned())));
+}
+
+/// A proxy that takes whoever connects through it to a TLS server with this name, which answers
+/// [`numbered`]; and the certificate of that server.
+async fn proxied(name: &str) -> (Server, Transport) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let certificate = made.cert.der().clone();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server { address: listener.local_addr().unwrap(), asked: Arc::default() };
+    let (asked, connect) = (server.asked.clone(), format!("CONNECT {name}:443 HTTP/1.1\r\n"));
+    tokio::spawn(async move {
+        loop {
+            let mut stream = listener.accept().await.unwrap().0;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            assert!(head.starts_with(connect.as_bytes()), "{}", String::from_utf8_lossy(&head));
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+            tokio::spawn(serve(stream, asked.clone(), Arc::new(numbered)));
+        }
+    });
+    let uri = format!("http://{}", server.address).parse().unwrap();
+    let proxy = Some(Proxy { uri, credentials: None });
+    let transport = Transport { proxy, ca: Some([certificate].into()), ..transport() };
+    (server, transport)
+}
+
+#[tokio::test]
+async fn a_user_is_refreshed_through_the_provider_s_proxy_and_certificates() {
+    let (server, transport) = proxied("accounts.google.com").await;
+    let ways = Ways::new(&transport, &mut Kept::default(), None).unwrap();
+    let file = json!({
+        "type": "authorized_user",
+        "client_id": "an-id",
+        "client_secret": "a-secret",
+        "refresh_token": "1//refresh",
+        "quota_project_id": "a-project",
+    });
+    let minter = Minter::new(&Google::Credentials(secret(&file.to_string())), ways).unwrap();
+    assert_eq!(minted(&minter).await, Ok(("token-0".to_owned(), 3600)));
+    assert_eq!(minted(&minter).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
+    let asked = &server.asked()[0];
+    assert_eq!(asked.field("grant_type"), "refresh_token");
+    assert_eq!(asked.field("refresh_token"), "1//refresh");
+    assert_eq!(asked.field("client_secret"), "a-secret");
+}
