@@ -92,10 +92,7 @@ impl Minter {
     pub(super) fn new(google: &Google, ways: Ways) -> io::Result<Self> {
         let source = match google {
             Google::Metadata(endpoint) => Source::Metadata(oauth::at(endpoint, METADATA)?),
-            Google::Credentials(text) => {
-                read(text)?;
-                Source::File(text.clone())
-            }
+            Google::Credentials(text) => Source::File(text.clone()),
         };
         Ok(Self { source, ways })
     }
@@ -113,7 +110,7 @@ impl Mint<HeaderValue> for Minter {
             }
             Source::File(text) => {
                 // Read anew each time, so that between two mints the secrets in it stay in one place.
-                let file = read(text).map_err(|_| unreadable())?;
+                let file = serde_json::from_str(text.expose()).map_err(|_| unusable())?;
                 self.ways.of_file(&file).await?
             }
         };
@@ -220,14 +217,10 @@ fn unreadable() -> NoToken {
     NoToken::Refused("was not asked: the private key in the credentials cannot be read".to_owned())
 }
 
-fn read(text: &Secret) -> io::Result<File> {
-    // Its own words may hold what it found.
-    serde_json::from_str(text.expose()).map_err(|_| {
-        io::Error::other(
-            "the credentials lack a member of their type, or have another type than keymux knows, or \
-             an address that is none",
-        )
-    })
+/// The parser's own words may hold what it found.
+fn unusable() -> NoToken {
+    let words = "was not asked: the credentials lack a member of their type, or hold an address that is none";
+    NoToken::Refused(words.to_owned())
 }
 
 fn token_uri() -> Uri {

@@ -119,8 +119,7 @@ pub fn google(
 ) -> io::Result<Arc<Bearer>> {
     let ways = Ways::new(transport, kept, before)?;
     let cells = before.map(|kept| &kept.bearers);
-    let named = |error| io::Error::other(format!("{name}: {error}"));
-    let mint = || google::Minter::new(google, ways).map_err(named);
+    let mint = || google::Minter::new(google, ways);
     kept.bearers.cell(transport, google::identity(google), cells, name, mint)
 }
 
