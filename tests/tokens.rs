@@ -1,0 +1,175 @@
+//! Clouds that are asked with tokens: the program, their issuers, and what both say.
+
+#![allow(clippy::unwrap_used, reason = "so a test fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use common::config::{config, key, provider};
+use common::http::{self, Reply};
+use common::keymux::Keymux;
+use common::upstream::{Step, Upstream, answer, chat_answer, json_answer};
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::time::Instant;
+
+/// Of a made-up alphabet, so that no piece of them is found by chance.
+const CLIENT_SECRET: &str = "Gx5Mv8Cq2Zt7Pk4Wy9Jb";
+const ENTRA_TOKEN: &str = "Kf3Yz6Qn9Xd2Vw7Tg5Rp";
+const GOOGLE_TOKEN: &str = "Jm9Bq4Xk7Wz3Gd6Yv2Tn";
+
+fn token(text: &str) -> Vec<Step> {
+    let body = json!({ "access_token": text, "token_type": "Bearer", "expires_in": 3600 });
+    json_answer(200, &body)
+}
+
+/// A provider of the kind azure whose key asks this issuer, at this resource.
+fn azure(issuer: &Upstream, resource: &Upstream) -> String {
+    format!(
+        "[[providers.azure.keys]]\nname = \"entra\"\n[providers.azure.keys.azure_key_config]\n\
+         endpoint = \"{}\"\nauthority_host = \"{}\"\ntenant_id = \"contoso\"\nclient_id = \"me\"\n\
+         client_secret = \"{CLIENT_SECRET}\"\n",
+        resource.url(),
+        issuer.url()
+    )
+}
+
+/// A provider of the kind vertex with a service account that asks this issuer; and the account's
+/// private key.
+fn vertex(issuer: &Upstream, endpoint: &Upstream) -> (String, String) {
+    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let private = BASE64_STANDARD.encode(der.as_ref());
+    let account = json!({
+        "type": "service_account",
+        "project_id": "a-project",
+        "private_key": format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"),
+        "client_email": "robot@a-project.iam.gserviceaccount.com",
+        "token_uri": format!("{}/token", issuer.url()),
+    });
+    let text = format!(
+        "[providers.vertex]\nbase_url = \"{}\"\n[[providers.vertex.keys]]\nname = \"account\"\n\
+         [providers.vertex.keys.vertex_key_config]\nregion = \"global\"\n\
+         auth_credentials = '''{account}'''\n",
+        endpoint.url()
+    );
+    (text, private)
+}
+
+async fn ask(keymux: &Keymux, model: &str) -> Reply {
+    let body = json!({ "model": model, "messages": [{ "role": "user", "content": "hello" }] });
+    http::post(keymux.address(), "/v1/chat/completions", &[], &body).await
+}
+
+#[tokio::test]
+async fn no_piece_of_a_token_or_of_what_it_is_given_for_is_told_at_any_level() {
+    let entra = Upstream::start(|_| token(ENTRA_TOKEN)).await;
+    let google = Upstream::start(|_| token(GOOGLE_TOKEN)).await;
+    // Says what it was shown, as some do.
+    let parrot = Upstream::start(|request| {
+        let shown = request.header("authorization").unwrap_or_default();
+        match request.json()["model"].as_str().unwrap() {
+            "fine" => chat_answer("hello"),
+            _ => answer(401, &[], json!({ "error": { "message": shown } }).to_string().as_bytes()),
+        }
+    });
+    let parrot = parrot.await;
+    let (vertex, private) = vertex(&google, &parrot);
+    let text = config("", &[azure(&entra, &parrot), vertex]);
+    let keymux =
+        Keymux::start(&text, &[("KEYMUX_LOG", "trace,yup_oauth2::service_account=trace")]).await;
+    for provider in ["azure", "vertex"] {
+        let reply = ask(&keymux, &format!("{provider}/fine")).await;
+        assert_eq!(reply.status(), 200, "{}", reply.text());
+        let reply = ask(&keymux, &format!("{provider}/wrong")).await;
+        assert_eq!(reply.status(), 401);
+        assert_eq!(reply.json()["error"]["message"], "Bearer ***");
+    }
+    let shown: Vec<_> =
+        parrot.requests().iter().map(|r| r.header("authorization").unwrap().to_owned()).collect();
+    assert!(shown.contains(&format!("Bearer {ENTRA_TOKEN}")), "{shown:?}");
+    assert!(shown.contains(&format!("Bearer {GOOGLE_TOKEN}")), "{shown:?}");
+    let said = keymux.log_with("vertex/wrong").await
+        + &keymux.admin("/metrics").await.text()
+        + &keymux.admin("/config").await.text();
+    for secret in [CLIENT_SECRET, ENTRA_TOKEN, GOOGLE_TOKEN, &private[40..200]] {
+        for start in 0..=secret.len() - 6 {
+            let piece = &secret[start..start + 6];
+            assert!(!said.contains(piece), "{piece} in\n{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_file_asks_for_no_new_token_and_a_new_secret_does() {
+    let issuer = Upstream::start(|_| token(ENTRA_TOKEN)).await;
+    let resource = Upstream::always(chat_answer("hello")).await;
+    let text = config("", &[azure(&issuer, &resource)]);
+    let keymux = Keymux::start(&text, &[]).await;
+    assert_eq!(ask(&keymux, "azure/m").await.status(), 200);
+    keymux.rewrite(&text.replace("name = \"entra\"", "name = \"renamed\"\nweight = 5"));
+    keymux.signal(Signal::HUP);
+    keymux.log_with("configuration reloaded").await;
+    let reply = ask(&keymux, "azure/m").await;
+    assert_eq!(reply.header("x-keymux-key"), Some("renamed"));
+    assert_eq!(issuer.requests().len(), 1);
+    keymux.rewrite(&text.replace(CLIENT_SECRET, "another"));
+    keymux.signal(Signal::HUP);
+    issuer.request(1).await;
+    assert_eq!(ask(&keymux, "azure/m").await.status(), 200);
+    assert_eq!(issuer.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn an_issuer_that_refuses_costs_its_own_key_and_no_request() {
+    let error = json!({ "error": "invalid_client", "error_codes": [7_000_215] });
+    let issuer = Upstream::always(json_answer(401, &error)).await;
+    let resource = Upstream::always(chat_answer("hello")).await;
+    let other = format!(
+        "[[providers.azure.keys]]\nname = \"by-key\"\nweight = 0\nvalue = \"a-key-of-azure\"\n\
+         azure_key_config = {{ endpoint = \"{}\" }}\n",
+        resource.url()
+    );
+    let alone = config("", &[azure(&issuer, &resource)]);
+    let keymux = Keymux::start(&alone, &[]).await;
+    keymux.log_with("invalid_client (AADSTS7000215)").await;
+    let reply = ask(&keymux, "azure/m").await;
+    assert_eq!(reply.status(), 502);
+    assert!(reply.text().contains("the issuer of its tokens refuses"), "{}", reply.text());
+    assert!(resource.requests().is_empty());
+
+    let keymux = Keymux::start(&config("", &[azure(&issuer, &resource), other]), &[]).await;
+    for _ in 0..5 {
+        let reply = ask(&keymux, "azure/m").await;
+        assert_eq!((reply.status(), reply.header("x-keymux-key")), (200, Some("by-key")));
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_hangs_delays_no_other_provider() {
+    let silent = Upstream::always(vec![Step::Hang]).await;
+    let fine = Upstream::always(chat_answer("hello")).await;
+    let (vertex, _) = vertex(&silent, &fine);
+    let other = provider("other", &fine, "", &[key("only", "")]);
+    let route =
+        "[routes.either]\ntargets = [{ model = \"vertex/m\" }]\nfallbacks = [\"other/m\"]\n";
+    let text = config("", &[azure(&silent, &fine), vertex, other, route.to_owned()]);
+    let keymux = Keymux::start(&text, &[]).await;
+    silent.request(1).await;
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(ask(&keymux, "other/m").await.status(), 200);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2));
+    // Once the first mint has been given up, nobody waits for the next.
+    keymux.log_with("did not answer in time").await;
+    let began = Instant::now();
+    let reply = ask(&keymux, "either").await;
+    assert_eq!((reply.status(), reply.header("x-keymux-provider")), (200, Some("other")));
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
