@@ -113,8 +113,10 @@ fn anthropic(path: &str) -> Option<Operation> {
 fn azure(path: &str) -> Option<Address<'_>> {
     let rest = path.strip_prefix("/openai")?;
     if let Some(rest) = rest.strip_prefix("/deployments/") {
-        let (model, _) = rest.split_once('/')?;
-        let operation = Operation::at(Api::OpenAi, &rest[model.len()..])?;
+        // The official SDK leaves a `/` in the name of a client's deployment as it is.
+        let (model, operation) = rest.match_indices('/').find_map(|(at, _)| {
+            Operation::at(Api::OpenAi, &rest[at..]).map(|operation| (&rest[..at], operation))
+        })?;
         return Some(Address { operation, form: "v1", model: Some(decoded(model)?) });
     }
     let operation = Operation::at(Api::OpenAi, rest.strip_prefix("/v1").unwrap_or(rest))?;
@@ -211,6 +213,7 @@ mod tests {
         is("/openai/v1/responses", Operation::Responses, "");
         is("/openai/responses", Operation::Responses, "");
         is("/openai/deployments/my%20gpt/audio/speech", Operation::Speech, "my gpt");
+        is("/openai/deployments/azure/my-gpt/chat/completions", Operation::Chat, "azure/my-gpt");
         is("/v1/predictions", Operation::Prediction, "");
         is("/v1/models/meta/llama-3/predictions", Operation::Prediction, "meta/llama-3");
         is("/v1/deployments/me/mine/predictions", Operation::Prediction, "me/mine");
