@@ -59,7 +59,9 @@ def fault(path, headers, body):
     if provider == "bedrock" and not shown.get("authorization", "").startswith("Bearer "):
         return fault_of_signature(path, shown, body)
     if provider == "azure" and "authorization" in held:
-        return only(held, shown, "authorization", tokens.valid("entra"))
+        # Its newer surface takes a key like that too.
+        keys = [f"Bearer {KEY}"] if path.startswith("/openai/v1/") else []
+        return only(held, shown, "authorization", tokens.valid("entra") + keys)
     if provider == "anthropic" and "authorization" in held:
         # Its newer SDKs show a key like that.
         return only(held, shown, "authorization", [f"Bearer {KEY}"])

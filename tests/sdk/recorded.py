@@ -129,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
         return fields
 
     def replay(self, model):
-        numbered = re.match(r"recording-(\d+)", model)
+        numbered = re.match(r"(?:arn:.*/)?recording-(\d+)", model)
         name = INDEX[int(numbered[1])]["id"] if numbered else model
         path = FIXTURES / f"{name}.json" if FIXTURES else None
         if path is None or not path.is_file():

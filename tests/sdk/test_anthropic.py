@@ -28,7 +28,7 @@ class Messages(unittest.TestCase):
             yield client.beta.messages.create(**asked, extra_query={"beta": "true"}).to_dict()
 
         self.compare(f"recording-{UNARY}", ask)
-        (_, request) = seen(f"recording-{UNARY}-test-beta")
+        (_, request) = seen(f"recording-{UNARY}-messages-test-beta")
         self.assertEqual(request["path"], "/v1/messages?beta=true")
         self.assertEqual(request["headers"]["anthropic-beta"].count("2025"), 2)
 

@@ -50,7 +50,8 @@ class Errors(unittest.TestCase):
     def test_other_api(self):
         with self.assertRaises(ApiError) as caught:
             keymux.chat(model="echo/echo", messages=MESSAGES, request_options=NO_RETRIES)
-        self.assertEqual(caught.exception.status_code, 400)
+        self.assertEqual(caught.exception.status_code, 404)
+        self.assertIn("Cohere API", caught.exception.body["message"])
 
 
 class Recorded(unittest.TestCase):

@@ -56,7 +56,9 @@ def refuse_google(form):
         return "grant_type"
     try:
         public = open(os.environ["RECORDED_ACCOUNT"] + ".public").read()
-        claims = jwt.decode(form["assertion"], certs=public, audience=account["token_uri"])
+        # Google's own library names Google's server, wherever it sends the assertion to.
+        audiences = [account["token_uri"], "https://oauth2.googleapis.com/token"]
+        claims = jwt.decode(form["assertion"], certs=public, audience=audiences)
     except ValueError as error:
         return f"assertion: {error}"
     if claims["iss"] != account["client_email"]:
