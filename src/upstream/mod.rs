@@ -166,7 +166,7 @@ impl Upstream {
                 ready.authorize(&mut again, &attempt).await?;
                 client.send(again).await
             }
-            Channel::Echo => Ok(echoed(&attempt)),
+            Channel::Echo => Ok(echoed(&self.keys[key].key, &attempt)),
         }
     }
 
@@ -261,9 +261,16 @@ fn goes_upstream(name: &HeaderName) -> bool {
     )
 }
 
-fn echoed(attempt: &Attempt<'_>) -> Response<Arriving> {
+fn echoed(key: &Key, attempt: &Attempt<'_>) -> Response<Arriving> {
     let operation = attempt.what.operation();
-    let reply = echo::answer(operation, attempt.body, attempt.id, attempt.now);
+    let body = match attempt.what {
+        What::Operation { address, peek } => {
+            let model = key.deployment(attempt.model).unwrap_or(attempt.model);
+            target::body(Kind::Echo, address, peek, attempt.body, model).joined()
+        }
+        What::Stored { .. } => attempt.body.clone(),
+    };
+    let reply = echo::answer(operation, &body, attempt.id, attempt.now);
     let mut response = Response::new(Arriving::Made(reply.frames.into_iter()));
     *response.status_mut() =
         http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);

@@ -331,7 +331,13 @@ fn forwarded(query: &str) -> String {
 }
 
 /// The caller's body as this provider is to get it.
-fn body(kind: Kind, address: &Address<'_>, peek: &Peek<'_>, body: &Bytes, model: &str) -> Outgoing {
+pub(super) fn body(
+    kind: Kind,
+    address: &Address<'_>,
+    peek: &Peek<'_>,
+    body: &Bytes,
+    model: &str,
+) -> Outgoing {
     match (kind, address.operation) {
         (Kind::Vertex, Operation::Messages) => {
             let version = format!(r#""anthropic_version":"{ANTHROPIC_ON_VERTEX}""#);
