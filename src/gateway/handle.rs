@@ -25,7 +25,7 @@ use crate::observe::unix_time;
 use crate::route::{self, Plan};
 use crate::upstream::What;
 use crate::wire::address::{self, Address, Place};
-use crate::wire::peek::{Peek, peek};
+use crate::wire::peek::{Peek, peek, peek_version};
 use crate::wire::stored::Stored;
 use crate::wire::{Api, Operation, multipart};
 
@@ -266,6 +266,9 @@ fn look_into<'b>(
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     match content_type.and_then(multipart::boundary) {
         Some(boundary) => multipart::peek(body, boundary).map_err(Refusal::Malformed),
+        None if address.operation == Operation::Prediction => {
+            peek_version(body).map_err(Refusal::Malformed)
+        }
         None => peek(body).map_err(Refusal::Malformed),
     }
 }

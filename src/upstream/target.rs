@@ -16,7 +16,7 @@ use crate::provider::Kind;
 use crate::wire::address::Address;
 use crate::wire::peek::Peek;
 use crate::wire::stored::{self, Stored};
-use crate::wire::{Api, Operation};
+use crate::wire::{Api, Operation, google};
 
 /// All but RFC 3986's unreserved characters: a name between two slashes stays there.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -231,13 +231,8 @@ fn path_with(
         }
         Kind::Gemini => {
             let version = if address.form == "v1beta1" { "v1beta" } else { address.form };
-            let model = match model.strip_prefix("tunedModels/") {
-                Some(tuned) => format!("tunedModels/{}", segment(tuned)?),
-                None => {
-                    format!("models/{}", segment(model.strip_prefix("models/").unwrap_or(model))?)
-                }
-            };
-            format!("{prefix}/{version}/{model}:{path}")
+            let (collection, model) = of_gemini(model);
+            format!("{prefix}/{version}/{collection}/{}:{path}", segment(model)?)
         }
         Kind::Vertex => {
             let vertex = vertex(key)?;
@@ -274,6 +269,14 @@ fn path_with(
         }
         _ => return None,
     })
+}
+
+/// The collection of the Gemini API that a model is of, and its name there.
+fn of_gemini(model: &str) -> (&'static str, &str) {
+    match model.strip_prefix("tunedModels/") {
+        Some(tuned) => ("tunedModels", tuned),
+        None => ("models", model.strip_prefix("models/").unwrap_or(model)),
+    }
 }
 
 /// What Azure's dated versions have behind a deployment; all else names its model in the body.
@@ -347,6 +350,11 @@ pub(super) fn body(
             let name = serde_json::to_string(model).unwrap_or_default();
             let both = format!(r#""anthropic_version":"{ANTHROPIC_ON_VERTEX}","model":{name}"#);
             Outgoing::new(peek.replace_member(body, Bytes::from(both)))
+        }
+        (Kind::Gemini, operation) => {
+            let (collection, model) = of_gemini(model);
+            let renamed = google::rename(operation, body, &format!("{collection}/{model}"));
+            Outgoing::whole(renamed.unwrap_or_else(|| body.clone()))
         }
         _ if peek.model.as_deref().is_some_and(|asked| asked != model) => {
             Outgoing::new(peek.replace_model(body, model))

@@ -4,6 +4,7 @@ pub mod address;
 pub mod batch;
 pub mod failure;
 pub mod frame;
+pub mod google;
 pub mod ids;
 pub mod ir;
 pub mod listen;

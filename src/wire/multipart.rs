@@ -32,7 +32,7 @@ pub fn peek<'b>(body: &'b [u8], boundary: &str) -> Result<Peek<'b>, PeekError> {
     let mut found = Found::new(Encoding::Raw);
     for field in Fields::new(body, boundary) {
         let Field { name, value, start, .. } = field?;
-        match name.and_then(Member::named) {
+        match name.and_then(|name| Member::named(name, "model")) {
             Some(Member::Model) => found.model(text(value)?, start, start..start + value.len())?,
             Some(Member::Stream) => found.stream(flag(value)?)?,
             None => {}

@@ -42,6 +42,19 @@ pub(super) enum Encoding {
 /// `"mo\u0064el"`), or gives them values of a wrong type. Values of other members are passed over, not
 /// checked.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
+    look(body, "model")
+}
+
+/// Looks at the JSON body of one of Replicate's predictions, where `version` stands for the model.
+///
+/// # Errors
+///
+/// As [`peek`].
+pub fn peek_version(body: &[u8]) -> Result<Peek<'_>, PeekError> {
+    look(body, "version")
+}
+
+fn look<'b>(body: &'b [u8], model: &str) -> Result<Peek<'b>, PeekError> {
     let mut found = Found::new(Encoding::Json);
     let (mut scanner, mut rest) = (Scanner::new(), body);
     let (mut member, mut name) = (None, 0);
@@ -49,7 +62,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
         match (piece.part, member) {
             // The body ends within this piece: `finish` says so.
             _ if !piece.ends => {}
-            (Part::Key, _) => (member, name) = (Member::of_key(piece.bytes), piece.start),
+            (Part::Key, _) => (member, name) = (Member::of_key(piece.bytes, model), piece.start),
             (Part::Value, Some(Member::Model)) => {
                 let value = piece.start..piece.start + piece.bytes.len();
                 found.model(model_of(piece.bytes)?, name, value)?;
@@ -222,24 +235,24 @@ pub(super) enum Member {
 }
 
 impl Member {
-    pub(super) fn named(name: &str) -> Option<Member> {
+    /// The member called `name`, when the model is called `model`.
+    pub(super) fn named(name: &str, model: &str) -> Option<Member> {
         match name {
-            "model" => Some(Member::Model),
             "stream" => Some(Member::Stream),
-            _ => None,
+            _ => (name == model).then_some(Member::Model),
         }
     }
 
     /// The member with this key, as written with its quotes.
-    fn of_key(key: &[u8]) -> Option<Member> {
-        // Both names written in nothing but `\u` escapes stay under this.
-        const LONGEST: usize = 2 + 6 * "stream".len();
-        if is_named(key, "model") {
+    fn of_key(key: &[u8], model: &str) -> Option<Member> {
+        // All names written in nothing but `\u` escapes stay under this.
+        const LONGEST: usize = 2 + 6 * "version".len();
+        if is_named(key, model) {
             Some(Member::Model)
         } else if is_named(key, "stream") {
             Some(Member::Stream)
         } else if key.len() <= LONGEST && key.contains(&b'\\') {
-            serde_json::from_slice::<String>(key).ok().and_then(|name| Member::named(&name))
+            serde_json::from_slice::<String>(key).ok().and_then(|name| Member::named(&name, model))
         } else {
             None
         }
@@ -317,6 +330,15 @@ mod tests {
         let none = peek(b"{}").unwrap();
         assert_eq!((none.model, none.stream), (None, false));
         assert!(!peek(br#"{"stream":null}"#).unwrap().stream);
+    }
+
+    #[test]
+    fn a_version_is_the_model_of_a_prediction() {
+        let body = Bytes::from_static(br#"{"input":{"version":1},"model":[],"version":"r/o/n:1"}"#);
+        let peeked = peek_version(&body).unwrap();
+        assert_eq!(peeked.model.as_deref(), Some("r/o/n:1"));
+        let changed = peeked.replace_model(&body, "o/n:1").concat();
+        assert_eq!(changed, br#"{"input":{"version":1},"model":[],"version":"o/n:1"}"#);
     }
 
     #[test]
