@@ -65,8 +65,8 @@ pub(super) struct Guarded<S> {
     inner: S,
     stage: Arc<Stage>,
     limits: Limits,
-    /// When the head must be whole, while one is awaited.
-    head_due: Instant,
+    /// When the head must be whole, once it has been waited for.
+    head_due: Option<Instant>,
     rest_due: Option<Instant>,
     reading: Alarm,
     write_due: Option<Instant>,
@@ -79,7 +79,7 @@ impl<S> Guarded<S> {
             inner,
             stage,
             limits,
-            head_due: Instant::now() + limits.head,
+            head_due: None,
             rest_due: None,
             reading: Alarm::default(),
             write_due: None,
@@ -90,7 +90,10 @@ impl<S> Guarded<S> {
     /// Nothing to read: ready when the caller has been silent for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.stage.0.load(Ordering::Relaxed) {
-            FRESH | HEAD => self.reading.poll(cx, self.head_due),
+            FRESH | HEAD => {
+                let due = *self.head_due.get_or_insert_with(|| Instant::now() + self.limits.head);
+                self.reading.poll(cx, due)
+            }
             RESTING => {
                 let due = *self.rest_due.get_or_insert_with(|| Instant::now() + REST);
                 self.reading.poll(cx, due)
@@ -104,7 +107,7 @@ impl<S> Guarded<S> {
         self.rest_due = None;
         if self.stage.0.load(Ordering::Relaxed) == RESTING {
             self.stage.0.store(HEAD, Ordering::Relaxed);
-            self.head_due = Instant::now() + self.limits.head;
+            self.head_due = None;
         }
     }
 
