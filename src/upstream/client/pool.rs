@@ -116,27 +116,23 @@ impl Place {
     /// Keeps a connection that has served its request.
     pub(super) fn push(&self, link: Link) {
         let now = Instant::now();
-        let old = {
-            let mut idle = locked(&self.idle);
-            let old = expired(&mut idle, now);
-            if idle.len() < IDLE_PER_HOST {
-                idle.push((now, link));
-            }
-            old
-        };
-        drop(old);
+        let mut idle = locked(&self.idle);
+        if idle.len() < IDLE_PER_HOST {
+            idle.push((now, link));
+        }
     }
 
+    /// Closes what has been idle for too long.
     fn sweep(&self) {
-        let old = expired(&mut locked(&self.idle), Instant::now());
+        let now = Instant::now();
+        let old: Vec<_> = {
+            let mut idle = locked(&self.idle);
+            let fresh = idle.partition_point(|(since, _)| now.duration_since(*since) >= IDLE);
+            idle.drain(..fresh).collect()
+        };
+        // Now that the lock is free again.
         drop(old);
     }
-}
-
-/// Takes out what has been idle for too long, to be closed when the lock is free again.
-fn expired(idle: &mut Vec<(Instant, Link)>, now: Instant) -> Vec<(Instant, Link)> {
-    let old = idle.partition_point(|(since, _)| now.duration_since(*since) >= IDLE);
-    idle.drain(..old).collect()
 }
 
 /// A panic elsewhere leaves the list as good as it was.
