@@ -4,6 +4,9 @@ use memchr::memmem::Finder;
 
 use super::usage::LONGEST;
 
+/// Room for an object with the details of all its counts, and the little that mostly follows it.
+const USUAL: usize = 512;
+
 /// Keeps what follows the last `"usage":` of a body, or another key.
 ///
 /// Within a JSON text a quote is written `\"`, so `"usage"` with both its quotes is never part of a
@@ -68,6 +71,7 @@ impl LastValue {
             self.named = false;
             if *first == b':' {
                 self.object.clear();
+                self.object.reserve(USUAL);
                 bytes = &bytes[1..];
                 self.object.push(b' ');
             }
