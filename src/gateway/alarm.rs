@@ -1,30 +1,42 @@
 //! A deadline that moves often and rings seldom.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use tokio::time::{Instant, Sleep};
 
 /// Rings when a moment has passed without the deadline being moved on. A timer is made at the first
-/// wait and touched only when it must ring earlier or has rung too early, so that moving the deadline
-/// costs nothing.
+/// wait and touched only when it must ring earlier, has rung too early or must wake another task, so
+/// that moving the deadline costs nothing.
 #[derive(Debug, Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(super) struct Alarm {
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes.
+    wakes: Option<Waker>,
+}
 
 impl Alarm {
     /// Ready once `due` has passed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
-        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if timer.deadline() > due {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let earlier = timer.deadline() > due;
+        if earlier {
             timer.as_mut().reset(due);
         }
-        loop {
-            ready!(timer.as_mut().poll(cx));
+        let known = self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if known && !earlier && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= due {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(due);
         }
+        if !known {
+            self.wakes = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 
@@ -54,5 +66,15 @@ mod tests {
         })
         .await;
         assert_eq!(Instant::now(), after(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wakes_whoever_waited_last() {
+        let mut alarm = Alarm::default();
+        let due = Instant::now() + Duration::from_secs(5);
+        let mut elsewhere = Context::from_waker(Waker::noop());
+        assert!(alarm.poll(&mut elsewhere, due).is_pending());
+        poll_fn(|cx| alarm.poll(cx, due)).await;
+        assert_eq!(Instant::now(), due);
     }
 }
