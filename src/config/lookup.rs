@@ -80,7 +80,7 @@ impl Key {
         let (_, bare) = self.region_and_model(model);
         let named =
             self.models.iter().flatten().any(|pattern| !pattern.is_any() && pattern.matches(bare));
-        self.enabled && self.allows(model) && (named || self.deployment(model).is_some())
+        self.enabled && (named || self.deployment(model).is_some()) && self.allows(model)
     }
 
     /// Whether the key takes whatever model is asked for.
