@@ -332,5 +332,9 @@ fn name_attempts(headers: &mut HeaderMap, gateway: &Gateway, record: &Record) {
     let (provider_name, key_name) = provider.names[key].clone();
     headers.insert(answer::PROVIDER, provider_name);
     headers.insert(answer::KEY, key_name);
-    headers.insert(answer::ATTEMPTS, HeaderValue::from(record.attempts));
+    let attempts = match record.attempts {
+        1 => HeaderValue::from_static("1"),
+        many => HeaderValue::from(many),
+    };
+    headers.insert(answer::ATTEMPTS, attempts);
 }
