@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::fmt::Write as _;
+
 use common::config::secret;
 use common::http;
 use common::keymux::Keymux;
@@ -17,7 +19,8 @@ fn config(upstream: &Upstream) -> String {
          [[clients]]\nname = \"me\"\nkey = \"{CLIENT}\"\n"
     );
     for kind in ["anthropic", "gemini", "cohere", "replicate"] {
-        text += &format!(
+        let _ = write!(
+            text,
             "[providers.{kind}]\nbase_url = \"{url}/under\"\n[[providers.{kind}.keys]]\nname = \"k\"\nvalue = \"{key}\"\n",
             url = upstream.url(),
             key = secret(kind),

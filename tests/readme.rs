@@ -16,8 +16,8 @@ use keymux::config::{Loaded, Options, Surroundings, load, schema, without_effect
 use keymux::observe::access::End;
 use keymux::observe::metrics::Metrics;
 use keymux::provider::{Auth, Kind};
-use keymux::wire::failure::Class;
 use keymux::wire::address::{Place, find};
+use keymux::wire::failure::Class;
 use keymux::wire::{Api, Operation};
 use serde_json::{Value as Json, json};
 

@@ -119,10 +119,11 @@ impl Refusal {
             | Refusal::OtherApi { .. }
             | Refusal::NotKept(_)
             | Refusal::NoBatchKey => StatusCode::NOT_FOUND,
-            Refusal::NoList => StatusCode::FORBIDDEN,
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
-            Refusal::UnknownSigner | Refusal::Signature(_) => StatusCode::FORBIDDEN,
+            Refusal::UnknownSigner | Refusal::Signature(_) | Refusal::NoList => {
+                StatusCode::FORBIDDEN
+            }
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Refusal::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -60,7 +60,7 @@ pub(super) async fn serve(
     if let Some((body, owner)) = ids::unsealed(errand.gateway, errand.client, &errand.body)? {
         return asked_of(&errand, owner, "", &body, record).await;
     }
-    let new = errand.new()?;
+    let new = errand.destination()?;
     let mut tried = Vec::new();
     let mut last = None;
     while let Some(key) = errand.key(&new, &tried) {
@@ -69,9 +69,7 @@ pub(super) async fn serve(
             errand.body_for(&errand.gateway.config.providers[new.provider].keys[key], &new)?;
         let owner = Owner { provider: new.provider, key };
         let model = new.models.first().map_or("", |model| &**model);
-        match attempt::with_key(&errand.call(&body, owner), errand.hop(owner, model), key, record)
-            .await
-        {
+        match attempt::with_key(&errand.call(&body, owner), hop(owner, model), key, record).await {
             Ok(answered) => return Ok((answered, owner)),
             Err(fallen) if fallen.another_key_may_help() => last = Some((fallen, owner)),
             Err(fallen) => return fallen.into_answer().map(|answered| (answered, owner)),
@@ -91,8 +89,12 @@ async fn asked_of(
     record: &mut Record,
 ) -> Result<(Answered, Owner), Refusal> {
     let call = errand.call(body, owner);
-    let answered = attempt::with_key(&call, errand.hop(owner, model), owner.key, record).await;
+    let answered = attempt::with_key(&call, hop(owner, model), owner.key, record).await;
     answered.or_else(attempt::Fallen::into_answer).map(|answered| (answered, owner))
+}
+
+fn hop(owner: Owner, model: &str) -> Hop<'_> {
+    Hop { provider: owner.provider, model }
 }
 
 /// The key whose list this client may see: it must be the client's alone, for a list tells of all that was
@@ -128,10 +130,6 @@ impl Errand<'_> {
         }
     }
 
-    fn hop<'m>(&self, owner: Owner, model: &'m str) -> Hop<'m> {
-        Hop { provider: owner.provider, model }
-    }
-
     fn is_open(&self, key: &Key) -> bool {
         key.clients
             .as_ref()
@@ -139,7 +137,7 @@ impl Errand<'_> {
     }
 
     /// Where something new goes: the provider of the models in it; else the only one that keeps such things.
-    fn new(&self) -> Result<New, Refusal> {
+    fn destination(&self) -> Result<New, Refusal> {
         let mut new: Option<New> = None;
         let mut add = |request: usize, model: &str| {
             let (provider, model) = self.provider_of(request, model)?;
@@ -283,11 +281,7 @@ impl Errand<'_> {
 
 /// A job of Bedrock with this key's model, and with its own bucket where the caller names none. Jobs read
 /// and write no other buckets than those of `batch_s3_config`, where it names any.
-fn job_for(
-    body: &Bytes,
-    key: &Key,
-    rename: &mut dyn FnMut(usize, &str) -> Result<Option<String>, String>,
-) -> Result<Bytes, Refusal> {
+fn job_for(body: &Bytes, key: &Key, rename: &mut batch::Rename<'_>) -> Result<Bytes, Refusal> {
     let fault = |what: String| Refusal::Batch(batch::Fault { request: 1, what });
     let mut job: Value = serde_json::from_slice(body)
         .ok()

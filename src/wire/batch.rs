@@ -15,6 +15,10 @@ pub struct Fault {
     pub what: String,
 }
 
+/// Says for a request, counted from 1, and its model which other name stands in its place, if any; or, as a
+/// sentence, why it cannot be.
+pub type Rename<'r> = dyn FnMut(usize, &str) -> Result<Option<String>, String> + 'r;
+
 /// The batch with other models. `rename` is asked for each request, counted from 1, with its model; `Ok(None)`
 /// leaves it as it is. All other bytes stay.
 ///
@@ -24,11 +28,7 @@ pub struct Fault {
 /// # Errors
 ///
 /// When a request is no JSON object, names no model, or `rename` says no.
-pub fn rename(
-    batch: &Bytes,
-    lines: bool,
-    rename: &mut dyn FnMut(usize, &str) -> Result<Option<String>, String>,
-) -> Result<Bytes, Fault> {
+pub fn rename(batch: &Bytes, lines: bool, rename: &mut Rename<'_>) -> Result<Bytes, Fault> {
     let mut out = Vec::with_capacity(batch.len() + 256);
     let mut copied = 0;
     for (place, request) in requests(batch, lines)?.into_iter().enumerate() {

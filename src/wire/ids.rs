@@ -195,6 +195,7 @@ data: {"id":"resp_3"}"#;
         name.ends_with(b"id")
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands for a change")]
     fn mark(_: At<'_>, value: &[u8]) -> Option<String> {
         Some(format!("<{}>", String::from_utf8_lossy(value)))
     }
