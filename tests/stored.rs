@@ -137,6 +137,8 @@ async fn with_one_key_for_one_client_a_response_is_passed_on_byte_for_byte() {
     let keymux = Keymux::start(&text, &[]).await;
     let made = ask(&keymux, "POST", "/v1/responses", "me", b"{\"model\":\"m\"}").await;
     assert_eq!(made.json()["id"], "resp_a");
+    let read = ask(&keymux, "GET", "/v1/responses/resp_a", "me", b"").await;
+    assert_eq!((read.status(), upstream.request(1).await.path()), (200, "/v1/responses/resp_a"));
 }
 
 fn form(content: &str) -> Vec<u8> {
@@ -305,6 +307,12 @@ async fn a_prediction_keeps_its_addresses_behind_the_gateway() {
         assert_eq!(reply.status(), 201, "{}", reply.text());
         assert_eq!(upstream.request(1 + number).await.path(), path);
     }
+    assert_eq!(
+        (&made.json()["id"], text(&urls["get"])),
+        (&json!("p1"), "http://localhost/v1/predictions/p1")
+    );
+    let forged = text(&urls["stream"]).split(".kmx_").next().unwrap()[OWN.len()..].to_owned();
+    assert_eq!(ask(&keymux, "GET", &format!("{forged}/stream"), "me", b"").await.status(), 404);
     let cancel = text(&urls["cancel"]);
     ask(&keymux, "POST", &cancel[OWN.len()..], "me", b"").await;
     assert_eq!(upstream.request(3).await.path(), "/v1/predictions/p1/cancel");

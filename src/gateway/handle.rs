@@ -187,12 +187,9 @@ fn signing(
     stream: bool,
 ) -> Option<Box<Signing>> {
     let gateway = record.gateway();
-    if !ids::are_signed(&gateway.config, owner, operation) {
-        return None;
-    }
     let client = record.client.map(|at| gateway.config.clients[at].name.clone());
     let origin = own_origin(head, gateway.tls.is_some());
-    Some(Box::new(Signing::new(gateway, owner, client, operation, stream, origin)))
+    Signing::new(gateway, owner, client, operation, stream, origin).map(Box::new)
 }
 
 /// Where the caller reached this gateway.

@@ -24,15 +24,35 @@ pub(super) struct Owner {
     pub(super) key: usize,
 }
 
-/// Whose it is, and its id as the provider knows it; `None` when it is nobody's, or another client's.
+/// Whose it is, and its id as the provider knows it; `None` when it is nobody's, or another client's. An id
+/// without a sign belongs to the one key that there is for what is asked, when there is but one client.
 pub(super) fn owner<'s>(
+    gateway: &Gateway,
+    client: Option<&Client>,
+    operation: Operation,
+    id: &'s str,
+) -> Option<(Owner, &'s str)> {
+    if id.contains(MARK) {
+        return signer(gateway, client, id);
+    }
+    let config = &gateway.config;
+    let mut keys = config.providers.iter().enumerate().flat_map(|(provider, own)| {
+        let serves = own.kind.serves(operation);
+        let keys = own.keys.iter().enumerate().filter(move |(_, key)| serves && key.enabled);
+        keys.map(move |(key, _)| Owner { provider, key })
+    });
+    match (keys.next(), keys.next()) {
+        (Some(owner), None) if config.clients.len() <= 1 => Some((owner, id)),
+        _ => None,
+    }
+}
+
+/// The key that has signed an id for this client, and the id without its sign.
+fn signer<'s>(
     gateway: &Gateway,
     client: Option<&Client>,
     sealed: &'s str,
 ) -> Option<(Owner, &'s str)> {
-    if !sealed.contains(MARK) {
-        return None;
-    }
     let name = client.map(|client| &*client.name);
     for (provider, own) in gateway.config.providers.iter().enumerate() {
         for (key, named) in own.keys.iter().enumerate() {
@@ -61,7 +81,7 @@ pub(super) fn unsealed(
     let (mut found, mut refusal) = (None, None);
     let plain = rewrite(body, is_id, &mut |_, value| {
         let sealed = std::str::from_utf8(value).ok().filter(|value| value.contains(MARK))?;
-        let Some((owner, id)) = owner(gateway, client, sealed) else {
+        let Some((owner, id)) = signer(gateway, client, sealed) else {
             refusal = Some(Refusal::NotKept(sealed.to_owned()));
             return None;
         };
@@ -84,16 +104,17 @@ fn is_id(name: &[u8]) -> bool {
     name == b"id" || name.ends_with(b"_id")
 }
 
-/// Whether ids of this operation's answers are signed. Those of responses are as they came where they
-/// can mean nothing else: with one key, for one client.
-pub(super) fn are_signed(config: &Config, owner: Owner, operation: Operation) -> bool {
+/// Whether ids of this operation's answers are signed. Those of responses and predictions are as they came
+/// where they can mean nothing else: with one key, for one client.
+fn are_signed(config: &Config, owner: Owner, operation: Operation) -> bool {
     match operation {
-        Operation::Responses | Operation::StoredResponses => {
+        Operation::Responses
+        | Operation::StoredResponses
+        | Operation::Prediction
+        | Operation::StoredPredictions => {
             config.clients.len() > 1 || config.providers[owner.provider].keys.len() > 1
         }
-        Operation::Prediction
-        | Operation::StoredPredictions
-        | Operation::Files
+        Operation::Files
         | Operation::Batches
         | Operation::MessageBatches
         | Operation::InvocationJobs => true,
@@ -108,6 +129,8 @@ pub(super) struct Signing {
     owner: Owner,
     client: Option<Arc<str>>,
     operation: Operation,
+    /// Whether ids are signed, and not only addresses made this gateway's.
+    ids: bool,
     /// Whether the answer comes in events.
     stream: bool,
     /// `http://127.0.0.1:8787`: what an address in the answer is to begin with.
@@ -116,6 +139,7 @@ pub(super) struct Signing {
 }
 
 impl Signing {
+    /// `None` when there is nothing to sign in such an answer.
     pub(super) fn new(
         gateway: Arc<Gateway>,
         owner: Owner,
@@ -123,25 +147,33 @@ impl Signing {
         operation: Operation,
         stream: bool,
         origin: String,
-    ) -> Self {
+    ) -> Option<Self> {
+        let ids = are_signed(&gateway.config, owner, operation);
+        let addresses = matches!(operation, Operation::Prediction | Operation::StoredPredictions);
+        if !ids && !addresses {
+            return None;
+        }
         let rewriter = Rewriter::new(is_looked_at);
-        Self { gateway, owner, client, operation, stream, origin, rewriter }
+        Some(Self { gateway, owner, client, operation, ids, stream, origin, rewriter })
     }
 
     /// The next bytes of the answer with the ids in them signed; `last` says that no more come.
     pub(super) fn pass(&mut self, bytes: &[u8], last: bool) -> Bytes {
         let mut out = Vec::with_capacity(bytes.len() + 128);
-        let Self { gateway, owner, client, operation, stream, origin, rewriter } = self;
+        let Self { gateway, owner, client, operation, ids, stream, origin, rewriter } = self;
         let seal = gateway.providers[owner.provider].upstream.seal(owner.key);
         rewriter.push(bytes, &mut out, &mut |at, value| {
             let value = std::str::from_utf8(value).ok().filter(|value| !value.is_empty())?;
             let sign = |id: &str| seal.seal(client.as_deref(), id);
+            let id_of = |id: &str| if *ids { sign(id) } else { id.to_owned() };
             let is_response =
                 matches!(operation, Operation::Responses | Operation::StoredResponses);
             match place(*operation, *stream, at) {
-                Place::Address => Some(format!("{origin}{}", address(at.name, value, &sign)?)),
+                Place::Address => {
+                    Some(format!("{origin}{}", address(at.name, value, &sign, &id_of)?))
+                }
                 Place::Id if is_response && !value.starts_with("resp_") => None,
-                Place::Id => (!value.contains('\\')).then(|| sign(value)),
+                Place::Id => (!value.contains('\\')).then(|| id_of(value)),
                 Place::Other => None,
             }
         });
@@ -198,9 +230,15 @@ fn place(operation: Operation, stream: bool, at: At<'_>) -> Place {
 
 /// The path on this gateway that stands for an address of the provider's; `None` when it is of no known
 /// form.
-fn address(name: &[u8], value: &str, sign: &dyn Fn(&str) -> String) -> Option<String> {
+fn address(
+    name: &[u8],
+    value: &str,
+    sign: &dyn Fn(&str) -> String,
+    id_of: &dyn Fn(&str) -> String,
+) -> Option<String> {
     if name == b"stream" {
-        // There is nothing of the prediction in it, so it is the id itself.
+        // There is nothing of the prediction in it, so it is the id itself, and signed in any case: no
+        // caller can make one up.
         let id = BASE64_URL_SAFE_NO_PAD.encode(value);
         return value.starts_with("http").then(|| format!("/v1/predictions/{}/stream", sign(&id)));
     }
@@ -209,7 +247,7 @@ fn address(name: &[u8], value: &str, sign: &dyn Fn(&str) -> String) -> Option<St
     let (collection, behind) =
         collections.iter().find_map(|own| Some((own, url.split_once(own)?.1)))?;
     let (id, rest) = behind.split_at(behind.find('/').unwrap_or(behind.len()));
-    Some(format!("{collection}{}{rest}", sign(id)))
+    Some(format!("{collection}{}{rest}", id_of(id)))
 }
 
 /// The address of a prediction's stream, out of its id.

@@ -43,13 +43,18 @@ pub(super) async fn serve(
     record: &mut Record,
 ) -> Result<(Answered, Owner), Refusal> {
     if let Some(id) = errand.stored.id.take() {
-        let found = ids::owner(errand.gateway, errand.client, &id);
-        let (owner, raw) = found.ok_or_else(|| Refusal::NotKept(id.clone().into_owned()))?;
-        let mut raw = raw.to_owned();
-        if (errand.stored.operation, errand.stored.part) == (Operation::StoredPredictions, "stream")
-        {
-            raw = ids::stream_address(&raw).ok_or_else(|| Refusal::NotKept(id.into_owned()))?;
-        }
+        let not_kept = || Refusal::NotKept(id.clone().into_owned());
+        let Stored { operation, part, .. } = errand.stored;
+        let (owner, raw) =
+            ids::owner(errand.gateway, errand.client, operation, &id).ok_or_else(not_kept)?;
+        let raw = match (operation, part) {
+            // An address is good only with a sign: nobody is to have the key carried elsewhere.
+            (Operation::StoredPredictions, "stream") if *raw == *id => return Err(not_kept()),
+            (Operation::StoredPredictions, "stream") => {
+                ids::stream_address(raw).ok_or_else(not_kept)?
+            }
+            _ => raw.to_owned(),
+        };
         errand.stored.id = Some(Cow::Owned(raw));
         return asked_of(&errand, owner, "", &errand.body, record).await;
     }
