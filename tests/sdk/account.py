@@ -1,12 +1,16 @@
 """Writes a service account of Google's, made for this run, to $RECORDED_ACCOUNT, and beside it the public half of its
-key for tokens.py to check signatures with: account.py TOKEN_URI
+key for tokens.py to check signatures with: account.py TOKEN_URI. With the same key: keymux's own certificate, to
+$KEYMUX_CERTIFICATE and beside it `.key`.
 """
 
+import datetime
+import ipaddress
 import json
 import os
 import sys
 
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -27,3 +31,13 @@ with open(os.environ["RECORDED_ACCOUNT"], "w") as file:
     json.dump(account, file)
 with open(os.environ["RECORDED_ACCOUNT"] + ".public", "wb") as file:
     file.write(public)
+
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "keymux")])
+address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
+certificate = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
+certificate = certificate.add_extension(address, critical=False).sign(key, hashes.SHA256())
+with open(os.environ["KEYMUX_CERTIFICATE"], "wb") as file:
+    file.write(certificate.public_bytes(serialization.Encoding.PEM))
+with open(os.environ["KEYMUX_CERTIFICATE"] + ".key", "w") as file:
+    file.write(account["private_key"])

@@ -18,6 +18,7 @@ RECORDED_AS = {"gemini": "google"}
 HEAD = """
 [server]
 listen = "127.0.0.1:{port}"
+{tls}
 [admin]
 listen = "127.0.0.1:{admin}"
 
@@ -126,12 +127,16 @@ def refusals(kind):
     return [
         place
         for place, entry in enumerate(index)
-        if entry["status"] >= 400 and (entry["provider"] == of or kind == "openai" and entry["api"].startswith("openai."))
+        if (entry["status"] >= 400 or "error_in_stream" in entry["features"])
+        and (entry["provider"] == of or kind == "openai" and entry["api"].startswith("openai."))
     ]
 
 
 def main(port, admin, *kinds):
-    print(HEAD.format(port=port, admin=admin))
+    # boto3 shows a Bedrock API key on TLS only.
+    certificate = os.environ["KEYMUX_CERTIFICATE"]
+    tls = f'tls = {{ cert = "{certificate}", key = "{certificate}.key" }}' if "bedrock" in kinds else ""
+    print(HEAD.format(port=port, admin=admin, tls=tls))
     for kind in kinds:
         print(provider("recorded" if kind == "openai" else kind, kind))
         for place in refusals(kind):

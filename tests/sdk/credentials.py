@@ -32,7 +32,7 @@ def provider_of(path):
     """Whose path it is."""
     shapes = {
         "anthropic": r"/v1/messages",
-        "gemini": r"/(v1|v1beta)/(models|tunedModels)/[^/]*:",
+        "gemini": r"/(v1|v1beta|v1alpha)/(models|tunedModels)/[^/]*:",
         "vertex": r"/(v1|v1beta1)/(projects|publishers)/",
         "azure": r"/(openai|anthropic)/",
         "bedrock": r"/model/",

@@ -61,6 +61,8 @@ class Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         if url.path == "/tokens":
             return self.answer(200, tokens.asked)
+        if url.path.startswith("/v1/predictions/"):
+            return self.kept(b"")
         if url.path != "/seen":
             return self.answer(404, {"error": {"message": f"no {url.path} here"}})
         model = urllib.parse.parse_qs(url.query)["model"][0]
@@ -71,7 +73,18 @@ class Handler(BaseHTTPRequestHandler):
         body = self.read_body()
         if tokens.is_token_path(self.path):
             return self.answer(*tokens.answer(self.path, body))
-        model = self.model(body)
+        if self.path.startswith("/v1/predictions/"):
+            return self.kept(body)
+        self.answered(self.note(self.model(body), body), body)
+
+    def kept(self, body):
+        """A prediction that was made before: every id is one."""
+        entry = self.note(self.path.split("/")[3], body)
+        if entry["fault"]:
+            return self.answer(418, {"detail": entry["fault"]})
+        self.replay("replicate/replicate.predictions/unary-text-sdxl-481250")
+
+    def note(self, model, body):
         entry = {
             "model": model,
             "path": self.path,
@@ -82,6 +95,10 @@ class Handler(BaseHTTPRequestHandler):
         }
         with seen_lock:
             seen.append(entry)
+        return entry
+
+    def answered(self, entry, body):
+        model = entry["model"]
         if entry["fault"]:
             self.answer(418, {"error": {"message": entry["fault"]}})
         elif self.path.endswith("/audio/speech"):

@@ -63,6 +63,7 @@ start() {
     "$home/venv/bin/python" tests/sdk/account.py "$RECORDED_URL/google/token"
     read -r port admin <<<"$(free_ports)"
     KEYMUX_URL=http://127.0.0.1:$port
+    [[ " $* " != *" bedrock "* ]] || KEYMUX_URL=https://127.0.0.1:$port
     "$home/venv/bin/python" tests/sdk/config.py "$port" "$admin" "$@" >"$scratch/keymux.toml"
     "$keymux" run --config "$scratch/keymux.toml" >"$log" 2>&1 &
     running+=($!)
@@ -133,15 +134,16 @@ fi
 [ -n "${KEYMUX_SHARED-}" ] || echo "sdk: KEYMUX_SHARED is not set, tests on recorded answers are skipped"
 
 # Credentials that share no six characters with any recorded error: keymux cuts such pieces out of what a provider says.
-export SDK_CLIENT_KEY=sk-client-of-the-sdk-tests SDK_AWS_ID=AKIASDKCLIENT0000001 SDK_AWS_SECRET=Zc4uW/sdk+clientpair+Gh7dRmPq3sXvTbYn0kL
+export SDK_CLIENT_KEY=sk-client-of-the-sdk-tests SDK_AWS_ID=AKIASDKCLIENT0000001 SDK_AWS_SECRET=Zc4uW/s8Dk+c1Yx6Jn+Gh7dRmPq3sXvTbYn0kLe2Va
 export RECORDED_KEY=sk-7QzX9vJ2kWb4Yt8H RECORDED_BEDROCK_KEY=ABSKq3Vn8Rz5Lw1Xf6
-export RECORDED_AWS_ID=AKIARECORDED00000002 RECORDED_AWS_SECRET=hT9k/Vr2mQ+pairofprovider+x5BzWn8JdYcEuFa1L
+export RECORDED_AWS_ID=AKIARECORDED00000002 RECORDED_AWS_SECRET=hT9k/Vr2mQ+b7Pz3LsGt0+x5BzWn8JdYcEuFa1LqKo
 export RECORDED_ENTRA_SECRET=w8~Qentra7Kz.Xv3 RECORDED_ACCOUNT=$scratch/account.json
+export KEYMUX_CERTIFICATE=$scratch/keymux.pem
 export KEYMUX_URL RECORDED_URL
 passed=0 failed=0 skipped=0
 
 suites=("$@")
-[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate)
+[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate azure vertex bedrock)
 for suite in "${suites[@]}"; do
     case $suite in
         node) node_js ;;

@@ -3,7 +3,9 @@
 import base64
 import json
 import os
+import ssl
 import unittest
+import unittest.mock
 import uuid
 
 import anthropic
@@ -16,32 +18,47 @@ from through import main, recordings, seen
 
 PROVIDER = (os.environ["RECORDED_AWS_ID"], os.environ["RECORDED_AWS_SECRET"])
 CALLER = (os.environ["SDK_AWS_ID"], os.environ["SDK_AWS_SECRET"])
+CERTIFICATE = os.environ["KEYMUX_CERTIFICATE"]
 CONVERSE, CONVERSE_STREAM, INVOKE, INVOKE_STREAM = 82, 89, 95, 101
 
 
 def signing(url, pair):
     config = Config(retries={"total_max_attempts": 1}, read_timeout=30)
     pair = {"aws_access_key_id": pair[0], "aws_secret_access_key": pair[1]}
-    return boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", config=config, **pair)
+    place = {"endpoint_url": url, "region_name": "us-east-1", "verify": CERTIFICATE}
+    return boto3.client("bedrock-runtime", config=config, **place, **pair)
 
 
-def with_api_key(url, key):
-    os.environ["AWS_BEARER_TOKEN_BEDROCK"] = key
-    try:
-        return boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1")
-    finally:
-        del os.environ["AWS_BEARER_TOKEN_BEDROCK"]
+class WithApiKey:
+    """A client by AWS_BEARER_TOKEN_BEDROCK, which boto3 may read with every call."""
+
+    def __init__(self, url, key):
+        self.key = {"AWS_BEARER_TOKEN_BEDROCK": key}
+        with unittest.mock.patch.dict(os.environ, self.key):
+            # A session of its own: one remembers that it found no token.
+            session = boto3.Session(region_name="us-east-1")
+            self.client = session.client("bedrock-runtime", endpoint_url=url, verify=CERTIFICATE)
+
+    def converse(self, **asked):
+        with unittest.mock.patch.dict(os.environ, self.key):
+            return self.client.converse(**asked)
 
 
-def claude(url, pair):
-    pair = {"aws_access_key": pair[0], "aws_secret_key": pair[1]}
-    return anthropic.AnthropicBedrock(base_url=url, aws_region="us-east-1", max_retries=0, timeout=30, **pair)
+def claude(url, **credential):
+    http = anthropic.DefaultHttpxClient(verify=ssl.create_default_context(cafile=CERTIFICATE))
+    return anthropic.AnthropicBedrock(
+        base_url=url, aws_region="us-east-1", http_client=http, max_retries=0, timeout=30, **credential
+    )
+
+
+def claude_signing(url, pair):
+    return claude(url, aws_access_key=pair[0], aws_secret_key=pair[1])
 
 
 keymux = signing(KEYMUX, CALLER)
 direct = signing(RECORDED, PROVIDER)
-keymux_claude = claude(KEYMUX, CALLER)
-direct_claude = claude(RECORDED, PROVIDER)
+keymux_claude = claude_signing(KEYMUX, CALLER)
+direct_claude = claude_signing(RECORDED, PROVIDER)
 
 MESSAGES = [{"role": "user", "content": [{"text": SENTENCE}]}]
 
@@ -52,7 +69,7 @@ class Calls(unittest.TestCase):
 
     def test_each_form_of_the_caller_s_credential(self):
         """A signature by a client's pair; a client's key in the place of a Bedrock API key."""
-        for caller in (keymux, with_api_key(KEYMUX, CLIENT_KEY)):
+        for caller in (keymux, WithApiKey(KEYMUX, CLIENT_KEY)):
             for form in (uuid.uuid4(), "v1:0", "1234:56k"):
 
                 def ask(client, model):
@@ -139,7 +156,7 @@ class Claude(unittest.TestCase):
         self.assertEqual(len(self.compare("long-stream", ask_claude_stream)), 2005)
 
     def test_api_key(self):
-        caller = anthropic.AnthropicBedrock(base_url=KEYMUX, aws_region="us-east-1", api_key=CLIENT_KEY, max_retries=0)
+        caller = claude(KEYMUX, api_key=CLIENT_KEY)
         self.compare(f"recording-{INVOKE_STREAM}", ask_claude_stream, caller)
 
 
@@ -149,7 +166,7 @@ class Errors(unittest.TestCase):
             (keymux, 404, "ResourceNotFoundException"),
             (signing(KEYMUX, (CALLER[0], "not-the-secret")), 403, None),
             (signing(KEYMUX, ("AKIANOBODY", CALLER[1])), 403, None),
-            (with_api_key(KEYMUX, "not-the-key"), 403, None),
+            (WithApiKey(KEYMUX, "not-the-key"), 403, None),
         ):
             with self.assertRaises(ClientError) as caught:
                 caller.converse(modelId="no-such-model", messages=MESSAGES)

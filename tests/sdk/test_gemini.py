@@ -123,8 +123,9 @@ class Errors(unittest.TestCase):
             keymux.models.generate_content(model="no-such-model", contents=SENTENCE)
         self.assertEqual((caught.exception.code, caught.exception.status), (404, "NOT_FOUND"))
         self.assertIn("no-such-model", caught.exception.message)
+        stranger = client(KEYMUX, "not-the-key")
         with self.assertRaises(errors.ClientError) as caught:
-            client(KEYMUX, "not-the-key").models.generate_content(model="gemini/x", contents=SENTENCE)
+            stranger.models.generate_content(model="gemini/x", contents=SENTENCE)
         self.assertIn(caught.exception.status, ("UNAUTHENTICATED", "INVALID_ARGUMENT"))
         self.assertNotIn("not-the-key", str(caught.exception))
 

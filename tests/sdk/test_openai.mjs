@@ -279,12 +279,19 @@ describe("recorded", () => {
 
   for (const entry of entries) {
     // A refusal can take a key out of service for a while, so each has a provider of its own.
-    const provider = entry.status >= 400 ? `refused-${entry.place}` : "recorded";
+    const broken = entry.features.includes("error_in_stream");
+    const provider = entry.status >= 400 || broken ? `refused-${entry.place}` : "recorded";
     it(entry.id, async () => {
       const { request } = read(`${entry.id}.json`);
       const without = await outcome(direct, entry, request.body, entry.id);
       const through = await outcome(keymux, entry, request.body, `${provider}/${entry.id}`);
-      assert.deepEqual(through, without);
+      if (broken && "status" in through[0]) {
+        // What fails before its first word has its real status: the key behind can be another one then.
+        assert.equal(through.length, 1);
+        assert.ok(JSON.stringify(without).includes(JSON.stringify(through[0].detail.message)));
+      } else {
+        assert.deepEqual(through, without);
+      }
       const bodies = (await seen(entry.id)).map((request) => request.body);
       assert.equal(bodies.length, 2);
       assert.equal(bodies[0], bodies[1]);

@@ -256,7 +256,12 @@ def recorded_test(entry, provider):
         without = outcome(direct, entry, recording, entry["id"])
         through = outcome(keymux, entry, recording, f"{provider}/{entry['id']}")
         self.maxDiff = 2000
-        self.assertEqual(without, through)
+        if "error_in_stream" in entry["features"] and "status" in through[0]:
+            # What fails before its first word has its real status: the key behind can be another one then.
+            self.assertEqual(len(through), 1)
+            self.assertIn(through[0]["body"]["message"], json.dumps(without))
+        else:
+            self.assertEqual(without, through)
         bodies = [request["body"] for request in seen(entry["id"])]
         self.assertEqual(len(bodies), 2)
         self.assertEqual(base64.b64decode(bodies[0]), base64.b64decode(bodies[1]))
@@ -293,10 +298,14 @@ def outcome(client, entry, recording, model):
     return found
 
 
+def is_refusal(entry):
+    return entry["status"] >= 400 or "error_in_stream" in entry["features"]
+
+
 def add_recorded_tests():
     for entry in recordings():
         # A refusal can take a key out of service for a while, so each has a provider of its own.
-        provider = f"refused-{entry['place']}" if entry["status"] >= 400 else "recorded"
+        provider = f"refused-{entry['place']}" if is_refusal(entry) else "recorded"
         setattr(Recorded, f"test {entry['id']}", recorded_test(entry, provider))
 
 
