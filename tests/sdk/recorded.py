@@ -4,6 +4,7 @@ The model asked for, in the path or the body, says what to answer: the id of a r
 its place in the index there as `recording-PLACE` with anything behind, or a name that begins with
 
     long-stream     2000 events at full speed
+    short-stream    one word, `pineapple`
     slow-stream     an event every 20 ms, until the peer leaves
     slow-whole      nothing, until the peer leaves
 
@@ -106,7 +107,9 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path.endswith("/audio/transcriptions"):
             self.answer(200, {"text": f"{len(self.fields(body)['file'])} bytes"})
         elif model.startswith("long-stream"):
-            self.long_stream()
+            self.made_stream([f"word{number} " for number in range(2000)])
+        elif model.startswith("short-stream"):
+            self.made_stream(["pineapple"])
         elif model.startswith("slow-stream"):
             self.slow_stream(entry)
         elif model.startswith("slow-whole"):
@@ -174,10 +177,10 @@ class Handler(BaseHTTPRequestHandler):
             self.chunk(piece)
         self.wfile.write(b"0\r\n\r\n")
 
-    def long_stream(self):
+    def made_stream(self, words):
         form = streams.form_of(self.path)
-        words = b"".join(form.word(f"word{number} ") for number in range(2000))
-        self.stream({"content-type": form.content_type}, form.opening() + words + form.ending())
+        body = form.opening() + b"".join(map(form.word, words)) + form.ending("".join(words))
+        self.stream({"content-type": form.content_type}, body)
 
     def slow_stream(self, entry):
         form = streams.form_of(self.path)

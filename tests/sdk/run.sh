@@ -91,6 +91,22 @@ add() {
     passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
 
+# The command-line clients are large programs, and not everywhere to be had.
+cli() {
+    if [ ! -x "$home/cli/node_modules/.bin/claude" ] || [ ! -x "$home/cli/node_modules/.bin/codex" ]; then
+        if ! npm install --silent --no-audit --no-fund --prefix "$home/cli" @anthropic-ai/claude-code @openai/codex; then
+            echo "sdk: cli is skipped, npm could not install Claude Code and Codex"
+            return
+        fi
+    fi
+    if ! "$home/cli/node_modules/.bin/claude" --version >/dev/null 2>&1 ||
+        ! "$home/cli/node_modules/.bin/codex" --version >/dev/null 2>&1; then
+        echo "sdk: cli is skipped, Claude Code or Codex does not run here"
+        return
+    fi
+    CLI_HOME=$home/cli python cli openai anthropic vertex
+}
+
 # What must not come to nothing when one suite fails.
 report() {
     if [ "$3" != 0 ]; then
@@ -143,10 +159,11 @@ export KEYMUX_URL RECORDED_URL
 passed=0 failed=0 skipped=0
 
 suites=("$@")
-[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate azure vertex bedrock)
+[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate azure vertex bedrock cli)
 for suite in "${suites[@]}"; do
     case $suite in
         node) node_js ;;
+        cli) cli ;;
         *) python "$suite" "$suite" ;;
     esac
 done

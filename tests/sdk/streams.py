@@ -1,4 +1,5 @@
-"""Streams that recorded.py makes by itself, in the form of each API: an opening, words, an ending."""
+"""Streams that recorded.py makes by itself, in the form of each API: an opening, words, an ending, which in
+some says all of the text again."""
 
 import base64
 import json
@@ -18,6 +19,8 @@ def form_of(path):
         return Anthropic
     if path.startswith("/v2/chat"):
         return Cohere
+    if path.endswith("/responses"):
+        return Responses
     return OpenAi
 
 
@@ -39,8 +42,47 @@ class OpenAi:
         return cls.chunk({"role": "assistant", "content": text}, None)
 
     @classmethod
-    def ending(cls):
+    def ending(cls, text=""):
         return cls.chunk({}, "stop") + b"data: [DONE]\n\n"
+
+
+class Responses:
+    content_type = "text/event-stream"
+    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "recorded"}
+    item = {"id": "msg_1", "type": "message", "role": "assistant"}
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+
+    @staticmethod
+    def frame(event):
+        return b"event: " + event["type"].encode() + b"\n" + sse(event)
+
+    @classmethod
+    def opening(cls):
+        started = cls.response | {"status": "in_progress", "output": []}
+        item = cls.item | {"status": "in_progress", "content": []}
+        part = {"type": "output_text", "text": "", "annotations": []}
+        return (
+            cls.frame({"type": "response.created", "sequence_number": 0, "response": started})
+            + cls.frame({"type": "response.output_item.added", "output_index": 0, "item": item})
+            + cls.frame({"type": "response.content_part.added", "part": part} | cls.place)
+        )
+
+    @classmethod
+    def word(cls, text):
+        return cls.frame({"type": "response.output_text.delta", "delta": text} | cls.place)
+
+    @classmethod
+    def ending(cls, text=""):
+        part = {"type": "output_text", "text": text, "annotations": []}
+        item = cls.item | {"status": "completed", "content": [part]}
+        usage = {"input_tokens": 3, "output_tokens": 9, "total_tokens": 12}
+        usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+        completed = cls.response | {"status": "completed", "output": [item], "usage": usage}
+        return (
+            cls.frame({"type": "response.output_text.done", "text": text} | cls.place)
+            + cls.frame({"type": "response.output_item.done", "output_index": 0, "item": item})
+            + cls.frame({"type": "response.completed", "response": completed})
+        )
 
 
 class Anthropic:
@@ -74,7 +116,7 @@ class Anthropic:
         return cls.frame({"type": "content_block_delta", "index": 0, "delta": delta})
 
     @classmethod
-    def ending(cls):
+    def ending(cls, text=""):
         return b"".join(map(cls.frame, cls.last_events()))
 
 
@@ -93,7 +135,7 @@ class Gemini:
         return sse({"candidates": [candidate], "modelVersion": "recorded"})
 
     @classmethod
-    def ending(cls):
+    def ending(cls, text=""):
         return cls.word("", "STOP")
 
 
@@ -114,7 +156,7 @@ class Cohere:
         return b"event: content-delta\n" + sse({"type": "content-delta", "index": 0, "delta": delta})
 
     @staticmethod
-    def ending():
+    def ending(text=""):
         return (
             b'event: content-end\ndata: {"type":"content-end","index":0}\n\n'
             b'event: message-end\ndata: {"type":"message-end","delta":{"finish_reason":"COMPLETE"}}\n\n'
@@ -133,7 +175,7 @@ class Converse:
         return message("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": text}})
 
     @staticmethod
-    def ending():
+    def ending(text=""):
         usage = {"usage": {"inputTokens": 3, "outputTokens": 9, "totalTokens": 12}, "metrics": {"latencyMs": 1}}
         return (
             message("contentBlockStop", {"contentBlockIndex": 0})
