@@ -54,11 +54,12 @@ azure_key_config = {{ endpoint = "{base_url}", api_version = "{version}", deploy
 """
 
 ENTRA = """
-[providers.azure-entra]
+[providers.{name}]
 kind = "azure"
-[[providers.azure-entra.keys]]
+[[providers.{name}.keys]]
 name = "application"
-[providers.azure-entra.keys.azure_key_config]
+[providers.{name}.keys.azure_key_config]
+scopes = ["{scope}"]
 endpoint = "{base_url}"
 api_version = "2024-10-21"
 authority_host = "{base_url}"
@@ -142,7 +143,9 @@ def main(port, admin, *kinds):
         for place in refusals(kind):
             print(provider(f"refused-{place}", kind))
     if "azure" in kinds:
-        print(provider("azure-v1", "azure"), ENTRA.format(base_url=RECORDED))
+        print(provider("azure-v1", "azure"))
+        for name, scope in (("azure-entra", "https://cognitiveservices.azure.com/.default"), ("azure-brief", "brief")):
+            print(ENTRA.format(base_url=RECORDED, name=name, scope=scope))
     if "bedrock" in kinds:
         print(BEDROCK_OTHERS.format(base_url=RECORDED))
 

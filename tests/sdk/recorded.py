@@ -9,8 +9,8 @@ its place in the index there as `recording-PLACE` with anything behind, or a nam
     slow-whole      nothing, until the peer leaves
 
 Audio is answered by path. Bodies go out in small pieces. Whoever shows another credential than the provider's, or more
-than that, gets a 418 that says so. GET /seen?model=M tells what came for a model, as JSON, /tokens how often tokens
-were asked for. Listens on a free port of loopback and prints it.
+than that, gets a 418 that says so, with a token that holds no more a 401. GET /seen?model=M tells what came for a model,
+as JSON, /tokens how often tokens were asked for; /tokens/revoke/TOKEN takes one back. Listens on a free port of loopback and prints it.
 """
 
 import base64
@@ -62,6 +62,8 @@ class Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         if url.path == "/tokens":
             return self.answer(200, tokens.asked)
+        if url.path.startswith("/tokens/revoke/"):
+            return self.answer(200, tokens.revoke(url.path.split("/")[3]))
         if url.path.startswith("/v1/predictions/"):
             return self.kept(b"")
         if url.path != "/seen":
@@ -100,7 +102,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answered(self, entry, body):
         model = entry["model"]
-        if entry["fault"]:
+        if entry["fault"] and tokens.held_once(entry["headers"].get("authorization")):
+            self.answer(401, {"error": {"code": 401, "message": "token expired", "status": "UNAUTHENTICATED"}})
+        elif entry["fault"]:
             self.answer(418, {"error": {"message": entry["fault"]}})
         elif self.path.endswith("/audio/speech"):
             self.whole(200, {"content-type": "audio/mpeg"}, speech())

@@ -1,14 +1,13 @@
 """The official OpenAI SDK's clients for Azure through keymux. See run.sh."""
 
-import json
+import time
 import unittest
-import urllib.request
 import uuid
 
 import openai
 
 from through import CLIENT_KEY, KEYMUX, RECORDED, RECORDED_KEY, SENTENCE, add_recorded_tests, check_cancel, compare
-from through import main, recordings, seen
+from through import check_revoked, main, recordings, seen
 
 DATED = {"api_version": "2024-10-21", "max_retries": 0, "timeout": 30}
 keymux = openai.AzureOpenAI(azure_endpoint=KEYMUX, api_key=CLIENT_KEY, **DATED)
@@ -91,9 +90,25 @@ class Entra(unittest.TestCase):
             list(ask_chat(keymux, f"azure-entra/{model}"))
         shown = {seen(model)[0]["headers"]["authorization"] for model in models}
         self.assertEqual(len(shown), 1, "a token was asked for more than once")
-        with urllib.request.urlopen(f"{RECORDED}/tokens") as answer:
-            # The first request is refused by the token server.
-            self.assertEqual(json.load(answer)["entra"], 2)
+
+    def test_token_that_expires(self):
+        """One that holds 4 s is followed by another, and no request sees it end."""
+        shown = set()
+        for _ in range(12):
+            model = f"recording-{UNARY}-{uuid.uuid4()}"
+            list(ask_chat(keymux, f"azure-brief/{model}"))
+            (request,) = seen(model)
+            self.assertIsNone(request["fault"])
+            shown.add(request["headers"]["authorization"])
+            time.sleep(0.5)
+        self.assertGreater(len(shown), 1)
+        self.assertLess(len(shown), 12)
+
+    def test_token_that_is_taken_back(self):
+        def ask(model):
+            list(keymux.chat.completions.create(model=f"azure-entra/{model}", messages=MESSAGES, stream=True))
+
+        check_revoked(self, ask)
 
 
 class Errors(unittest.TestCase):

@@ -11,6 +11,7 @@ import traceback
 import unittest
 import urllib.parse
 import urllib.request
+import uuid
 
 KEYMUX = os.environ["KEYMUX_URL"]
 RECORDED = os.environ["RECORDED_URL"]
@@ -113,6 +114,25 @@ def seen(model):
     """What came to recorded.py for a model."""
     with urllib.request.urlopen(f"{RECORDED}/seen?model={urllib.parse.quote(model)}") as answer:
         return json.load(answer)
+
+
+def asked_of_provider(path):
+    """An answer of recorded.py's own."""
+    with urllib.request.urlopen(RECORDED + path) as answer:
+        return json.load(answer)
+
+
+def check_revoked(test, ask):
+    """A token that is taken back costs one refused request, and then there is another. `ask` takes a model."""
+    before, after = f"short-stream-before-{uuid.uuid4()}", f"short-stream-after-{uuid.uuid4()}"
+    ask(before)
+    (first,) = seen(before)
+    asked_of_provider("/tokens/revoke/" + first["headers"]["authorization"].removeprefix("Bearer "))
+    ask(after)
+    refused, second = seen(after)
+    shown = [request["headers"]["authorization"] for request in (first, refused, second)]
+    test.assertEqual((shown[0] == shown[1], shown[1] == shown[2]), (True, False))
+    test.assertEqual((first["fault"], second["fault"]), (None, None))
 
 
 def main():

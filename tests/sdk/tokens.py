@@ -3,8 +3,8 @@
     POST /google/token                       a service account's signed assertion for a token
     POST /{tenant}/oauth2/v2.0/token         an application's secret for a token
 
-Each fails once before it gives its first token, as such servers do. Tokens hold an hour; those whose scope or account
-says `brief` hold a few seconds.
+Each fails once before it gives its first token, as such servers do. Tokens hold an hour; those whose scope says `brief`
+hold a few seconds.
 """
 
 import json
@@ -31,6 +31,19 @@ def valid(issuer):
         return [f"Bearer {token}" for token, until in given[issuer] if now < until]
 
 
+def held_once(header):
+    """Whether it is a token that holds no more."""
+    with lock:
+        return any(header == f"Bearer {token}" for issued in given.values() for token, _ in issued)
+
+
+def revoke(taken):
+    """Takes a token back before its time."""
+    with lock:
+        for issuer, issued in given.items():
+            given[issuer] = [(token, 0 if token == taken else until) for token, until in issued]
+
+
 def answer(path, body):
     """Status and answer to a request for a token."""
     issuer = "google" if path == "/google/token" else "entra"
@@ -42,7 +55,7 @@ def answer(path, body):
         asked[issuer] += 1
         if asked[issuer] == 1:
             return 503, {"error": "temporarily_unavailable"}
-        life = BRIEF if "brief" in path or "brief" in form.get("scope", "") else LIFE
+        life = BRIEF if "brief" in form.get("scope", "") else LIFE
         token = f"{issuer}-token-{len(given[issuer])}-{os.urandom(6).hex()}"
         given[issuer].append((token, time.time() + life))
     return 200, {"access_token": token, "expires_in": life, "token_type": "Bearer"}
