@@ -88,7 +88,8 @@ def fault_of_signature(path, shown, body):
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
-    form = r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8}/([^/]+)/bedrock/aws4_request), ?SignedHeaders=([^,]+), ?Signature=(\w+)"
+    scope = r"([^/]+)/(\d{8}/([^/]+)/bedrock/aws4_request)"
+    form = rf"AWS4-HMAC-SHA256 Credential={scope}, ?SignedHeaders=([^,]+), ?Signature=(\w+)"
     found = re.fullmatch(form, shown.get("authorization", ""))
     if not found:
         return "authorization is no signature for bedrock"
@@ -98,7 +99,8 @@ def fault_of_signature(path, shown, body):
     signed, stamp = signed.split(";"), shown.get("x-amz-date", "")
     if not {"host", "x-amz-date"} <= set(signed):
         return f"only {signed} are signed"
-    age = datetime.datetime.utcnow() - datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ")
+    signed_at = datetime.datetime.strptime(stamp + "+0000", "%Y%m%dT%H%M%SZ%z")
+    age = datetime.datetime.now(datetime.timezone.utc) - signed_at
     if abs(age) > datetime.timedelta(minutes=5) or not scope.startswith(stamp[:8]):
         return f"the signature is of {stamp}"
     request = AWSRequest("POST", f"http://{shown['host']}{path}", {name: shown[name] for name in signed}, body)

@@ -9,8 +9,9 @@ its place in the index there as `recording-PLACE` with anything behind, or a nam
     slow-whole      nothing, until the peer leaves
 
 Audio is answered by path. Bodies go out in small pieces. Whoever shows another credential than the provider's, or more
-than that, gets a 418 that says so, with a token that holds no more a 401. GET /seen?model=M tells what came for a model,
-as JSON, /tokens how often tokens were asked for; /tokens/revoke/TOKEN takes one back. Listens on a free port of loopback and prints it.
+than that, gets a 418 that says so, with a token that holds no more a 401. GET /seen?model=M tells what came for a
+model, as JSON, /tokens how often tokens were asked for; /tokens/revoke/TOKEN takes one back. Listens on a free port of
+loopback and prints it.
 """
 
 import base64

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Drives a running keymux with the official SDKs of the providers, on the echo provider and on recorded answers.
-# Everything installed goes below target/sdk. Recordings are looked for in $KEYMUX_SHARED; without it the tests on them
-# are skipped. KEYMUX_BIN tests a program that is built already. Arguments choose suites: tests/sdk/run.sh anthropic node
+# Drives a running keymux with the official SDKs of the providers, and with Claude Code and Codex, on the echo provider
+# and on recorded answers. Everything installed goes below target/sdk. Recordings are looked for in $KEYMUX_SHARED;
+# without it the tests on them are skipped. KEYMUX_BIN tests a program that is built already. Arguments choose suites:
+# tests/sdk/run.sh anthropic node
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -145,7 +145,8 @@ class Cohere:
     @staticmethod
     def opening():
         return (
-            b'event: message-start\ndata: {"id":"1","type":"message-start","delta":{"message":{"role":"assistant"}}}\n\n'
+            b'event: message-start\n'
+            b'data: {"id":"1","type":"message-start","delta":{"message":{"role":"assistant"}}}\n\n'
             b'event: content-start\ndata: {"type":"content-start","index":0,"delta":{"message":{"content":'
             b'{"type":"text","text":""}}}}\n\n'
         )

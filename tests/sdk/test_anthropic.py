@@ -7,7 +7,7 @@ import uuid
 import anthropic
 
 from through import CLIENT_KEY, KEYMUX, RECORDED, RECORDED_KEY, SENTENCE, add_recorded_tests, check_cancel, compare
-from through import main, recordings, seen
+from through import main, needs_recordings, recordings, seen
 
 keymux = anthropic.Anthropic(base_url=KEYMUX, api_key=CLIENT_KEY, max_retries=0, timeout=30)
 direct = anthropic.Anthropic(base_url=RECORDED, api_key=RECORDED_KEY, max_retries=0, timeout=30)
@@ -16,6 +16,7 @@ MESSAGES = [{"role": "user", "content": SENTENCE}]
 UNARY, STREAM, TOOLS, THINKING = 31, 13, 27, 28
 
 
+@needs_recordings
 class Messages(unittest.TestCase):
     def compare(self, label, ask, client=keymux):
         return compare(self, label, direct, client, ask, "anthropic")

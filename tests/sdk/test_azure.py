@@ -7,7 +7,7 @@ import uuid
 import openai
 
 from through import CLIENT_KEY, KEYMUX, RECORDED, RECORDED_KEY, SENTENCE, add_recorded_tests, check_cancel, compare
-from through import check_revoked, main, recordings, seen
+from through import check_revoked, main, needs_recordings, recordings, seen
 
 DATED = {"api_version": "2024-10-21", "max_retries": 0, "timeout": 30}
 keymux = openai.AzureOpenAI(azure_endpoint=KEYMUX, api_key=CLIENT_KEY, **DATED)
@@ -24,6 +24,7 @@ def ask_chat(client, model):
     yield client.chat.completions.create(model=model, messages=MESSAGES).to_dict()
 
 
+@needs_recordings
 class Deployments(unittest.TestCase):
     def test_deployment_of_the_file(self):
         """A key's `deployments` name the model; the caller knows only what the file calls it."""
@@ -36,7 +37,8 @@ class Deployments(unittest.TestCase):
     def test_client_with_a_deployment(self):
         """`azure_deployment` puts it into the client's address, whatever the request says."""
         asked = f"recording-{UNARY}-{uuid.uuid4()}"
-        client = openai.AzureOpenAI(azure_endpoint=KEYMUX, azure_deployment=f"azure/{asked}", api_key=CLIENT_KEY, **DATED)
+        place = {"azure_endpoint": KEYMUX, "azure_deployment": f"azure/{asked}"}
+        client = openai.AzureOpenAI(api_key=CLIENT_KEY, **place, **DATED)
         self.assertTrue(client.chat.completions.create(model="ignored", messages=MESSAGES).choices)
         (request,) = seen(asked)
         self.assertEqual(request["path"], f"/openai/deployments/{asked}/chat/completions?api-version=2024-10-21")
@@ -48,9 +50,8 @@ class Deployments(unittest.TestCase):
 
     def test_long_stream(self):
         def ask(client, model):
-            yield from (chunk.to_dict() for chunk in client.chat.completions.create(
-                model=model, messages=MESSAGES, stream=True
-            ))
+            stream = client.chat.completions.create(model=model, messages=MESSAGES, stream=True)
+            yield from (chunk.to_dict() for chunk in stream)
 
         self.assertEqual(len(compare(self, "long-stream", direct, keymux, ask, "azure")), 2001)
 
@@ -67,6 +68,7 @@ class Deployments(unittest.TestCase):
         check_cancel(self, model, start)
 
 
+@needs_recordings
 class V1(unittest.TestCase):
     def test_chat(self):
         compare(self, f"recording-{UNARY}", direct_v1, keymux_v1, ask_chat, "azure-v1")
@@ -83,6 +85,7 @@ class V1(unittest.TestCase):
             self.assertEqual((request["fault"], request["path"]), (None, path.format(model)))
 
 
+@needs_recordings
 class Entra(unittest.TestCase):
     def test_token(self):
         models = [f"recording-{UNARY}-{uuid.uuid4()}" for _ in range(5)]

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
 from through import CLIENT_KEY, KEYMUX, RECORDED, SENTENCE, add_recorded_tests, check_cancel, compare
-from through import main, recordings, seen
+from through import main, needs_recordings, recordings, seen
 
 PROVIDER = (os.environ["RECORDED_AWS_ID"], os.environ["RECORDED_AWS_SECRET"])
 CALLER = (os.environ["SDK_AWS_ID"], os.environ["SDK_AWS_SECRET"])
@@ -63,6 +63,7 @@ direct_claude = claude_signing(RECORDED, PROVIDER)
 MESSAGES = [{"role": "user", "content": [{"text": SENTENCE}]}]
 
 
+@needs_recordings
 class Calls(unittest.TestCase):
     def compare(self, label, ask):
         return compare(self, label, direct, keymux, ask, "bedrock")
@@ -142,6 +143,7 @@ class Calls(unittest.TestCase):
         check_cancel(self, model, start)
 
 
+@needs_recordings
 class Claude(unittest.TestCase):
     def compare(self, label, ask, caller=keymux_claude):
         return compare(self, label, direct_claude, caller, ask, "bedrock")
@@ -221,7 +223,8 @@ def unpacked(value):
     match value:
         case dict():
             packed = ("bytes", "redactedContent")
-            return {n: base64.b64decode(v) if n in packed and isinstance(v, str) else unpacked(v) for n, v in value.items()}
+            pairs = value.items()
+            return {n: base64.b64decode(v) if n in packed and isinstance(v, str) else unpacked(v) for n, v in pairs}
         case list():
             return [unpacked(item) for item in value]
         case _:

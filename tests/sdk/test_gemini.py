@@ -11,7 +11,7 @@ from google import genai
 from google.genai import errors
 
 from through import CLIENT_KEY, KEYMUX, RECORDED, RECORDED_KEY, SENTENCE, add_recorded_tests, check_cancel, compare
-from through import main, recordings, seen
+from through import main, needs_recordings, recordings, seen
 
 
 def client(url, key):
@@ -24,6 +24,7 @@ direct = client(RECORDED, RECORDED_KEY)
 UNARY, STREAM, EMBEDDINGS = 156, 167, 147
 
 
+@needs_recordings
 class Models(unittest.TestCase):
     def compare(self, label, ask, caller=keymux):
         return compare(self, label, direct, caller, ask, "gemini")

@@ -8,8 +8,8 @@ import httpx
 import replicate
 from replicate.exceptions import ReplicateError
 
-from through import CLIENT_KEY, KEYMUX, RECORDED, RECORDED_KEY, SHARED, add_recorded_tests, compare
-from through import main, recordings, seen
+from through import CLIENT_KEY, KEYMUX, RECORDED, RECORDED_KEY, add_recorded_tests, compare
+from through import main, needs_recordings, recordings, seen
 
 keymux = replicate.Client(CLIENT_KEY, base_url=KEYMUX)
 direct = replicate.Client(RECORDED_KEY, base_url=RECORDED)
@@ -20,7 +20,7 @@ WAITED, STARTED = 298, 300
 SIGN = re.compile(r"\.kmx_[\w-]+")
 
 
-@unittest.skipUnless(SHARED, "KEYMUX_SHARED is not set")
+@needs_recordings
 class Predictions(unittest.TestCase):
     def test_of_a_model_and_of_a_deployment(self):
         """The path names them, an owner and a name; keymux's own name of the provider stands before both."""
@@ -81,7 +81,8 @@ def answer_of(prediction):
     found = prediction.dict(exclude={"_client"})
     found["id"] = SIGN.sub("", found["id"])
     urls = {name: SIGN.sub("", url).removeprefix(KEYMUX) for name, url in (found.pop("urls") or {}).items()}
-    found["urls"] = {name: url.removeprefix("https://api.replicate.com") for name, url in urls.items() if name != "stream"}
+    urls.pop("stream", None)
+    found["urls"] = {name: url.removeprefix("https://api.replicate.com") for name, url in urls.items()}
     return found
 
 

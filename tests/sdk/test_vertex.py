@@ -11,7 +11,7 @@ from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
 from through import CLIENT_KEY, KEYMUX, RECORDED, SENTENCE, add_recorded_tests, check_cancel, compare
-from through import check_revoked, main, recordings, seen
+from through import check_revoked, main, needs_recordings, recordings, seen
 
 PLACE = {"project": "recorded-project", "location": "us-central1"}
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
@@ -55,6 +55,7 @@ direct_claude = claude_client(RECORDED, ACCOUNT.token)
 MESSAGES = [{"role": "user", "content": SENTENCE}]
 
 
+@needs_recordings
 class Gemini(unittest.TestCase):
     def test_key_in_the_header(self):
         """A key and no project: what Google calls the express mode. The key's own project is asked."""
@@ -95,6 +96,7 @@ class Gemini(unittest.TestCase):
         self.assertEqual(len(shown), 1, "a token was asked for more than once")
 
 
+@needs_recordings
 class Claude(unittest.TestCase):
     def compare(self, label, ask):
         return compare(self, label, direct_claude, keymux_claude, ask, "vertex")

@@ -26,6 +26,9 @@ SENTENCE = "one two three"
 KEPT_HEADERS = ("content-type", "accept", "anthropic-version", "anthropic-beta", "prefer", "user-agent")
 
 
+needs_recordings = unittest.skipUnless(SHARED, "KEYMUX_SHARED is not set")
+
+
 def recordings(provider, *apis):
     """The recordings of a provider, each with its place in the index; all of its APIs when none is named."""
     if not SHARED:
@@ -88,7 +91,7 @@ def outcome(ask, client, model):
 def add_recorded_tests(case, entries, direct, keymux, ask, kind):
     """One test for each recording; `ask` takes a client, a model, the entry and its request's body."""
     if not SHARED:
-        setattr(case, "test_recordings", unittest.skip("KEYMUX_SHARED is not set")(lambda self: None))
+        case.test_recordings = needs_recordings(lambda self: None)
     for entry in entries:
 
         def test(self, entry=entry):
