@@ -181,6 +181,8 @@ async fn azure_gets_the_deployment_in_the_path_or_in_the_body_as_its_version_has
                 .await;
         assert_eq!(received.path(), path);
         assert_eq!(received.header("api-key"), Some(&*secret("azure")));
+        let anthropic = path.starts_with("/anthropic").then(|| secret("azure"));
+        assert_eq!(received.header("x-api-key").map(str::to_owned), anthropic);
         assert_eq!(String::from_utf8(received.body).unwrap(), String::from_utf8_lossy(body));
     }
 }
@@ -211,7 +213,11 @@ async fn an_operation_that_the_provider_has_not_is_refused_in_the_callers_form()
     assert!(message.as_str().unwrap().contains("kind cohere"), "{message}");
     let reply = ask("/model/anthropic%2Fx/converse", b"{}").await;
     assert_eq!(reply.header("x-amzn-errortype"), Some("ResourceNotFoundException"));
+    let reply = ask("/v1/predictions", br#"{"version":"replicate/..","input":{}}"#).await;
+    assert_eq!(reply.status(), 200, "a version may be anything");
+    let reply = ask("/v1/models/replicate%2Fonly-a-name/predictions", b"{}").await;
+    assert_eq!(reply.status(), 404, "{}", reply.text());
     let reply = ask("/v1beta/models/cohere/x:generateContent", b"{}").await;
     assert_eq!(reply.json()["error"]["status"], "NOT_FOUND");
-    assert_eq!(upstream.requests().len(), 0);
+    assert_eq!(upstream.requests().len(), 1);
 }

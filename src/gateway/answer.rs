@@ -134,6 +134,7 @@ impl Refusal {
             | Refusal::OtherKey
             | Refusal::Unclear(..)
             | Refusal::Batch(_) => StatusCode::BAD_REQUEST,
+            Refusal::Unanswered { broken: Broken::Name, .. } => StatusCode::NOT_FOUND,
             Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),

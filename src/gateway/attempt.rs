@@ -320,6 +320,7 @@ impl Fallen {
 
     fn unanswered(provider: String, broken: Broken) -> Self {
         let class = match broken {
+            Broken::Name => Class::Caller,
             Broken::Refused => Class::BadCredential,
             Broken::Connect | Broken::Lost | Broken::Silent | Broken::NoToken => Class::Trouble,
         };

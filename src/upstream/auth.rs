@@ -36,6 +36,9 @@ enum Form {
     None,
     /// With a header that is the same for all.
     Header(HeaderName, HeaderValue),
+    /// With the key of an Azure resource. What it has of Anthropic's API looks for the key where Anthropic
+    /// does (the official SDK sends both).
+    Azure(HeaderValue),
     /// With a token in `authorization`.
     Token(Arc<Bearer>),
     /// As the region it goes to has it, most often with a signature.
@@ -78,7 +81,7 @@ impl Credential {
             (Auth::Cloud, _, Cloud::Azure(azure)) => match &azure.access {
                 AzureAccess::ApiKey(secret) => {
                     sent = Some(secret);
-                    own("api-key", secret)?
+                    Form::Azure(header(secret)?)
                 }
                 AzureAccess::Entra(entra) => {
                     sent = None;
@@ -109,6 +112,15 @@ impl Credential {
             Form::None => Ok(Shown::Key),
             Form::Header(name, value) => {
                 request.headers_mut().insert(name.clone(), value.clone());
+                Ok(Shown::Key)
+            }
+            Form::Azure(key) => {
+                let is_anthropic = request.uri().path().contains("/anthropic/v1/");
+                let headers = request.headers_mut();
+                headers.insert(HeaderName::from_static("api-key"), key.clone());
+                if is_anthropic {
+                    headers.insert(HeaderName::from_static("x-api-key"), key.clone());
+                }
                 Ok(Shown::Key)
             }
             Form::Token(cell) => {
@@ -144,7 +156,7 @@ impl Credential {
         let body =
             self.secrets.iter().fold(body, |body, secret| redact(secret.expose().as_bytes(), body));
         match &self.form {
-            Form::None | Form::Header(..) => body,
+            Form::None | Form::Header(..) | Form::Azure(_) => body,
             Form::Token(cell) => {
                 cell.recent().fold(body, |body, minted| redact(token::text(&minted.value), body))
             }

@@ -110,6 +110,8 @@ fn inline(
 /// Why no answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
+    /// The model's name can stand in no address of the provider's; it was not asked.
+    Name,
     /// No connection came about.
     Connect,
     /// The connection broke before the head of an answer.
@@ -130,6 +132,7 @@ impl Broken {
     /// The failure in words for the caller; the library's own text may name addresses.
     pub fn words(self) -> &'static str {
         match self {
+            Broken::Name => "was not asked: it has no address for a model of this name",
             Broken::Connect => "could not be reached",
             Broken::Lost => "closed the connection before it answered",
             Broken::Silent => "did not answer in time",

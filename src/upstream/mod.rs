@@ -155,14 +155,14 @@ impl Upstream {
         match &self.channel {
             Channel::Http(client) => {
                 let ready = &self.keys[key];
-                let mut request = self.request(ready, &attempt).ok_or(Broken::Connect)?;
+                let mut request = self.request(ready, &attempt).ok_or(Broken::Name)?;
                 let shown = ready.authorize(&mut request, &attempt).await?;
                 let response = client.send(request).await?;
                 if !ready.credential.answered(&response, &shown) {
                     return Ok(response);
                 }
                 drop(response);
-                let mut again = self.request(ready, &attempt).ok_or(Broken::Connect)?;
+                let mut again = self.request(ready, &attempt).ok_or(Broken::Name)?;
                 ready.authorize(&mut again, &attempt).await?;
                 client.send(again).await
             }
