@@ -6,11 +6,8 @@ mod common;
 
 use std::time::Duration;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use common::config::{config, key, provider};
+use common::google::service_account;
 use common::http::{self, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Step, Upstream, answer, chat_answer, json_answer};
@@ -42,16 +39,7 @@ fn azure(issuer: &Upstream, resource: &Upstream) -> String {
 /// A provider of the kind vertex with a service account that asks this issuer; and the account's
 /// private key.
 fn vertex(issuer: &Upstream, endpoint: &Upstream) -> (String, String) {
-    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-    let private = BASE64_STANDARD.encode(der.as_ref());
-    let account = json!({
-        "type": "service_account",
-        "project_id": "a-project",
-        "private_key": format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"),
-        "client_email": "robot@a-project.iam.gserviceaccount.com",
-        "token_uri": format!("{}/token", issuer.url()),
-    });
+    let (account, private) = service_account(&issuer.url());
     let text = format!(
         "[providers.vertex]\nbase_url = \"{}\"\n[[providers.vertex.keys]]\nname = \"account\"\n\
          [providers.vertex.keys.vertex_key_config]\nregion = \"global\"\n\

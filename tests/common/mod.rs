@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "the test runner shows it when the test fails")]
 
 pub mod config;
+pub mod google;
 pub mod http;
 pub mod keymux;
 pub mod upstream;
