@@ -317,3 +317,38 @@ async fn a_prediction_keeps_its_addresses_behind_the_gateway() {
     ask(&keymux, "POST", &cancel[OWN.len()..], "me", b"").await;
     assert_eq!(upstream.request(3).await.path(), "/v1/predictions/p1/cancel");
 }
+
+#[tokio::test]
+async fn a_job_of_bedrock_stays_in_the_buckets_of_its_key() {
+    let arn = "arn:aws:bedrock:us-east-1:1:model-invocation-job/j1";
+    let upstream = Upstream::always(json_answer(200, &json!({"jobArn": arn}))).await;
+    let batch = "use_for_batch_api = true\nbedrock_key_config = { region = \"us-east-1\", \
+                 deployments = { claude = \"anthropic.claude-v1:0\" }, batch_s3_config = { \
+                 buckets = [{ bucket_name = \"other\" }, { bucket_name = \"batches\", prefix = \"out\", is_default = true }] } }";
+    let provider = format!("[providers.bedrock]\nbase_url = \"{}\"\n", upstream.url());
+    let keys = format!("[[providers.bedrock.keys]]\n{}", key("a", batch));
+    let text = config("", &[client("me", ""), client("you", ""), provider, keys]);
+    let keymux = Keymux::start(&text, &[]).await;
+    let job = |input: &str| {
+        json!({"jobName": "j", "modelId": "claude", "roleArn": "arn:aws:iam::1:role/r",
+            "inputDataConfig": {"s3InputDataConfig": {"s3Uri": input}}})
+        .to_string()
+    };
+    let path = "/model-invocation-job";
+    let made = ask(&keymux, "POST", path, "me", job("s3://batches/in.jsonl").as_bytes()).await;
+    assert_eq!(made.status(), 200, "{}", made.text());
+    let received = upstream.request(0).await.json();
+    assert_eq!(received["modelId"], "anthropic.claude-v1:0");
+    assert_eq!(received["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"], "s3://batches/out/");
+    let id = text_of(&made, "jobArn");
+    let encoded = id.replace(':', "%3A").replace('/', "%2F");
+    ask(&keymux, "POST", &format!("{path}/{encoded}/stop"), "me", b"").await;
+    let arn = arn.replace(':', "%3A").replace('/', "%2F");
+    assert_eq!(upstream.request(1).await.path(), format!("{path}/{arn}/stop"));
+    let foreign = ask(&keymux, "GET", &format!("{path}/{encoded}"), "you", b"").await;
+    assert_eq!(foreign.status(), 404);
+    let outside =
+        ask(&keymux, "POST", path, "me", job("s3://batches-of-others/x").as_bytes()).await;
+    assert_eq!(outside.status(), 400, "{}", outside.text());
+    assert_eq!(upstream.requests().len(), 2);
+}
