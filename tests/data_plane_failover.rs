@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::config::{config, key, provider, secret};
+use common::config::{config, key, one_key, provider, secret};
 use common::http::{self, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Received, Step, Upstream, answer, chat_answer, json_answer};
@@ -240,4 +240,20 @@ async fn a_silent_target_is_not_asked_again_by_its_route() {
     let reply = ask(&keymux, "r").await;
     assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (200, Some("2")));
     assert_eq!(silent.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_provider_left_costs_the_caller_nothing() {
+    // The second request on a connection gets no answer: the provider closes it.
+    let upstream = Upstream::start(|received| match received.number {
+        1 => vec![Step::Close],
+        _ => chat_answer("hello"),
+    })
+    .await;
+    let keymux = Keymux::start(&one_key(&upstream), &[]).await;
+    for _ in 0..2 {
+        let reply = ask(&keymux, "main/m").await;
+        assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (200, Some("1")));
+    }
+    assert_eq!(upstream.requests().len(), 3);
 }

@@ -118,7 +118,8 @@ impl Refusal {
             | Refusal::NoKeyOpen(_)
             | Refusal::OtherApi { .. }
             | Refusal::NotKept(_)
-            | Refusal::NoBatchKey => StatusCode::NOT_FOUND,
+            | Refusal::NoBatchKey
+            | Refusal::Unanswered { broken: Broken::Name, .. } => StatusCode::NOT_FOUND,
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
             Refusal::UnknownSigner | Refusal::Signature(_) | Refusal::NoList => {
@@ -134,7 +135,6 @@ impl Refusal {
             | Refusal::OtherKey
             | Refusal::Unclear(..)
             | Refusal::Batch(_) => StatusCode::BAD_REQUEST,
-            Refusal::Unanswered { broken: Broken::Name, .. } => StatusCode::NOT_FOUND,
             Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),

@@ -322,7 +322,9 @@ impl Fallen {
         let class = match broken {
             Broken::Name => Class::Caller,
             Broken::Refused => Class::BadCredential,
-            Broken::Connect | Broken::Lost | Broken::Silent | Broken::NoToken => Class::Trouble,
+            Broken::Connect | Broken::Lost | Broken::Stale | Broken::Silent | Broken::NoToken => {
+                Class::Trouble
+            }
         };
         Self {
             failure: Failure { class, retry_after: None },

@@ -10,6 +10,7 @@ pub(super) mod link;
 mod pool;
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,26 +42,39 @@ pub struct Client {
 }
 
 impl Client {
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request on a kept connection, where there is one, and waits for the head of its answer.
+    /// [`Broken::Stale`] says that the provider had left that connection: then [`Client::send_anew`] does
+    /// not meet the same.
     pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Arriving>, Broken> {
         let place = self.pool.place(request.uri()).ok_or(Broken::Connect)?;
-        let again = match place.pop() {
-            Some(mut link) => {
-                let again = request.clone();
-                match link.send(addressed(request, &place)).await {
-                    Ok(response) => return Ok(inline(response, link, place)),
-                    Err(_) if link.is_unheard() => again,
-                    Err(_) => return Err(Broken::Lost),
-                }
-            }
-            None => request,
-        };
-        // In a box: it happens seldom, and is larger than all else that a request waits for.
-        Box::pin(self.send_anew(again, place)).await
+        let Some(mut link) = place.pop() else { return self.connect(request, place).await };
+        match link.send(addressed(request, &place)).await {
+            Ok(response) => Ok(inline(response, link, place)),
+            Err(_) if link.is_unheard() => Err(Broken::Stale),
+            Err(_) => Err(Broken::Lost),
+        }
+    }
+
+    /// Sends a request on a connection of its own.
+    pub async fn send_anew(
+        &self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Arriving>, Broken> {
+        let place = self.pool.place(request.uri()).ok_or(Broken::Connect)?;
+        self.connect(request, place).await
+    }
+
+    // In a box: it happens seldom, and is larger than all else that a request waits for.
+    fn connect(
+        &self,
+        request: Request<Outgoing>,
+        place: Arc<Place>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Arriving>, Broken>> + Send + '_>> {
+        Box::pin(self.send_to(request, place))
     }
 
     /// Sends a request on a new connection, or leaves it to the client for HTTP/2.
-    async fn send_anew(
+    async fn send_to(
         &self,
         request: Request<Outgoing>,
         place: Arc<Place>,
@@ -116,6 +130,8 @@ pub enum Broken {
     Connect,
     /// The connection broke before the head of an answer.
     Lost,
+    /// A connection kept from an earlier request was closed, and not a byte of an answer came.
+    Stale,
     /// Nothing came in time.
     Silent,
     /// The issuer of its tokens refuses the key's credential; the provider was not asked.
@@ -134,7 +150,7 @@ impl Broken {
         match self {
             Broken::Name => "was not asked: it has no address for a model of this name",
             Broken::Connect => "could not be reached",
-            Broken::Lost => "closed the connection before it answered",
+            Broken::Lost | Broken::Stale => "closed the connection before it answered",
             Broken::Silent => "did not answer in time",
             Broken::Refused => {
                 "was not asked: the issuer of its tokens refuses the key's credential"

@@ -145,28 +145,31 @@ impl Upstream {
         Ok(Self { kind: provider.kind, channel, headers, keys })
     }
 
-    /// Sends the attempt with that key, by its place, and waits for the head of the answer. Where it goes
-    /// with a token that the provider does not take any more, it is sent once more with a new one.
+    /// Sends the attempt with that key, by its place, and waits for the head of the answer. It is sent once
+    /// more, made anew, when the provider had left the connection, and when it does not take the token any
+    /// more.
     pub async fn send(
         &self,
         key: usize,
         attempt: Attempt<'_>,
     ) -> Result<Response<Arriving>, Broken> {
-        match &self.channel {
-            Channel::Http(client) => {
-                let ready = &self.keys[key];
-                let mut request = self.request(ready, &attempt).ok_or(Broken::Name)?;
-                let shown = ready.authorize(&mut request, &attempt).await?;
-                let response = client.send(request).await?;
-                if !ready.credential.answered(&response, &shown) {
-                    return Ok(response);
+        let Channel::Http(client) = &self.channel else {
+            return Ok(echoed(&self.keys[key].key, &attempt));
+        };
+        let ready = &self.keys[key];
+        let (mut stale, mut renewed) = (false, false);
+        loop {
+            let mut request = self.request(ready, &attempt).ok_or(Broken::Name)?;
+            let shown = ready.authorize(&mut request, &attempt).await?;
+            let sent =
+                if stale { client.send_anew(request).await } else { client.send(request).await };
+            match sent {
+                Err(Broken::Stale) if !stale => stale = true,
+                Ok(response) if !renewed && ready.credential.answered(&response, &shown) => {
+                    renewed = true;
                 }
-                drop(response);
-                let mut again = self.request(ready, &attempt).ok_or(Broken::Name)?;
-                ready.authorize(&mut again, &attempt).await?;
-                client.send(again).await
+                sent => return sent,
             }
-            Channel::Echo => Ok(echoed(&self.keys[key].key, &attempt)),
         }
     }
 

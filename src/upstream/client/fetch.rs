@@ -14,7 +14,7 @@ impl Client {
     /// Sends a request and reads its answer whole, or the first 64 KiB of it. The caller sets the time
     /// limit.
     pub async fn fetch(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Broken> {
-        let (head, mut body) = self.send(request.map(Outgoing::whole)).await?.into_parts();
+        let (head, mut body) = self.send_anew(request.map(Outgoing::whole)).await?.into_parts();
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let bytes = frame.map_err(|_| Broken::Lost)?.into_data().unwrap_or_default();

@@ -20,11 +20,15 @@ impl Provider {
     }
 
     async fn ask(&self) -> Result<Response<Arriving>, Broken> {
+        self.1.send(self.request()).await
+    }
+
+    fn request(&self) -> Request<Outgoing> {
         let address = self.0.local_addr().unwrap();
         let mut request = Request::new(Outgoing::whole(Bytes::from_static(b"{}")));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = format!("http://{address}/v1/x?y=1").parse().unwrap();
-        self.1.send(request).await
+        request
     }
 
     async fn accept(&self) -> TcpStream {
@@ -96,15 +100,18 @@ async fn a_connection_closed_while_idle_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_used_connection_closed_without_a_byte_is_tried_anew_once() {
+async fn a_kept_connection_closed_without_a_byte_is_told_from_a_new_one() {
     let (provider, mut old) = begun().await;
     let (answer, ()) = tokio::join!(provider.ask(), async {
         request(&mut old).await;
         drop(old);
+    });
+    assert_eq!(answer.unwrap_err(), Broken::Stale);
+    let (answer, ()) = tokio::join!(provider.1.send_anew(provider.request()), async {
         let mut new = provider.accept().await;
         request(&mut new).await;
     });
-    assert_eq!(answer.unwrap_err(), Broken::Lost, "a new connection is not tried anew");
+    assert_eq!(answer.unwrap_err(), Broken::Lost);
 }
 
 #[tokio::test]
