@@ -41,8 +41,9 @@ pub(super) async fn handle(
     let gateway = live.gateway();
     let mut record = Record::new(live, gateway.clone());
     let (head, body) = request.into_parts();
-    let api = api_of(&head);
-    let answered = serve(&gateway, &head, body, api, &mut record).await;
+    let place = address::find(head.uri.path());
+    let api = api_of(&head, place.as_ref());
+    let answered = serve(&gateway, &head, place, body, api, &mut record).await;
     let mut response = answered.unwrap_or_else(|refusal| {
         record.end = End::Refused;
         answer::refuse(&refusal, api, &record.id)
@@ -56,12 +57,13 @@ pub(super) async fn handle(
 async fn serve(
     gateway: &Gateway,
     head: &Parts,
+    place: Option<Place<'_>>,
     body: Incoming,
     api: Api,
     record: &mut Record,
 ) -> Result<Response<Body>, Refusal> {
     one_host(head)?;
-    let place = place(&head.method, head.uri.path())?;
+    let place = with_method(head, place)?;
     if let Place::Presence = place {
         return Ok(page(record, "presence", Response::new(Body::whole(Bytes::new()))));
     }
@@ -202,8 +204,9 @@ fn own_origin(head: &Parts, tls: bool) -> String {
 }
 
 /// Whose shapes the caller expects, of errors and of the models list.
-fn api_of(head: &Parts) -> Api {
-    if let Some(api) = address::api_of(head.uri.path()) {
+fn api_of(head: &Parts, place: Option<&Place<'_>>) -> Api {
+    let by_path = place.and_then(Place::api).or_else(|| address::api_of(head.uri.path()));
+    if let Some(api) = by_path {
         api
     } else if head.headers.contains_key(&ANTHROPIC_VERSION) {
         Api::Anthropic
@@ -222,12 +225,13 @@ fn one_host(head: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn place<'p>(method: &Method, path: &'p str) -> Result<Place<'p>, Refusal> {
+fn with_method<'p>(head: &Parts, place: Option<Place<'p>>) -> Result<Place<'p>, Refusal> {
+    let method = &head.method;
     // Its target is a host and no path.
     if method == Method::CONNECT {
         return Err(Refusal::Method("GET, HEAD, POST"));
     }
-    let place = address::find(path).ok_or_else(|| Refusal::Path(path.to_owned()))?;
+    let place = place.ok_or_else(|| Refusal::Path(head.uri.path().to_owned()))?;
     let allowed = match place {
         Place::Presence => "GET, HEAD",
         Place::Models | Place::Model(_) => "GET",

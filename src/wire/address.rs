@@ -82,13 +82,20 @@ pub fn find(path: &str) -> Option<Place<'_>> {
     (!id.is_empty()).then_some(Place::Model(id))
 }
 
-/// Whose shape of errors a path asks for, also where nothing stands; `None`: it could be anybody's.
-pub fn api_of(path: &str) -> Option<Api> {
-    match find(path) {
-        Some(Place::Operation(address)) => return Some(address.operation.api()),
-        Some(Place::Stored(stored)) => return Some(stored.operation.api()),
-        _ => {}
+impl Place<'_> {
+    /// Whose shapes a caller of it expects; `None`: it could be anybody's.
+    pub fn api(&self) -> Option<Api> {
+        match self {
+            Place::Operation(address) => Some(address.operation.api()),
+            Place::Stored(stored) => Some(stored.operation.api()),
+            Place::Presence | Place::Models | Place::Model(_) => None,
+        }
     }
+}
+
+/// Whose shape of errors is expected at a path where nothing stands, by its beginning; `None`: it could be
+/// anybody's.
+pub fn api_of(path: &str) -> Option<Api> {
     let first = path.strip_prefix('/')?.split('/').next()?;
     match first {
         "anthropic" => Some(Api::Anthropic),
@@ -285,7 +292,8 @@ mod tests {
         assert_eq!(api_of("/v1/messages/batches/x"), Some(Api::Anthropic));
         assert_eq!(api_of("/model/x/what"), Some(Api::Bedrock));
         assert_eq!(api_of("/v1beta/cachedContents"), Some(Api::Gemini));
-        assert_eq!(api_of("/v1/chat/completions"), Some(Api::OpenAi));
+        let chat = find("/v1/chat/completions").unwrap();
+        assert_eq!(chat.api(), Some(Api::OpenAi));
         assert_eq!(api_of("/v1/what"), None);
     }
 }
