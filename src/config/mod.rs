@@ -367,6 +367,33 @@ pub struct Key {
     pub quota_group: Option<String>,
 }
 
+impl Key {
+    /// A key without a credential that serves everything to everybody.
+    pub fn new(provider: Arc<str>, name: &str, endpoint: Arc<Endpoint>) -> Self {
+        Self {
+            provider,
+            name: name.into(),
+            value: None,
+            cloud: Cloud::None,
+            source: "none".to_owned(),
+            fingerprint: Secret::new(String::new()).fingerprint(),
+            endpoint,
+            weight: 1.0,
+            models: None,
+            blacklisted_models: Vec::new(),
+            clients: None,
+            enabled: true,
+            use_for_batch_api: false,
+            description: None,
+            deployments: BTreeMap::new(),
+            max_concurrent: None,
+            rpm: None,
+            tpm: None,
+            quota_group: None,
+        }
+    }
+}
+
 /// `[routes.NAME]`
 #[derive(Debug)]
 pub struct Route {

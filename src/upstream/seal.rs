@@ -120,27 +120,8 @@ mod tests {
             authority: Authority::from_static("api.example.com"),
             prefix: String::new(),
         };
-        Seal::of(&Key {
-            provider: provider.into(),
-            name: name.into(),
-            value: Some(Secret::new(value.to_owned())),
-            cloud: Cloud::None,
-            source: String::new(),
-            fingerprint: Secret::new(value.to_owned()).fingerprint(),
-            endpoint: Arc::new(endpoint),
-            weight: 1.0,
-            models: None,
-            blacklisted_models: Vec::new(),
-            clients: None,
-            enabled: true,
-            use_for_batch_api: true,
-            description: None,
-            deployments: std::collections::BTreeMap::new(),
-            max_concurrent: None,
-            rpm: None,
-            tpm: None,
-            quota_group: None,
-        })
+        let value = Some(Secret::new(value.to_owned()));
+        Seal::of(&Key { value, ..Key::new(provider.into(), name, Arc::new(endpoint)) })
     }
 
     #[test]

@@ -49,7 +49,11 @@ impl Check<'_, '_> {
         if written.is_empty() && !self.doubtful(&path) {
             match around.kind.map(Kind::row) {
                 Some(row) if !row.needs_value && row.auth != Auth::Cloud => {
-                    return vec![Arc::new(implicit(around))];
+                    return vec![Arc::new(Key::new(
+                        around.provider.clone(),
+                        "default",
+                        around.endpoint.clone(),
+                    ))];
                 }
                 Some(_) => self.error(
                     provider,
@@ -199,28 +203,4 @@ fn fingerprint(value: Option<&str>, identity: &str) -> Fingerprint {
     let value = value.unwrap_or_default();
     let text = if identity.is_empty() { value.to_owned() } else { format!("{value}\n{identity}") };
     Secret::new(text).fingerprint()
-}
-
-fn implicit(around: &Around<'_>) -> Key {
-    Key {
-        provider: around.provider.clone(),
-        name: "default".into(),
-        value: None,
-        cloud: Cloud::None,
-        source: "none".to_owned(),
-        fingerprint: fingerprint(None, ""),
-        endpoint: around.endpoint.clone(),
-        weight: 1.0,
-        models: None,
-        blacklisted_models: Vec::new(),
-        clients: None,
-        enabled: true,
-        use_for_batch_api: false,
-        description: None,
-        deployments: BTreeMap::new(),
-        max_concurrent: None,
-        rpm: None,
-        tpm: None,
-        quota_group: None,
-    }
 }

@@ -10,31 +10,13 @@ use crate::keys::{Health, Tried};
 use crate::secret::Secret;
 
 fn key(name: &str, weight: f64) -> Key {
-    Key {
-        provider: "p".into(),
-        name: name.into(),
-        value: None,
-        cloud: crate::config::Cloud::None,
-        source: "none".into(),
-        fingerprint: Secret::new(name.to_owned()).fingerprint(),
-        endpoint: Arc::new(Endpoint {
-            scheme: Scheme::HTTP,
-            authority: Authority::from_static("localhost"),
-            prefix: String::new(),
-        }),
-        weight,
-        models: None,
-        blacklisted_models: vec![],
-        clients: None,
-        enabled: true,
-        use_for_batch_api: false,
-        description: None,
-        deployments: std::collections::BTreeMap::new(),
-        max_concurrent: None,
-        rpm: None,
-        tpm: None,
-        quota_group: None,
-    }
+    let endpoint = Endpoint {
+        scheme: Scheme::HTTP,
+        authority: Authority::from_static("localhost"),
+        prefix: String::new(),
+    };
+    let fingerprint = Secret::new(name.to_owned()).fingerprint();
+    Key { fingerprint, weight, ..Key::new("p".into(), name, Arc::new(endpoint)) }
 }
 
 fn patterns(list: &[&str]) -> Vec<Pattern> {

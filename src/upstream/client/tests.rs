@@ -153,7 +153,7 @@ async fn frames_that_came_together_are_handed_over_without_a_wait() {
     let mut got = Vec::new();
     std::future::poll_fn(|cx| {
         loop {
-            match std::pin::Pin::new(&mut body).poll_frame(cx) {
+            match Pin::new(&mut body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => got.push(frame.into_data().unwrap()),
                 Poll::Ready(None) => return Poll::Ready(()),
                 other => panic!("{other:?}"),

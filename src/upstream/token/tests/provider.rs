@@ -1,7 +1,5 @@
 //! A provider that is asked with tokens.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::config::{
     Affinity, ApiVersion, Azure, AzureAccess, Cloud, Key, Provider, Timeouts, Vertex,
@@ -15,27 +13,7 @@ const CHAT: &[u8] = br#"{"model":"m","messages":[]}"#;
 
 /// A provider with one key, at this server.
 fn provider(kind: Kind, server: &Server, cloud: Cloud) -> Provider {
-    let key = Key {
-        provider: "cloud".into(),
-        name: "main".into(),
-        value: None,
-        cloud,
-        source: "none".to_owned(),
-        fingerprint: secret("").fingerprint(),
-        endpoint: Arc::new(server.endpoint()),
-        weight: 1.0,
-        models: None,
-        blacklisted_models: Vec::new(),
-        clients: None,
-        enabled: true,
-        use_for_batch_api: false,
-        description: None,
-        deployments: BTreeMap::new(),
-        max_concurrent: None,
-        rpm: None,
-        tpm: None,
-        quota_group: None,
-    };
+    let key = Key { cloud, ..Key::new("cloud".into(), "main", Arc::new(server.endpoint())) };
     let second = Duration::from_secs(1);
     Provider {
         name: "cloud".into(),
