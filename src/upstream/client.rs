@@ -164,7 +164,7 @@ impl From<NoToken> for Broken {
     fn from(why: NoToken) -> Self {
         match why {
             NoToken::Refused(_) => Broken::Refused,
-            NoToken::Unreachable(_) => Broken::NoToken,
+            NoToken::Unreachable(_) | NoToken::Silent => Broken::NoToken,
         }
     }
 }

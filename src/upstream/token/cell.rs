@@ -54,6 +54,8 @@ pub enum NoToken {
     Refused(String),
     /// The issuer did not answer, or not with a token.
     Unreachable(String),
+    /// The issuer let the time pass.
+    Silent,
 }
 
 /// One credential's current token. A task of its own mints the first one at once and each further one
@@ -217,7 +219,7 @@ async fn once<T: Send + 'static, M: Mint<T>>(mint: Arc<M>) -> Result<Fresh<T>, N
     task.spawn(async move { timeout(MINT, mint.mint()).await });
     match task.join_next().await {
         Some(Ok(Ok(outcome))) => outcome,
-        Some(Ok(Err(_))) => Err(NoToken::unreachable("did not answer in time")),
+        Some(Ok(Err(_))) => Err(NoToken::Silent),
         Some(Err(_)) | None => Err(NoToken::unreachable("gave an answer that cannot be read")),
     }
 }
@@ -236,7 +238,7 @@ fn early(lives: Duration) -> Duration {
 fn wait(why: &NoToken, count: u32) -> Duration {
     let (first, longest) = match why {
         NoToken::Refused(_) => REFUSED,
-        NoToken::Unreachable(_) => UNREACHABLE,
+        NoToken::Unreachable(_) | NoToken::Silent => UNREACHABLE,
     };
     first.saturating_mul(1 << count.min(10)).min(longest).mul_f64(1.0 - 0.2 * random())
 }
@@ -256,8 +258,10 @@ impl NoToken {
 
 impl fmt::Display for NoToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Refused(words) | Self::Unreachable(words)) = self;
-        f.write_str(words)
+        f.write_str(match self {
+            Self::Refused(words) | Self::Unreachable(words) => words,
+            Self::Silent => "did not answer in time",
+        })
     }
 }
 
