@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
-use super::aws::{self, Keys, Regions};
-use super::token::{self, Bearer, Cell, Minted};
+use super::aws::{self, Keys, Regions, Service};
+use super::token::{self, Bearer, Cell, Minted, NoToken};
 use super::{Broken, Kept, Outgoing};
 use crate::config::{AzureAccess, Cloud, Key, Transport};
 use crate::provider::{Auth, Kind};
@@ -108,6 +108,16 @@ impl Credential {
         request: &mut Request<Outgoing>,
         region: Option<&str>,
     ) -> Result<Shown, Broken> {
+        self.authorize_for(request, region, Service::Bedrock).await
+    }
+
+    /// [`Credential::authorize`] for a service of AWS that may be another than Bedrock.
+    pub async fn authorize_for(
+        &self,
+        request: &mut Request<Outgoing>,
+        region: Option<&str>,
+        service: Service,
+    ) -> Result<Shown, Broken> {
         match &self.form {
             Form::None => Ok(Shown::Key),
             Form::Header(name, value) => {
@@ -128,7 +138,16 @@ impl Credential {
                 request.headers_mut().insert(AUTHORIZATION, token.value.clone());
                 Ok(Shown::Token(token))
             }
-            Form::Aws(regions) => regions.authorize(request, region).await,
+            Form::Aws(regions) => regions.authorize(request, region, service).await,
+        }
+    }
+
+    /// Waits for the token, where the credential needs one, and says why there is none.
+    pub async fn token(&self, region: Option<&str>) -> Result<(), NoToken> {
+        match &self.form {
+            Form::None | Form::Header(..) | Form::Azure(_) => Ok(()),
+            Form::Token(cell) => cell.get().await.map(drop),
+            Form::Aws(regions) => regions.ready(region).await,
         }
     }
 

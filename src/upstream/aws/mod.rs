@@ -13,6 +13,7 @@ mod sign;
 pub mod verify;
 
 pub use regions::{Keys, Regions, has_expired};
+pub use sign::Service;
 
 #[cfg(test)]
 mod tests;

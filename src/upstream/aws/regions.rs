@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
-use super::sign;
+use super::sign::{self, For, Service};
 use crate::config::{Aws, AwsPair, Bedrock, Transport};
 use crate::secret::Secret;
 use crate::upstream::auth::{self, Shown};
-use crate::upstream::token::{self, Cell};
+use crate::upstream::token::{self, Cell, NoToken};
 use crate::upstream::{Broken, Kept, Outgoing};
 
 /// What kind of error an answer of AWS is, in a header (the REST JSON protocol).
@@ -35,10 +35,10 @@ impl Keys {
         Self { identity, secrets }
     }
 
-    async fn sign(&self, request: &mut Request<Outgoing>, region: &str) -> Result<(), Broken> {
+    async fn sign(&self, request: &mut Request<Outgoing>, good: For<'_>) -> Result<(), Broken> {
         let hash = sign::hash(request.body().pieces()).await;
         let now = SystemTime::now();
-        sign::sign(request, hash, &self.identity, region, now).ok_or(Broken::Connect)
+        sign::sign(request, hash, &self.identity, good, now).ok_or(Broken::Connect)
     }
 
     fn redact(&self, body: Bytes) -> Bytes {
@@ -97,26 +97,40 @@ impl Regions {
         Ok(Self(regions))
     }
 
-    /// Signs a request for that region, or for the key's own; or puts the API key into it.
+    /// Waits for the credentials of that region, where they are temporary.
+    pub async fn ready(&self, region: Option<&str>) -> Result<(), NoToken> {
+        match self.of(region) {
+            Some((_, Access::Minted(cell))) => cell.get().await.map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Signs a request to a service in that region, or in the key's own; or puts the API key into it.
     pub async fn authorize(
         &self,
         request: &mut Request<Outgoing>,
         region: Option<&str>,
+        service: Service,
     ) -> Result<Shown, Broken> {
-        let named = |(own, _): &&(String, Access)| region.is_none_or(|name| own == name);
-        let (name, access) = self.0.iter().find(named).ok_or(Broken::Connect)?;
+        let (name, access) = self.of(region).ok_or(Broken::Connect)?;
+        let good = For { region: name, service: service.name() };
         match access {
             Access::Bearer(value, _) => {
                 request.headers_mut().insert(AUTHORIZATION, value.clone());
                 Ok(Shown::Key)
             }
-            Access::Fixed(keys) => keys.sign(request, name).await.map(|()| Shown::Key),
+            Access::Fixed(keys) => keys.sign(request, good).await.map(|()| Shown::Key),
             Access::Minted(cell) => {
                 let keys = cell.get().await?;
-                keys.value.sign(request, name).await?;
+                keys.value.sign(request, good).await?;
                 Ok(Shown::Signature(cell.clone(), keys))
             }
         }
+    }
+
+    /// The region of that name, or the key's own.
+    fn of(&self, region: Option<&str>) -> Option<&(String, Access)> {
+        self.0.iter().find(|(own, _)| region.is_none_or(|name| own == name))
     }
 
     /// The body of an error without what it may repeat. Of a wrong signature AWS repeats all that was

@@ -1,4 +1,4 @@
-//! Signature Version 4 of a request to Bedrock, by `aws-sigv4`.
+//! Signature Version 4 of a request to AWS, by `aws-sigv4`.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
 use std::time::SystemTime;
@@ -14,10 +14,28 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use crate::config::AwsPair;
 use crate::upstream::Outgoing;
 
-/// The name under which Bedrock's runtime is signed for (`signingName` of its service model).
+/// The name under which Bedrock is signed for (`signingName` of its service models).
 pub(super) const SERVICE: &str = "bedrock";
 /// How much is hashed before others have their turn.
 const AT_ONCE: usize = 256 * 1024;
+
+/// What is asked of AWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// A model, or what the control plane knows of models.
+    Bedrock,
+    /// Who the credentials are.
+    Sts,
+}
+
+impl Service {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Service::Bedrock => SERVICE,
+            Service::Sts => "sts",
+        }
+    }
+}
 
 /// What requests are signed with, made once for many.
 pub(super) fn identity(pair: &AwsPair) -> Identity {
@@ -26,13 +44,13 @@ pub(super) fn identity(pair: &AwsPair) -> Identity {
     Credentials::new(id, secret, token, None, "keymux").into()
 }
 
-/// Signs a request that is otherwise complete, whose body has this hash. `None`: it holds what cannot be signed, such as a session
-/// token that no header can carry.
+/// Signs a request that is otherwise complete, whose body has this hash. `None`: it holds what cannot be
+/// signed, such as a session token that no header can carry.
 pub(super) fn sign(
     request: &mut Request<Outgoing>,
     hash: String,
     identity: &Identity,
-    region: &str,
+    good: For<'_>,
     now: SystemTime,
 ) -> Option<()> {
     let (headers, uri) = (request.headers(), request.uri().to_string());
@@ -42,7 +60,6 @@ pub(super) fn sign(
     let body = SignableBody::Precomputed(hash);
     let method = request.method().as_str();
     let signable = SignableRequest::new(method, uri, signed.into_iter(), body).ok()?;
-    let good = For { region, service: SERVICE };
     let made = signature(signable, identity, good, SigningSettings::default(), now)?;
     request.headers_mut().extend(made);
     Some(())

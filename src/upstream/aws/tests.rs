@@ -54,7 +54,7 @@ fn signed(
         request.headers_mut().insert(*name, HeaderValue::from_static(value));
     }
     let hash = hex(&digest(BODY.as_bytes()));
-    sign::sign(&mut request, hash, &sign::identity(&pair(token)), region, noon()).unwrap();
+    sign::sign(&mut request, hash, &sign::identity(&pair(token)), bedrock(region), noon()).unwrap();
     request
 }
 
@@ -119,7 +119,14 @@ async fn a_body_is_hashed_as_it_leaves() {
 fn a_token_that_no_header_can_carry_is_not_signed() {
     let mut request = Request::post(SONNET).body(Outgoing::default()).unwrap();
     let identity = sign::identity(&pair(Some("line\nbreak")));
-    assert_eq!(sign::sign(&mut request, String::new(), &identity, "us-east-1", noon()), None);
+    assert_eq!(
+        sign::sign(&mut request, String::new(), &identity, bedrock("us-east-1"), noon()),
+        None
+    );
+}
+
+fn bedrock(region: &str) -> For<'_> {
+    For { region, service: sign::SERVICE }
 }
 
 /// What a caller's request arrives as.

@@ -98,6 +98,11 @@ impl Mint<Keys> for Minter {
     }
 }
 
+/// Where STS is asked, when not at AWS's own address.
+pub fn sts() -> Option<String> {
+    OsEnv.var(STS).filter(|own| !own.is_empty())
+}
+
 /// The environment, profiles, web identity, container, machine. A profile's `credential_process` is not
 /// run: nothing is started by this program.
 fn chain() -> DefaultCredentialProvider {
@@ -156,7 +161,7 @@ impl HttpSend for Http {
         self.status.store(0, Ordering::Relaxed);
         // The machine and its container answer without TLS at addresses that no proxy reaches.
         let outside = request.uri().scheme() == Some(&Scheme::HTTPS);
-        if outside && let Some(own) = OsEnv.var(STS) {
+        if outside && let Some(own) = sts() {
             elsewhere(&mut request, &own)
                 .ok_or_else(|| Error::config_invalid(format!("{STS} is no address")))?;
         }

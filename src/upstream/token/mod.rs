@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+pub use aws::sts as aws_sts;
 pub use cell::{Cell, Fresh, Mint, Minted, NoToken};
 
 use super::Kept;
