@@ -5,6 +5,7 @@ pub mod aws;
 pub mod client;
 pub mod echo;
 pub mod outgoing;
+pub mod probe;
 pub mod seal;
 mod target;
 pub mod token;
@@ -131,8 +132,9 @@ impl Upstream {
         let channel = if provider.kind == Kind::Echo {
             Channel::Echo
         } else {
-            let tls =
-                provider.keys.iter().any(|key| key.endpoint.scheme == http::uri::Scheme::HTTPS);
+            // Who AWS's credentials are is asked of another address than what they are used at.
+            let tls = provider.kind == Kind::Bedrock
+                || provider.keys.iter().any(|key| key.endpoint.scheme == http::uri::Scheme::HTTPS);
             let clients = before.map(|kept| &kept.clients);
             Channel::Http(Box::new(kept.clients.client(&provider.transport, tls, clients)?))
         };
