@@ -1,23 +1,27 @@
 //! `keymux check`: every problem of the configuration in one run.
 
 use super::load;
-use crate::config::{Options, problem};
+use crate::config::{Loaded, Options, problem};
 
 /// What to print, and whether the configuration can be used. With `json`, the list of problems;
 /// otherwise text, in colour when asked for.
 pub(super) fn check(options: &Options, json: bool, colour: bool) -> (String, bool) {
     let loaded = load(options);
-    let good = loaded.config.is_some();
+    (said(&loaded, options, json, colour), loaded.config.is_some())
+}
+
+/// What is said of a file that was loaded.
+pub(super) fn said(loaded: &Loaded, options: &Options, json: bool, colour: bool) -> String {
     if json {
         let mut text = serde_json::to_string_pretty(&loaded.problems).unwrap_or_default();
         text.push('\n');
-        return (text, good);
+        return text;
     }
     let mut text = problem::render(&loaded.problems, colour);
     let end = problem::summary(&loaded.problems);
     text.push_str(&end.unwrap_or_else(|| format!("{}: ok", options.file.display())));
     text.push('\n');
-    (text, good)
+    text
 }
 
 #[cfg(test)]

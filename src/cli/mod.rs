@@ -4,6 +4,7 @@ pub mod check;
 mod explain;
 mod healthcheck;
 pub mod keys;
+mod live;
 mod run;
 pub mod schema;
 
@@ -60,9 +61,12 @@ enum Command {
     Check {
         #[command(flatten)]
         file: FileArgs,
-        /// Print a JSON list of problems.
+        /// Print a JSON list: of problems, or with --live of keys.
         #[arg(long)]
         json: bool,
+        /// Ask each provider with a free call whether it takes each key.
+        #[arg(long)]
+        live: bool,
     },
     /// Say which keys a model's requests go to, in order, and why not to others.
     Explain {
@@ -120,8 +124,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
     };
     match arguments.command.unwrap_or(Command::Run(arguments.run)) {
         Command::Run(file) => run::run(file.options()),
-        Command::Check { file, json } => {
-            let (out, ok) = check::check(&file.options(), json, std::io::stdout().is_terminal());
+        Command::Check { file, json, live } => {
+            let (options, colour) = (file.options(), std::io::stdout().is_terminal());
+            let (out, ok) = if live {
+                live::check(&options, json, colour, std::io::stderr().is_terminal())
+            } else {
+                check::check(&options, json, colour)
+            };
             Said::new(out, ok)
         }
         Command::Explain { model, client, file } => {
