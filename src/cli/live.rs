@@ -19,7 +19,6 @@ struct Row<'c> {
     key: &'c str,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<String>,
-    #[serde(serialize_with = "name")]
     result: Finding,
     #[serde(rename = "latency_ms", serialize_with = "millis")]
     latency: Duration,
@@ -168,10 +167,6 @@ fn painted(text: String, finding: Finding, colour: bool) -> String {
         (true, Finding::Ok) => format!("\u{1b}[32m{text}\u{1b}[0m"),
         (true, _) => format!("\u{1b}[1m\u{1b}[91m{text}\u{1b}[0m"),
     }
-}
-
-fn name<S: serde::Serializer>(finding: &Finding, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(finding.name())
 }
 
 fn millis<S: serde::Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -49,7 +50,8 @@ pub struct Report {
 }
 
 /// What a probe says of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "&'static str")]
 pub enum Finding {
     /// The provider takes it.
     Ok,
@@ -79,6 +81,12 @@ impl Finding {
             Finding::Unreachable => "unreachable",
             Finding::Timeout => "timeout",
         }
+    }
+}
+
+impl From<Finding> for &'static str {
+    fn from(finding: Finding) -> Self {
+        finding.name()
     }
 }
 

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::answer::{self, Said};
 use crate::config::{ApiVersion, Aws, AzureAccess, Cloud, Endpoint, Key, Region};
@@ -12,6 +11,7 @@ use crate::provider::Kind;
 use crate::upstream::auth::Credential;
 use crate::upstream::aws::Service;
 use crate::upstream::outgoing::Outgoing;
+use crate::upstream::target::segment;
 use crate::upstream::token::aws_sts;
 use crate::wire::Api;
 
@@ -64,9 +64,9 @@ impl Call {
             Cloud::Vertex(vertex) => {
                 // `projects.locations.list`: the same at every regional host and for every model, and it
                 // needs the project. <https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations/list>
-                let project = utf8_percent_encode(&vertex.project, NON_ALPHANUMERIC);
+                let project = segment(&vertex.project)?;
                 let path = format!("{}/v1/projects/{project}/locations?pageSize=1", own.prefix);
-                list(uri(own, &path.replace("%2D", "-"))?, true)
+                list(uri(own, &path)?, true)
             }
             Cloud::Bedrock(bedrock) => {
                 let named = |own: &&Region| region.is_none_or(|name| own.name == name);
@@ -161,7 +161,8 @@ fn identity(region: &Region) -> Option<Uri> {
         Some(domain) => format!("sts.{}.{domain}", region.name),
         // A VPC's or a FIPS address of Bedrock.
         None if host.contains(".amazonaws.") => {
-            let domain = if host.ends_with(".cn") { "amazonaws.com.cn" } else { "amazonaws.com" };
+            let domain =
+                if region.name.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
             format!("sts.{}.{domain}", region.name)
         }
         None => return uri(runtime, &format!("{}/", runtime.prefix)),

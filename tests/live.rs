@@ -1,0 +1,491 @@
+//! `keymux check --live`: what each kind of provider is asked, and what is said of its answer.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use common::config::secret;
+use common::keymux::{free_ports, run};
+use common::upstream::{Received, Step, Upstream, answer, json_answer};
+use serde_json::{Value, json};
+
+/// Of made-up alphabets, so that no piece of them is found by chance.
+const CLIENT_SECRET: &str = "Gx5Mv8Cq2Zt7Pk4Wy9Jb";
+const AWS_SECRET: &str = "Hq7Tz2Vn9Kc4Xw6Bd3Mj8Rf5Lp1Yg0Sv2Nk7Qa4W";
+const TOKEN: &str = "Kf3Yz6Qn9Xd2Vw7Tg5Rp";
+
+/// Runs the check on a file with these providers.
+async fn check(providers: &str, flags: &[&str], env: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keymux.toml"), providers).unwrap();
+    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    let env: Vec<(String, String)> =
+        env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let running = tokio::task::spawn_blocking(move || {
+        let flags: Vec<&str> =
+            ["check", "--live"].into_iter().chain(flags.iter().map(|f| &**f)).collect();
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        run(folder.path(), &flags, &env)
+    });
+    running.await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The list that the check prints, in the order of the file.
+async fn listed(providers: &str, env: &[(&str, &str)]) -> Vec<Value> {
+    let output = check(providers, &["--json"], env).await;
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{error}: {}", text(&output.stdout) + &text(&output.stderr))
+    });
+    let rows = rows.as_array().unwrap().clone();
+    let all_ok = rows.iter().all(|row| row["result"] == "ok");
+    assert_eq!(output.status.code(), Some(i32::from(!all_ok)), "{rows:?}");
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    rows
+}
+
+/// What is found of the only key, and the words to it.
+async fn found(providers: &str, env: &[(&str, &str)]) -> (String, String) {
+    let rows = listed(providers, env).await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let of = |name: &str| rows[0][name].as_str().unwrap_or_default().to_owned();
+    (of("result"), of("detail"))
+}
+
+/// A provider of a kind at this address, with one key.
+fn keyed(kind: &str, url: &str) -> String {
+    format!(
+        "[providers.{kind}]\nbase_url = \"{url}\"\ntimeouts = {{ first_byte = \"700ms\" }}\n\
+         [[providers.{kind}.keys]]\nname = \"k\"\nvalue = \"{}\"\n",
+        secret(kind)
+    )
+}
+
+fn models() -> Vec<Step> {
+    json_answer(200, &json!({ "object": "list", "data": [] }))
+}
+
+fn refuse(status: u16, code: &str) -> Vec<Step> {
+    json_answer(status, &json!({ "error": { "code": code, "message": "whatever" } }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_with_an_api_key_is_asked_for_what_is_free() {
+    for (kind, path, header, scheme) in [
+        ("openai", "/under/models", "authorization", "Bearer "),
+        ("anthropic", "/under/v1/models?limit=1", "x-api-key", ""),
+        ("gemini", "/under/v1beta/models?pageSize=1", "x-goog-api-key", ""),
+        ("mistral", "/under/models", "authorization", "Bearer "),
+        ("deepseek", "/under/models", "authorization", "Bearer "),
+        ("xai", "/under/models", "authorization", "Bearer "),
+        ("zai", "/under/models", "authorization", "Bearer "),
+        ("cohere", "/under/v1/models?page_size=1", "authorization", "Bearer "),
+        ("groq", "/under/models", "authorization", "Bearer "),
+        ("together", "/under/models", "authorization", "Bearer "),
+        ("replicate", "/under/v1/account", "authorization", "Bearer "),
+        ("vllm", "/under/models", "authorization", "Bearer "),
+        ("ollama", "/under/models", "authorization", "Bearer "),
+        ("sglang", "/under/models", "authorization", "Bearer "),
+        ("openai-compatible", "/under/models", "authorization", "Bearer "),
+    ] {
+        let upstream = Upstream::always(models()).await;
+        let url = format!("{}/under", upstream.url());
+        let (result, _) = found(&keyed(kind, &url), &[]).await;
+        assert_eq!(result, "ok", "{kind}");
+        let requests = upstream.requests();
+        assert_eq!(requests.len(), 1, "{kind}");
+        assert_eq!((requests[0].method(), requests[0].path()), ("GET", path));
+        assert_eq!(requests[0].header(header), Some(&*format!("{scheme}{}", secret(kind))));
+        let version = requests[0].header("anthropic-version");
+        assert_eq!(version, (kind == "anthropic").then_some("2023-06-01"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_ones_own_is_asked_at_its_keys_address_and_echo_nowhere() {
+    let upstream = Upstream::always(models()).await;
+    let text = format!(
+        "[providers.echo]\n[[providers.vllm.keys]]\nname = \"k\"\nvllm_key_config = {{ url = \"{}\" }}\n\
+         [[providers.vllm.keys]]\nname = \"off\"\nenabled = false\n",
+        upstream.url()
+    );
+    let rows = listed(&text, &[]).await;
+    let results: Vec<_> = rows.iter().map(|row| (&row["provider"], &row["result"])).collect();
+    assert_eq!(results, [(&json!("echo"), &json!("ok")), (&json!("vllm"), &json!("ok"))]);
+    assert_eq!(upstream.request(0).await.path(), "/v1/models");
+    assert_eq!(upstream.request(0).await.header("authorization"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_answer_has_its_result() {
+    let page = answer(200, &[("content-type", "text/html")], b"<html>Welcome</html>");
+    let moved = answer(302, &[("location", "http://127.0.0.1:1/login")], b"");
+    for (steps, result, detail) in [
+        (models(), "ok", ""),
+        (refuse(401, "invalid_api_key"), "bad_credential", "401 invalid_api_key"),
+        (refuse(403, "unsupported_country"), "no_access", "403 unsupported_country"),
+        (refuse(402, "insufficient_balance"), "no_credit", "402 insufficient_balance"),
+        (refuse(429, "rate_limit_exceeded"), "throttled", "429 rate_limit_exceeded"),
+        (refuse(429, "insufficient_quota"), "no_credit", "429 insufficient_quota"),
+        (refuse(401, "a text that is no code"), "bad_credential", "401"),
+        (refuse(503, "overloaded"), "unreachable", "HOST answered 503 overloaded"),
+        (answer(404, &[], b""), "unreachable", "HOST answered 404: the API is not at this address"),
+        (moved, "unreachable", "HOST answered 302: redirects are not followed"),
+        (page, "unreachable", "HOST answered with a web page"),
+        (vec![Step::Close], "unreachable", "HOST closed the connection before it answered"),
+        (vec![Step::Hang], "timeout", "HOST did not answer within 700ms"),
+    ] {
+        let upstream = Upstream::always(steps).await;
+        let said = found(&keyed("openai", &upstream.url()), &[]).await;
+        let detail = detail.replace("HOST", &upstream.url());
+        assert_eq!(said, (result.to_owned(), detail));
+        assert_eq!(upstream.requests().len(), 1, "{result}");
+    }
+    let nobody = format!("http://127.0.0.1:{}", free_ports()[0]);
+    let said = found(&keyed("openai", &nobody), &[]).await;
+    assert_eq!(said, ("unreachable".to_owned(), format!("{nobody} could not be reached")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_vendors_way_to_refuse_is_known() {
+    let google = json!({ "error": { "code": 400, "status": "INVALID_ARGUMENT", "message": "API key not valid. Please pass a valid API key.", "details": [{ "reason": "API_KEY_INVALID" }] } });
+    let anthropic = json!({ "type": "error", "error": { "type": "authentication_error", "message": "invalid x-api-key" } });
+    let xai = json!({ "code": "Client specified an invalid argument", "error": "Incorrect API key provided: ab***yz." });
+    let cohere = json!({ "id": "x", "message": "invalid api token" });
+    for (kind, status, body, detail) in [
+        ("gemini", 400, google, "400 INVALID_ARGUMENT"),
+        ("anthropic", 401, anthropic, "401 authentication_error"),
+        ("xai", 400, xai, "400"),
+        ("cohere", 401, cohere, "401"),
+    ] {
+        let upstream = Upstream::always(json_answer(status, &body)).await;
+        let said = found(&keyed(kind, &upstream.url()), &[]).await;
+        assert_eq!(said, ("bad_credential".to_owned(), detail.to_owned()), "{kind}");
+    }
+}
+
+fn token() -> Vec<Step> {
+    json_answer(200, &json!({ "access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600 }))
+}
+
+fn azure(endpoint: &str, credential: &str) -> String {
+    format!(
+        "[providers.azure]\ntimeouts = {{ first_byte = \"700ms\" }}\n[[providers.azure.keys]]\nname = \"k\"\n\
+         [providers.azure.keys.azure_key_config]\nendpoint = \"{endpoint}\"\n{credential}\n"
+    )
+}
+
+fn entra(issuer: &Upstream) -> String {
+    format!(
+        "authority_host = \"{}\"\ntenant_id = \"contoso\"\nclient_id = \"me\"\nclient_secret = \"{CLIENT_SECRET}\"\n",
+        issuer.url()
+    )
+}
+
+/// A service account whose tokens are this issuer's; and its private key.
+fn vertex(endpoint: &Upstream, issuer: &Upstream) -> (String, String) {
+    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let private = BASE64_STANDARD.encode(der.as_ref());
+    let account = json!({
+        "type": "service_account",
+        "project_id": "a-project",
+        "private_key": format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"),
+        "client_email": "robot@a-project.iam.gserviceaccount.com",
+        "token_uri": format!("{}/token", issuer.url()),
+    });
+    let text = format!(
+        "[providers.vertex]\nbase_url = \"{}\"\ntimeouts = {{ first_byte = \"1500ms\" }}\n\
+         [[providers.vertex.keys]]\nname = \"k\"\n\
+         [providers.vertex.keys.vertex_key_config]\nregion = \"global\"\nauth_credentials = '''{account}'''\n",
+        endpoint.url()
+    );
+    (text, private)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azure_is_asked_on_the_surface_of_the_key() {
+    for (version, path) in [
+        ("api_version = \"v1\"", "/openai/v1/models"),
+        ("api_version = \"2024-10-21\"", "/openai/models?api-version=2024-10-21"),
+    ] {
+        let upstream = Upstream::always(models()).await;
+        let text = azure(&upstream.url(), version)
+            .replace("name = \"k\"\n", "name = \"k\"\nvalue = \"the-key-of-azure\"\n");
+        assert_eq!(found(&text, &[]).await.0, "ok");
+        let request = upstream.request(0).await;
+        assert_eq!(request.path(), path);
+        assert_eq!(request.header("api-key"), Some("the-key-of-azure"));
+    }
+    let (upstream, issuer) = (Upstream::always(models()).await, Upstream::always(token()).await);
+    assert_eq!(found(&azure(&upstream.url(), &entra(&issuer)), &[]).await.0, "ok");
+    assert_eq!(
+        upstream.request(0).await.header("authorization"),
+        Some(&*format!("Bearer {TOKEN}"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_azure_refuses_behind_a_token_is_access() {
+    let refused = refuse(401, "PermissionDenied");
+    let (upstream, issuer) = (Upstream::always(refused).await, Upstream::always(token()).await);
+    let said = found(&azure(&upstream.url(), &entra(&issuer)), &[]).await;
+    assert_eq!(said, ("no_access".to_owned(), "401 PermissionDenied".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn issuers_of_tokens_that_refuse_fail_and_hang_are_told_apart() {
+    let upstream = Upstream::always(models()).await;
+    let refused =
+        json!({ "error": "invalid_client", "error_description": "x", "error_codes": [7_000_215] });
+    let granted =
+        json!({ "error": "invalid_grant", "error_description": "Invalid JWT Signature." });
+    for (steps, result, detail) in [
+        (
+            json_answer(401, &refused),
+            "bad_credential",
+            "the issuer of its tokens says invalid_client (AADSTS7000215)",
+        ),
+        (answer(503, &[], b""), "unreachable", "the issuer of its tokens answered 503"),
+        (vec![Step::Hang], "timeout", "no token came within 700ms"),
+    ] {
+        let issuer = Upstream::always(steps).await;
+        let said = found(&azure(&upstream.url(), &entra(&issuer)), &[]).await;
+        assert_eq!(said, (result.to_owned(), detail.to_owned()));
+    }
+    for (steps, result, detail) in [
+        (
+            json_answer(400, &granted),
+            "bad_credential",
+            "the issuer of its tokens says invalid_grant",
+        ),
+        (vec![Step::Close], "unreachable", "the issuer of its tokens could not be reached"),
+        (vec![Step::Hang], "timeout", "no token came within 1.5s"),
+    ] {
+        let issuer = Upstream::always(steps).await;
+        let said = found(&vertex(&upstream, &issuer).0, &[]).await;
+        assert_eq!(said, (result.to_owned(), detail.to_owned()));
+    }
+    assert!(upstream.requests().is_empty(), "the provider is not asked without a token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vertex_is_asked_for_what_needs_the_project() {
+    let issuer = Upstream::always(token()).await;
+    let upstream = Upstream::always(json_answer(200, &json!({ "locations": [] }))).await;
+    assert_eq!(found(&vertex(&upstream, &issuer).0, &[]).await.0, "ok");
+    let request = upstream.request(0).await;
+    assert_eq!(request.path(), "/v1/projects/a-project/locations?pageSize=1");
+    assert_eq!(request.header("authorization"), Some(&*format!("Bearer {TOKEN}")));
+    let body = json!({ "error": { "code": 403, "status": "PERMISSION_DENIED", "message": "Vertex AI API has not been used in project 1 before or it is disabled.", "details": [{ "reason": "SERVICE_DISABLED" }] } });
+    let upstream = Upstream::always(json_answer(403, &body)).await;
+    let said = found(&vertex(&upstream, &issuer).0, &[]).await;
+    assert_eq!(said, ("no_access".to_owned(), "403 PERMISSION_DENIED".to_owned()));
+}
+
+fn bedrock(url: &str, credential: &str) -> String {
+    format!(
+        "[providers.bedrock]\nbase_url = \"{url}\"\ntimeouts = {{ first_byte = \"700ms\" }}\n\
+         [[providers.bedrock.keys]]\nname = \"k\"\n{credential}\n"
+    )
+}
+
+fn pair() -> String {
+    format!(
+        "[providers.bedrock.keys.bedrock_key_config]\naccess_key = \"AKIAIOSFODNN7EXAMPLE\"\n\
+         secret_key = \"{AWS_SECRET}\"\nregion = \"eu-west-1\"\n"
+    )
+}
+
+fn identity() -> Vec<Step> {
+    answer(200, &[("content-type", "text/xml")], b"<GetCallerIdentityResponse/>")
+}
+
+fn is_identity(request: &Received) -> bool {
+    let signed = request.header("authorization").unwrap();
+    request.method() == "POST"
+        && request.body == b"Action=GetCallerIdentity&Version=2011-06-15"
+        && signed.starts_with("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
+        && signed.contains("/eu-west-1/sts/aws4_request")
+        && signed.contains("content-type;host;x-amz-date")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_is_asked_who_the_credentials_are() {
+    let sts = Upstream::always(identity()).await;
+    // Where the file has an address of its own, and where the environment has one.
+    assert_eq!(found(&bedrock(&format!("{}/under", sts.url()), &pair()), &[]).await.0, "ok");
+    let real = "https://bedrock-runtime.eu-west-1.amazonaws.com";
+    let env = [("AWS_ENDPOINT_URL_STS", &*sts.url())];
+    let rows = listed(&bedrock(real, &pair()), &env).await;
+    assert_eq!((&rows[0]["result"], &rows[0]["region"]), (&json!("ok"), &json!("eu-west-1")));
+    let requests = sts.requests();
+    let paths: Vec<_> = requests.iter().map(Received::path).collect();
+    assert_eq!(paths, ["/under/", "/"]);
+    assert!(requests.iter().all(is_identity), "{requests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sts_says_of_a_signature_is_read() {
+    let error = |code: &str| {
+        let xml = format!(
+            "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>m</Message></Error></ErrorResponse>"
+        );
+        answer(403, &[("content-type", "text/xml")], xml.as_bytes())
+    };
+    for (steps, result, detail) in [
+        (error("SignatureDoesNotMatch"), "bad_credential", "403 SignatureDoesNotMatch"),
+        (error("InvalidClientTokenId"), "bad_credential", "403 InvalidClientTokenId"),
+        (error("ExpiredToken"), "bad_credential", "403 ExpiredToken"),
+        (error("AccessDenied"), "no_access", "403 AccessDenied"),
+        (
+            json_answer(400, &json!({ "Error": { "Code": "Throttling" } })),
+            "throttled",
+            "400 Throttling",
+        ),
+    ] {
+        let sts = Upstream::always(steps).await;
+        let said = found(&bedrock(&sts.url(), &pair()), &[]).await;
+        assert_eq!(said, (result.to_owned(), detail.to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_bedrock_is_asked_in_each_of_its_regions_and_an_api_key_for_the_models() {
+    let sts = Upstream::always(identity()).await;
+    let mut text = bedrock(&sts.url(), "");
+    text += "[providers.bedrock.keys.bedrock_key_config]\nregion = \"eu-west-1\"\n";
+    for region in ["eu-west-1", "us-east-1"] {
+        let _ = write!(
+            text,
+            "[providers.bedrock.keys.bedrock_key_config.regions.{region}]\n\
+             access_key = \"AKIAIOSFODNN7EXAMPLE\"\nsecret_key = \"{AWS_SECRET}\"\n"
+        );
+    }
+    let rows = listed(&text, &[]).await;
+    let mut regions: Vec<_> = rows.iter().map(|row| row["region"].as_str().unwrap()).collect();
+    regions.sort_unstable();
+    assert_eq!(regions, ["eu-west-1", "us-east-1"]);
+
+    let denied = answer(
+        403,
+        &[("x-amzn-errortype", "AccessDeniedException:http://internal.amazon.com/")],
+        br#"{"message":"Authentication failed: Please make sure your API Key is valid."}"#,
+    );
+    for (steps, result) in
+        [(json_answer(200, &json!({ "modelSummaries": [] })), "ok"), (denied, "bad_credential")]
+    {
+        let control = Upstream::always(steps).await;
+        let key = secret("bedrock");
+        let region = "bedrock_key_config = { region = \"us-east-1\" }";
+        let text = bedrock(&control.url(), &format!("value = \"{key}\"\n{region}"));
+        assert_eq!(found(&text, &[]).await.0, result);
+        let request = control.request(0).await;
+        assert_eq!((request.method(), request.path()), ("GET", "/foundation-models"));
+        assert_eq!(request.header("authorization"), Some(&*format!("Bearer {key}")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_keys_take_one_deadline_and_not_their_sum() {
+    let upstream = Upstream::always(vec![Step::Hang]).await;
+    let mut text = keyed("openai", &upstream.url());
+    for number in 1..40 {
+        let _ = write!(
+            text,
+            "[[providers.openai.keys]]\nname = \"k{number}\"\nvalue = \"{}\"\n",
+            secret(&number.to_string())
+        );
+    }
+    let began = Instant::now();
+    let rows = listed(&text, &[]).await;
+    assert!(began.elapsed() < Duration::from_millis(700 * 5), "{:?}", began.elapsed());
+    assert_eq!(rows.len(), 40);
+    assert!(rows.iter().all(|row| row["result"] == "timeout"));
+    assert!(rows.iter().all(|row| row["latency_ms"].as_u64().unwrap() >= 700));
+    let names: Vec<_> = rows.iter().map(|row| row["key"].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["k", "k1", "k2"], "in the order of the file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_printed_holds_a_piece_of_a_secret() {
+    // Says whatever it was shown, in its message and for a code.
+    let parrot = Upstream::start(|request| {
+        let names = ["authorization", "api-key", "x-api-key", "x-goog-api-key", "x-extra"];
+        let shown = names.iter().filter_map(|name| request.header(name));
+        let shown: Vec<&str> = shown.map(|text| text.trim_start_matches("Bearer ")).collect();
+        let (all, last) = (shown.concat(), shown.last().copied().unwrap_or_default());
+        let code = &last[last.len() - last.len().min(8)..];
+        json_answer(401, &json!({ "error": { "code": code, "message": all, "type": code } }))
+    });
+    let parrot = parrot.await;
+    let issuer = Upstream::start(|request| {
+        let said = text(&request.body);
+        json_answer(401, &json!({ "error": said, "error_description": said }))
+    });
+    let (issuer, giver) = (issuer.await, Upstream::always(token()).await);
+    let (vertex, private) = vertex(&parrot, &giver);
+    let mut file = ["openai", "anthropic", "gemini", "cohere", "replicate"]
+        .map(|kind| keyed(kind, &parrot.url()))
+        .concat();
+    file = file.replacen(
+        "timeouts = { first_byte = \"700ms\" }",
+        "headers = { x-extra = \"Wd8Rk3Tv6Yb9Nf2Hq5\" }",
+        1,
+    );
+    file += &azure(&parrot.url(), &entra(&issuer));
+    file += &vertex;
+    file += &bedrock(&parrot.url(), &pair());
+    let mut said = String::new();
+    for flags in [&["--json"][..], &[]] {
+        let output = check(&file, flags, &[]).await;
+        assert_eq!(output.status.code(), Some(1));
+        said += &(text(&output.stdout) + &text(&output.stderr));
+    }
+    assert!(said.contains("8 calls: 8 bad credential"), "{said}");
+    let keys = ["openai", "anthropic", "gemini", "cohere", "replicate"].map(secret);
+    let others = [CLIENT_SECRET, AWS_SECRET, TOKEN, &private[40..200], "Wd8Rk3Tv6Yb9Nf2Hq5"];
+    for secret in keys.iter().map(|key| &key[key.len() - 12..]).chain(others) {
+        for start in 0..=secret.len() - 6 {
+            let piece = &secret[start..start + 6];
+            assert!(!said.contains(piece), "{piece} in\n{said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_get_a_line_for_each_key_and_machines_the_problems_of_a_bad_file() {
+    let (good, bad) =
+        (Upstream::always(models()).await, Upstream::always(refuse(401, "wrong_key")).await);
+    let url = |upstream: &Upstream| format!("{}/v1", upstream.url());
+    let file = keyed("groq", &url(&good)) + &keyed("openai", &url(&bad));
+    let output = check(&file, &[], &[]).await;
+    let said = text(&output.stdout);
+    let lines: Vec<Vec<&str>> = said
+        .lines()
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    assert_eq!(lines[0][..2], ["groq/k", "ok"]);
+    assert_eq!(lines[1][..2], ["openai/k", "bad credential"]);
+    assert_eq!(lines[1][3], "401 wrong_key");
+    assert_eq!(lines[2], ["2 calls: 1 ok, 1 bad credential"]);
+    assert!(lines[0][2].ends_with(" ms"), "{said}");
+    assert!(!said.contains('\u{1b}') && output.stderr.is_empty(), "no terminal, no colour");
+    assert_eq!(output.status.code(), Some(1));
+
+    let output = check("[providers.openai]\nkeyz = []\n", &["--json"], &[]).await;
+    let problems: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(problems[0]["path"], "providers.openai.keyz");
+    assert_eq!(output.status.code(), Some(1));
+}
