@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("provider", &["wire"]),
     ("config", &["provider", "wire", "secret"]),
     ("route", &["config", "provider", "share"]),
-    ("keys", &["config", "secret", "share"]),
+    ("keys", &["config", "wire", "secret", "share"]),
     ("upstream", &["keys", "route", "provider", "wire", "secret", "config"]),
     (
         "gateway",
@@ -172,7 +172,7 @@ mod rules {
     fn an_arrow_that_the_table_lacks_is_broken() {
         assert_eq!(
             broken(&[("src/keys/select.rs", "//! doc\nuse crate::route::Attempt;\n")]),
-            ["src/keys/select.rs:2: keys uses route; it may use config, secret, share"]
+            ["src/keys/select.rs:2: keys uses route; it may use config, wire, secret, share"]
         );
         assert_eq!(
             broken(&[("src/secret.rs", "fn f() { crate::wire::f() }")]),
