@@ -1,4 +1,5 @@
-//! `keymux check --live`: what each kind of provider is asked, and what is said of its answer.
+//! `keymux check --live`: what each kind of provider is asked, and what is said of its answer; and
+//! `/keys`, what the running program has seen.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -12,9 +13,10 @@ use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use common::config::secret;
-use common::keymux::{free_ports, run};
-use common::upstream::{Received, Step, Upstream, answer, json_answer};
+use common::config::{config, key, provider, secret};
+use common::http;
+use common::keymux::{Keymux, free_ports, run};
+use common::upstream::{Received, Step, Upstream, answer, chat_answer, json_answer};
 use serde_json::{Value, json};
 
 /// Of made-up alphabets, so that no piece of them is found by chance.
@@ -488,4 +490,37 @@ async fn people_get_a_line_for_each_key_and_machines_the_problems_of_a_bad_file(
     let problems: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(problems[0]["path"], "providers.openai.keyz");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn the_running_program_says_how_its_keys_fare() {
+    let upstream = Upstream::start(|request| match request.header("authorization") {
+        Some(shown) if shown.ends_with(&secret("good")) => chat_answer("hello"),
+        _ => answer(429, &[("retry-after", "30")], br#"{"error":{"message":"slow down"}}"#),
+    });
+    let upstream = upstream.await;
+    let keys = [
+        key("good", "weight = 0"),
+        key("busy", ""),
+        key("other", "models = [\"other\"]"),
+        key("off", "enabled = false"),
+    ];
+    let keymux = Keymux::start(&config("", &[provider("main", &upstream, "", &keys)]), &[]).await;
+    let before = keymux.admin("/keys").await.json();
+    let states: Vec<_> = before.as_array().unwrap().iter().map(|row| &row["state"]).collect();
+    assert_eq!(states, ["unknown", "unknown", "unknown", "disabled"]);
+    assert_eq!(before[0]["last"], Value::Null);
+
+    let body = json!({ "model": "main/x", "messages": [{ "role": "user", "content": "hello" }] });
+    let reply = http::post(keymux.address(), "/v1/chat/completions", &[], &body).await;
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+    let rows = keymux.admin("/keys").await.json();
+    assert_eq!((&rows[0]["provider"], &rows[0]["key"]), (&json!("main"), &json!("good")));
+    assert_eq!((&rows[0]["state"], &rows[0]["last"]["class"]), (&json!("ok"), &json!("ok")));
+    assert!(rows[0]["last"]["at"].as_str().unwrap().ends_with('Z'), "{rows}");
+    assert_eq!((&rows[0]["cooling_for_seconds"], &rows[0]["why"]), (&Value::Null, &Value::Null));
+    assert_eq!((&rows[1]["state"], &rows[1]["why"]), (&json!("cooling"), &json!("throttled")));
+    assert_eq!(rows[1]["last"]["class"], "throttled");
+    assert!((20..=30).contains(&rows[1]["cooling_for_seconds"].as_u64().unwrap()), "{rows}");
+    assert_eq!((&rows[2]["state"], &rows[3]["enabled"]), (&json!("unknown"), &json!(false)));
 }

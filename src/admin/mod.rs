@@ -1,4 +1,7 @@
-//! The second listener: health, metrics, the configuration in force with its secrets hidden.
+//! The second listener: health, metrics, how the keys fare, the configuration in force with its secrets
+//! hidden.
+
+mod keys;
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
@@ -75,8 +78,9 @@ fn answer(live: &Live, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         }
         "/metrics" => respond(StatusCode::OK, OPENMETRICS, live.metrics.text()),
         "/config" => configuration(live),
-        "/" => text(StatusCode::OK, "keymux: /livez /readyz /metrics /config\n"),
-        _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /config\n"),
+        "/keys" => respond(StatusCode::OK, JSON, format!("{:#}", keys::list(&live.gateway()))),
+        "/" => text(StatusCode::OK, "keymux: /livez /readyz /metrics /config /keys\n"),
+        _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /config /keys\n"),
     }
 }
 

@@ -188,15 +188,17 @@ async fn noted(
     record.tried = Some((hop.provider, key));
     let provider = &call.gateway.providers[hop.provider];
     let answered = once(call, hop, key, limits, &record.id).await;
+    let health = &provider.pool.members()[key].health;
     match &answered {
         Ok(_) => {
-            provider.pool.members()[key].health.answered();
+            health.answered(call.now);
             provider.keys[key].answered();
         }
         Err(Fallen { failure: Failure { class, retry_after }, .. }) => {
             provider.keys[key].failed(class.name());
+            health.failed(*class, call.now);
             if let Some(span) = cooldown(*class, *retry_after) {
-                provider.pool.members()[key].health.cool(span, Instant::now().into_std());
+                health.cool(*class, span, Instant::now().into_std());
             }
         }
     }

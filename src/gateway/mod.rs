@@ -43,7 +43,7 @@ use http::HeaderValue;
 use rustls::ServerConfig;
 
 use crate::config::{Client, Config, Key, ServerAuth};
-use crate::keys::Pool;
+use crate::keys::{Member, Pool};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
@@ -116,6 +116,11 @@ impl Gateway {
             tls: config.server.tls.as_ref().map(serve::tls_config).transpose()?,
             config,
         })
+    }
+
+    /// All keys with how they fare, in the order of the file.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.providers.iter().flat_map(|provider| provider.pool.members())
     }
 
     fn provider(&self, name: &str) -> Option<&Provider> {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::config::{Key, Provider};
 use crate::share::Turns;
 
-pub use health::Health;
+pub use health::{Health, Seen};
 pub use select::{Out, Scope, verdict};
 
 /// The keys of one provider with their live state.

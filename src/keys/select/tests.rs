@@ -8,6 +8,7 @@ use super::*;
 use crate::config::{Endpoint, Pattern};
 use crate::keys::{Health, Tried};
 use crate::secret::Secret;
+use crate::wire::failure::Class;
 
 fn key(name: &str, weight: f64) -> Key {
     let endpoint = Endpoint {
@@ -76,19 +77,19 @@ fn a_standby_key_serves_only_when_no_other_can() {
         assert_ne!(asker.ask(None, "m", &[]), Some(0));
     }
     assert_eq!(asker.ask(None, "m", &[1, 2]), Some(0));
-    asker.members[1].health.cool(Duration::from_secs(9), asker.now);
-    asker.members[2].health.cool(Duration::from_secs(9), asker.now);
+    asker.members[1].health.cool(Class::Throttled, Duration::from_secs(9), asker.now);
+    asker.members[2].health.cool(Class::Throttled, Duration::from_secs(9), asker.now);
     assert_eq!(asker.ask(None, "m", &[]), Some(0));
 }
 
 #[test]
 fn cooling_keys_come_last_the_soonest_free_first() {
     let asker = Asker::new(vec![key("a", 1.0), key("b", 1.0)]);
-    asker.members[0].health.cool(Duration::from_secs(9), asker.now);
+    asker.members[0].health.cool(Class::Throttled, Duration::from_secs(9), asker.now);
     for _ in 0..20 {
         assert_eq!(asker.ask(None, "m", &[]), Some(1));
     }
-    asker.members[1].health.cool(Duration::from_secs(3), asker.now);
+    asker.members[1].health.cool(Class::Throttled, Duration::from_secs(3), asker.now);
     assert_eq!(asker.ask(None, "m", &[]), Some(1));
     assert_eq!(asker.ask(None, "m", &[1]), Some(0));
     assert_eq!(asker.ask(None, "m", &[0, 1]), None);
@@ -118,7 +119,7 @@ proptest! {
         let asker = Asker::new(keys);
         for (place, member) in asker.members.iter().enumerate() {
             if cooling & (1 << place) != 0 {
-                member.health.cool(Duration::from_secs(1), asker.now);
+                member.health.cool(Class::Throttled, Duration::from_secs(1), asker.now);
             }
         }
         let client = client.as_deref();
