@@ -19,11 +19,8 @@ struct Row<'c> {
     key: &'c str,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<String>,
-    result: Finding,
-    #[serde(rename = "latency_ms", serialize_with = "millis")]
-    latency: Duration,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    #[serde(flatten)]
+    report: Report,
 }
 
 /// What to print, and whether all is well. A file with an error is told of as without `--live`; of a good
@@ -42,7 +39,7 @@ pub(super) fn check(options: &Options, json: bool, colour: bool, progress: bool)
         }
         Err(error) => return (format!("keymux: {error}\n"), false),
     };
-    let good = rows.iter().all(|row| row.result == Finding::Ok);
+    let good = rows.iter().all(|row| row.report.finding == Finding::Ok);
     if json {
         let mut text = serde_json::to_string_pretty(&rows).unwrap_or_default();
         text.push('\n');
@@ -69,9 +66,10 @@ async fn ask(config: &Config, progress: bool) -> Vec<Row<'_>> {
             }
             Err(error) => {
                 let enabled = (0..provider.keys.len()).filter(|key| provider.keys[*key].enabled);
-                rows.extend(enabled.map(|key| Row {
-                    detail: Some(error.to_string()),
-                    ..Row::new(provider, &Probe { key, region: None })
+                rows.extend(enabled.map(|key| {
+                    let mut row = Row::new(provider, &Probe { key, region: None });
+                    row.report.detail = Some(error.to_string());
+                    row
                 }));
             }
         }
@@ -80,7 +78,7 @@ async fn ask(config: &Config, progress: bool) -> Vec<Row<'_>> {
     let (all, mut done) = (places.len(), 0);
     show(progress, done, all);
     probe::all(calls, |at, report| {
-        rows[places[at]].take(report);
+        rows[places[at]].report = report;
         done += 1;
         show(progress, done, all);
     })
@@ -106,15 +104,8 @@ impl<'c> Row<'c> {
             provider: &provider.name,
             key: &provider.keys[probe.key].name,
             region: probe.region.clone(),
-            result: Finding::Unreachable,
-            latency: Duration::ZERO,
-            detail: None,
+            report: Report { finding: Finding::Unreachable, latency: Duration::ZERO, detail: None },
         }
-    }
-
-    fn take(&mut self, report: Report) {
-        let Report { finding, latency, detail } = report;
-        (self.result, self.latency, self.detail) = (finding, latency, detail);
     }
 
     fn subject(&self) -> String {
@@ -128,14 +119,15 @@ fn table(rows: &[Row<'_>], colour: bool) -> String {
     let subjects: Vec<String> = rows.iter().map(Row::subject).collect();
     let wide = |texts: &[String]| texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
     let latencies: Vec<String> =
-        rows.iter().map(|row| format!("{} ms", row.latency.as_millis())).collect();
-    let results: Vec<String> = rows.iter().map(|row| words(row.result)).collect();
+        rows.iter().map(|row| format!("{} ms", row.report.latency.as_millis())).collect();
+    let results: Vec<String> = rows.iter().map(|row| words(row.report.finding)).collect();
     let (first, second, third) = (wide(&subjects), wide(&results), wide(&latencies));
     let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
-        let result = painted(format!("{:second$}", results[at]), row.result, colour);
+        let result = painted(format!("{:second$}", results[at]), row.report.finding, colour);
         let line = format!("{:first$}  {result}  {:>third$}", subjects[at], latencies[at]);
-        let detail = row.detail.as_ref().map(|detail| format!("  {detail}")).unwrap_or_default();
+        let detail =
+            row.report.detail.as_ref().map(|detail| format!("  {detail}")).unwrap_or_default();
         let _ = writeln!(text, "{line}{detail}");
     }
     text + &summary(rows)
@@ -145,7 +137,7 @@ fn table(rows: &[Row<'_>], colour: bool) -> String {
 fn summary(rows: &[Row<'_>]) -> String {
     let mut counts = std::collections::BTreeMap::new();
     for row in rows {
-        *counts.entry(row.result).or_insert(0_usize) += 1;
+        *counts.entry(row.report.finding).or_insert(0_usize) += 1;
     }
     let counts = counts.into_iter().map(|(result, count)| format!("{count} {}", words(result)));
     match rows.len() {
@@ -169,10 +161,6 @@ fn painted(text: String, finding: Finding, colour: bool) -> String {
     }
 }
 
-fn millis<S: serde::Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,16 +168,18 @@ mod tests {
     fn row<'c>(
         key: &'c str,
         region: Option<&str>,
-        result: Finding,
+        finding: Finding,
         detail: Option<&str>,
     ) -> Row<'c> {
         Row {
             provider: "main",
             key,
             region: region.map(str::to_owned),
-            result,
-            latency: Duration::from_millis(12),
-            detail: detail.map(str::to_owned),
+            report: Report {
+                finding,
+                latency: Duration::from_millis(12),
+                detail: detail.map(str::to_owned),
+            },
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -39,13 +39,16 @@ pub struct Probe {
 }
 
 /// What came of a [`Probe`]. Nothing in it is of a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// What it says of the key.
+    #[serde(rename = "result")]
     pub finding: Finding,
     /// How long it took, the wait for a token included.
+    #[serde(rename = "latency_ms", serialize_with = "millis")]
     pub latency: Duration,
     /// Status and error code, or the address that did not answer; `None` when all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
@@ -82,6 +85,10 @@ impl Finding {
             Finding::Timeout => "timeout",
         }
     }
+}
+
+fn millis<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl From<Finding> for &'static str {
