@@ -5,7 +5,7 @@
 //! ```text
 //! main, cli    arguments, and what the commands print
 //! gateway      the running program: connections, requests, answers, reloads
-//! admin        the second listener: health, metrics, the configuration in force
+//! admin        the second listener: health, metrics, the keys, the configuration in force
 //! upstream     one attempt against one provider; the only room that opens a secret
 //! keys         the keys of a provider: whose turn it is, which are left alone
 //! route        the model asked for -> where to try, in order

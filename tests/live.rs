@@ -524,3 +524,41 @@ async fn the_running_program_says_how_its_keys_fare() {
     assert!((20..=30).contains(&rows[1]["cooling_for_seconds"].as_u64().unwrap()), "{rows}");
     assert_eq!((&rows[2]["state"], &rows[3]["enabled"]), (&json!("unknown"), &json!(false)));
 }
+
+#[tokio::test]
+async fn the_running_program_asks_about_its_keys_when_it_is_told_to() {
+    let upstream = Upstream::start(|request| match request.header("authorization") {
+        Some(shown) if shown.ends_with(&secret("good")) => models(),
+        _ => [vec![Step::Pause(Duration::from_millis(300))], refuse(401, "wrong_key")].concat(),
+    });
+    let upstream = upstream.await;
+    let keys = [key("good", ""), key("bad", ""), key("off", "enabled = false")];
+    let text = config("", &[provider("main", &upstream, "", &keys)]);
+    let text = text.replace("[admin]\n", "[admin]\ntoken = \"the-token-of-admin\"\n");
+    let keymux = &Keymux::start(&text, &[]).await;
+    let shown = [("authorization", "Bearer the-token-of-admin")];
+    let post = |headers: &[_]| {
+        let request = http::request("POST", "/keys/check", headers, b"");
+        async move { http::exchange(keymux.admin_address(), &request).await }
+    };
+    assert_eq!(post(&[]).await.status(), 401);
+    assert_eq!(http::get(keymux.admin_address(), "/keys/check", &shown).await.status(), 405);
+    assert!(upstream.requests().is_empty());
+
+    let (first, second) = tokio::join!(post(&shown), async {
+        upstream.request(1).await;
+        post(&shown).await
+    });
+    assert_eq!(second.status(), 409, "one check at a time");
+    assert_eq!(first.status(), 200, "{}", first.text());
+    let rows = http::get(keymux.admin_address(), "/keys", &shown).await.json();
+    assert_eq!(rows, first.json());
+    let found: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["checked"]).collect();
+    assert_eq!(found[0][0]["result"], "ok");
+    assert_eq!(found[1][0]["result"], "bad_credential");
+    assert_eq!(found[1][0]["detail"], "401 wrong_key");
+    assert!(found[1][0]["at"].as_str().unwrap().ends_with('Z'), "{rows}");
+    assert_eq!(found[2], &Value::Null);
+    assert_eq!(rows[1]["state"], "unknown", "requests are not kept from a key by it");
+    assert_eq!(upstream.requests().len(), 2);
+}

@@ -1,20 +1,63 @@
-//! How the keys fare, as the requests of this process have seen them.
+//! How the keys fare, as the requests of this process have seen them; and whether their providers take
+//! them, when somebody asks.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::config::Key;
 use crate::gateway::Gateway;
+use crate::gateway::check::{self, Checked};
 use crate::keys::{Member, Seen};
+use crate::secret::Fingerprint;
 use crate::wire::failure::Class;
 
-/// All keys, in the order of the file.
-pub(super) fn list(gateway: &Gateway) -> Value {
-    let now = Instant::now();
-    gateway.members().map(|member| told(member, now)).collect()
+/// What the latest check has found.
+#[derive(Default)]
+pub(super) struct Checks {
+    running: tokio::sync::Mutex<()>,
+    found: Mutex<HashMap<Identity, Vec<Value>>>,
 }
 
-fn told(member: &Member, now: Instant) -> Value {
+/// A key that a reload has not made another.
+type Identity = (Arc<str>, Arc<str>, Fingerprint);
+
+impl Checks {
+    /// Asks about every key; `false`: another check is under way.
+    pub(super) async fn run(&self, gateway: Arc<Gateway>) -> bool {
+        let Ok(_running) = self.running.try_lock() else { return false };
+        let mut found: HashMap<Identity, Vec<Value>> = HashMap::new();
+        for Checked { key, region, report } in check::check(gateway).await {
+            let at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+            let mut told = json!(report);
+            told["at"] = at.into();
+            if let Some(region) = region {
+                told["region"] = region.into();
+            }
+            found.entry(identity(&key)).or_default().push(told);
+        }
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        true
+    }
+
+    fn of(&self, key: &Key) -> Option<Vec<Value>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&identity(key)).cloned()
+    }
+}
+
+fn identity(key: &Key) -> Identity {
+    (key.provider.clone(), key.name.clone(), key.fingerprint)
+}
+
+/// All keys, in the order of the file.
+pub(super) fn list(gateway: &Gateway, checks: &Checks) -> Value {
+    let now = Instant::now();
+    gateway.members().map(|member| told(member, checks, now)).collect()
+}
+
+fn told(member: &Member, checks: &Checks, now: Instant) -> Value {
     let Member { key, health } = member;
     let last = health.last();
     let cooling = health.cooling(now);
@@ -40,6 +83,7 @@ fn told(member: &Member, now: Instant) -> Value {
         "last": last,
         "cooling_for_seconds": left,
         "why": why,
+        "checked": checks.of(key),
     })
 }
 

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use self::keys::Checks;
 use crate::gateway::Live;
 use crate::gateway::reload::Outcome;
 use crate::gateway::serve::{Listener, Stream};
@@ -27,6 +28,7 @@ use crate::secret::digest;
 const CONNECTIONS: usize = 64;
 /// How long the head of a request may take, and a connection rest.
 const HEAD: Duration = Duration::from_secs(10);
+const CHECK: &str = "/keys/check";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 /// The text format that Prometheus asks for first.
@@ -35,13 +37,14 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// Serves until the program ends.
 pub async fn run(live: Arc<Live>, listener: Listener) {
     let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let checks = Arc::new(Checks::default());
     loop {
         let Ok(permit) = free.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok(stream) => {
-                let live = live.clone();
+                let (live, checks) = (live.clone(), checks.clone());
                 tokio::spawn(async move {
-                    connection(live, stream).await;
+                    connection(live, checks, stream).await;
                     drop(permit);
                 });
             }
@@ -53,10 +56,17 @@ pub async fn run(live: Arc<Live>, listener: Listener) {
     }
 }
 
-async fn connection(live: Arc<Live>, stream: Stream) {
-    let service = service_fn(|request| {
-        let response = answer(&live, &request);
-        async move { Ok::<_, Infallible>(response) }
+async fn connection(live: Arc<Live>, checks: Arc<Checks>, stream: Stream) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (live, checks) = (&live, &checks);
+        async move {
+            let checks_keys = request.method() == Method::POST && request.uri().path() == CHECK;
+            Ok::<_, Infallible>(if checks_keys && allowed(live, &request) {
+                check(live, checks).await
+            } else {
+                answer(live, checks, &request)
+            })
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -66,11 +76,11 @@ async fn connection(live: Arc<Live>, stream: Stream) {
     let _ = served.await;
 }
 
-fn answer(live: &Live, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
-    }
-    match request.uri().path() {
+fn answer(live: &Live, checks: &Checks, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    match path {
+        _ if !reads && path != CHECK => text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n"),
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(live),
         _ if !allowed(live, request) => {
@@ -78,9 +88,10 @@ fn answer(live: &Live, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         }
         "/metrics" => respond(StatusCode::OK, OPENMETRICS, live.metrics.text()),
         "/config" => configuration(live),
-        "/keys" => respond(StatusCode::OK, JSON, format!("{:#}", keys::list(&live.gateway()))),
-        "/" => text(StatusCode::OK, "keymux: /livez /readyz /metrics /config /keys\n"),
-        _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /config /keys\n"),
+        "/keys" => known(live, checks),
+        CHECK => text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n"),
+        "/" => text(StatusCode::OK, "keymux: /livez /readyz /metrics /config /keys /keys/check\n"),
+        _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /config /keys /keys/check\n"),
     }
 }
 
@@ -125,6 +136,19 @@ fn configuration(live: &Live) -> Response<Full<Bytes>> {
     let gateway = live.gateway();
     let body = json!({"hash": gateway.config.hash, "settings": gateway.config.effective});
     respond(StatusCode::OK, JSON, format!("{body:#}"))
+}
+
+fn known(live: &Live, checks: &Checks) -> Response<Full<Bytes>> {
+    respond(StatusCode::OK, JSON, format!("{:#}", keys::list(&live.gateway(), checks)))
+}
+
+/// Asks the providers about the keys, and answers as `/keys` does then.
+async fn check(live: &Live, checks: &Checks) -> Response<Full<Bytes>> {
+    if checks.run(live.gateway()).await {
+        known(live, checks)
+    } else {
+        text(StatusCode::CONFLICT, "another check is under way\n")
+    }
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {

@@ -14,6 +14,7 @@
 //! models.rs   the models list, made from the configuration
 //! reload.rs   watch -> load -> build -> swap -> tell     the next Gateway
 //!   changes.rs   what is different in it, in words
+//! check.rs    whether the providers take the keys
 //! ```
 
 mod alarm;
@@ -21,6 +22,7 @@ mod answer;
 mod attempt;
 mod callers;
 mod changes;
+pub mod check;
 mod conn;
 mod handle;
 mod ids;
