@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{check, load};
+use super::{Said, check, load};
 use crate::config::{Config, Options, Provider, problem};
 use crate::upstream::probe::{self, Finding, Probe, Report};
 use crate::upstream::{Kept, Upstream};
@@ -23,12 +23,12 @@ struct Row<'c> {
     report: Report,
 }
 
-/// What to print, and whether all is well. A file with an error is told of as without `--live`; of a good
+/// A file with an error is told of as without `--live`; of a good
 /// one, with `json` the list of keys. While the calls run, `progress` is shown on standard error.
-pub(super) fn check(options: &Options, json: bool, colour: bool, progress: bool) -> (String, bool) {
+pub(super) fn check(options: &Options, json: bool, colour: bool, progress: bool) -> Said {
     let loaded = load(options);
     let Some(config) = &loaded.config else {
-        return (check::said(&loaded, options, json, colour), false);
+        return Said::new(check::said(&loaded, options, json, colour), false);
     };
     let rows = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
@@ -37,15 +37,15 @@ pub(super) fn check(options: &Options, json: bool, colour: bool, progress: bool)
             runtime.shutdown_background();
             rows
         }
-        Err(error) => return (format!("keymux: {error}\n"), false),
+        Err(error) => return Said::failed(format!("keymux: {error}\n"), 1),
     };
     let good = rows.iter().all(|row| row.report.finding == Finding::Ok);
     if json {
         let mut text = serde_json::to_string_pretty(&rows).unwrap_or_default();
         text.push('\n');
-        return (text, good);
+        return Said::new(text, good);
     }
-    (problem::render(&loaded.problems, colour) + &table(&rows, colour), good)
+    Said::new(problem::render(&loaded.problems, colour) + &table(&rows, colour), good)
 }
 
 /// Makes all calls, and puts what they came to in the order of the file.

@@ -126,11 +126,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
         Command::Run(file) => run::run(file.options()),
         Command::Check { file, json, live } => {
             let (options, colour) = (file.options(), std::io::stdout().is_terminal());
-            let (out, ok) = if live {
-                live::check(&options, json, colour, std::io::stderr().is_terminal())
-            } else {
-                check::check(&options, json, colour)
-            };
+            if live {
+                return live::check(&options, json, colour, std::io::stderr().is_terminal());
+            }
+            let (out, ok) = check::check(&options, json, colour);
             Said::new(out, ok)
         }
         Command::Explain { model, client, file } => {
