@@ -188,10 +188,13 @@ fn signing(
     operation: Operation,
     stream: bool,
 ) -> Option<Box<Signing>> {
-    let gateway = record.gateway();
+    if !ids::are_changed(&record.gateway().config, owner, operation) {
+        return None;
+    }
+    let gateway = record.gateway().clone();
     let client = record.client.map(|at| gateway.config.clients[at].name.clone());
     let origin = own_origin(head, gateway.tls.is_some());
-    Signing::new(gateway, owner, client, operation, stream, origin).map(Box::new)
+    Some(Box::new(Signing::new(gateway, owner, client, operation, stream, origin)))
 }
 
 /// Where the caller reached this gateway.

@@ -122,6 +122,12 @@ fn are_signed(config: &Config, owner: Owner, operation: Operation) -> bool {
     }
 }
 
+/// Whether an answer is changed at all: addresses in it are made this gateway's in any case.
+pub(super) fn are_changed(config: &Config, owner: Owner, operation: Operation) -> bool {
+    matches!(operation, Operation::Prediction | Operation::StoredPredictions)
+        || are_signed(config, owner, operation)
+}
+
 /// Signs the ids of one answer.
 #[derive(Debug)]
 pub(super) struct Signing {
@@ -139,7 +145,6 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    /// `None` when there is nothing to sign in such an answer.
     pub(super) fn new(
         gateway: Arc<Gateway>,
         owner: Owner,
@@ -147,14 +152,10 @@ impl Signing {
         operation: Operation,
         stream: bool,
         origin: String,
-    ) -> Option<Self> {
+    ) -> Self {
         let ids = are_signed(&gateway.config, owner, operation);
-        let addresses = matches!(operation, Operation::Prediction | Operation::StoredPredictions);
-        if !ids && !addresses {
-            return None;
-        }
         let rewriter = Rewriter::new(is_looked_at);
-        Some(Self { gateway, owner, client, operation, ids, stream, origin, rewriter })
+        Self { gateway, owner, client, operation, ids, stream, origin, rewriter }
     }
 
     /// The next bytes of the answer with the ids in them signed; `last` says that no more come.

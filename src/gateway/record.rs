@@ -70,8 +70,8 @@ impl Record {
     }
 
     /// The gateway that it began with.
-    pub(super) fn gateway(&self) -> Arc<Gateway> {
-        self.gateway.clone()
+    pub(super) fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
     }
 
     /// Remembers the model asked for, cut to what a log line can carry.
