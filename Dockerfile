@@ -12,7 +12,7 @@ ARG RUST_VERSION=1.95
 
 # Alpine's Rust links musl statically.
 FROM rust:${RUST_VERSION}-alpine AS build
-# For the C parts of aws-lc and mimalloc.
+# For the C parts of aws-lc.
 RUN apk add --no-cache build-base linux-headers
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
