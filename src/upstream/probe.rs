@@ -102,7 +102,7 @@ pub fn deadline(timeouts: &Timeouts) -> Duration {
     DEADLINE.min(timeouts.first_byte)
 }
 
-/// Makes many calls, [`AT_ONCE`] of them at once. `ended` hears of each by its place among them, in the
+/// Makes many calls, `AT_ONCE` of them at once. `ended` hears of each by its place among them, in the
 /// order in which they end.
 pub async fn all<P>(probes: impl IntoIterator<Item = P>, mut ended: impl FnMut(usize, Report))
 where

@@ -10,7 +10,7 @@
 //! | `/{version}/projects/{}/locations/{}/endpoints/openapi/…` | OpenAI in the manner of Vertex |
 //! | `/model/{model}/{verb}` | Bedrock, the model with its `:` and `/` encoded or not |
 //! | `/v2/chat`, `/v2/embed`, `/v2/rerank` | Cohere |
-//! | `/v1/files`, `/v1/batches` and what else [`stored`](super::stored) lists | kept for later |
+//! | `/v1/files`, `/v1/batches` and what else [`stored`] lists | kept for later |
 //! | `/v1/predictions`, `/v1/{models,deployments}/{owner}/{name}/predictions` | Replicate |
 
 use std::borrow::Cow;

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod batch;
+pub mod envelope;
 pub mod failure;
 pub mod frame;
 pub mod google;
