@@ -415,3 +415,65 @@ async fn the_default_chain_is_a_web_identity_too() {
         Pair { id: "ASIAROLEEXAMPLE1", secret: "role-secret-4b7d", token: Some("web-session") };
     assert_signed(&upstream.request(0).await, pod, "us-east-1");
 }
+
+const CLAUDE: &str = "/v1/messages?beta=true";
+
+#[tokio::test]
+async fn callers_of_anthropic_reach_claude() {
+    let upstream = Upstream::always(json_answer(200, &json!({"type": "message"}))).await;
+    let keymux = keymux(&upstream, OWN_KEY, &[]).await;
+    let body =
+        json!({"model": "bedrock/us.anthropic.claude-v1:0", "max_tokens": 9, "stream": false});
+    let headers = [("anthropic-version", "2023-06-01"), ("anthropic-beta", "a-1,b-2")];
+    let reply = post(keymux.address(), CLAUDE, &headers, &body).await;
+    assert_eq!((reply.status(), reply.json()), (200, json!({"type": "message"})));
+    let received = upstream.request(0).await;
+    assert_signed(&received, OWN, "us-east-1");
+    assert_eq!(received.path(), "/model/us.anthropic.claude-v1%3A0/invoke");
+    let betas = ["a-1", "b-2"];
+    let expected = json!({"anthropic_version": "bedrock-2023-05-31", "anthropic_beta": betas, "max_tokens": 9});
+    assert_eq!(received.json(), expected);
+}
+
+#[tokio::test]
+async fn callers_of_anthropic_get_its_events_and_its_errors() {
+    let id = "bedrock.invoke_model_stream/stream-text-us-anthropic-claude-haiku-4-a102e8";
+    let Some(recorded) = recorded(id) else { return println!("skipped: no KEYMUX_SHARED") };
+    let stream = recorded["response"]["body_b64"].as_str().unwrap();
+    let stream = BASE64_STANDARD.decode(stream).unwrap();
+    let upstream = Upstream::start(move |received| {
+        if received.number == 2 {
+            let error = [("x-amzn-errortype", "ThrottlingException")];
+            return answer(429, &error, b"{\"message\":\"Too many tokens\"}");
+        }
+        let mut steps = b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\n\
+                          transfer-encoding: chunked\r\n\r\n"
+            .to_vec();
+        let end = if received.number == 0 { stream.len() } else { stream.len() / 2 };
+        for part in stream[..end].chunks(333) {
+            steps.extend(common::upstream::chunk(part));
+        }
+        steps.extend(if received.number == 0 { &b"0\r\n\r\n"[..] } else { b"" });
+        vec![Step::Send(steps), Step::Close]
+    })
+    .await;
+    let keymux = keymux(&upstream, OWN_KEY, &[]).await;
+    let body = json!({"model": "bedrock/claude", "max_tokens": 9, "stream": true});
+    let reply = post(keymux.address(), CLAUDE, &[], &body).await;
+    assert_eq!(reply.header("content-type"), Some("text/event-stream"));
+    let text = reply.text();
+    let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!((names[0], *names.last().unwrap()), ("message_start", "message_stop"));
+    for (line, name) in text.lines().filter_map(|line| line.strip_prefix("data: ")).zip(names) {
+        let data: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(data["type"], name);
+    }
+    assert!(upstream.request(0).await.path().contains("/invoke-with-response-stream"));
+
+    let cut = post(keymux.address(), CLAUDE, &[], &body).await.text();
+    assert!(cut.contains("event: error\n") && !cut.contains("message_stop"), "{cut}");
+
+    let error = post(keymux.address(), CLAUDE, &[], &body).await;
+    assert_eq!((error.status(), &error.json()["error"]["type"]), (429, &json!("rate_limit_error")));
+    assert_eq!(error.json()["error"]["message"], "Too many tokens");
+}

@@ -141,7 +141,7 @@ static ROWS: [Row; 19] = [
         "bedrock",
         Some("https://bedrock-runtime.us-east-1.amazonaws.com"),
         "bedrock_key_config",
-        &[Api::Bedrock, Api::OpenAi],
+        &[Api::Bedrock, Api::Anthropic, Api::OpenAi],
     ),
     row(Kind::Mistral, "mistral", Some("https://api.mistral.ai/v1")),
     row(Kind::DeepSeek, "deepseek", Some("https://api.deepseek.com/v1")),
@@ -201,8 +201,8 @@ impl Kind {
                 _ if self == Kind::Vertex && operation.api() == Api::OpenAi => {
                     matches!(operation, Operation::Chat | Operation::Embeddings)
                 }
-                _ if self == Kind::Bedrock && operation.api() == Api::OpenAi => {
-                    operation == Operation::Chat
+                _ if self == Kind::Bedrock && operation.api() != Api::Bedrock => {
+                    matches!(operation, Operation::Chat | Operation::Messages)
                 }
                 _ => true,
             }

@@ -1,5 +1,6 @@
 //! One attempt against one provider: the request as that provider wants it, with the key in it.
 
+mod arriving;
 pub mod auth;
 pub mod aws;
 pub mod client;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 
+pub use arriving::Arriving;
 pub use client::{Broken, Clients};
 pub use outgoing::Outgoing;
 
@@ -114,17 +116,6 @@ impl What<'_> {
     }
 }
 
-/// An answer's body as it arrives.
-#[derive(Debug)]
-pub enum Arriving {
-    /// From a connection that a task of its own drives.
-    Http(hyper::body::Incoming),
-    /// From a connection that is driven by whoever reads the body.
-    Inline(client::link::Inline),
-    /// Made in this process.
-    Made(std::vec::IntoIter<Bytes>),
-}
-
 impl Upstream {
     /// The provider made ready. Fails on what only shows when it is made: a certificate that the TLS
     /// library refuses, a secret that no header can carry. Must be called within the runtime.
@@ -170,9 +161,15 @@ impl Upstream {
                 Ok(response) if !renewed && ready.credential.answered(&response, &shown) => {
                     renewed = true;
                 }
+                Ok(response) if self.packs(&attempt) => return arriving::unpacked(response).await,
                 sent => return sent,
             }
         }
+    }
+
+    /// Whether the answer comes in another envelope than the caller's.
+    fn packs(&self, attempt: &Attempt<'_>) -> bool {
+        self.kind == Kind::Bedrock && attempt.what.operation() == Operation::Messages
     }
 
     /// The body of an error without the key that it may echo.
@@ -272,7 +269,7 @@ fn echoed(key: &Key, attempt: &Attempt<'_>) -> Response<Arriving> {
     let body = match attempt.what {
         What::Operation { address, peek } => {
             let model = key.deployment(attempt.model).unwrap_or(attempt.model);
-            target::body(Kind::Echo, address, peek, attempt.body, model).joined()
+            target::body(Kind::Echo, address, peek, attempt.headers, attempt.body, model).joined()
         }
         What::Stored { .. } => attempt.body.clone(),
     };
@@ -283,42 +280,4 @@ fn echoed(key: &Key, attempt: &Attempt<'_>) -> Response<Arriving> {
     let content_type = HeaderValue::from_static(reply.content_type);
     response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     response
-}
-
-impl hyper::body::Body for Arriving {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, hyper::Error>>> {
-        match &mut *self {
-            Arriving::Http(incoming) => std::pin::Pin::new(incoming).poll_frame(cx),
-            Arriving::Inline(inline) => {
-                inline.poll_data(cx).map(|next| next.map(|data| data.map(hyper::body::Frame::data)))
-            }
-            Arriving::Made(frames) => std::task::Poll::Ready(
-                frames.next().map(|bytes| Ok(hyper::body::Frame::data(bytes))),
-            ),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Arriving::Http(incoming) => incoming.is_end_stream(),
-            Arriving::Inline(inline) => inline.is_over(),
-            Arriving::Made(frames) => frames.as_slice().is_empty(),
-        }
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        match self {
-            Arriving::Http(incoming) => incoming.size_hint(),
-            Arriving::Inline(inline) => inline.left(),
-            Arriving::Made(frames) => hyper::body::SizeHint::with_exact(
-                frames.as_slice().iter().map(|frame| frame.len() as u64).sum(),
-            ),
-        }
-    }
 }

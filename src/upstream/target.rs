@@ -6,23 +6,21 @@ use std::io;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::Uri;
 use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Attempt, Outgoing, What};
 use crate::config::{ApiVersion, Cloud, Endpoint, Key, Region, Vertex};
 use crate::provider::Kind;
 use crate::wire::address::Address;
+use crate::wire::envelope;
 use crate::wire::peek::Peek;
 use crate::wire::stored::{self, Stored};
 use crate::wire::{Api, Operation, google};
 
 /// All but RFC 3986's unreserved characters: a name between two slashes stays there.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The version that Vertex wants in the body, where Anthropic's own API has it in a header.
-/// <https://docs.claude.com/en/api/claude-on-vertex-ai>
-const ANTHROPIC_ON_VERTEX: &str = "vertex-2023-10-16";
 /// What a caller's query may hold that concerns its own address or its own key.
 const NOT_FORWARDED: [&str; 6] =
     ["key", "api_key", "api-key", "access_token", "api-version", "$key"];
@@ -53,7 +51,11 @@ impl Paths {
 
     /// Where the attempt goes with this key; `None`: its model can stand in no path.
     pub(super) fn target(&self, kind: Kind, key: &Key, attempt: &Attempt<'_>) -> Option<Target> {
-        let query = attempt.query.map(forwarded).filter(|query| !query.is_empty());
+        // What Anthropic's own API has in its query, other clouds do not know.
+        let foreign = matches!(kind, Kind::Vertex | Kind::Bedrock)
+            && attempt.what.operation().api() == Api::Anthropic;
+        let query = attempt.query.filter(|_| !foreign);
+        let query = query.map(forwarded).filter(|query| !query.is_empty());
         let (address, peek) = match attempt.what {
             What::Operation { address, peek } => (address, peek),
             What::Stored { stored, .. } => return kept(kind, key, attempt, stored, query),
@@ -68,7 +70,7 @@ impl Paths {
                 with_query(path_with(kind, key, endpoint, address, peek, model)?, query)?
             }
         };
-        let body = body(kind, address, peek, attempt.body, model);
+        let body = body(kind, address, peek, attempt.headers, attempt.body, model);
         Some(Target { uri: uri(endpoint, path)?, body })
     }
 }
@@ -254,7 +256,12 @@ fn path_with(
                 Some(arn) if !model.starts_with("arn:") => segment(&format!("{arn}/{model}"))?,
                 _ => segment(model)?,
             };
-            format!("{prefix}/model/{model}/{path}")
+            let verb = match operation {
+                Operation::Messages if peek.stream => Operation::InvokeStream.path(),
+                Operation::Messages => Operation::Invoke.path(),
+                _ => path,
+            };
+            format!("{prefix}/model/{model}/{verb}")
         }
         Kind::Replicate => {
             let collection = if key.deployments.is_empty() { address.form } else { "deployments" };
@@ -338,18 +345,19 @@ pub(super) fn body(
     kind: Kind,
     address: &Address<'_>,
     peek: &Peek<'_>,
+    headers: &HeaderMap,
     body: &Bytes,
     model: &str,
 ) -> Outgoing {
     match (kind, address.operation) {
-        (Kind::Vertex, Operation::Messages) => {
-            let version = format!(r#""anthropic_version":"{ANTHROPIC_ON_VERTEX}""#);
-            Outgoing::new(peek.replace_member(body, Bytes::from(version)))
-        }
+        (Kind::Vertex, Operation::Messages) => Outgoing::new(envelope::for_vertex(peek, body)),
         (Kind::Vertex, Operation::CountTokens) => {
-            let name = serde_json::to_string(model).unwrap_or_default();
-            let both = format!(r#""anthropic_version":"{ANTHROPIC_ON_VERTEX}","model":{name}"#);
-            Outgoing::new(peek.replace_member(body, Bytes::from(both)))
+            Outgoing::new(envelope::for_counting_on_vertex(peek, body, model))
+        }
+        (Kind::Bedrock, Operation::Messages) => {
+            let betas = headers.get_all("anthropic-beta").iter();
+            let betas = betas.filter_map(|value| value.to_str().ok());
+            Outgoing::whole(envelope::for_bedrock(body, betas).into())
         }
         (Kind::Gemini, operation) => {
             let (collection, model) = of_gemini(model);
