@@ -477,3 +477,18 @@ async fn callers_of_anthropic_get_its_events_and_its_errors() {
     assert_eq!((error.status(), &error.json()["error"]["type"]), (429, &json!("rate_limit_error")));
     assert_eq!(error.json()["error"]["message"], "Too many tokens");
 }
+
+#[tokio::test]
+async fn inference_profiles_stand_before_the_model_or_in_its_place() {
+    let profile = "arn:aws:bedrock:us-east-1:1:inference-profile";
+    for (arn, asked) in [
+        (profile.to_owned(), format!("{profile}/claude")),
+        (format!("{profile}/us.mine"), format!("{profile}/us.mine")),
+    ] {
+        let upstream = said().await;
+        let keymux = keymux(&upstream, &format!("{OWN_KEY}arn = \"{arn}\"\n"), &[]).await;
+        assert_eq!(ask(&keymux, "/model/bedrock%2Fclaude/converse").await.status(), 200);
+        let model = asked.replace(':', "%3A").replace('/', "%2F");
+        assert_eq!(upstream.request(0).await.path(), format!("/model/{model}/converse"));
+    }
+}

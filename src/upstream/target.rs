@@ -253,8 +253,11 @@ fn path_with(
         Kind::Bedrock => {
             let Cloud::Bedrock(bedrock) = &key.cloud else { return None };
             let model = match &bedrock.arn {
-                Some(arn) if !model.starts_with("arn:") => segment(&format!("{arn}/{model}"))?,
-                _ => segment(model)?,
+                _ if model.starts_with("arn:") => segment(model)?,
+                // That of one profile; else what stands before the names of all.
+                Some(arn) if arn.contains('/') => segment(arn)?,
+                Some(arn) => segment(&format!("{arn}/{model}"))?,
+                None => segment(model)?,
             };
             let verb = match operation {
                 Operation::Messages if peek.stream => Operation::InvokeStream.path(),
