@@ -1,9 +1,11 @@
 //! Where lines go: a bounded buffer in memory, emptied to standard output by a thread of its own, so
 //! that no request waits for a slow pipe or a full disk.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, ParseError, filter_fn};
@@ -15,6 +17,8 @@ use tracing_subscriber::registry;
 const LIMIT: usize = 1 << 20;
 /// Lines that come within this time of each other leave with one write.
 const GATHER: Duration = Duration::from_millis(10);
+/// Room for lines that is kept when they are written.
+const KEPT: usize = 64 * 1024;
 /// How long the last lines may take when the program ends.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -72,10 +76,12 @@ impl Log {
         let subscriber = subscriber(filter, format, colours, log.clone())
             .map_err(|error| format!("not a log filter: {error}"))?;
         tracing::subscriber::set_global_default(subscriber).map_err(|error| error.to_string())?;
+        // Not `io::stdout`: it keeps what it could not write, and so lines in pieces.
+        let out = io::stdout().as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
         let shared = log.shared.clone();
         std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || shared.write_to(&mut io::stdout()))
+            .spawn(move || shared.write_to(&mut File::from(out), format))
             .map_err(|error| error.to_string())?;
         Ok(log)
     }
@@ -145,35 +151,81 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_to(&self, out: &mut impl Write) {
+    fn write_to(&self, out: &mut impl Write, format: Format) {
         let mut batch = Vec::new();
+        let mut torn = false;
         loop {
-            let mut state = self.lock();
-            state.writing = false;
-            self.emptied.notify_all();
-            while state.lines.is_empty() {
-                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if !state.closed {
-                drop(state);
-                std::thread::sleep(GATHER);
-                state = self.lock();
-            }
-            state.writing = true;
-            std::mem::swap(&mut batch, &mut state.lines);
-            let dropped = std::mem::take(&mut state.dropped);
-            drop(state);
+            let dropped = self.next(&mut batch);
             if dropped > 0 {
-                let _ = writeln!(
-                    batch,
-                    "{{\"level\":\"WARN\",\"message\":\"lines dropped\",\"count\":{dropped}}}"
-                );
+                lines_dropped(&mut batch, dropped, format);
             }
-            // Nowhere to report it: standard output is where reports go.
-            let _ = out.write_all(&batch).and_then(|()| out.flush());
+            if torn {
+                batch.insert(0, b'\n');
+            }
+            let written = write(out, &batch);
+            if written > 0 {
+                torn = batch[written - 1] != b'\n';
+            }
+            // Nowhere to report it: standard output is where reports go. It is told once it takes lines
+            // again: a full disk may have room, though a pipe without a reader has none ever after.
+            if written < batch.len() {
+                let lost = memchr::memchr_iter(b'\n', &batch[written..]).count() as u64;
+                // The line that tells of others stands for these, and no line is for its own sake.
+                let told = if dropped > 0 { dropped - 1 } else { 0 };
+                self.lock().dropped += lost + told;
+            }
             batch.clear();
+            batch.shrink_to(KEPT);
         }
     }
+
+    /// Waits for lines; how many were dropped before them.
+    fn next(&self, batch: &mut Vec<u8>) -> u64 {
+        let mut state = self.lock();
+        state.writing = false;
+        self.emptied.notify_all();
+        while state.lines.is_empty() {
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !state.closed {
+            drop(state);
+            std::thread::sleep(GATHER);
+            state = self.lock();
+        }
+        state.writing = true;
+        std::mem::swap(batch, &mut state.lines);
+        std::mem::take(&mut state.dropped)
+    }
+}
+
+/// Writes as much as goes; how much that was.
+fn write(out: &mut impl Write, batch: &[u8]) -> usize {
+    let mut written = 0;
+    while written < batch.len() {
+        match out.write(&batch[written..]) {
+            Ok(0) => break,
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A pipe that whoever shares it has made non-blocking.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(GATHER);
+            }
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+fn lines_dropped(batch: &mut Vec<u8>, count: u64, format: Format) {
+    let now = humantime::format_rfc3339_millis(SystemTime::now());
+    // Writing into memory cannot fail.
+    let _ = match format {
+        Format::Json => writeln!(
+            batch,
+            "{{\"timestamp\":\"{now}\",\"level\":\"WARN\",\"message\":\"lines dropped\",\"count\":{count}}}"
+        ),
+        Format::Text => writeln!(batch, "{now}  WARN lines dropped: {count}"),
+    };
 }
 
 /// What tracing writes one event with.
@@ -222,6 +274,34 @@ mod tests {
         });
         let lines = log.shared.lock().lines.clone();
         String::from_utf8(lines).unwrap()
+    }
+
+    /// Takes this many bytes, then fails until it is told to take more.
+    struct Full(Vec<u8>, usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.1 - self.0.len());
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_written_stops_where_the_disk_is_full() {
+        let mut out = Full(Vec::new(), 5);
+        assert_eq!(write(&mut out, b"one\ntwo\n"), 5);
+        assert_eq!(write(&mut out, b"three\n"), 0);
+        out.1 = 100;
+        assert_eq!(write(&mut out, b"four\n"), 5);
+        assert_eq!(out.0, b"one\ntfour\n");
     }
 
     #[test]
