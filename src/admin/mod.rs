@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use self::keys::Checks;
 use crate::gateway::Live;
 use crate::gateway::reload::Outcome;
-use crate::gateway::serve::{Listener, Stream};
+use crate::gateway::serve::{Listener, Stream, Trouble};
 use crate::secret::digest;
 
 /// Connections at once: a scraper, a prober, an operator or two.
@@ -38,6 +38,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub async fn run(live: Arc<Live>, listener: Listener) {
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     let checks = Arc::new(Checks::default());
+    let mut trouble = Trouble::default();
     loop {
         let Ok(permit) = free.clone().acquire_owned().await else { return };
         match listener.accept().await {
@@ -48,10 +49,7 @@ pub async fn run(live: Arc<Live>, listener: Listener) {
                     drop(permit);
                 });
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection for the admin listener");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            Err(error) => trouble.rest(&error).await,
         }
     }
 }

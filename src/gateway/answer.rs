@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::relay::Body;
 use crate::config::NotFound;
+use crate::observe::access::End;
 use crate::provider::Kind;
 use crate::route::Refused;
 use crate::upstream::Broken;
@@ -44,6 +45,19 @@ pub(super) enum Refusal {
     Method(&'static str),
     /// HTTP/1.1 asks for exactly one `host`.
     Host,
+    /// More than one header says where the body ends.
+    FramedTwice,
+    /// What came is no HTTP.
+    NotHttp,
+    /// The head is larger than this many bytes, or has more lines.
+    LargeHead {
+        /// Bytes.
+        size: usize,
+        /// Lines.
+        lines: usize,
+    },
+    /// The target of the request is longer than any address here.
+    LongTarget,
     /// The caller showed no key.
     NoKey,
     /// The caller's key is nobody's.
@@ -56,8 +70,16 @@ pub(super) enum Refusal {
     TooLarge(usize),
     /// The body came too slowly.
     SlowBody,
-    /// The body broke off.
+    /// The body is not framed as it says.
     BrokenBody,
+    /// The caller left before its body was whole.
+    Gone,
+    /// The bodies of other requests take all the memory there is for bodies.
+    Crowded,
+    /// The program stops before the request is answered.
+    Stopping,
+    /// A mistake in this program.
+    Fault,
     /// `content-encoding` other than identity.
     Compressed,
     /// The body is not what its content type says.
@@ -110,6 +132,15 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// How a request ends with it.
+    pub(super) fn end(&self) -> End {
+        match self {
+            Refusal::Gone => End::CallerGone,
+            Refusal::Stopping => End::Stopped,
+            _ => End::Refused,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Refusal::Path(_)
@@ -128,8 +159,15 @@ impl Refusal {
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Refusal::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::LargeHead { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::LongTarget => StatusCode::URI_TOO_LONG,
+            Refusal::Crowded | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::Host
+            | Refusal::FramedTwice
+            | Refusal::NotHttp
             | Refusal::BrokenBody
+            | Refusal::Gone
             | Refusal::Malformed(_)
             | Refusal::NoModel
             | Refusal::OtherKey
@@ -155,8 +193,16 @@ impl Refusal {
             Refusal::Compressed => ("invalid_request_error", "unsupported_media_type"),
             Refusal::NotKept(_) => ("invalid_request_error", "not_found"),
             Refusal::NoBatchKey | Refusal::NoList => ("invalid_request_error", "not_available"),
+            Refusal::LargeHead { .. } => ("invalid_request_error", "headers_too_large"),
+            Refusal::LongTarget => ("invalid_request_error", "url_too_long"),
+            Refusal::Crowded => ("server_error", "overloaded"),
+            Refusal::Stopping => ("server_error", "stopping"),
+            Refusal::Fault => ("server_error", "internal_error"),
             Refusal::Host
+            | Refusal::FramedTwice
+            | Refusal::NotHttp
             | Refusal::BrokenBody
+            | Refusal::Gone
             | Refusal::Malformed(_)
             | Refusal::OtherKey
             | Refusal::Unclear(..)
@@ -186,6 +232,7 @@ impl Refusal {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: the words of each")]
     fn message(&self) -> Cow<'static, str> {
         match self {
             Refusal::Path(path) => format!(
@@ -208,7 +255,23 @@ impl Refusal {
                     .into()
             }
             Refusal::SlowBody => "The request body did not arrive in time.".into(),
-            Refusal::BrokenBody => "The request body broke off.".into(),
+            Refusal::BrokenBody => "The request body is not framed as its head says.".into(),
+            Refusal::Gone => "The request body broke off.".into(),
+            Refusal::FramedTwice => "A request says once where its body ends: with one \
+                                     Content-Length, or with Transfer-Encoding."
+                .into(),
+            Refusal::NotHttp => "This is no HTTP request that can be read.".into(),
+            Refusal::LargeHead { size, lines } => {
+                format!("The head of a request may have {size} bytes and {lines} lines.").into()
+            }
+            Refusal::LongTarget => "The target of the request is too long.".into(),
+            Refusal::Crowded => {
+                "Large request bodies take all the memory there is for them; try again.".into()
+            }
+            Refusal::Stopping => {
+                "The gateway is stopping and has no answer to this request yet; send it again.".into()
+            }
+            Refusal::Fault => "The gateway failed on this request; its log says where.".into(),
             Refusal::Compressed => "Send the body uncompressed (no Content-Encoding).".into(),
             Refusal::Malformed(error) => error.to_string().into(),
             Refusal::NoModel => "The body names no `model`.".into(),
@@ -303,12 +366,20 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
         Refusal::Failed { retry_after: Some(span), .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
         }
+        Refusal::Crowded | Refusal::Stopping => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         Refusal::NoKey | Refusal::UnknownKey | Refusal::UnknownSigner | Refusal::Signature(_) => {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         _ => {}
     }
     response
+}
+
+/// The body of [`refuse`].
+pub(super) fn words(refusal: &Refusal, api: Api, id: &str) -> String {
+    body(refusal, refusal.status(), api, id).to_string()
 }
 
 /// The errors of the Bedrock runtime.

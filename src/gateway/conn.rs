@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,7 +20,16 @@ const REST: Duration = Duration::from_secs(120);
 
 /// Where a connection stands between requests.
 #[derive(Debug, Default)]
-pub(super) struct Stage(AtomicU8);
+pub(super) struct Stage {
+    at: AtomicU8,
+    /// Requests that have begun, and those of them that are being answered; over HTTP/2 only.
+    begun: AtomicU32,
+    open: AtomicU32,
+    /// The head that has come says twice where its body ends.
+    framed_twice: AtomicBool,
+    /// An HTTP/2 connection has rested for long enough.
+    rested: AtomicBool,
+}
 
 /// Open, and no whole head has come yet.
 const FRESH: u8 = 0;
@@ -30,24 +39,67 @@ const BUSY: u8 = 1;
 const RESTING: u8 = 2;
 /// The next head has begun to come.
 const HEAD: u8 = 3;
+/// An HTTP/2 connection, which carries requests side by side.
+const SHARED: u8 = 4;
 
 /// Held while a request is being answered.
 #[derive(Debug)]
-pub(super) struct Busy(Option<Arc<Stage>>);
+pub(super) struct Busy {
+    stage: Arc<Stage>,
+    shared: bool,
+    framed_twice: bool,
+}
 
 impl Stage {
-    /// A whole head has come. An HTTP/2 connection carries requests side by side and is watched by
-    /// its own pings, so it stays busy.
+    /// A whole head has come.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> Busy {
-        self.0.store(BUSY, Ordering::Relaxed);
-        Busy((version != Version::HTTP_2).then(|| self.clone()))
+        let shared = version == Version::HTTP_2;
+        if shared {
+            self.begun.fetch_add(1, Ordering::Relaxed);
+            self.open.fetch_add(1, Ordering::Relaxed);
+        }
+        self.at.store(if shared { SHARED } else { BUSY }, Ordering::Relaxed);
+        let framed_twice = self.framed_twice.load(Ordering::Relaxed);
+        if framed_twice {
+            self.framed_twice.store(false, Ordering::Relaxed);
+        }
+        Busy { stage: self.clone(), shared, framed_twice }
+    }
+
+    /// Whether what comes next belongs to a head that has begun, or to the first one.
+    pub(super) fn awaits_head(&self) -> bool {
+        matches!(self.at.load(Ordering::Relaxed), FRESH | HEAD)
+    }
+
+    /// Whether what comes next begins a head.
+    pub(super) fn is_resting(&self) -> bool {
+        self.at.load(Ordering::Relaxed) == RESTING
+    }
+
+    /// The head that has come says twice where its body ends.
+    pub(super) fn set_framed_twice(&self) {
+        self.framed_twice.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection should be closed in peace; true once.
+    pub(super) fn has_rested(&self) -> bool {
+        self.rested.load(Ordering::Relaxed) && self.rested.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Busy {
+    /// Whether the head of the request says twice where its body ends.
+    pub(super) fn is_framed_twice(&self) -> bool {
+        self.framed_twice
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if let Some(stage) = &self.0 {
-            stage.0.store(RESTING, Ordering::Relaxed);
+        if self.shared {
+            self.stage.open.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.stage.at.store(RESTING, Ordering::Relaxed);
         }
     }
 }
@@ -68,6 +120,8 @@ pub(super) struct Guarded<S> {
     /// When the head must be whole, once it has been waited for.
     head_due: Option<Instant>,
     rest_due: Option<Instant>,
+    /// How many requests had begun when a rest was first due; over HTTP/2 only.
+    rest_after: u32,
     reading: Alarm,
     write_due: Option<Instant>,
     writing: Alarm,
@@ -81,6 +135,7 @@ impl<S> Guarded<S> {
             limits,
             head_due: None,
             rest_due: None,
+            rest_after: 0,
             reading: Alarm::default(),
             write_due: None,
             writing: Alarm::default(),
@@ -89,7 +144,7 @@ impl<S> Guarded<S> {
 
     /// Nothing to read: ready when the caller has been silent for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.stage.0.load(Ordering::Relaxed) {
+        match self.stage.at.load(Ordering::Relaxed) {
             FRESH | HEAD => {
                 let due = *self.head_due.get_or_insert_with(|| Instant::now() + self.limits.head);
                 self.reading.poll(cx, due)
@@ -98,17 +153,43 @@ impl<S> Guarded<S> {
                 let due = *self.rest_due.get_or_insert_with(|| Instant::now() + REST);
                 self.reading.poll(cx, due)
             }
+            SHARED => self.poll_shared_rest(cx),
             _ => Poll::Pending,
         }
     }
 
+    /// An HTTP/2 connection without an open request is told that it ends, and is cut when its caller goes
+    /// on not to read what was said before. Pings keep it alive only while a request is open.
+    fn poll_shared_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let begun = self.stage.begun.load(Ordering::Relaxed);
+        if self.stage.open.load(Ordering::Relaxed) > 0 {
+            self.rest_due = None;
+            return Poll::Pending;
+        }
+        if self.rest_after != begun {
+            self.rest_after = begun;
+            self.rest_due = None;
+        }
+        let due = *self.rest_due.get_or_insert_with(|| Instant::now() + REST);
+        if due > Instant::now() {
+            ready!(self.reading.poll(cx, due));
+        }
+        self.stage.rested.store(true, Ordering::Relaxed);
+        self.reading.poll(cx, due + self.limits.write)
+    }
+
     /// Something was read: a resting connection has begun its next head.
     fn heard(&mut self) {
-        self.rest_due = None;
-        if self.stage.0.load(Ordering::Relaxed) == RESTING {
-            self.stage.0.store(HEAD, Ordering::Relaxed);
-            self.head_due = None;
+        match self.stage.at.load(Ordering::Relaxed) {
+            // Pings and what else is no request.
+            SHARED => return,
+            RESTING => {
+                self.stage.at.store(HEAD, Ordering::Relaxed);
+                self.head_due = None;
+            }
+            _ => {}
         }
+        self.rest_due = None;
     }
 
     /// The outcome of a write, or an error when none has got through for too long.
@@ -246,6 +327,37 @@ mod tests {
         let (_caller, mut io, stage) = guarded();
         drop(stage.begin(Version::HTTP_11));
         assert_eq!(fails_after(&mut io).await, REST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_without_a_request_is_told_to_end_and_then_cut() {
+        let (mut caller, mut io, stage) = guarded();
+        drop(stage.begin(Version::HTTP_2));
+        let pings = tokio::spawn(async move {
+            for _ in 0..6 {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                caller.write_u8(b'p').await.unwrap();
+            }
+            caller
+        });
+        let start = Instant::now();
+        let told = std::future::poll_fn(|cx| {
+            let mut byte = [0; 1];
+            while Pin::new(&mut io).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_ready() {}
+            if stage.has_rested() { Poll::Ready(start.elapsed()) } else { Poll::Pending }
+        });
+        assert_eq!(told.await, REST);
+        assert_eq!(fails_after(&mut io).await, LIMITS.write);
+        drop(pings.await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_does_not_rest_while_a_request_is_open() {
+        let (_caller, mut io, stage) = guarded();
+        drop(stage.begin(Version::HTTP_2));
+        let _busy = stage.begin(Version::HTTP_2);
+        let waited = tokio::time::timeout(Duration::from_secs(3600), io.read_u8()).await;
+        assert!(waited.is_err() && !stage.has_rested());
     }
 
     #[tokio::test(start_paused = true)]

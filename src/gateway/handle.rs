@@ -1,6 +1,9 @@
 //! One request, top to bottom.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
@@ -17,8 +20,9 @@ use super::conn::Busy;
 use super::ids::{self, Owner, Signing};
 use super::record::Record;
 use super::relay::{Body, Relay};
+use super::serve::{HEAD, HEAD_LINES};
 use super::stored::{self, Errand};
-use super::{Gateway, Live, callers, incoming, models};
+use super::{Gateway, Live, callers, contain, incoming, models};
 use crate::config::{Asked, Client};
 use crate::observe::access::End;
 use crate::observe::unix_time;
@@ -43,15 +47,51 @@ pub(super) async fn handle(
     let (head, body) = request.into_parts();
     let place = address::find(head.uri.path());
     let api = api_of(&head, place.as_ref());
-    let answered = serve(&gateway, &head, place, body, api, &mut record).await;
-    let mut response = answered.unwrap_or_else(|refusal| {
-        record.end = End::Refused;
-        answer::refuse(&refusal, api, &record.id)
-    });
-    record.status = response.status().as_u16();
+    let answered = attended(&gateway, &head, place, body, api, &busy, &mut record).await;
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(refusal) => {
+            record.end = refusal.end();
+            if let Refusal::Fault = refusal {
+                tracing::error!(id = record.id, "a request failed by a mistake in this program");
+            }
+            answer::refuse(&refusal, api, &record.id)
+        }
+    };
+    // Nobody is there to see the answer to a body that broke off.
+    let gone = record.end == End::CallerGone && record.tried.is_none();
+    record.status = if gone { 0 } else { response.status().as_u16() };
     answer::name_request(response.headers_mut(), &record.id);
     name_attempts(response.headers_mut(), &gateway, &record);
     response.map(|body| body.of(record, busy))
+}
+
+/// [`serve`], whatever happens in it, and until the drain time is over.
+async fn attended(
+    gateway: &Gateway,
+    head: &Parts,
+    place: Option<Place<'_>>,
+    body: Incoming,
+    api: Api,
+    busy: &Busy,
+    record: &mut Record,
+) -> Result<Response<Body>, Refusal> {
+    let live = record.live_handle();
+    if busy.is_framed_twice() {
+        return Err(Refusal::FramedTwice);
+    }
+    // Over HTTP/1 the library counts them.
+    if head.headers.len() > HEAD_LINES {
+        return Err(Refusal::LargeHead { size: HEAD, lines: HEAD_LINES });
+    }
+    let mut serving = pin!(serve(gateway, head, place, body, api, record));
+    // Connections and HTTP/2 streams are woken when the drain time is over.
+    poll_fn(|cx| match contain::poll(serving.as_mut(), cx) {
+        Poll::Ready(answered) => Poll::Ready(answered.unwrap_or(Err(Refusal::Fault))),
+        Poll::Pending if live.is_cut() => Poll::Ready(Err(Refusal::Stopping)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 async fn serve(
@@ -110,9 +150,9 @@ async fn read(
     caller: &Caller<'_, '_>,
     record: &mut Record,
 ) -> Result<Bytes, Refusal> {
-    let server = &gateway.config.server;
+    let (server, store) = (&gateway.config.server, &record.live().bodies);
     uncompressed(&head.headers)?;
-    let body = incoming::read(body, server.max_body, server.body_timeout).await?;
+    let body = incoming::read(body, server.max_body, server.body_timeout, store).await?;
     record.bytes_in = body.len() as u64;
     caller.verify(head, &body).await?;
     Ok(body)

@@ -3,12 +3,15 @@
 //! ```text
 //! serve.rs    accept, connection limits, drain           a caller's connection
 //!   conn.rs   deadlines on its reads and writes (alarm.rs)
+//!   head.rs   what the library does not tell of a head, and its refusals in our words
+//!   pace.rs   whether an HTTP/2 caller takes its answer
 //! handle.rs   one request, top to bottom                 a request
 //!   callers.rs   who sends it
 //!   incoming.rs  its body, under the limits
 //!   attempt.rs   keys and providers in order, until one answers
 //!   stored.rs    files, batches and what else providers keep; ids.rs: whose they are
 //! relay.rs    the answer's body on its way through       an answer
+//! contain.rs  a panic is one request's end
 //! answer.rs   whatever keymux says itself, and every status code it chooses
 //! record.rs   what is told of a request when it is over
 //! models.rs   the models list, made from the configuration
@@ -24,10 +27,13 @@ mod callers;
 mod changes;
 pub mod check;
 mod conn;
+pub mod contain;
 mod handle;
+mod head;
 mod ids;
 mod incoming;
 mod models;
+mod pace;
 mod record;
 mod relay;
 pub mod reload;
@@ -184,6 +190,8 @@ pub struct Live {
     pub log: Log,
     /// How the latest change of the file fared.
     pub reloaded: Mutex<reload::Outcome>,
+    /// What the bodies of callers take.
+    bodies: incoming::Store,
     stopping: AtomicBool,
     cut: AtomicBool,
 }
@@ -196,6 +204,7 @@ impl Live {
             metrics,
             log,
             reloaded: Mutex::default(),
+            bodies: incoming::Store::default(),
             stopping: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         }

@@ -69,6 +69,11 @@ impl Record {
         &self.live
     }
 
+    /// The same, to hold on to.
+    pub(super) fn live_handle(&self) -> Arc<Live> {
+        self.live.clone()
+    }
+
     /// The gateway that it began with.
     pub(super) fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway

@@ -1,7 +1,9 @@
 //! The accept loop: connections in, under their limits, until the stop signal has drained them.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -16,21 +18,40 @@ use listenfd::ListenFd;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::Live;
 use super::conn::{Guarded, Limits, Stage};
+use super::contain::Contained;
 use super::handle::handle;
+use super::head::Watched;
+use super::pace::{self, Paced};
 use crate::config::{Listen, Tls};
 
-/// Largest head of a request, over HTTP/1 and HTTP/2. The number of its lines is bounded by the
-/// library at 100.
-const HEAD: usize = 64 * 1024;
+/// Largest head of a request, over HTTP/1 and HTTP/2.
+pub(super) const HEAD: usize = 64 * 1024;
+/// Most lines of it. The library's own limit over HTTP/1.
+pub(super) const HEAD_LINES: usize = 100;
 /// Requests that one HTTP/2 connection may have open.
 const STREAMS: u32 = 256;
+/// Streams of one HTTP/2 connection that may be reset before they are served, at a time: more is an
+/// attack (CVE-2023-44487), and the connection is closed.
+const RESET_STREAMS: usize = 20;
+/// Streams that the library may have to reset on one connection, because its caller breaks the protocol.
+const REFUSED_STREAMS: usize = 256;
+/// What may wait to be sent on one HTTP/2 stream.
+const UNSENT: usize = 64 * 1024;
+/// An HTTP/2 connection is asked that often whether its caller is there, and ends when no answer comes
+/// within the same time.
+const PING: Duration = Duration::from_secs(20);
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 4096;
+/// How long to wait after a failure to accept, and until it is told again.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// How long answers may take to say that they are cut, once the drain time is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -66,8 +87,14 @@ impl Listener {
     pub fn bind(listen: &Listen, handed: &mut ListenFd) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => {
-                let listener = std::net::TcpListener::bind(address)?;
-                Self::tcp(listener)
+                let socket = match address {
+                    SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                    SocketAddr::V6(_) => TcpSocket::new_v6()?,
+                };
+                // A restart need not wait for the connections of the run before it.
+                socket.set_reuseaddr(true)?;
+                socket.bind(*address)?;
+                Ok(Listener::Tcp(socket.listen(BACKLOG)?))
             }
             Listen::Unix(path) => {
                 remove_stale(path)?;
@@ -94,7 +121,8 @@ impl Listener {
         Ok(match self {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // A connection that is gone already fails by itself.
+                let _ = stream.set_nodelay(true);
                 Box::new(stream)
             }
             Listener::Unix(listener, _) => Box::new(listener.accept().await?.0),
@@ -145,7 +173,8 @@ fn handed_place(name: Option<&str>) -> io::Result<usize> {
 pub async fn run(live: Arc<Live>, listener: Listener, mut phase: watch::Receiver<Phase>) {
     let most = live.gateway().config.server.max_connections;
     let free = Arc::new(Semaphore::new(most));
-    let settings = Arc::new(settings(Streams(phase.clone())));
+    let settings = Arc::new(settings(Streams { live: live.clone(), phase: phase.clone() }));
+    let mut trouble = Trouble::default();
     loop {
         let accepted = tokio::select! {
             _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
@@ -155,23 +184,63 @@ pub async fn run(live: Arc<Live>, listener: Listener, mut phase: watch::Receiver
             Ok((stream, permit)) => {
                 let (live, settings, phase) = (live.clone(), settings.clone(), phase.clone());
                 tokio::spawn(async move {
-                    live.metrics.connections.inc();
+                    let _counted = Counted::new(&live);
                     connection(&live, stream, &settings, phase).await;
-                    live.metrics.connections.dec();
                     drop(permit);
                 });
             }
-            Err(error) => {
-                // Out of file descriptors, most likely: connections that end give some back.
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep(Duration::from_millis(100)).await;
-            }
+            Err(error) => trouble.rest(&error).await,
         }
     }
     drop(listener);
     // All permits are back when the last connection has ended.
     let all = u32::try_from(most).unwrap_or(u32::MAX);
     let _ = free.acquire_many(all).await;
+}
+
+/// A connection as it is counted.
+struct Counted<'l>(&'l Live);
+
+impl<'l> Counted<'l> {
+    fn new(live: &'l Live) -> Self {
+        live.metrics.connections.inc();
+        Self(live)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
+    }
+}
+
+/// Failures to accept a connection.
+#[derive(Debug, Default)]
+pub struct Trouble {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Trouble {
+    /// Waits for as long as the failure is likely to last. Out of file descriptors, most likely, and
+    /// connections that end give some back; the log does not grow meanwhile.
+    pub async fn rest(&mut self, error: &io::Error) {
+        // accept(2): what went wrong with the one connection before it was accepted.
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::Interrupted
+        ) {
+            return;
+        }
+        self.since += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            tracing::warn!(%error, times = self.since, "cannot accept a connection");
+            *self = Self { told: Some(Instant::now()), since: 0 };
+        }
+        sleep(ACCEPT_AGAIN).await;
+    }
 }
 
 async fn accept(
@@ -185,7 +254,10 @@ async fn accept(
 /// Runs the answers of HTTP/2 connections, each a task of its own, and wakes them when the drain time
 /// is over, so that they can say that they are cut. An answer over HTTP/1 is polled with its connection.
 #[derive(Clone)]
-struct Streams(watch::Receiver<Phase>);
+struct Streams {
+    live: Arc<Live>,
+    phase: watch::Receiver<Phase>,
+}
 
 impl<F> Executor<F> for Streams
 where
@@ -193,12 +265,13 @@ where
     F::Output: Send,
 {
     fn execute(&self, answer: F) {
-        let mut phase = self.0.clone();
+        let mut phase = self.phase.clone();
+        let patience = self.live.gateway().config.server.write_timeout;
         tokio::spawn(async move {
-            let mut answer = pin!(answer);
+            let mut answer = pin!(pace::send(answer, patience));
             let cut = async { drop(phase.wait_for(|phase| *phase == Phase::Cut).await) };
             tokio::select! {
-                _ = &mut answer => return,
+                () = &mut answer => return,
                 () = cut => {}
             }
             answer.await;
@@ -206,6 +279,9 @@ where
     }
 }
 
+/// What keeps HTTP/2 callers from more than they asked for. The library bounds the rest by itself: it
+/// answers no more pings and settings than it can write, counts the frames of a head and frames that say
+/// nothing, and closes a connection whose streams are reset before they are served.
 fn settings(streams: Streams) -> auto::Builder<Streams> {
     let mut settings = auto::Builder::new(streams);
     settings.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD);
@@ -214,8 +290,11 @@ fn settings(streams: Streams) -> auto::Builder<Streams> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
+        .max_pending_accept_reset_streams(RESET_STREAMS)
+        .max_local_error_reset_streams(REFUSED_STREAMS)
+        .max_send_buf_size(UNSENT)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
     settings
 }
 
@@ -252,21 +331,33 @@ async fn http<S>(
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let stage = Arc::<Stage>::default();
-    let io = TokioIo::new(Guarded::new(stream, stage.clone(), limits));
+    let guarded = Guarded::new(stream, stage.clone(), limits);
+    let io = TokioIo::new(Watched::new(guarded, stage.clone(), live.clone()));
     let service = service_fn(|request| {
         let busy = stage.begin(request.version());
         let live = live.clone();
         // In a box: it is moved several times before it runs, and it is large.
         let answering = Box::pin(handle(live, request, busy));
-        async move { Ok::<_, Infallible>(answering.await) }
+        async move {
+            let answer = answering.await;
+            Ok::<_, Infallible>(answer.map(|body| Paced(Contained::new(body))))
+        }
     });
     let mut connection = pin!(settings.serve_connection(io, service));
     loop {
+        let served = poll_fn(|cx| {
+            let ended = connection.as_mut().poll(cx);
+            if ended.is_pending() && stage.has_rested() {
+                connection.as_mut().graceful_shutdown();
+                return connection.as_mut().poll(cx);
+            }
+            ended
+        });
         tokio::select! {
             biased;
             // What goes wrong on a caller's connection is the caller's business; the access line of
             // its request tells how it ended.
-            _ = connection.as_mut() => break,
+            _ = served => break,
             changed = phase.changed() => {
                 if changed.is_err() || *phase.borrow() == Phase::Cut {
                     let _ = timeout(LAST_WORDS, connection.as_mut()).await;
