@@ -3,15 +3,21 @@
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use listenfd::ListenFd;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{BAD_CONFIG, Said, load};
 use crate::admin;
 use crate::config::{self, Config, Inputs, Listen, LogFormat, Options};
+use crate::gateway::contain::report_panics;
 use crate::gateway::reload::Reloader;
 use crate::gateway::serve::{self, Listener, Phase};
 use crate::gateway::{Gateway, Live};
@@ -19,7 +25,16 @@ use crate::observe::log::{Format, Log};
 use crate::observe::metrics::Metrics;
 use crate::observe::unix_time;
 
+/// Lets the system dump the program's memory, and debuggers of its own user look into it, when it is set.
+const DUMPABLE: &str = "KEYMUX_DUMPABLE";
+/// How long answers that are cut may take to end; each connection has a limit of its own below this.
+const CUT: Duration = Duration::from_secs(3);
+
 pub(super) fn run(options: Options) -> Said {
+    if std::env::var_os(DUMPABLE).is_none_or(|set| set.is_empty()) {
+        // Before a secret is read. It fails nowhere that has the call.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
     let loaded = load(&options);
     let Some(config) = loaded.config else {
         return Said::failed(config::problem::report(&loaded.problems, false), BAD_CONFIG);
@@ -28,9 +43,11 @@ pub(super) fn run(options: Options) -> Said {
         Ok(log) => log,
         Err(error) => return Said::failed(format!("keymux: {error}\n"), BAD_CONFIG),
     };
+    report_panics();
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
+    raise_open_files(&config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Said::failed(format!("keymux: {error}\n"), 1),
@@ -40,6 +57,24 @@ pub(super) fn run(options: Options) -> Said {
     match ended {
         Ok(()) => Said::default(),
         Err(error) => Said::failed(format!("keymux: {error}\n"), 1),
+    }
+}
+
+/// Most systems start programs with a limit far below the one that they may set themselves.
+fn raise_open_files(config: &Config) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        // systemd's own limit is final where the unit's filter forbids the call.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
+    // A connection of a caller's and one to a provider; and some for files, and for the admin listener.
+    let wanted = config.server.max_connections as u64 * 2 + 100;
+    if let Some(allowed) = getrlimit(Resource::Nofile).current.filter(|allowed| *allowed < wanted) {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "the limit of open files is low for server.max_connections: callers may have to wait"
+        );
     }
 }
 
@@ -86,6 +121,7 @@ async fn serve_until_stopped(
 
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = hash, "{welcome}");
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&welcome)]);
+    tokio::spawn(watchdog());
 
     tokio::select! {
         _ = stop.recv() => {}
@@ -105,8 +141,23 @@ async fn serve_until_stopped(
     }
     live.cut();
     phase.send_replace(Phase::Cut);
-    let _ = serving.await;
+    let _ = timeout(CUT, serving).await;
     Ok(())
+}
+
+/// Tells systemd that the program lives, at twice the pace that it asks for (sd_watchdog_enabled(3)). Each
+/// time a task is run to its end first, which takes a worker that is free to run requests too.
+async fn watchdog() {
+    let Some(period) = sd_notify::watchdog_enabled().filter(|period| !period.is_zero()) else {
+        return;
+    };
+    let mut pace = tokio::time::interval(period / 2);
+    loop {
+        pace.tick().await;
+        if tokio::spawn(tokio::task::yield_now()).await.is_ok() {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+    }
 }
 
 fn bind(what: &str, listen: &Listen, handed: &mut ListenFd) -> io::Result<Listener> {
