@@ -366,6 +366,10 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
         Refusal::Failed { retry_after: Some(span), .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
         }
+        // What follows may be a body or a request.
+        Refusal::FramedTwice => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Refusal::Crowded | Refusal::Stopping => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
