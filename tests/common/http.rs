@@ -126,6 +126,11 @@ impl Connection {
         Self::new(stream)
     }
 
+    /// `None`: nobody listens.
+    pub async fn try_open(address: SocketAddr) -> Option<Self> {
+        patiently("connect", TcpStream::connect(address)).await.ok().map(Self::new)
+    }
+
     pub fn new(stream: TcpStream) -> Self {
         Self { stream, buffer: Vec::new() }
     }
