@@ -8,6 +8,7 @@ use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER}
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
+use super::attempt::AllResting;
 use super::relay::Body;
 use crate::config::NotFound;
 use crate::observe::access::End;
@@ -113,6 +114,8 @@ pub(super) enum Refusal {
     NoList,
     /// A batch that cannot be routed.
     Batch(batch::Fault),
+    /// Every key that could serve is left alone for now.
+    Resting(AllResting),
     /// No attempt was answered.
     Unanswered {
         /// The provider tried last.
@@ -173,6 +176,8 @@ impl Refusal {
             | Refusal::OtherKey
             | Refusal::Unclear(..)
             | Refusal::Batch(_) => StatusCode::BAD_REQUEST,
+            Refusal::Resting(all) if all.is_limit() => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Resting(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),
@@ -215,7 +220,10 @@ impl Refusal {
             Refusal::Unanswered { broken: Broken::Silent, .. } => {
                 ("upstream_error", "upstream_timeout")
             }
-            Refusal::Unanswered { .. } => ("upstream_error", "upstream_unavailable"),
+            Refusal::Resting(all) if all.is_limit() => ("rate_limit_error", "rate_limit_exceeded"),
+            Refusal::Resting(_) | Refusal::Unanswered { .. } => {
+                ("upstream_error", "upstream_unavailable")
+            }
             Refusal::Failed { .. } => ("upstream_error", "upstream_error"),
         }
     }
@@ -311,6 +319,7 @@ impl Refusal {
                                 Ask for each by its id."
                 .into(),
             Refusal::Batch(fault) => format!("Request {}: {}", fault.request, fault.what).into(),
+            Refusal::Resting(all) => all.message().into(),
             Refusal::Unanswered { provider, broken } => {
                 format!("The provider `{provider}` {}.", broken.words()).into()
             }
@@ -362,6 +371,13 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
     match refusal {
         Refusal::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        Refusal::Resting(all) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(all.retry_after().as_secs()));
+            headers.insert(ATTEMPTS, HeaderValue::from_static("0"));
+            if !all.is_worth_a_retry() {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
         }
         Refusal::Failed { retry_after: Some(span), .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));

@@ -8,7 +8,7 @@
 //! handle.rs   one request, top to bottom                 a request
 //!   callers.rs   who sends it
 //!   incoming.rs  its body, under the limits
-//!   attempt.rs   keys and providers in order, until one answers
+//!   attempt/walk.rs  keys and providers in order, until one answers; attempt.rs: one of them
 //!   stored.rs    files, batches and what else providers keep; ids.rs: whose they are
 //! relay.rs    the answer's body on its way through       an answer
 //! contain.rs  a panic is one request's end
@@ -50,6 +50,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use rustls::ServerConfig;
 
+use self::attempt::Retries;
 use crate::config::{Client, Config, Key, ServerAuth};
 use crate::keys::{Member, Pool};
 use crate::observe::log::Log;
@@ -72,6 +73,7 @@ pub struct Gateway {
     nobody: ClientMeter,
     providers: Vec<Provider>,
     turns: Arc<Turns>,
+    retries: Arc<Retries>,
     kept: Kept,
     tls: Option<Arc<ServerConfig>>,
 }
@@ -90,7 +92,7 @@ struct Provider {
 
 impl Gateway {
     /// Builds the gateway of a configuration beside its predecessor, whose connections, tokens, key
-    /// health and turns it takes over where they are the same. Nothing of the predecessor is changed. Must
+    /// health, retry budget and turns it takes over where they are the same. Nothing of the predecessor is changed. Must
     /// be called within the runtime.
     pub fn build(config: Config, before: Option<&Gateway>, metrics: &Metrics) -> io::Result<Self> {
         let mut kept = Kept::default();
@@ -120,6 +122,7 @@ impl Gateway {
             nobody: metrics.client(&Arc::default()),
             providers,
             turns: before.map_or_else(Arc::default, |gateway| gateway.turns.clone()),
+            retries: before.map_or_else(Arc::default, |gateway| gateway.retries.clone()),
             kept,
             tls: config.server.tls.as_ref().map(serve::tls_config).transpose()?,
             config,
