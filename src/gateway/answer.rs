@@ -241,7 +241,7 @@ impl Refusal {
     }
 
     #[expect(clippy::too_many_lines, reason = "a table: the words of each")]
-    fn message(&self) -> Cow<'static, str> {
+    pub(super) fn message(&self) -> Cow<'static, str> {
         match self {
             Refusal::Path(path) => format!(
                 "There is nothing at {path}. keymux serves the OpenAI API under /v1, for example \
@@ -284,12 +284,12 @@ impl Refusal {
             Refusal::Malformed(error) => error.to_string().into(),
             Refusal::NoModel => "The body names no `model`.".into(),
             Refusal::NotFound(tried) => tried.to_string().into(),
-            Refusal::MayNot(Refused::NotListed, model) => {
-                format!("The model `{model}` is not among the models this client may ask for.")
-                    .into()
-            }
-            Refusal::MayNot(Refused::Blacklisted, model) => {
-                format!("The model `{model}` is among those this client may not ask for.").into()
+            Refusal::MayNot(refused, model) => {
+                let how = match refused {
+                    Refused::NotListed => "not among the models this client may ask for",
+                    Refused::Blacklisted => "among those this client may not ask for",
+                };
+                format!("The model `{model}` is {how}.").into()
             }
             Refusal::NoKeyOpen(model) => format!(
                 "No key for the model `{model}` is open to this client (see `keymux explain`)."

@@ -172,7 +172,7 @@ async fn once(
         id,
         now: call.now,
     };
-    let sent = timeout_at(limits.first_byte, provider.upstream.send(key, attempt)).await;
+    let sent = timeout_at(limits.first_byte, send(provider, key, attempt)).await;
     let response = match sent.unwrap_or(Err(Broken::Silent)) {
         Ok(response) => response,
         Err(broken) => return Err(Fallen::unanswered(name(), broken, limits)),
@@ -203,6 +203,18 @@ async fn once(
         }
     }
     Ok(answered)
+}
+
+async fn send(
+    provider: &Provider,
+    key: usize,
+    attempt: Attempt<'_>,
+) -> Result<Response<Arriving>, Broken> {
+    #[cfg(test)]
+    if let Some(script) = &provider.script {
+        return script.play(key, &attempt).await;
+    }
+    provider.upstream.send(key, attempt).await
 }
 
 /// A stream whose first event is an error: the caller gets it with the status that it should have had.
@@ -284,3 +296,6 @@ async fn rejected(
     };
     Fallen { failure, rest, silent: false }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

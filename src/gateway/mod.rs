@@ -88,6 +88,9 @@ struct Provider {
     keys: Vec<KeyMeter>,
     /// For each key, what answers call its provider and it.
     names: Vec<(HeaderValue, HeaderValue)>,
+    /// Answers in place of the provider.
+    #[cfg(test)]
+    script: Option<attempt::tests::Script>,
 }
 
 impl Gateway {
@@ -109,6 +112,8 @@ impl Gateway {
                     .map(|key| metrics.key(&key.provider, &key.name))
                     .collect(),
                 names: provider.keys.iter().map(|key| names(key)).collect(),
+                #[cfg(test)]
+                script: None,
             });
         }
         let callers = config.clients.iter().enumerate().map(|(at, client)| (client.digest, at));

@@ -183,7 +183,7 @@ impl<'w> Walk<'w, '_> {
             let mut probed = pin!(gateway.retries.probed.notified());
             probed.as_mut().enable();
             let now = Instant::now();
-            match self.soonest(plan, now).filter(|due| *due <= by) {
+            match self.soonest(plan, now, by) {
                 None => return false,
                 Some(due) if due <= now => return true,
                 Some(due) => {
@@ -193,8 +193,8 @@ impl<'w> Walk<'w, '_> {
         }
     }
 
-    /// When it is worth while to look at the keys again; `None`: not for now.
-    fn soonest(&self, plan: &Plan<'w>, now: Instant) -> Option<Instant> {
+    /// When it is worth while to look at the keys again; `None`: not by then.
+    fn soonest(&self, plan: &Plan<'w>, now: Instant, by: Instant) -> Option<Instant> {
         let config = &self.call.gateway.config;
         let mut soonest: Option<Instant> = None;
         for hop in plan.clone().filter(|hop| self.call.is_open(*hop) && !self.is_out(*hop)) {
@@ -209,13 +209,13 @@ impl<'w> Walk<'w, '_> {
                     // An answer may take minutes: a probe that is not back soon is not waited for.
                     Standing::Probing { since, .. } => {
                         let patience = Instant::from_std(since) + config.server.queue_timeout;
-                        if patience <= now {
+                        if patience.min(by) <= now {
                             continue;
                         }
-                        patience
+                        patience.min(by)
                     }
                 };
-                if due < total && soonest.is_none_or(|known| due < known) {
+                if due <= by && due < total && soonest.is_none_or(|known| due < known) {
                     soonest = Some(due);
                 }
             }

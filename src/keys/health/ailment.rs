@@ -97,11 +97,10 @@ impl Ailment {
                 }
                 0
             }
-            None => 0,
             Some(_) if own.why == why => own.round + u32::from(probed),
             // One trouble is everyday, unless it is the answer to the probe.
             Some(_) if why == Class::Trouble && !probed => return,
-            Some(_) => 0,
+            _ => 0,
         };
         let until = now + jitter.on(row.span(failure, round));
         let longer = own.until.is_none_or(|old| until > old);

@@ -208,9 +208,9 @@ fn who_comes_late_does_not_double_it() {
 fn one_request_is_the_probe_and_the_others_see_it_cooling() {
     let mut patient = Patient::new();
     patient.fails(Class::Throttled);
-    patient.now += patient.left(M).unwrap() - Duration::from_nanos(1);
-    assert!(patient.health.admit(M, patient.now).is_none());
-    patient.wait();
+    let left = patient.wait();
+    let before = patient.now.checked_sub(left / 1000).unwrap();
+    assert!(patient.health.admit(M, before).is_none());
     assert_eq!(patient.stands(M), Standing::Due(Class::Throttled));
     let probe = patient.health.admit(M, patient.now).expect("the probe");
     for _ in 0..10 {
