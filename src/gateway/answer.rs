@@ -301,10 +301,7 @@ impl Refusal {
                 operation.api().name(),
             )
             .into(),
-            Refusal::NotKept(id) => {
-                let shown: String = id.chars().take(100).flat_map(char::escape_debug).collect();
-                format!("There is nothing of the id `{shown}`.").into()
-            }
+            Refusal::NotKept(id) => format!("There is nothing of the id `{}`.", shown(id)).into(),
             Refusal::OtherKey => "The ids in this request belong to different keys of this \
                                   gateway, or to another provider than its model."
                 .into(),
@@ -330,6 +327,11 @@ impl Refusal {
             .into(),
         }
     }
+}
+
+/// As much of an id as a message repeats.
+fn shown(id: &str) -> String {
+    id.chars().take(100).flat_map(char::escape_debug).collect()
 }
 
 /// The status for a failure that a provider told without one.
