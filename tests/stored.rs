@@ -141,6 +141,27 @@ async fn with_one_key_for_one_client_a_response_is_passed_on_byte_for_byte() {
     assert_eq!((read.status(), upstream.request(1).await.path()), (200, "/v1/responses/resp_a"));
 }
 
+#[tokio::test]
+async fn an_id_without_a_sign_is_looked_for_where_ids_have_none() {
+    let knows = |id: &'static str| async move {
+        Upstream::start(move |received| match received.path() == format!("/v1/responses/{id}") {
+            true => json_answer(200, &json!({"id": id})),
+            false => json_answer(404, &json!({"error": {"message": "not here"}})),
+        })
+        .await
+    };
+    let (one, two) = (knows("resp_1").await, knows("resp_2").await);
+    let providers =
+        [("one", &one), ("two", &two)].map(|(name, at)| provider(name, at, "", &[key(name, "")]));
+    let text = config("", &[client("me", ""), providers.concat()]);
+    let keymux = Keymux::start(&text, &[]).await;
+    for (id, who) in [("resp_1", "one"), ("resp_2", "two")] {
+        let read = ask(&keymux, "GET", &format!("/v1/responses/{id}"), "me", b"").await;
+        assert_eq!((read.status(), read.header("x-keymux-provider")), (200, Some(who)));
+    }
+    assert_eq!(ask(&keymux, "GET", "/v1/responses/resp_3", "me", b"").await.status(), 404);
+}
+
 fn form(content: &str) -> Vec<u8> {
     format!(
         "--x\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--x\r\n\

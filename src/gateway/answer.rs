@@ -164,7 +164,6 @@ impl Refusal {
             Refusal::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::LargeHead { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::LongTarget => StatusCode::URI_TOO_LONG,
-            Refusal::Crowded | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::Host
             | Refusal::FramedTwice
@@ -177,7 +176,9 @@ impl Refusal {
             | Refusal::Unclear(..)
             | Refusal::Batch(_) => StatusCode::BAD_REQUEST,
             Refusal::Resting(all) if all.is_limit() => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Resting(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Resting(_) | Refusal::Crowded | Refusal::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),

@@ -24,27 +24,24 @@ pub(super) struct Owner {
     pub(super) key: usize,
 }
 
-/// Whose it is, and its id as the provider knows it; `None` when it is nobody's, or another client's. An id
-/// without a sign belongs to the one key that there is for what is asked, when there is but one client.
-pub(super) fn owner<'s>(
+/// Whose it may be, and its id as the provider knows it: the key that has signed it, or for an id without a
+/// sign those whose ids have none. Nobody's when it is another client's.
+pub(super) fn owners<'s>(
     gateway: &Gateway,
     client: Option<&Client>,
     operation: Operation,
     id: &'s str,
-) -> Option<(Owner, &'s str)> {
+) -> (Vec<Owner>, &'s str) {
     if id.contains(MARK) {
-        return signer(gateway, client, id);
+        let signer = signer(gateway, client, id);
+        return signer.map_or((Vec::new(), id), |(owner, id)| (vec![owner], id));
     }
     let config = &gateway.config;
-    let mut keys = config.providers.iter().enumerate().flat_map(|(provider, own)| {
-        let serves = own.kind.serves(operation);
-        let keys = own.keys.iter().enumerate().filter(move |(_, key)| serves && key.enabled);
-        keys.map(move |(key, _)| Owner { provider, key })
+    let providers = config.providers.iter().enumerate().filter(|(_, own)| {
+        let alone = own.keys.len() == 1 && own.keys[0].enabled;
+        alone && own.kind.serves(operation) && config.clients.len() <= 1
     });
-    match (keys.next(), keys.next()) {
-        (Some(owner), None) if config.clients.len() <= 1 => Some((owner, id)),
-        _ => None,
-    }
+    (providers.map(|(provider, _)| Owner { provider, key: 0 }).collect(), id)
 }
 
 /// The key that has signed an id for this client, and the id without its sign.

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::Method;
 use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::answer::Refusal;
@@ -43,20 +43,7 @@ pub(super) async fn serve(
     record: &mut Record,
 ) -> Result<(Answered, Owner), Refusal> {
     if let Some(id) = errand.stored.id.take() {
-        let not_kept = || Refusal::NotKept(id.clone().into_owned());
-        let Stored { operation, part, .. } = errand.stored;
-        let (owner, raw) =
-            ids::owner(errand.gateway, errand.client, operation, &id).ok_or_else(not_kept)?;
-        let raw = match (operation, part) {
-            // An address is good only with a sign: nobody is to have the key carried elsewhere.
-            (Operation::StoredPredictions, "stream") if *raw == *id => return Err(not_kept()),
-            (Operation::StoredPredictions, "stream") => {
-                ids::stream_address(raw).ok_or_else(not_kept)?
-            }
-            _ => raw.to_owned(),
-        };
-        errand.stored.id = Some(Cow::Owned(raw));
-        return asked_of(&errand, owner, "", &errand.body, record).await;
+        return there_is(errand, &id, record).await;
     }
     if errand.head.method == Method::GET {
         let owner = only_key(&errand)?;
@@ -84,6 +71,36 @@ pub(super) async fn serve(
         Some((fallen, owner)) => fallen.into_answer().map(|answered| (answered, owner)),
         None => Err(Refusal::NoBatchKey),
     }
+}
+
+/// Something that is there already.
+async fn there_is(
+    mut errand: Errand<'_>,
+    id: &str,
+    record: &mut Record,
+) -> Result<(Answered, Owner), Refusal> {
+    let not_kept = || Refusal::NotKept(id.to_owned());
+    let Stored { operation, part, .. } = errand.stored;
+    let (owners, raw) = ids::owners(errand.gateway, errand.client, operation, id);
+    let raw = match (operation, part) {
+        // An address is good only with a sign: nobody is to have the key carried elsewhere.
+        (Operation::StoredPredictions, "stream") if raw == id => return Err(not_kept()),
+        (Operation::StoredPredictions, "stream") => {
+            ids::stream_address(raw).ok_or_else(not_kept)?
+        }
+        _ => raw.to_owned(),
+    };
+    errand.stored.id = Some(Cow::Owned(raw));
+    let mut answer = Err(not_kept());
+    for owner in owners {
+        answer = asked_of(&errand, owner, "", &errand.body, record).await;
+        let unknown =
+            |(answered, _): &(Answered, Owner)| answered.response.status() == StatusCode::NOT_FOUND;
+        if !answer.as_ref().is_ok_and(unknown) {
+            break;
+        }
+    }
+    answer
 }
 
 async fn asked_of(

@@ -51,6 +51,7 @@ class Predictions(unittest.TestCase):
         self.assertEqual(keymux.predictions.get(made.id).model, "stability-ai/sdxl")
         keymux.predictions.cancel(made.id)
         paths = [(request["fault"], request["path"]) for request in seen(plain)]
+        # Every provider of one key may be asked for an id without a sign, until one has it.
         self.assertEqual(paths, [(None, f"/v1/predictions/{plain}"), (None, f"/v1/predictions/{plain}/cancel")])
 
     def test_an_id_with_a_sign_that_nobody_made_is_nobody_s(self):
