@@ -45,6 +45,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -52,7 +53,7 @@ use rustls::ServerConfig;
 
 use self::attempt::Retries;
 use crate::config::{Client, Config, Key, ServerAuth};
-use crate::keys::{Member, Pool};
+use crate::keys::{Member, Pool, Standing};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
@@ -137,6 +138,17 @@ impl Gateway {
     /// All keys with how they fare, in the order of the file.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.providers.iter().flat_map(|provider| provider.pool.members())
+    }
+
+    /// Brings what the metrics say of keys that are left alone up to date.
+    pub fn measure(&self) {
+        let now = Instant::now();
+        for provider in &self.providers {
+            for (member, meter) in provider.pool.members().iter().zip(&provider.keys) {
+                let (key, models) = member.health.told(now);
+                meter.cooling(key != Standing::Free, models.len());
+            }
+        }
     }
 
     fn provider(&self, name: &str) -> Option<&Provider> {
