@@ -34,6 +34,12 @@ pub struct Member {
 #[derive(Debug, Default)]
 pub struct Tried(Vec<usize>);
 
+impl FromIterator<usize> for Tried {
+    fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
+        Self(places.into_iter().collect())
+    }
+}
+
 /// A key that a request may use.
 #[derive(Debug)]
 pub struct Chosen {

@@ -5,6 +5,7 @@
 mod limits;
 mod probes;
 mod resting;
+mod simulation;
 mod walking;
 
 use std::fmt::{self, Write as _};
@@ -50,7 +51,14 @@ pub(super) struct Asked {
     pub(super) provider: String,
     pub(super) key: String,
     pub(super) model: String,
+    /// The id of the caller's request.
+    pub(super) request: String,
     pub(super) at: Instant,
+    /// The status of its answer, 0 for none, and how long it asks to wait. `None`: not yet, or the caller
+    /// has left.
+    pub(super) said: Option<(u16, Option<Duration>)>,
+    /// When it was over, one way or the other.
+    pub(super) over: Option<Instant>,
 }
 
 type Play = dyn Fn(&Asked) -> Says + Send + Sync;
@@ -80,9 +88,12 @@ impl Script {
             provider: self.provider.clone(),
             key: self.keys[key].clone(),
             model: attempt.model.to_owned(),
+            request: attempt.id.to_owned(),
             at: Instant::now(),
+            said: None,
+            over: None,
         };
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
+        let mut page = Page::new(&self.asked, asked.clone());
         let mut says = (self.play)(&asked);
         loop {
             says = match says {
@@ -90,15 +101,49 @@ impl Script {
                     sleep(span).await;
                     *then
                 }
-                Says::Answer(status, headers, body) => return Ok(made(status, &headers, &body)),
+                Says::Answer(status, headers, body) => {
+                    let hint = headers.iter().find(|(name, _)| *name == "retry-after-ms");
+                    let hint = hint.and_then(|(_, millis)| millis.parse().ok());
+                    page.said(status, hint.map(Duration::from_millis));
+                    return Ok(made(status, &headers, &body));
+                }
                 Says::Cut => {
                     let sse = vec![("content-type", "text/event-stream".to_owned())];
                     return Ok(made(200, &sse, &Value::Null));
                 }
-                Says::Breaks(broken) => return Err(broken),
+                Says::Breaks(broken) => {
+                    page.said(0, None);
+                    return Err(broken);
+                }
                 Says::Nothing => std::future::pending().await,
             };
         }
+    }
+}
+
+/// A request in the book, until it is over.
+struct Page<'b> {
+    book: &'b Mutex<Vec<Asked>>,
+    place: usize,
+}
+
+impl<'b> Page<'b> {
+    fn new(book: &'b Mutex<Vec<Asked>>, asked: Asked) -> Self {
+        let mut all = book.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(asked);
+        Self { book, place: all.len() - 1 }
+    }
+
+    fn said(&mut self, status: u16, hint: Option<Duration>) {
+        let mut all = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        all[self.place].said = Some((status, hint));
+    }
+}
+
+impl Drop for Page<'_> {
+    fn drop(&mut self) {
+        let mut all = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        all[self.place].over = Some(Instant::now());
     }
 }
 
@@ -165,18 +210,28 @@ pub(super) struct World {
 impl World {
     /// Providers and their keys from the text of a file. A provider needs no address.
     pub(super) fn new(text: &str, play: impl Fn(&Asked) -> Says + Send + Sync + 'static) -> Self {
+        Self::of(load(text), play)
+    }
+
+    fn of(config: Config, play: impl Fn(&Asked) -> Says + Send + Sync + 'static) -> Self {
         let (asked, metrics) = (Arc::default(), Arc::<Metrics>::default());
         let play: Arc<Play> = Arc::new(play);
-        let gateway = scripted(load(text), None, &metrics, &play, &asked);
+        let gateway = scripted(config, None, &metrics, &play, &asked);
         Self { live: Arc::new(Live::new(gateway, metrics, Log::unread())), play, asked }
     }
 
     /// Puts another text in force.
     pub(super) fn reload(&self, text: &str) {
+        self.take(load(text));
+    }
+
+    /// Puts another configuration in force; the one before, when no request holds it.
+    fn take(&self, config: Config) -> Option<Config> {
         let before = self.live.gateway();
         let metrics = &self.live.metrics;
-        let next = scripted(load(text), Some(&before), metrics, &self.play, &self.asked);
+        let next = scripted(config, Some(&before), metrics, &self.play, &self.asked);
         self.live.swap(next);
+        Arc::into_inner(before).map(|gateway| gateway.config)
     }
 
     /// What the providers were asked.

@@ -47,6 +47,8 @@ pub(in crate::gateway) async fn run(
         kept: None,
         silent: Vec::new(),
         too_long: Vec::new(),
+        asked: Vec::new(),
+        spent: Vec::new(),
         troubled: false,
         over: false,
         waits: 0,
@@ -78,6 +80,10 @@ struct Walk<'w, 'c> {
     silent: Vec<usize>,
     /// Models that the prompt does not fit.
     too_long: Vec<&'w str>,
+    /// Keys that have failed, by place, since the latest wait.
+    asked: Vec<(Hop<'w>, usize)>,
+    /// Those that no wait makes better: they do not cool for their failure.
+    spent: Vec<(Hop<'w>, usize)>,
     /// The latest attempt met a provider's trouble, so the next one is paid for.
     troubled: bool,
     /// No attempt may follow.
@@ -98,7 +104,8 @@ impl<'w> Walk<'w, '_> {
         let gateway = self.call.gateway;
         let timeouts = gateway.config.providers[hop.provider].timeouts;
         let total = self.total(&timeouts);
-        let mut tried = Tried::default();
+        let spent = self.spent.iter().filter(|(of, _)| *of == hop);
+        let mut tried: Tried = spent.map(|(_, place)| *place).collect();
         let (mut attempts, mut only) = (0, None);
         loop {
             let now = Instant::now();
@@ -133,6 +140,7 @@ impl<'w> Walk<'w, '_> {
                 return ControlFlow::Break(rest.into_answer());
             }
             self.keep(failure.class, rest);
+            self.asked.push((hop, place));
             if silent {
                 self.silent.push(hop.provider);
                 return ControlFlow::Continue(());
@@ -141,7 +149,7 @@ impl<'w> Walk<'w, '_> {
                 self.too_long.push(hop.model);
                 return ControlFlow::Continue(());
             }
-            only = (attempts == 1 && self.troubled).then_some(place);
+            only = (attempts == 1 && self.waits == 0 && self.troubled).then_some(place);
         }
     }
 
@@ -177,7 +185,15 @@ impl<'w> Walk<'w, '_> {
             return false;
         }
         self.waits += 1;
-        let by = Instant::now() + gateway.config.server.queue_timeout;
+        let now = Instant::now();
+        let by = now + gateway.config.server.queue_timeout;
+        for (hop, place) in self.asked.drain(..) {
+            let pool = &gateway.providers[hop.provider].pool;
+            let standing = pool.members()[place].health.standing(hop.model, now.into_std());
+            if standing.is_open() {
+                self.spent.push((hop, place));
+            }
+        }
         loop {
             // Listens before it looks: what happens in between is not missed.
             let mut probed = pin!(gateway.retries.probed.notified());
@@ -199,11 +215,11 @@ impl<'w> Walk<'w, '_> {
         let mut soonest: Option<Instant> = None;
         for hop in plan.clone().filter(|hop| self.call.is_open(*hop) && !self.is_out(*hop)) {
             let total = self.total(&config.providers[hop.provider].timeouts);
-            for (_, standing) in self.standings(hop, now) {
+            for (place, standing) in self.standings(hop, now) {
+                if self.spent.contains(&(hop, place)) {
+                    continue;
+                }
                 let due = match standing {
-                    // One that is free now and was not when this request looked for it, or one that
-                    // has failed with it and does not cool for that.
-                    Standing::Free if self.kept.is_some() => continue,
                     Standing::Free | Standing::Due(_) => now,
                     Standing::Cooling { left, .. } => now + left,
                     // An answer may take minutes: a probe that is not back soon is not waited for.
