@@ -191,7 +191,7 @@ impl<'s> Simulation<'s> {
         is_refused_well(&reply);
 
         let spans = asked.iter().map(|own| own.over.expect("over") - own.at);
-        let waited = reply.took - spans.sum::<Duration>();
+        let waited = reply.took.saturating_sub(spans.sum());
         assert!(waited <= Duration::from_secs(2), "4: {waited:?} {asked:?}");
         let mut keys: Vec<&str> = asked.iter().map(|own| &*own.key).collect();
         if keys.len() > 1 && keys[0] == keys[1] && is_trouble(&asked[0]) {
