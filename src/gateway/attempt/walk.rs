@@ -104,8 +104,9 @@ impl<'w> Walk<'w, '_> {
         let gateway = self.call.gateway;
         let timeouts = gateway.config.providers[hop.provider].timeouts;
         let total = self.total(&timeouts);
-        let spent = self.spent.iter().filter(|(of, _)| *of == hop);
-        let mut tried: Tried = spent.map(|(_, place)| *place).collect();
+        // A route may name a hop twice.
+        let failed = self.spent.iter().chain(&self.asked).filter(|(of, _)| *of == hop);
+        let mut tried: Tried = failed.map(|(_, place)| *place).collect();
         let (mut attempts, mut only) = (0, None);
         loop {
             let now = Instant::now();

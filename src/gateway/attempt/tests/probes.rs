@@ -70,15 +70,15 @@ async fn those_who_wait_for_the_probe_go_on_when_it_succeeds() {
     let (world, mood) = moody(&["only"]);
     mood.set(429, 0);
     world.ask("p/m").await;
-    // Due within the second: all wait, one is the probe, and half a second later all are served.
+    // Due within 600 ms: all wait, one is the probe, and 300 ms later all are served.
     sleep(Duration::from_millis(10_400)).await;
-    mood.set(200, 500);
+    mood.set(200, 300);
     let before = world.keys().len();
     let replies = many(&world, 20).await;
     assert_eq!(with_status(&replies, 200), 20, "{:?}", replies[0]);
     let asked = world.asked().split_off(before);
     assert_eq!(asked.len(), 20);
-    assert!(asked[1..].iter().all(|own| own.at >= asked[0].at + Duration::from_millis(500)));
+    assert!(asked[1..].iter().all(|own| own.at >= asked[0].at + Duration::from_millis(300)));
 }
 
 #[tokio::test(start_paused = true)]

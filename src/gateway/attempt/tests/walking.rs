@@ -149,3 +149,11 @@ async fn a_prompt_too_long_for_a_model_is_never_sent_to_it_again() {
         assert!(reply.refusal.is_none());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_names_a_target_twice_asks_its_keys_once() {
+    let text = provider("p", "", &["a", "b"])
+        + "[routes.r]\ntargets = [{ model = \"p/m\" }]\nfallbacks = [\"p/m\"]\n";
+    let world = World::new(&text, |_| fails(500));
+    assert_eq!(world.ask("r").await.attempts, 2);
+}
