@@ -128,12 +128,13 @@ pub(super) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(inner: S, stage: Arc<Stage>, limits: Limits) -> Self {
+    /// `due`: when the first head must be whole.
+    pub(super) fn new(inner: S, stage: Arc<Stage>, limits: Limits, due: Instant) -> Self {
         Self {
             inner,
             stage,
             limits,
-            head_due: None,
+            head_due: Some(due),
             rest_due: None,
             rest_after: 0,
             reading: Alarm::default(),
@@ -275,7 +276,7 @@ mod tests {
     fn guarded() -> (DuplexStream, Guarded<DuplexStream>, Arc<Stage>) {
         let (caller, server) = duplex(16);
         let stage = Arc::<Stage>::default();
-        (caller, Guarded::new(server, stage.clone(), LIMITS), stage)
+        (caller, Guarded::new(server, stage.clone(), LIMITS, Instant::now() + LIMITS.head), stage)
     }
 
     async fn fails_after(io: &mut Guarded<DuplexStream>) -> Duration {

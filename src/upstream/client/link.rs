@@ -12,13 +12,17 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming, SizeHint};
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::Stream;
 use super::pool::Place;
 use crate::upstream::outgoing::Outgoing;
+
+/// What is read ahead of a caller that is slower than its provider, and the largest head of an answer. The
+/// library's own limit is 408 KiB.
+const BUFFER: usize = 64 * 1024;
 
 type Driven = Pin<Box<Connection<TokioIo<Heard>, Outgoing>>>;
 
@@ -37,7 +41,8 @@ impl Link {
     pub(super) async fn new(stream: Stream) -> hyper::Result<Self> {
         let heard = Arc::new(AtomicBool::new(false));
         let io = Heard { stream: TokioIo::new(stream), heard: heard.clone() };
-        let (sender, conn) = handshake(TokioIo::new(io)).await?;
+        let (sender, conn) =
+            Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(io)).await?;
         let gate = Arc::<Gate>::default();
         let waker = Waker::from(gate.clone());
         Ok(Self { sender, conn: Some(Box::pin(conn)), gate, waker, heard })
