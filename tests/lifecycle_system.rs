@@ -196,13 +196,13 @@ async fn requests_go_on_when_nobody_reads_the_log_any_more() {
 
 #[tokio::test]
 async fn requests_go_on_while_the_logs_reader_sleeps_and_it_is_told_what_it_missed() {
+    // More than the pipe (64 KiB) and the buffers (2 MiB) hold.
+    const REQUESTS: usize = 7000;
     let folder = tempfile::tempdir().unwrap();
     let mut running = Running::start(folder.path(), |command| {
         command.stdout(Stdio::piped());
     })
     .await;
-    // More than the pipe (64 KiB) and the buffers (2 MiB) hold.
-    const REQUESTS: usize = 7000;
     ask(&running, REQUESTS).await;
     let mut out = running.child.stdout.take().unwrap();
     let reader = std::thread::spawn(move || {
