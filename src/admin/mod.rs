@@ -84,10 +84,7 @@ fn answer(live: &Live, checks: &Checks, request: &Request<Incoming>) -> Response
         _ if !allowed(live, request) => {
             text(StatusCode::UNAUTHORIZED, "send the admin token as `Authorization: Bearer …`\n")
         }
-        "/metrics" => {
-            live.gateway().measure();
-            respond(StatusCode::OK, OPENMETRICS, live.metrics.text())
-        }
+        "/metrics" => respond(StatusCode::OK, OPENMETRICS, live.metrics.text()),
         "/config" => configuration(live),
         "/keys" => known(live, checks),
         CHECK => text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n"),

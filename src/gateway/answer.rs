@@ -8,7 +8,6 @@ use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER}
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::attempt::AllResting;
 use super::relay::Body;
 use crate::config::NotFound;
 use crate::observe::access::End;
@@ -114,8 +113,6 @@ pub(super) enum Refusal {
     NoList,
     /// A batch that cannot be routed.
     Batch(batch::Fault),
-    /// Every key that could serve is left alone for now.
-    Resting(AllResting),
     /// No attempt was answered.
     Unanswered {
         /// The provider tried last.
@@ -175,10 +172,7 @@ impl Refusal {
             | Refusal::OtherKey
             | Refusal::Unclear(..)
             | Refusal::Batch(_) => StatusCode::BAD_REQUEST,
-            Refusal::Resting(all) if all.is_limit() => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Resting(_) | Refusal::Crowded | Refusal::Stopping => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::Crowded | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),
@@ -221,10 +215,7 @@ impl Refusal {
             Refusal::Unanswered { broken: Broken::Silent, .. } => {
                 ("upstream_error", "upstream_timeout")
             }
-            Refusal::Resting(all) if all.is_limit() => ("rate_limit_error", "rate_limit_exceeded"),
-            Refusal::Resting(_) | Refusal::Unanswered { .. } => {
-                ("upstream_error", "upstream_unavailable")
-            }
+            Refusal::Unanswered { .. } => ("upstream_error", "upstream_unavailable"),
             Refusal::Failed { .. } => ("upstream_error", "upstream_error"),
         }
     }
@@ -242,7 +233,7 @@ impl Refusal {
     }
 
     #[expect(clippy::too_many_lines, reason = "a table: the words of each")]
-    pub(super) fn message(&self) -> Cow<'static, str> {
+    fn message(&self) -> Cow<'static, str> {
         match self {
             Refusal::Path(path) => format!(
                 "There is nothing at {path}. keymux serves the OpenAI API under /v1, for example \
@@ -285,12 +276,12 @@ impl Refusal {
             Refusal::Malformed(error) => error.to_string().into(),
             Refusal::NoModel => "The body names no `model`.".into(),
             Refusal::NotFound(tried) => tried.to_string().into(),
-            Refusal::MayNot(refused, model) => {
-                let how = match refused {
-                    Refused::NotListed => "not among the models this client may ask for",
-                    Refused::Blacklisted => "among those this client may not ask for",
-                };
-                format!("The model `{model}` is {how}.").into()
+            Refusal::MayNot(Refused::NotListed, model) => {
+                format!("The model `{model}` is not among the models this client may ask for.")
+                    .into()
+            }
+            Refusal::MayNot(Refused::Blacklisted, model) => {
+                format!("The model `{model}` is among those this client may not ask for.").into()
             }
             Refusal::NoKeyOpen(model) => format!(
                 "No key for the model `{model}` is open to this client (see `keymux explain`)."
@@ -302,7 +293,10 @@ impl Refusal {
                 operation.api().name(),
             )
             .into(),
-            Refusal::NotKept(id) => format!("There is nothing of the id `{}`.", shown(id)).into(),
+            Refusal::NotKept(id) => {
+                let shown: String = id.chars().take(100).flat_map(char::escape_debug).collect();
+                format!("There is nothing of the id `{shown}`.").into()
+            }
             Refusal::OtherKey => "The ids in this request belong to different keys of this \
                                   gateway, or to another provider than its model."
                 .into(),
@@ -317,7 +311,6 @@ impl Refusal {
                                 Ask for each by its id."
                 .into(),
             Refusal::Batch(fault) => format!("Request {}: {}", fault.request, fault.what).into(),
-            Refusal::Resting(all) => all.message().into(),
             Refusal::Unanswered { provider, broken } => {
                 format!("The provider `{provider}` {}.", broken.words()).into()
             }
@@ -328,11 +321,6 @@ impl Refusal {
             .into(),
         }
     }
-}
-
-/// As much of an id as a message repeats.
-fn shown(id: &str) -> String {
-    id.chars().take(100).flat_map(char::escape_debug).collect()
 }
 
 /// The status for a failure that a provider told without one.
@@ -374,13 +362,6 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
     match refusal {
         Refusal::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
-        }
-        Refusal::Resting(all) => {
-            headers.insert(RETRY_AFTER, HeaderValue::from(all.retry_after().as_secs()));
-            headers.insert(ATTEMPTS, HeaderValue::from_static("0"));
-            if !all.is_worth_a_retry() {
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-            }
         }
         Refusal::Failed { retry_after: Some(span), .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
