@@ -9,11 +9,8 @@ use std::fmt::Write as _;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use common::config::{config, key, provider, secret};
+use common::google::service_account;
 use common::http;
 use common::keymux::{Keymux, free_ports, run};
 use common::upstream::{Received, Step, Upstream, answer, chat_answer, json_answer};
@@ -197,16 +194,7 @@ fn entra(issuer: &Upstream) -> String {
 
 /// A service account whose tokens are this issuer's; and its private key.
 fn vertex(endpoint: &Upstream, issuer: &Upstream) -> (String, String) {
-    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-    let private = BASE64_STANDARD.encode(der.as_ref());
-    let account = json!({
-        "type": "service_account",
-        "project_id": "a-project",
-        "private_key": format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"),
-        "client_email": "robot@a-project.iam.gserviceaccount.com",
-        "token_uri": format!("{}/token", issuer.url()),
-    });
+    let (account, private) = service_account(&issuer.url());
     let text = format!(
         "[providers.vertex]\nbase_url = \"{}\"\ntimeouts = {{ first_byte = \"1500ms\" }}\n\
          [[providers.vertex.keys]]\nname = \"k\"\n\
