@@ -78,7 +78,12 @@ impl Keymux {
             if TcpStream::connect(self.admin_address()).await.is_ok()
                 && self.admin("/readyz").await.status() == 200
             {
-                return Ok(());
+                // A program that found its ports taken ends, and whoever has them answers.
+                sleep(STEP).await;
+                return match self.child.try_wait().unwrap() {
+                    Some(status) => Err(format!("keymux ended at once ({status})")),
+                    None => Ok(()),
+                };
             }
             if start.elapsed() > PATIENCE {
                 return Err(format!("keymux was not ready within {PATIENCE:?}"));
