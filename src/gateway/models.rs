@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::Gateway;
@@ -90,19 +91,9 @@ fn may_use(gateway: &Gateway, client: Option<&Client>, name: &str) -> bool {
     }
 }
 
-/// RFC 3986, section 2.1. What does not decode to text is left as it is, and is no model's name.
+/// What does not decode to text is left as it is, and is no model's name.
 fn decoded(segment: &str) -> Cow<'_, str> {
-    let mut parts = segment.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let hex = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        let Some(Ok(byte)) = hex.map(|hex| u8::from_str_radix(hex, 16)) else {
-            return segment.into();
-        };
-        bytes.push(byte);
-        bytes.extend_from_slice(&part.as_bytes()[2..]);
-    }
-    String::from_utf8(bytes).map_or(segment.into(), Cow::Owned)
+    percent_decode_str(segment).decode_utf8().unwrap_or(segment.into())
 }
 
 /// The files say nothing of when a model was made, so its time is the beginning of time.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri, header};
+use percent_encoding::percent_decode_str;
 use rustls_pki_types::CertificateDer;
 use serde_json::Value as Json;
 
@@ -285,7 +286,9 @@ impl Check<'_, '_> {
             self.error(path, "`proxy` must name a host and a port", help);
             return None;
         };
-        let credentials = credentials.map(|credentials| Secret::new(unescape(&credentials)));
+        let credentials = credentials.map(|credentials| {
+            Secret::new(percent_decode_str(&credentials).decode_utf8_lossy().into_owned())
+        });
         let hidden = credentials.as_ref().map_or(String::new(), |credentials| {
             format!(" (fingerprint:{})", credentials.fingerprint())
         });
@@ -319,18 +322,4 @@ fn nowhere() -> Endpoint {
         authority: Authority::from_static("localhost"),
         prefix: String::new(),
     }
-}
-
-/// `%40` and its like in the user name and the password of an address.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let code = (*first == b'%').then(|| after.get(..2)).flatten();
-        let code =
-            code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

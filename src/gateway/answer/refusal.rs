@@ -215,8 +215,9 @@ impl Refusal {
     pub(super) fn message(&self) -> Cow<'static, str> {
         match self {
             Refusal::Path(path) => format!(
-                "There is nothing at {path}. keymux serves the OpenAI API under /v1, for example \
-                 POST /v1/chat/completions and GET /v1/models."
+                "There is nothing at {path}. Each API is at its own paths, for example \
+                 POST /v1/chat/completions, POST /v1/messages, \
+                 POST /v1beta/models/MODEL:generateContent and GET /v1/models."
             )
             .into(),
             Refusal::Method(allowed) => format!("This address takes {allowed}.").into(),
