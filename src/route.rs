@@ -16,7 +16,7 @@ pub struct Hop<'a> {
 
 /// The hops of one request, in order: for a route the target whose turn it is, the other targets,
 /// then the fallbacks; else the one provider.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan<'a> {
     /// The route that was asked for, if it was one.
     pub route: Option<&'a Route>,

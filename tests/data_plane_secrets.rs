@@ -45,6 +45,8 @@ fn text(upstream: &Upstream) -> String {
              [providers.main]\nkind = \"openai-compatible\"\nbase_url = \"{base}/v1\"\n\
              headers = {{ \"x-extra\" = \"{HEADER}\", \"x-other\" = {{ env_var = \"PROVIDER\" }} }}\n\
              [[providers.main.keys]]\nname = \"only\"\nvalue = {{ file = \"{{DIR}}/key\" }}\n\
+             [providers.second]\nkind = \"openai-compatible\"\nbase_url = \"{base}/v1\"\n\
+             [[providers.second.keys]]\nname = \"only\"\nvalue = {{ file = \"{{DIR}}/key\" }}\n\
              [providers.proxied]\nkind = \"openai-compatible\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
              proxy = \"http://user:{PROXY}@127.0.0.1:9\"\n\
              [[providers.proxied.keys]]\nname = \"p\"\nvalue = \"{PROVIDER}\"\n"
@@ -84,9 +86,22 @@ async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
     let keymux = Keymux::start_in(folder, &right, &ENV).await;
     let bearer = format!("Bearer {CLIENT}");
     let stranger = format!("Bearer {STRANGER}");
-    for model in ["400", "401", "403", "404", "429", "500", "529", "stream", "cut", "fine"] {
+    // A key that was refused is left alone from then on: each gets one of its own.
+    for asked in [
+        "main/400",
+        "main/404",
+        "main/429",
+        "main/500",
+        "main/529",
+        "main/stream",
+        "main/cut",
+        "main/fine",
+        "main/401",
+        "second/403",
+    ] {
+        let model = asked.split_once('/').unwrap().1;
         let headers = [("authorization", &*bearer), ("cookie", CLIENT_LITERAL)];
-        let body = json!({"model": format!("main/{model}")});
+        let body = json!({"model": asked});
         let reply = http::post(keymux.address(), CHAT, &headers, &body).await;
         let cut_out = model == "stream" || model.parse::<u16>().is_ok();
         assert_eq!(reply.text().contains("***"), cut_out, "{}", reply.text());

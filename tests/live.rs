@@ -507,9 +507,14 @@ async fn the_running_program_says_how_its_keys_fare() {
     assert_eq!((&rows[0]["state"], &rows[0]["last"]["class"]), (&json!("ok"), &json!("ok")));
     assert!(rows[0]["last"]["at"].as_str().unwrap().ends_with('Z'), "{rows}");
     assert_eq!((&rows[0]["cooling_for_seconds"], &rows[0]["why"]), (&Value::Null, &Value::Null));
-    assert_eq!((&rows[1]["state"], &rows[1]["why"]), (&json!("cooling"), &json!("throttled")));
+    // A limit is for one model.
+    assert_eq!((&rows[1]["state"], &rows[1]["why"]), (&json!("unknown"), &Value::Null));
     assert_eq!(rows[1]["last"]["class"], "throttled");
-    assert!((20..=30).contains(&rows[1]["cooling_for_seconds"].as_u64().unwrap()), "{rows}");
+    let model = &rows[1]["models"][0];
+    assert_eq!((&model["model"], &model["state"]), (&json!("x"), &json!("cooling")));
+    assert_eq!(model["why"], "throttled");
+    assert!((25..=33).contains(&model["cooling_for_seconds"].as_u64().unwrap()), "{rows}");
+    assert_eq!((&rows[0]["models"], &rows[2]["models"]), (&json!([]), &json!([])));
     assert_eq!((&rows[2]["state"], &rows[3]["enabled"]), (&json!("unknown"), &json!(false)));
 }
 

@@ -425,19 +425,36 @@ fn the_numbers_are_those_of_the_source() {
         ),
         (
             "error body | 256 KiB |",
-            "src/gateway/attempt.rs",
+            "src/gateway/attempt/reading.rs",
             "const ERROR_BODY: usize = 256 * 1024;",
         ),
         (
-            "After a 401 it is left alone for 5 minutes, after a 402 for 10,",
-            "src/gateway/attempt.rs",
-            "Class::BadCredential => Some(Duration::from_secs(300)),\n        Class::NoCredit => Some(Duration::from_secs(600)),",
+            "| the key | 5 minutes, doubling to an hour |",
+            "src/keys/cooldown.rs",
+            "Class::BadCredential => row(Reach::Key, 300, 3600),",
         ),
         (
-            "(10 seconds if it does not say)",
-            "src/gateway/attempt.rs",
-            "Class::Throttled => Some(retry_after.unwrap_or(Duration::from_secs(10))),",
+            "| the key | 10 minutes, doubling to an hour |",
+            "src/keys/cooldown.rs",
+            "Class::NoCredit => row(Reach::Key, 600, 3600),",
         ),
+        (
+            "| the key with this model | 5 minutes |",
+            "src/keys/cooldown.rs",
+            "Class::NoAccess => row(Reach::Model, 300, 300),",
+        ),
+        (
+            "an hour at most; else 10 s, doubling to 120 s |",
+            "src/keys/cooldown.rs",
+            "Class::Throttled => row(Reach::Model, 10, 120),",
+        ),
+        (
+            "after 3 in a row | 5 s, doubling to 60 s |",
+            "src/keys/cooldown.rs",
+            "Class::Trouble => row(Reach::Model, 5, 60),",
+        ),
+        ("after 3 in a row", "src/keys/cooldown.rs", "const TROUBLES: u32 = 3;"),
+        ("up to a tenth more", "src/keys/health/ailment.rs", "const JITTER: f64 = 0.1;"),
         ("holds it at most 1.5", "tests/systemd.sh", "most=1.5"),
         ("run as uid 65532", "Dockerfile", "USER 65532:65532"),
     ] {
@@ -456,7 +473,6 @@ fn the_settings_without_effect_are_those_that_check_warns_of() {
     let (_, rest) = section("Limits").split_once("without effect in this version").unwrap();
     let told = set(code(rest.split("\n\n").next().unwrap()).into_iter().map(str::to_owned));
     let known = without_effect().map(|path| match path.split_once('.') {
-        Some(("retry", _)) => "[retry]".to_owned(),
         Some(("server", _)) => path.to_owned(),
         _ => path.rsplit('.').next().unwrap().to_owned(),
     });

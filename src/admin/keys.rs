@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::config::Key;
 use crate::gateway::Gateway;
 use crate::gateway::check::{self, Checked};
-use crate::keys::{Member, Seen};
+use crate::keys::{Member, Seen, Standing};
 use crate::secret::Fingerprint;
 use crate::wire::failure::Class;
 
@@ -60,31 +60,49 @@ pub(super) fn list(gateway: &Gateway, checks: &Checks) -> Value {
 fn told(member: &Member, checks: &Checks, now: Instant) -> Value {
     let Member { key, health } = member;
     let last = health.last();
-    let cooling = health.cooling(now);
-    let state = match last {
+    let (own, models) = health.told(now);
+    let state = match (own, last) {
         _ if !key.enabled => "disabled",
-        _ if cooling.is_some() => "cooling",
-        Some(seen) if is_taken(seen) => "ok",
+        (Standing::Cooling { .. }, _) => "cooling",
+        (Standing::Due(_) | Standing::Probing { .. }, _) => "half-open",
+        (Standing::Free, Some(seen)) if is_taken(seen) => "ok",
         // Nothing was seen yet; or a failure, and nothing since then.
-        _ => "unknown",
+        (Standing::Free, _) => "unknown",
     };
     let last = last.map(|seen| {
         let at = humantime::format_rfc3339_seconds(seen.at).to_string();
         json!({ "class": seen.failure.map_or("ok", Class::name), "at": at })
     });
-    let why = cooling.and_then(|_| health.why()).map(Class::name);
-    // A part of a second is a second: at 0 it is over.
-    let left = cooling.map(|left| left.as_millis().div_ceil(1000));
+    let models: Vec<Value> = models.into_iter().map(|(name, own)| of_model(&name, own)).collect();
     json!({
         "provider": &*key.provider,
         "key": &*key.name,
         "enabled": key.enabled,
         "state": state,
         "last": last,
-        "cooling_for_seconds": left,
-        "why": why,
+        "cooling_for_seconds": left(own),
+        "why": own.why().map(Class::name),
+        "models": models,
         "checked": checks.of(key),
     })
+}
+
+/// A model that the key is left alone with.
+fn of_model(name: &str, own: Standing) -> Value {
+    json!({
+        "model": name,
+        "state": if left(own).is_some() { "cooling" } else { "half-open" },
+        "cooling_for_seconds": left(own),
+        "why": own.why().map(Class::name),
+    })
+}
+
+/// In seconds; a part of one is a second: at 0 it is over.
+fn left(standing: Standing) -> Option<u64> {
+    match standing {
+        Standing::Cooling { left, .. } => u64::try_from(left.as_millis().div_ceil(1000)).ok(),
+        _ => None,
+    }
 }
 
 /// Whether the provider took the key, whatever it thought of the request.

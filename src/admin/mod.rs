@@ -84,7 +84,10 @@ fn answer(live: &Live, checks: &Checks, request: &Request<Incoming>) -> Response
         _ if !allowed(live, request) => {
             text(StatusCode::UNAUTHORIZED, "send the admin token as `Authorization: Bearer …`\n")
         }
-        "/metrics" => respond(StatusCode::OK, OPENMETRICS, live.metrics.text()),
+        "/metrics" => {
+            live.gateway().measure();
+            respond(StatusCode::OK, OPENMETRICS, live.metrics.text())
+        }
         "/config" => configuration(live),
         "/keys" => known(live, checks),
         CHECK => text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n"),

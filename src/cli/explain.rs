@@ -1,14 +1,38 @@
 //! `keymux explain MODEL`: the attempts in order, each candidate's share, and why every other key is
-//! out. Asks the functions that the request path asks.
+//! out. Asks the functions that the request path asks; with `--running`, also the running program.
 
 use std::fmt::Write as _;
+use std::io;
+
+use serde::Deserialize;
 
 use super::Said;
-use crate::config::{Asked, Client, Config, Provider};
+use super::ask::ask;
+use super::run::said;
+use crate::config::{Asked, Client, Config, Key, Provider};
 use crate::keys::{Out, Scope, verdict};
 use crate::route::{self, Hop, Refused};
 
-pub(super) fn explain(config: &Config, model: &str, client: Option<&str>) -> Said {
+/// How a key fares, as the running program tells it at `/keys`.
+#[derive(Deserialize)]
+struct Live {
+    provider: String,
+    key: String,
+    state: String,
+    cooling_for_seconds: Option<u64>,
+    why: Option<String>,
+    models: Vec<LiveModel>,
+}
+
+/// A model that the key is left alone with.
+#[derive(Deserialize)]
+struct LiveModel {
+    model: String,
+    cooling_for_seconds: Option<u64>,
+    why: Option<String>,
+}
+
+pub(super) fn explain(config: &Config, model: &str, client: Option<&str>, running: bool) -> Said {
     let client = match client {
         None => None,
         Some(name) => match config.clients.iter().find(|client| &*client.name == name) {
@@ -16,13 +40,36 @@ pub(super) fn explain(config: &Config, model: &str, client: Option<&str>) -> Sai
             None => return Said::failed(format!("keymux: no client is named {name}\n"), 1),
         },
     };
-    match told(config, model, client) {
+    let live = match running.then(|| live(config)).transpose() {
+        Ok(live) => live,
+        Err(error) => {
+            let at = said(&config.admin.listen);
+            let error = format!("keymux: nothing to be had of {at}/keys (admin.listen): {error}\n");
+            return Said::failed(error, 1);
+        }
+    };
+    match told(config, model, client, live.as_deref()) {
         Ok(out) => Said::new(out, true),
         Err(out) => Said::new(out, false),
     }
 }
 
-fn told(config: &Config, model: &str, client: Option<&Client>) -> Result<String, String> {
+/// What the running program says of its keys.
+fn live(config: &Config) -> io::Result<Vec<Live>> {
+    let answer = ask(&config.admin.listen, "/keys", config.admin.shown.as_ref())?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return Err(io::Error::other(head.lines().next().unwrap_or_default().to_owned()));
+    }
+    Ok(serde_json::from_str(body)?)
+}
+
+fn told(
+    config: &Config,
+    model: &str,
+    client: Option<&Client>,
+    live: Option<&[Live]>,
+) -> Result<String, String> {
     let asked = config.resolve(model).map_err(|not_found| format!("{not_found}\n"))?;
     if let Some(client) = client {
         if !client.enabled {
@@ -41,7 +88,7 @@ fn told(config: &Config, model: &str, client: Option<&Client>) -> Result<String,
     let mut serves = 0;
     match asked {
         Asked::Model { provider, model } => {
-            serves += hop(&mut out, config, client, Hop { provider, model }, "");
+            serves += hop(&mut out, config, client, live, Hop { provider, model }, "");
         }
         Asked::Route(route) => {
             let _ = writeln!(out, "{} is a route", route.name);
@@ -49,11 +96,12 @@ fn told(config: &Config, model: &str, client: Option<&Client>) -> Result<String,
             for target in &route.targets {
                 let share = share(target.weight, total);
                 let at = Hop { provider: target.provider, model: &target.model };
-                serves += hop(&mut out, config, client, at, &format!("target, {share}: "));
+                serves += hop(&mut out, config, client, live, at, &format!("target, {share}: "));
             }
             for (place, target) in route.fallbacks.iter().enumerate() {
                 let at = Hop { provider: target.provider, model: &target.model };
-                serves += hop(&mut out, config, client, at, &format!("fallback {}: ", place + 1));
+                serves +=
+                    hop(&mut out, config, client, live, at, &format!("fallback {}: ", place + 1));
             }
         }
     }
@@ -69,6 +117,7 @@ fn hop(
     out: &mut String,
     config: &Config,
     client: Option<&Client>,
+    live: Option<&[Live]>,
     hop: Hop<'_>,
     what: &str,
 ) -> usize {
@@ -93,7 +142,8 @@ fn hop(
             Ok(_) if open(place) => {
                 let sent_as = key.deployment(hop.model);
                 let sent_as = sent_as.map(|name| format!(", as {name}")).unwrap_or_default();
-                format!("{}{sent_as}", share(key.weight, total))
+                let now = live.map(|live| format!("; now {}", fares(live, key, hop.model)));
+                format!("{}{sent_as}{}", share(key.weight, total), now.unwrap_or_default())
             }
             Ok(_) => "out: keys that name this client come first".to_owned(),
             Err(out) => format!("out: {out}"),
@@ -101,6 +151,25 @@ fn hop(
         let _ = writeln!(out, "  {:width$}  {told}", key.name);
     }
     (0..provider.keys.len()).filter(|place| open(*place)).count()
+}
+
+/// How a key fares with a model.
+fn fares(live: &[Live], key: &Key, model: &str) -> String {
+    let same = |own: &&Live| *own.provider == *key.provider && *own.key == *key.name;
+    let Some(own) = live.iter().find(same) else {
+        return "not a key of the running program".to_owned();
+    };
+    let of_model = own.models.iter().find(|known| known.model == model);
+    let (left, why, with) = match (&own.why, of_model) {
+        (Some(why), _) => (own.cooling_for_seconds, Some(why), ""),
+        (None, Some(known)) => (known.cooling_for_seconds, known.why.as_ref(), " with this model"),
+        (None, None) => return own.state.clone(),
+    };
+    let why = why.map_or("", String::as_str);
+    match left {
+        Some(left) => format!("cooling{with} for {left} s more ({why})"),
+        None => format!("half-open{with}: the next request is its probe ({why})"),
+    }
 }
 
 fn share(weight: f64, total: f64) -> String {

@@ -1,5 +1,6 @@
 //! The commands. Each says what to print and how to exit; `main` does it.
 
+mod ask;
 pub mod check;
 mod explain;
 mod healthcheck;
@@ -75,6 +76,9 @@ enum Command {
         /// The client that asks.
         #[arg(long)]
         client: Option<String>,
+        /// Ask the gateway that runs on this file how the keys fare.
+        #[arg(long)]
+        running: bool,
         #[command(flatten)]
         file: FileArgs,
     },
@@ -132,9 +136,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
             let (out, ok) = check::check(&options, json, colour);
             Said::new(out, ok)
         }
-        Command::Explain { model, client, file } => {
-            with_config(&file.options(), |c| explain::explain(c, &model, client.as_deref()))
-        }
+        Command::Explain { model, client, running, file } => with_config(&file.options(), |c| {
+            explain::explain(c, &model, client.as_deref(), running)
+        }),
         Command::Keys { file, json } => {
             with_config(&file.options(), |config| Said::new(keys::keys(config, json), true))
         }

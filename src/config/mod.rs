@@ -185,6 +185,8 @@ pub struct Admin {
     pub listen: Listen,
     /// SHA-256 of the token that all but `/livez` and `/readyz` ask for.
     pub token: Option<[u8; 32]>,
+    /// The token itself, for commands that ask a running program.
+    pub shown: Option<Secret>,
 }
 
 /// `[reload]`

@@ -65,6 +65,13 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
         Refusal::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
+        Refusal::Resting(all) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(all.retry_after().as_secs()));
+            headers.insert(ATTEMPTS, HeaderValue::from_static("0"));
+            if !all.is_worth_a_retry() {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+        }
         Refusal::Failed { retry_after: Some(span), .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
         }

@@ -8,7 +8,7 @@
 //! handle.rs   one request, top to bottom                 a request
 //!   callers.rs   who sends it
 //!   incoming.rs  its body, under the limits
-//!   attempt.rs   keys and providers in order, until one answers
+//!   attempt/walk.rs  keys and providers in order, until one answers; attempt.rs: one of them
 //!   stored.rs    files, batches and what else providers keep; ids.rs: whose they are
 //! relay.rs    the answer's body on its way through       an answer
 //! contain.rs  a panic is one request's end
@@ -45,13 +45,15 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use rustls::ServerConfig;
 
+use self::attempt::Retries;
 use crate::config::{Client, Config, Key, ServerAuth};
-use crate::keys::{Member, Pool};
+use crate::keys::{Member, Pool, Standing};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
@@ -72,6 +74,7 @@ pub struct Gateway {
     nobody: ClientMeter,
     providers: Vec<Provider>,
     turns: Arc<Turns>,
+    retries: Arc<Retries>,
     kept: Kept,
     tls: Option<Arc<ServerConfig>>,
 }
@@ -86,11 +89,14 @@ struct Provider {
     keys: Vec<KeyMeter>,
     /// For each key, what answers call its provider and it.
     names: Vec<(HeaderValue, HeaderValue)>,
+    /// Answers in place of the provider.
+    #[cfg(test)]
+    script: Option<attempt::tests::Script>,
 }
 
 impl Gateway {
     /// Builds the gateway of a configuration beside its predecessor, whose connections, tokens, key
-    /// health and turns it takes over where they are the same. Nothing of the predecessor is changed. Must
+    /// health, retry budget and turns it takes over where they are the same. Nothing of the predecessor is changed. Must
     /// be called within the runtime.
     pub fn build(config: Config, before: Option<&Gateway>, metrics: &Metrics) -> io::Result<Self> {
         let mut kept = Kept::default();
@@ -107,6 +113,8 @@ impl Gateway {
                     .map(|key| metrics.key(&key.provider, &key.name))
                     .collect(),
                 names: provider.keys.iter().map(|key| names(key)).collect(),
+                #[cfg(test)]
+                script: None,
             });
         }
         let callers = config.clients.iter().enumerate().map(|(at, client)| (client.digest, at));
@@ -120,6 +128,7 @@ impl Gateway {
             nobody: metrics.client(&Arc::default()),
             providers,
             turns: before.map_or_else(Arc::default, |gateway| gateway.turns.clone()),
+            retries: before.map_or_else(Arc::default, |gateway| gateway.retries.clone()),
             kept,
             tls: config.server.tls.as_ref().map(serve::tls_config).transpose()?,
             config,
@@ -129,6 +138,17 @@ impl Gateway {
     /// All keys with how they fare, in the order of the file.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.providers.iter().flat_map(|provider| provider.pool.members())
+    }
+
+    /// Brings what the metrics say of keys that are left alone up to date.
+    pub fn measure(&self) {
+        let now = Instant::now();
+        for provider in &self.providers {
+            for (member, meter) in provider.pool.members().iter().zip(&provider.keys) {
+                let (key, models) = member.health.told(now);
+                meter.cooling(key != Standing::Free, models.len());
+            }
+        }
     }
 
     fn provider(&self, name: &str) -> Option<&Provider> {

@@ -252,11 +252,19 @@ impl Errand<'_> {
         } else {
             Scope::Everyone
         };
+        // One that is left alone comes last: there may be no other for what is kept.
+        let pool = &self.gateway.providers[new.provider].pool;
+        let model = new.models.first().map_or("", |model| &**model);
+        let now = std::time::Instant::now();
+        let rests = |place: usize| !pool.members()[place].health.standing(model, now).is_open();
         let weights = places.clone().map(|place| {
-            if scope(place) == Some(best) { provider.keys[place].weight } else { 0.0 }
+            let serves = scope(place) == Some(best) && !rests(place);
+            if serves { provider.keys[place].weight } else { 0.0 }
         });
-        let standby = || places.clone().find(|place| scope(*place) == Some(best));
-        self.gateway.turns.next().among(weights).or_else(standby)
+        let serves = |place: &usize| scope(*place) == Some(best);
+        let standby = || places.clone().find(|place| serves(place) && !rests(*place));
+        let resting = || places.clone().find(serves);
+        self.gateway.turns.next().among(weights).or_else(standby).or_else(resting)
     }
 
     /// The body as this key is to get it: the models under the names that its provider knows.

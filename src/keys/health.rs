@@ -1,12 +1,28 @@
-//! How one key fares: what was last seen of it, and the time until which it is left alone.
+//! How one key fares: what was last seen of it, and what of it is left alone until when.
+//!
+//! Two things can cool: the key, and the key with one model. A cooldown ends half-open: one request
+//! goes through as the probe, and to all others the key goes on cooling until the probe is back. Its
+//! success clears, its failure cools for twice as long. Who comes late, with a failure of a request that
+//! began before the cooldown, can extend it and never doubles it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod ailment;
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::wire::failure::Class;
+use self::ailment::{Ailment, Jitter};
+use super::cooldown::{Cooldown, Reach};
+use crate::wire::failure::{Class, Failure};
 
-/// The longest a key is left alone, whatever a provider asks for.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// Models of one key that are remembered at once: callers choose their names.
+const MODELS: usize = 256;
+/// Longest name of a model that is remembered; the names of models are shorter.
+const NAME: usize = 512;
+/// How often is looked for models that nobody has asked for since their cooldown.
+const SWEEP: Duration = Duration::from_secs(60);
 /// The classes by the numbers that stand for them in one byte: 1 for the first. 0 is an answer.
 const CLASSES: [Class; 7] = [
     Class::Caller,
@@ -18,15 +34,75 @@ const CLASSES: [Class; 7] = [
     Class::Trouble,
 ];
 
-/// The live state of one key. Lock-free: it is read on every choice.
+/// The live state of one key. It is read on every choice: without a lock as long as nothing ails the key.
 #[derive(Debug)]
 pub struct Health {
-    /// What `cooling_until` counts from.
-    born: Instant,
-    /// Milliseconds since `born`, and in the lowest byte the class that it is for; 0: not cooling.
-    cooling_until: AtomicU64,
+    /// Whether there is anything in `ails`.
+    ailing: AtomicBool,
+    ails: Mutex<Ails>,
     /// Unix time in seconds, and in the lowest byte what was seen; 0: nothing yet.
     last: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Ails {
+    key: Option<Ailment>,
+    models: BTreeMap<Box<str>, Ailment>,
+    swept: Option<Instant>,
+    /// The number of the next probe.
+    ticket: u64,
+    jitter: Jitter,
+}
+
+/// Whether a key, or a key with a model, can be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As often as one likes.
+    Free,
+    /// Once: its cooldown is over, and nobody has asked it since.
+    Due(Class),
+    /// Not now: its probe is under way.
+    Probing {
+        /// What it was cooling for.
+        why: Class,
+        /// When the probe began.
+        since: Instant,
+    },
+    /// Not yet.
+    Cooling {
+        /// The class of the failure.
+        why: Class,
+        /// For how long.
+        left: Duration,
+    },
+}
+
+impl Standing {
+    /// Whether a request may go through.
+    pub fn is_open(self) -> bool {
+        matches!(self, Standing::Free | Standing::Due(_))
+    }
+
+    /// For what it is left alone, or waits for its probe.
+    pub fn why(self) -> Option<Class> {
+        match self {
+            Standing::Free => None,
+            Standing::Due(why) | Standing::Probing { why, .. } | Standing::Cooling { why, .. } => {
+                Some(why)
+            }
+        }
+    }
+
+    /// The one that allows less.
+    fn and(self, other: Self) -> Self {
+        let rank = |standing| match standing {
+            Standing::Free => (0, Duration::ZERO),
+            Standing::Due(_) => (1, Duration::ZERO),
+            Standing::Probing { .. } => (2, Duration::ZERO),
+            Standing::Cooling { left, .. } => (3, left),
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
 }
 
 /// What was last seen of a key.
@@ -38,33 +114,133 @@ pub struct Seen {
     pub at: SystemTime,
 }
 
+/// The leave for one request to use a key. A probe whose pass is dropped without a report did not take
+/// place, and the next request is the probe.
+#[derive(Debug, Default)]
+pub struct Pass(Option<Box<Probe>>);
+
+#[derive(Debug)]
+struct Probe {
+    health: Arc<Health>,
+    model: Box<str>,
+    tickets: Tickets,
+}
+
+/// The probe's number at the key, and at the key with the model.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tickets {
+    key: Option<u64>,
+    model: Option<u64>,
+}
+
+impl Pass {
+    /// Whether it is for a half-open probe.
+    pub fn is_probe(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn tickets(&self) -> Tickets {
+        self.0.as_ref().map_or_else(Tickets::default, |probe| probe.tickets)
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        let mut ails = self.health.ails();
+        if let Some(key) = &mut ails.key {
+            key.release(self.tickets.key);
+        }
+        if let Some(model) = ails.models.get_mut(&self.model) {
+            model.release(self.tickets.model);
+        }
+    }
+}
+
 impl Default for Health {
     fn default() -> Self {
-        Self { born: Instant::now(), cooling_until: AtomicU64::new(0), last: AtomicU64::new(0) }
+        Self::seeded(RandomState::new().hash_one(0))
     }
 }
 
 impl Health {
-    /// Leaves the key alone for that long. A cooldown is only ever extended.
-    pub fn cool(&self, why: Class, span: Duration, now: Instant) {
-        let until = self.millis(now + span.min(LONGEST));
-        self.cooling_until.fetch_max(until << 8 | code(why), Ordering::Relaxed);
+    /// A key of which nothing is known. The seed is for the jitter of its cooldowns.
+    pub fn seeded(seed: u64) -> Self {
+        let ails = Ails {
+            key: None,
+            models: BTreeMap::new(),
+            swept: None,
+            ticket: 1,
+            jitter: Jitter::new(seed),
+        };
+        Self { ailing: AtomicBool::new(false), ails: Mutex::new(ails), last: AtomicU64::new(0) }
     }
 
-    /// How long the key is still to be left alone.
-    pub fn cooling(&self, now: Instant) -> Option<Duration> {
-        match self.cooling_until.load(Ordering::Relaxed) {
-            0 => None,
-            until => (until >> 8)
-                .checked_sub(self.millis(now))
-                .filter(|left| *left > 0)
-                .map(Duration::from_millis),
+    /// Whether the key can be asked for the model.
+    pub fn standing(&self, model: &str, now: Instant) -> Standing {
+        if !self.ailing.load(Ordering::Relaxed) {
+            return Standing::Free;
+        }
+        self.ails().standing(model, now)
+    }
+
+    /// Leave to ask the key for the model; `None` while it is left alone.
+    pub fn admit(self: &Arc<Self>, model: &str, now: Instant) -> Option<Pass> {
+        if !self.ailing.load(Ordering::Relaxed) {
+            return Some(Pass::default());
+        }
+        let mut ails = self.ails();
+        if ails.is_to_be_swept(now) {
+            ails.sweep(now);
+            self.note(&ails);
+        }
+        match ails.standing(model, now) {
+            Standing::Free => Some(Pass::default()),
+            Standing::Cooling { .. } | Standing::Probing { .. } => None,
+            Standing::Due(_) => {
+                let tickets = ails.probe(model, now);
+                let health = self.clone();
+                Some(Pass(Some(Box::new(Probe { health, model: model.into(), tickets }))))
+            }
         }
     }
 
-    /// What the latest cooldown is or was for.
-    pub fn why(&self) -> Option<Class> {
-        class(self.cooling_until.load(Ordering::Relaxed))
+    /// The key has answered a request that began at that Unix time.
+    pub fn answered(&self, model: &str, pass: Pass, began: u64) {
+        self.see(began << 8);
+        if self.ailing.load(Ordering::Relaxed) {
+            let mut ails = self.ails();
+            ails.answered(model, pass.tickets());
+            self.note(&ails);
+        }
+        // Only now: dropping it takes the lock.
+        drop(pass);
+    }
+
+    /// A request that began at that Unix time has failed with it. Without a model, a failure that is about
+    /// a model says nothing.
+    pub fn failed(&self, model: &str, failure: Failure, pass: Pass, began: u64, now: Instant) {
+        self.see(began << 8 | code(failure.class));
+        {
+            let mut ails = self.ails();
+            match Cooldown::of(failure.class) {
+                Some(row) => ails.failed(model, failure, row, pass.tickets(), now),
+                // The provider has let the key in.
+                None => ails.answered(model, pass.tickets()),
+            }
+            self.note(&ails);
+        }
+        drop(pass);
+    }
+
+    /// How the key itself stands, and each model that is not free.
+    pub fn told(&self, now: Instant) -> (Standing, Vec<(Box<str>, Standing)>) {
+        if !self.ailing.load(Ordering::Relaxed) {
+            return (Standing::Free, Vec::new());
+        }
+        let ails = self.ails();
+        let models = ails.models.iter().map(|(name, own)| (name.clone(), own.standing(now)));
+        let models = models.filter(|(_, standing)| *standing != Standing::Free).collect();
+        (ails.key.map_or(Standing::Free, |key| key.standing(now)), models)
     }
 
     /// What was last seen of it.
@@ -78,20 +254,6 @@ impl Health {
         }
     }
 
-    /// The key has answered a request that began at that Unix time: whatever it was cooling for is over.
-    pub fn answered(&self, began: u64) {
-        // Read first: the line stays shared between cores while all is well.
-        if self.cooling_until.load(Ordering::Relaxed) != 0 {
-            self.cooling_until.store(0, Ordering::Relaxed);
-        }
-        self.see(began << 8);
-    }
-
-    /// A request that began at that Unix time has failed with it.
-    pub fn failed(&self, class: Class, began: u64) {
-        self.see(began << 8 | code(class));
-    }
-
     /// Written at most once a second while all is well.
     fn see(&self, seen: u64) {
         if self.last.load(Ordering::Relaxed) != seen {
@@ -99,8 +261,104 @@ impl Health {
         }
     }
 
-    fn millis(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+    /// Ails change as a whole or not at all: a panic elsewhere leaves them as good as they were.
+    fn ails(&self) -> MutexGuard<'_, Ails> {
+        self.ails.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, ails: &Ails) {
+        self.ailing.store(ails.key.is_some() || !ails.models.is_empty(), Ordering::Relaxed);
+    }
+}
+
+impl Ails {
+    fn standing(&self, model: &str, now: Instant) -> Standing {
+        let of =
+            |ailment: Option<&Ailment>| ailment.map_or(Standing::Free, |own| own.standing(now));
+        of(self.key.as_ref()).and(of(self.models.get(model)))
+    }
+
+    /// Gives out the probe of what is due.
+    fn probe(&mut self, model: &str, now: Instant) -> Tickets {
+        let ticket = self.ticket;
+        self.ticket += 1;
+        let claim = |own: &mut Ailment| own.claim(ticket, now);
+        Tickets {
+            key: self.key.as_mut().and_then(claim),
+            model: self.models.get_mut(model).and_then(claim),
+        }
+    }
+
+    fn answered(&mut self, model: &str, tickets: Tickets) {
+        if self.key.as_ref().is_some_and(|key| key.is_probe(tickets.key)) {
+            self.key = None;
+        }
+        // Without a cooldown, it was counting troubles in a row, and the row ends here.
+        let over = |own: &Ailment| own.is_probe(tickets.model) || !own.cools();
+        if self.models.get(model).is_some_and(over) {
+            self.models.remove(model);
+        }
+    }
+
+    fn failed(
+        &mut self,
+        model: &str,
+        failure: Failure,
+        row: Cooldown,
+        tickets: Tickets,
+        now: Instant,
+    ) {
+        let Self { key, models, jitter, .. } = self;
+        match row.reach {
+            Reach::Key => {
+                Ailment::strike(key, failure, row, tickets.key, now, jitter);
+                // Nothing was learnt of the model.
+                if let Some(own) = models.get_mut(model) {
+                    own.release(tickets.model);
+                }
+            }
+            Reach::Model => {
+                match key {
+                    // Nor of the key, in a provider's trouble.
+                    Some(own) if failure.class == Class::Trouble => own.release(tickets.key),
+                    Some(own) if own.is_probe(tickets.key) => *key = None,
+                    _ => {}
+                }
+                if !model.is_empty() && model.len() <= NAME {
+                    let mut slot = models.get(model).copied();
+                    Ailment::strike(&mut slot, failure, row, tickets.model, now, jitter);
+                    if let Some(ailment) = slot {
+                        self.keep(model, ailment, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, model: &str, ailment: Ailment, now: Instant) {
+        if let Some(own) = self.models.get_mut(model) {
+            *own = ailment;
+            return;
+        }
+        if self.models.len() >= MODELS {
+            self.sweep(now);
+        }
+        if self.models.len() >= MODELS {
+            let soonest = self.models.iter().min_by_key(|(_, own)| own.until());
+            if let Some(name) = soonest.map(|(name, _)| name.clone()) {
+                self.models.remove(&name);
+            }
+        }
+        self.models.insert(model.into(), ailment);
+    }
+
+    fn is_to_be_swept(&self, now: Instant) -> bool {
+        self.swept.is_none_or(|at| now.saturating_duration_since(at) >= SWEEP)
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.swept = Some(now);
+        self.models.retain(|_, own| !own.is_stale(now));
     }
 }
 
@@ -116,67 +374,4 @@ fn class(word: u64) -> Option<Class> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const S: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn a_cooldown_ends_by_itself() {
-        let health = Health::default();
-        let now = health.born;
-        assert_eq!(health.cooling(now), None);
-        health.cool(Class::Throttled, 10 * S, now);
-        assert_eq!(health.cooling(now + 4 * S), Some(6 * S));
-        assert_eq!(health.cooling(now + 10 * S), None);
-    }
-
-    #[test]
-    fn a_cooldown_is_never_shortened_by_another() {
-        let health = Health::default();
-        let now = health.born;
-        health.cool(Class::Throttled, 10 * S, now);
-        health.cool(Class::Throttled, 2 * S, now);
-        assert_eq!(health.cooling(now), Some(10 * S));
-    }
-
-    #[test]
-    fn an_answer_ends_it() {
-        let health = Health::default();
-        let now = health.born;
-        health.cool(Class::Throttled, 10 * S, now);
-        health.answered(1);
-        assert_eq!(health.cooling(now), None);
-    }
-
-    #[test]
-    fn nothing_cools_for_more_than_an_hour() {
-        let health = Health::default();
-        let now = health.born;
-        health.cool(Class::Throttled, Duration::from_secs(1 << 40), now);
-        assert_eq!(health.cooling(now), Some(LONGEST));
-    }
-
-    #[test]
-    fn what_was_last_seen_is_kept_with_its_time() {
-        let health = Health::default();
-        assert_eq!(health.last(), None);
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        health.answered(1_800_000_000);
-        assert_eq!(health.last(), Some(Seen { failure: None, at: at(1_800_000_000) }));
-        for class in CLASSES {
-            health.failed(class, 1_800_000_001);
-            assert_eq!(health.last(), Some(Seen { failure: Some(class), at: at(1_800_000_001) }));
-        }
-    }
-
-    #[test]
-    fn a_cooldown_is_for_the_class_that_makes_it_longest() {
-        let health = Health::default();
-        let now = health.born;
-        assert_eq!(health.why(), None);
-        health.cool(Class::NoCredit, 10 * S, now);
-        health.cool(Class::Throttled, 2 * S, now);
-        assert_eq!((health.why(), health.cooling(now)), (Some(Class::NoCredit), Some(10 * S)));
-    }
-}
+mod tests;

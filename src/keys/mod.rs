@@ -1,6 +1,7 @@
 //! The keys of one provider while the program runs: which may serve a request, whose turn it is,
 //! and which are cooling down. Time is passed in.
 
+mod cooldown;
 mod health;
 mod select;
 
@@ -10,7 +11,7 @@ use std::time::Instant;
 use crate::config::{Key, Provider};
 use crate::share::Turns;
 
-pub use health::{Health, Seen};
+pub use health::{Health, Pass, Seen, Standing};
 pub use select::{Out, Scope, verdict};
 
 /// The keys of one provider with their live state.
@@ -32,6 +33,21 @@ pub struct Member {
 /// The keys a request has tried already, by place in the pool.
 #[derive(Debug, Default)]
 pub struct Tried(Vec<usize>);
+
+impl FromIterator<usize> for Tried {
+    fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
+        Self(places.into_iter().collect())
+    }
+}
+
+/// A key that a request may use.
+#[derive(Debug)]
+pub struct Chosen {
+    /// Its place in the pool.
+    pub place: usize,
+    /// The leave to use it, to be handed back with what came of it.
+    pub pass: Pass,
+}
 
 impl Pool {
     /// The pool of a provider. Keys that are the same as in `before` (provider, name, credential) keep
@@ -55,31 +71,55 @@ impl Pool {
         &self.members
     }
 
-    /// The key for the next attempt, by place, and remembers it as tried.
+    /// The key for the next attempt, which from then on counts as tried. `None`: all that may serve were
+    /// tried or are left alone.
     pub fn choose(
         &self,
         client: Option<&str>,
         model: &str,
         tried: &mut Tried,
         now: Instant,
-    ) -> Option<usize> {
-        let chosen = select::choose(&self.members, client, model, &tried.0, &self.turns, now)?;
-        tried.0.push(chosen);
-        Some(chosen)
+    ) -> Option<Chosen> {
+        loop {
+            let chosen = select::choose(&self.members, client, model, &tried.0, &self.turns, now);
+            let place = chosen?;
+            tried.0.push(place);
+            // Another request may just have become its probe.
+            if let Some(pass) = self.members[place].health.admit(model, now) {
+                return Some(Chosen { place, pass });
+            }
+        }
     }
 
-    /// This key and no other, if it may serve and was not tried yet.
+    /// This key and no other, if it may serve, was not tried yet, and is not left alone.
     pub fn this(
         &self,
         place: usize,
         client: Option<&str>,
         model: &str,
         tried: &mut Tried,
-    ) -> Option<usize> {
+        now: Instant,
+    ) -> Option<Chosen> {
         let member = self.members.get(place).filter(|_| !tried.0.contains(&place))?;
         verdict(&member.key, client, model).ok()?;
         tried.0.push(place);
-        Some(place)
+        self.again(place, model, now)
+    }
+
+    /// A key that may serve, once more, if it is not left alone.
+    pub fn again(&self, place: usize, model: &str, now: Instant) -> Option<Chosen> {
+        let pass = self.members.get(place)?.health.admit(model, now)?;
+        Some(Chosen { place, pass })
+    }
+
+    /// All keys that may serve, by place, with how they stand.
+    pub fn standings(
+        &self,
+        client: Option<&str>,
+        model: &str,
+        now: Instant,
+    ) -> Vec<(usize, Standing)> {
+        select::candidates(&self.members, client, model, now)
     }
 
     fn same(&self, key: &Key) -> Option<&Member> {

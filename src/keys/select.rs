@@ -1,9 +1,9 @@
 //! Which key: rules 2 and 3 of "Which key". The request path and `explain` ask the same function.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::Member;
+use super::{Member, Standing};
 use crate::config::Key;
 use crate::config::pattern::any_matches;
 use crate::share::Turns;
@@ -69,9 +69,8 @@ pub fn verdict(key: &Key, client: Option<&str>, model: &str) -> Result<Scope, Ou
     }
 }
 
-/// The key whose turn it is, by place: among the candidates not yet tried, those that name the client
-/// before those for everybody; the weighted before the standby; the cooling ones last of all, the
-/// soonest free first.
+/// The key whose turn it is, by place: among the candidates that were not tried yet and are not left
+/// alone, the weighted before the standby.
 pub(super) fn choose(
     members: &[Member],
     client: Option<&str>,
@@ -82,32 +81,33 @@ pub(super) fn choose(
 ) -> Option<usize> {
     // What is asked of every key is asked once: its patterns may be many, and the shares are gone
     // over several times.
-    let mut open: Vec<Candidate> = Vec::with_capacity(members.len());
-    for (place, member) in members.iter().enumerate() {
-        if let Ok(scope) = verdict(&member.key, client, model) {
-            open.push(Candidate { place, scope, cooling: member.health.cooling(now) });
-        }
-    }
-    let named = open.iter().any(|candidate| candidate.scope == Scope::Named);
-    let scope = if named { Scope::Named } else { Scope::Everyone };
-    open.retain(|candidate| candidate.scope == scope && !tried.contains(&candidate.place));
-
-    let weights = open.iter().map(|candidate| match candidate.cooling {
-        None => members[candidate.place].key.weight,
-        Some(_) => 0.0,
-    });
-    let standby = || open.iter().position(|candidate| candidate.cooling.is_none());
-    let soonest = || (0..open.len()).min_by_key(|at| open[*at].cooling);
-    let at = turns.next().among(weights).or_else(standby).or_else(soonest)?;
-    Some(open[at].place)
+    let mut open = candidates(members, client, model, now);
+    open.retain(|(place, standing)| standing.is_open() && !tried.contains(place));
+    let weights = open.iter().map(|(place, _)| members[*place].key.weight);
+    let at = turns.next().among(weights).unwrap_or(0);
+    open.get(at).map(|(place, _)| *place)
 }
 
-/// A key that may serve.
-struct Candidate {
-    place: usize,
-    scope: Scope,
-    /// How long it is still to be left alone.
-    cooling: Option<Duration>,
+/// All keys that may serve: those that name the client; where there are none, those for everybody.
+pub(super) fn candidates(
+    members: &[Member],
+    client: Option<&str>,
+    model: &str,
+    now: Instant,
+) -> Vec<(usize, Standing)> {
+    let mut best = Scope::Everyone;
+    let mut open = Vec::with_capacity(members.len());
+    for (place, member) in members.iter().enumerate() {
+        let Ok(scope) = verdict(&member.key, client, model) else { continue };
+        if scope == Scope::Named && best == Scope::Everyone {
+            best = Scope::Named;
+            open.clear();
+        }
+        if scope == best {
+            open.push((place, member.health.standing(model, now)));
+        }
+    }
+    open
 }
 
 #[cfg(test)]

@@ -86,6 +86,12 @@ impl Log {
         Ok(log)
     }
 
+    /// A log that nobody reads, for tests of what writes to it.
+    #[cfg(test)]
+    pub(crate) fn unread() -> Self {
+        Self { format: Format::Json, shared: Arc::default() }
+    }
+
     /// How lines look.
     pub fn format(&self) -> Format {
         self.format

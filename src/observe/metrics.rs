@@ -27,6 +27,8 @@ pub struct Metrics {
     tokens: Series<TokenLabels, Counter>,
     durations: Series<ProviderLabels, Histogram>,
     first_bytes: Series<ProviderLabels, Histogram>,
+    cooling: Series<KeyLabels, Gauge>,
+    cooling_models: Series<KeyLabels, Gauge>,
     info: Series<InfoLabels, Gauge>,
     reloads: Series<ReloadLabels, Counter>,
     /// Requests being answered right now.
@@ -67,6 +69,12 @@ struct ProviderLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
+struct KeyLabels {
+    provider: Name,
+    key: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct InfoLabels {
     hash: String,
 }
@@ -104,6 +112,8 @@ pub struct KeyMeter {
     input: Counter,
     cached: Counter,
     output: Counter,
+    cooling: Gauge,
+    cooling_models: Gauge,
 }
 
 /// What is counted of one provider.
@@ -125,6 +135,8 @@ impl Default for Metrics {
             tokens: Series::default(),
             durations: Series::new(histogram),
             first_bytes: Series::new(histogram),
+            cooling: Series::default(),
+            cooling_models: Series::default(),
             info: Series::default(),
             reloads: Series::default(),
             in_flight: Gauge::default(),
@@ -154,6 +166,16 @@ impl Metrics {
             "Time from a request's head to the provider's first byte",
             Unit::Seconds,
             self.first_bytes.clone(),
+        );
+        all.register(
+            "key_cooling",
+            "Whether the key is left alone after failures",
+            self.cooling.clone(),
+        );
+        all.register(
+            "key_cooling_models",
+            "Models that the key is left alone with",
+            self.cooling_models.clone(),
         );
         all.register("in_flight_requests", "Requests being answered", self.in_flight.clone());
         all.register("connections", "Connections of callers", self.connections.clone());
@@ -203,7 +225,10 @@ impl Metrics {
         let token = |kind| {
             self.tokens.with(TokenLabels { provider: provider.clone(), key: key.clone(), kind })
         };
+        let labels = || KeyLabels { provider: provider.clone(), key: key.clone() };
         let mut meter = KeyMeter {
+            cooling: self.cooling.with(labels()),
+            cooling_models: self.cooling_models.with(labels()),
             input: token("input"),
             cached: token("cached_input"),
             output: token("output"),
@@ -237,6 +262,8 @@ impl Metrics {
         self.first_bytes.keep(|of| provider(&of.provider.0));
         self.attempts.keep(|of| key(&of.provider.0, &of.key.0));
         self.tokens.keep(|of| key(&of.provider.0, &of.key.0));
+        self.cooling.keep(|of| key(&of.provider.0, &of.key.0));
+        self.cooling_models.keep(|of| key(&of.provider.0, &of.key.0));
     }
 
     /// Everything, in the text format.
@@ -274,6 +301,12 @@ impl KeyMeter {
     /// Counts an attempt that failed, under its class.
     pub fn failed(&self, class: &'static str) {
         self.attempt(class).inc();
+    }
+
+    /// Says whether the key is left alone, and with how many models.
+    pub fn cooling(&self, key: bool, models: usize) {
+        self.cooling.set(i64::from(key));
+        self.cooling_models.set(i64::try_from(models).unwrap_or(i64::MAX));
     }
 
     fn attempt(&self, class: &'static str) -> Counter {

@@ -12,7 +12,7 @@ use crate::config::structure::closest;
 use crate::config::{
     Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, Watch, file,
 };
-use crate::secret::digest;
+use crate::secret::{Secret, digest};
 
 impl Check<'_, '_> {
     pub(super) fn server(&mut self, written: file::Server, open: bool) -> Server {
@@ -84,8 +84,9 @@ impl Check<'_, '_> {
             }
         }
         let token = token.and_then(|token| self.secret("admin.token", &token, Lines::One));
-        let token = token.map(|token| digest(token.text.as_bytes()));
-        Admin { listen: listen.unwrap_or(NOWHERE), token }
+        let digest = token.as_ref().map(|token| digest(token.text.as_bytes()));
+        let shown = token.map(|token| Secret::new(token.text));
+        Admin { listen: listen.unwrap_or(NOWHERE), token: digest, shown }
     }
 
     pub(super) fn reload(&mut self, written: file::Reload) -> Reload {

@@ -10,11 +10,7 @@ use crate::config::tree::Mark;
 
 /// Path, with `*` for names and places that are the user's; what happens in spite of the setting; and
 /// the one value that asks for just that, if there is one.
-const ROWS: [(&str, &str, &str); 13] = [
-    ("server.queue_timeout", NO_WAIT, "0s"),
-    ("retry.budget", NO_BUDGET, ""),
-    ("retry.floor_per_second", NO_BUDGET, ""),
-    ("retry.max_waits", NO_WAIT, "0"),
+const ROWS: [(&str, &str, &str); 9] = [
     ("clients.*.max_concurrent", "the requests of this client are not limited", ""),
     ("providers.*.max_concurrent", "the requests to this provider are not limited", ""),
     ("providers.*.affinity", "a key is chosen for each request by weight alone", "none"),
@@ -26,8 +22,6 @@ const ROWS: [(&str, &str, &str); 13] = [
     ("routes.*.rescue", "a stream that breaks ends with an error", "none"),
 ];
 
-const NO_WAIT: &str = "a request that no key can serve now is refused at once";
-const NO_BUDGET: &str = "a request may try every key that can serve it, each once";
 const NO_LIMIT: &str = "the requests of this key are not limited";
 
 /// The paths of all settings that have no effect in this version, with `*` for names and places that

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::config::NotFound;
+use crate::gateway::attempt::AllResting;
 use crate::observe::access::End;
 use crate::provider::Kind;
 use crate::route::Refused;
@@ -92,6 +93,8 @@ pub(in crate::gateway) enum Refusal {
     NoList,
     /// A batch that cannot be routed.
     Batch(batch::Fault),
+    /// Every key that could serve is left alone for now.
+    Resting(AllResting),
     /// No attempt was answered.
     Unanswered {
         /// The provider tried last.
@@ -151,7 +154,10 @@ impl Refusal {
             | Refusal::OtherKey
             | Refusal::Unclear(..)
             | Refusal::Batch(_) => StatusCode::BAD_REQUEST,
-            Refusal::Crowded | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Resting(all) if all.is_limit() => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Resting(_) | Refusal::Crowded | Refusal::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),
@@ -194,7 +200,10 @@ impl Refusal {
             Refusal::Unanswered { broken: Broken::Silent, .. } => {
                 ("upstream_error", "upstream_timeout")
             }
-            Refusal::Unanswered { .. } => ("upstream_error", "upstream_unavailable"),
+            Refusal::Resting(all) if all.is_limit() => ("rate_limit_error", "rate_limit_exceeded"),
+            Refusal::Resting(_) | Refusal::Unanswered { .. } => {
+                ("upstream_error", "upstream_unavailable")
+            }
             Refusal::Failed { .. } => ("upstream_error", "upstream_error"),
         }
     }
@@ -212,7 +221,7 @@ impl Refusal {
     }
 
     #[expect(clippy::too_many_lines, reason = "a table: the words of each")]
-    pub(super) fn message(&self) -> Cow<'static, str> {
+    pub(in crate::gateway) fn message(&self) -> Cow<'static, str> {
         match self {
             Refusal::Path(path) => format!(
                 "There is nothing at {path}. Each API is at its own paths, for example \
@@ -256,12 +265,12 @@ impl Refusal {
             Refusal::Malformed(error) => error.to_string().into(),
             Refusal::NoModel => "The body names no `model`.".into(),
             Refusal::NotFound(tried) => tried.to_string().into(),
-            Refusal::MayNot(Refused::NotListed, model) => {
-                format!("The model `{model}` is not among the models this client may ask for.")
-                    .into()
-            }
-            Refusal::MayNot(Refused::Blacklisted, model) => {
-                format!("The model `{model}` is among those this client may not ask for.").into()
+            Refusal::MayNot(refused, model) => {
+                let how = match refused {
+                    Refused::NotListed => "not among the models this client may ask for",
+                    Refused::Blacklisted => "among those this client may not ask for",
+                };
+                format!("The model `{model}` is {how}.").into()
             }
             Refusal::NoKeyOpen(model) => format!(
                 "No key for the model `{model}` is open to this client (see `keymux explain`)."
@@ -273,10 +282,7 @@ impl Refusal {
                 operation.api().name(),
             )
             .into(),
-            Refusal::NotKept(id) => {
-                let shown: String = id.chars().take(100).flat_map(char::escape_debug).collect();
-                format!("There is nothing of the id `{shown}`.").into()
-            }
+            Refusal::NotKept(id) => format!("There is nothing of the id `{}`.", shown(id)).into(),
             Refusal::OtherKey => "The ids in this request belong to different keys of this \
                                   gateway, or to another provider than its model."
                 .into(),
@@ -291,6 +297,7 @@ impl Refusal {
                                 Ask for each by its id."
                 .into(),
             Refusal::Batch(fault) => format!("Request {}: {}", fault.request, fault.what).into(),
+            Refusal::Resting(all) => all.message().into(),
             Refusal::Unanswered { provider, broken } => {
                 format!("The provider `{provider}` {}.", broken.words()).into()
             }
@@ -301,6 +308,11 @@ impl Refusal {
             .into(),
         }
     }
+}
+
+/// As much of an id as a message repeats.
+fn shown(id: &str) -> String {
+    id.chars().take(100).flat_map(char::escape_debug).collect()
 }
 
 /// The status for a failure that a provider told without one.

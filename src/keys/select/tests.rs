@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Endpoint, Pattern};
-use crate::keys::{Health, Tried};
+use crate::keys::{Health, Pass, Tried};
 use crate::secret::Secret;
-use crate::wire::failure::Class;
+use crate::wire::failure::{Class, Failure};
 
 fn key(name: &str, weight: f64) -> Key {
     let endpoint = Endpoint {
@@ -39,6 +39,16 @@ struct Asker {
 impl Asker {
     fn new(keys: Vec<Key>) -> Self {
         Self { members: members(keys), turns: Turns::default(), now: Instant::now() }
+    }
+
+    fn throttle(&self, place: usize) {
+        self.throttle_with(place, "m");
+    }
+
+    /// Leaves a key alone with the model for ten seconds and a bit.
+    fn throttle_with(&self, place: usize, model: &str) {
+        let failure = Failure { class: Class::Throttled, retry_after: None };
+        self.members[place].health.failed(model, failure, Pass::default(), 1, self.now);
     }
 
     fn ask(&self, client: Option<&str>, model: &str, tried: &[usize]) -> Option<usize> {
@@ -77,22 +87,36 @@ fn a_standby_key_serves_only_when_no_other_can() {
         assert_ne!(asker.ask(None, "m", &[]), Some(0));
     }
     assert_eq!(asker.ask(None, "m", &[1, 2]), Some(0));
-    asker.members[1].health.cool(Class::Throttled, Duration::from_secs(9), asker.now);
-    asker.members[2].health.cool(Class::Throttled, Duration::from_secs(9), asker.now);
+    asker.throttle(1);
+    asker.throttle(2);
     assert_eq!(asker.ask(None, "m", &[]), Some(0));
 }
 
 #[test]
-fn cooling_keys_come_last_the_soonest_free_first() {
+fn cooling_keys_are_not_asked() {
     let asker = Asker::new(vec![key("a", 1.0), key("b", 1.0)]);
-    asker.members[0].health.cool(Class::Throttled, Duration::from_secs(9), asker.now);
+    asker.throttle(0);
     for _ in 0..20 {
         assert_eq!(asker.ask(None, "m", &[]), Some(1));
     }
-    asker.members[1].health.cool(Class::Throttled, Duration::from_secs(3), asker.now);
-    assert_eq!(asker.ask(None, "m", &[]), Some(1));
-    assert_eq!(asker.ask(None, "m", &[1]), Some(0));
-    assert_eq!(asker.ask(None, "m", &[0, 1]), None);
+    assert!(asker.ask(None, "other", &[1]).is_some(), "a limit is for one model");
+    asker.throttle(1);
+    assert_eq!(asker.ask(None, "m", &[]), None);
+    let later = asker.now + Duration::from_secs(12);
+    assert!(choose(&asker.members, None, "m", &[], &asker.turns, later).is_some());
+}
+
+#[test]
+fn what_may_serve_is_told_with_how_it_stands() {
+    let named = Key { clients: Some(vec!["staging".into()]), ..key("named", 1.0) };
+    let off = Key { enabled: false, ..key("off", 1.0) };
+    let asker = Asker::new(vec![key("a", 1.0), off, named, key("b", 1.0)]);
+    asker.throttle(3);
+    let told = |client| candidates(&asker.members, client, "m", asker.now);
+    assert_eq!(told(Some("staging")), [(2, Standing::Free)]);
+    let all = told(None);
+    assert_eq!((all[0], all[1].0, all.len()), ((0, Standing::Free), 3, 2));
+    assert_eq!(all[1].1.why(), Some(Class::Throttled));
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
@@ -117,11 +141,12 @@ proptest! {
         cooling in any::<u8>(),
     ) {
         let asker = Asker::new(keys);
-        for (place, member) in asker.members.iter().enumerate() {
+        for place in 0..asker.members.len() {
             if cooling & (1 << place) != 0 {
-                member.health.cool(Class::Throttled, Duration::from_secs(1), asker.now);
+                asker.throttle_with(place, &model);
             }
         }
+        let rests = |place: usize| cooling & (1 << place) != 0;
         let client = client.as_deref();
         let verdicts: Vec<_> =
             asker.members.iter().map(|member| verdict(&member.key, client, &model)).collect();
@@ -130,11 +155,14 @@ proptest! {
         let mut tried = Tried::default();
         while let Some(place) = asker.ask(client, &model, &tried.0) {
             prop_assert_eq!(Some(&verdicts[place]), best);
-            prop_assert!(!tried.0.contains(&place));
+            prop_assert!(!tried.0.contains(&place) && !rests(place));
             tried.0.push(place);
         }
-        let candidates = verdicts.iter().filter(|v| Some(*v) == best && v.is_ok()).count();
-        prop_assert_eq!(tried.0.len(), candidates, "every candidate has its attempt");
+        let open = |place: &usize| {
+            Some(&verdicts[*place]) == best && verdicts[*place].is_ok() && !rests(*place)
+        };
+        let open = (0..verdicts.len()).filter(open).count();
+        prop_assert_eq!(tried.0.len(), open, "every candidate has its attempt");
     }
 
     #[test]

@@ -1,0 +1,134 @@
+//! Every key is left alone: a bounded wait, or an honest refusal at once.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn when_a_key_is_due_soon_it_is_waited_for() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let world = World::new(&provider("p", "", &["only"]), move |_| {
+        if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            throttles(600)
+        } else {
+            well()
+        }
+    });
+    let reply = world.ask("p/m").await;
+    assert_eq!((reply.status, reply.attempts), (200, 2));
+    let took = reply.took.as_millis();
+    assert!((600..=661).contains(&took), "{took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_twice_at_most() {
+    let world = World::new(&provider("p", "", &["only"]), |_| throttles(500));
+    let reply = world.ask("p/m").await;
+    assert_eq!((reply.status, reply.attempts), (429, 3));
+    let none = "[retry]\nmax_waits = 0\n".to_owned() + &provider("p", "", &["only"]);
+    let reply = World::new(&none, |_| throttles(500)).ask("p/m").await;
+    assert_eq!((reply.status, reply.attempts, reply.took), (429, 1, Duration::ZERO));
+    let short = "[server]\nqueue_timeout = \"400ms\"\n".to_owned() + &provider("p", "", &["only"]);
+    let reply = World::new(&short, |_| throttles(500)).ask("p/m").await;
+    assert_eq!((reply.status, reply.attempts, reply.took), (429, 1, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_not_longer_than_the_whole_request_may_take() {
+    let text = provider("p", "timeouts = { total = \"300ms\" }", &["only"]);
+    let reply = World::new(&text, |_| throttles(500)).ask("p/m").await;
+    assert_eq!((reply.attempts, reply.took), (1, Duration::ZERO));
+}
+
+/// Lets keys fail once each, and asks once more.
+async fn after(failures: &[(&'static str, Says)]) -> (World, Reply) {
+    let keys: Vec<&str> = failures.iter().map(|(key, _)| *key).collect();
+    let own = failures.to_vec();
+    let world = World::new(&provider("p", "", &keys), move |asked| {
+        own.iter().find(|(key, _)| *key == asked.key).expect("a key").1.clone()
+    });
+    world.ask("p/m").await;
+    // So that three troubles in a row are over, too.
+    world.ask("p/m").await;
+    let before = world.asked().len();
+    let reply = world.ask("p/m").await;
+    assert_eq!(world.asked().len(), before, "no provider is asked");
+    assert_eq!((reply.took, reply.attempts), (Duration::ZERO, 0));
+    assert_eq!(reply.header("x-keymux-attempts"), Some("0"));
+    (world, reply)
+}
+
+fn seconds(reply: &Reply) -> u64 {
+    reply.header("retry-after").expect("retry-after").parse().expect("seconds")
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttled_keys_are_a_429_at_once_that_says_when() {
+    let (_, reply) = after(&[("a", throttles(7000)), ("b", throttles(30_000))]).await;
+    assert_eq!(reply.status, 429);
+    assert!((7..=8).contains(&seconds(&reply)));
+    assert_eq!(reply.header("x-should-retry"), None);
+    let message = reply.message();
+    assert!(
+        message.contains("p/a is throttled") && message.contains("p/b is throttled"),
+        "{message}"
+    );
+    assert!(!message.contains("secret"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_without_credit_are_a_429_that_is_not_worth_a_retry() {
+    let (_, reply) = after(&[("a", fails(402)), ("b", fails(402))]).await;
+    assert_eq!((reply.status, seconds(&reply)), (429, 60));
+    assert_eq!(reply.header("x-should-retry"), Some("false"));
+    assert!(reply.message().contains("p/a has no credit"), "{}", reply.message());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_in_trouble_is_a_503() {
+    let (_, reply) = after(&[("a", fails(500))]).await;
+    assert_eq!(reply.status, 503);
+    assert!((5..=6).contains(&seconds(&reply)));
+    assert_eq!(reply.header("x-should-retry"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_refused_are_a_503_that_is_not_worth_a_retry() {
+    let (_, reply) = after(&[("a", fails(401))]).await;
+    assert_eq!((reply.status, seconds(&reply)), (503, 60));
+    assert_eq!(reply.header("x-should-retry"), Some("false"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_key_has_its_reason_in_the_body() {
+    let (_, reply) = after(&[("a", fails(401)), ("b", throttles(9000)), ("c", fails(402))]).await;
+    assert_eq!(reply.status, 429);
+    let message = reply.message();
+    for reason in ["p/a was refused", "p/b is throttled", "p/c has no credit"] {
+        assert!(message.contains(reason), "{message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_model_of_a_throttled_key_is_served() {
+    let world = World::new(&provider("p", "", &["only"]), |asked| match &*asked.model {
+        "m" => throttles(9000),
+        _ => well(),
+    });
+    assert_eq!(world.ask("p/m").await.status, 429);
+    assert_eq!(world.ask("p/other").await.status, 200);
+    assert_eq!(world.ask("p/m").await.attempts, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resting_target_is_passed_over_for_the_fallback_at_no_cost() {
+    let text = "[retry]\nbudget = 0.0\nfloor_per_second = 3\n".to_owned()
+        + &provider("a", "", &["a1"])
+        + &provider("b", "", &["b1"])
+        + "[routes.r]\ntargets = [{ model = \"a/m\" }]\nfallbacks = [\"b/m\"]\n";
+    let world = World::new(&text, |asked| if asked.provider == "b" { well() } else { fails(500) });
+    for _ in 0..100 {
+        let reply = world.ask("r").await;
+        assert_eq!((reply.status, reply.took), (200, Duration::ZERO));
+    }
+    let at_a = world.asked().iter().filter(|asked| asked.provider == "a").count();
+    assert_eq!(at_a, 3);
+}

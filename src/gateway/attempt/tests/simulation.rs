@@ -1,0 +1,328 @@
+//! Many small worlds, each from a seed: keys that fail and recover, requests at once, callers that leave,
+//! reloads that change no key. What must hold in every one of them:
+//!
+//! 1. Nobody is asked too soon: after a 401, a 402 or a 429, the key (or the key with the model) rests for
+//!    as long as the table or the provider has it.
+//! 2. The first to ask after that is alone until its answer has come, or its caller has left.
+//! 3. A request asks a key once; twice if it is the only one there is, or after a wait.
+//! 4. A request takes no longer than its attempts and its waits. One that is refused says when to come.
+//! 5. Attempts that follow a trouble stay within the budget, over any stretch of time.
+//! 6. While a key is well and not left alone, a request alone succeeds, unless the budget is spent.
+//! 7. When all keys are well again, so is every request, after the longest cooldown at most.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::*;
+use crate::keys::Standing;
+
+/// Random numbers from a seed (xorshift64*: Marsaglia 2003, Vigna 2016).
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % sides
+    }
+
+    fn place(&mut self, of: usize) -> usize {
+        usize::try_from(self.roll(u64::try_from(of).expect("few"))).expect("few")
+    }
+}
+
+const MODELS: [&str; 2] = ["m", "n"];
+const STATUSES: [u16; 9] = [200, 200, 200, 200, 401, 402, 429, 500, 503];
+/// The keys of each shape, with their weights.
+const SHAPES: [&[&str]; 5] =
+    [&["a"], &["a", "b"], &["a=3", "b=0"], &["a=2", "b", "c=0"], &["a", "b", "c=5", "d"]];
+const FLOOR: u32 = 3;
+/// The longest that an answer takes.
+const SLOW: u64 = 900;
+
+/// How a key with a model does.
+#[derive(Clone, Copy)]
+struct Mood {
+    status: u16,
+    millis: u64,
+    /// Milliseconds of its `retry-after-ms`; 0: it has none.
+    hint: u64,
+}
+
+const WELL: Mood = Mood { status: 200, millis: 0, hint: 0 };
+
+/// By key and model.
+type Moods = Arc<Mutex<HashMap<(String, String), Mood>>>;
+
+/// Configurations of each shape that nobody uses at present: reading one takes longer than a world.
+#[derive(Default)]
+struct Shelf(HashMap<usize, Vec<Config>>);
+
+impl Shelf {
+    fn take(&mut self, shape: usize) -> Config {
+        self.0.entry(shape).or_default().pop().unwrap_or_else(|| {
+            load(&format!(
+                "[retry]\nfloor_per_second = {FLOOR}\n{}",
+                provider("p", "", SHAPES[shape])
+            ))
+        })
+    }
+
+    fn put(&mut self, shape: usize, config: Option<Config>) {
+        self.0.entry(shape).or_default().extend(config);
+    }
+}
+
+struct Simulation<'s> {
+    shelf: &'s mut Shelf,
+    shape: usize,
+    world: World,
+    moods: Moods,
+    dice: Dice,
+    /// When requests came.
+    came: Vec<Instant>,
+}
+
+impl<'s> Simulation<'s> {
+    fn new(seed: u64, shelf: &'s mut Shelf) -> Self {
+        let mut dice = Dice::new(seed);
+        let shape = dice.place(SHAPES.len());
+        let moods = Moods::default();
+        let own = moods.clone();
+        let world = World::of(shelf.take(shape), move |asked| {
+            let mood = mood(&own, &asked.key, &asked.model);
+            later(
+                mood.millis,
+                match mood {
+                    Mood { status: 200, .. } => well(),
+                    Mood { status: 429, hint: 1.., .. } => throttles(mood.hint),
+                    Mood { status, .. } => fails(status),
+                },
+            )
+        });
+        Self { shelf, shape, world, moods, dice, came: Vec::new() }
+    }
+
+    async fn run(mut self) {
+        for _ in 0..40 {
+            match self.dice.roll(10) {
+                0 | 1 => self.change(),
+                2 => self.reload(),
+                3 => sleep(Duration::from_millis(self.dice.roll(2000))).await,
+                4 => sleep(Duration::from_millis(self.dice.roll(30_000))).await,
+                5 => sleep(Duration::from_secs(self.dice.roll(900))).await,
+                6 => self.leaves().await,
+                7 | 8 => self.one().await,
+                _ => self.storm().await,
+            }
+        }
+        let asked = self.world.asked();
+        rests_are_kept(&asked);
+        budget_is_kept(&asked, &self.came);
+        self.recovers().await;
+        let gateway = Arc::into_inner(self.world.live).map(|live| live.current.into_inner());
+        let gateway = gateway.and_then(Arc::into_inner);
+        self.shelf.put(self.shape, gateway.map(|gateway| gateway.config));
+    }
+
+    /// Changes how some keys do.
+    fn change(&mut self) {
+        let mut moods = self.moods.lock().expect("moods");
+        for key in SHAPES[self.shape] {
+            for model in MODELS {
+                let status = STATUSES[self.dice.place(STATUSES.len())];
+                let hint = self.dice.roll(2) * (100 + self.dice.roll(5000));
+                let mood = Mood { status, millis: self.dice.roll(SLOW), hint };
+                let name = key.split('=').next().unwrap_or_default().to_owned();
+                moods.insert((name, model.to_owned()), mood);
+            }
+        }
+    }
+
+    /// The same keys in another order.
+    fn reload(&mut self) {
+        let mut config = self.shelf.take(self.shape);
+        let keys = &mut config.providers[0].keys;
+        let by = self.dice.place(keys.len());
+        keys.rotate_left(by);
+        let before = self.world.take(config);
+        self.shelf.put(self.shape, before);
+    }
+
+    fn model(&mut self) -> &'static str {
+        MODELS[self.dice.place(MODELS.len())]
+    }
+
+    /// A caller that leaves.
+    async fn leaves(&mut self) {
+        let model = format!("p/{}", self.model());
+        let patience = Duration::from_millis(self.dice.roll(SLOW));
+        self.came.push(Instant::now());
+        let _ = tokio::time::timeout(patience, self.world.ask(&model)).await;
+    }
+
+    /// Many requests at once.
+    async fn storm(&mut self) {
+        let model = self.model();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..2 + self.dice.roll(10) {
+            self.came.push(Instant::now());
+            let (world, model) = (self.world.clone(), format!("p/{model}"));
+            tasks.spawn(async move { world.ask(&model).await });
+        }
+        for reply in tasks.join_all().await {
+            is_refused_well(&reply);
+        }
+    }
+
+    /// One request alone.
+    async fn one(&mut self) {
+        let model = self.model();
+        let before = self.standings(model);
+        let from = self.world.asked().len();
+        self.came.push(Instant::now());
+        let reply = self.world.ask(&format!("p/{model}")).await;
+        let asked = self.world.asked().split_off(from);
+        is_refused_well(&reply);
+
+        let spans = asked.iter().map(|own| own.over.expect("over") - own.at);
+        let waited = reply.took.saturating_sub(spans.sum());
+        assert!(waited <= Duration::from_secs(2), "4: {waited:?} {asked:?}");
+        let mut keys: Vec<&str> = asked.iter().map(|own| &*own.key).collect();
+        if keys.len() > 1 && keys[0] == keys[1] && is_trouble(&asked[0]) {
+            keys.remove(0);
+        }
+        keys.sort_unstable();
+        let repeated = keys.windows(2).any(|pair| pair[0] == pair[1]);
+        assert!(!repeated || waited > Duration::ZERO, "3: {asked:?}");
+
+        let spent = reply.status >= 500 && asked.last().is_some_and(is_trouble);
+        let well = |key: &str| mood(&self.moods, key, model).status == 200;
+        if before.iter().any(|(key, standing)| standing.is_open() && well(key)) && !spent {
+            assert_eq!(reply.status, 200, "6: {before:?} {asked:?}");
+        }
+    }
+
+    /// How each key stands with a model.
+    fn standings(&self, model: &str) -> Vec<(String, Standing)> {
+        let (gateway, now) = (self.world.live.gateway(), Instant::now().into_std());
+        let told = gateway
+            .members()
+            .map(|own| (own.key.name.to_string(), own.health.standing(model, now)));
+        told.collect()
+    }
+
+    async fn recovers(&self) {
+        self.moods.lock().expect("moods").clear();
+        sleep(Duration::from_secs(3600)).await;
+        for _ in 0..4 {
+            for model in MODELS {
+                let reply = self.world.ask(&format!("p/{model}")).await;
+                assert_eq!((reply.status, reply.took), (200, Duration::ZERO), "7: {reply:?}");
+            }
+        }
+    }
+}
+
+fn mood(moods: &Moods, key: &str, model: &str) -> Mood {
+    let moods = moods.lock().expect("moods");
+    moods.get(&(key.to_owned(), model.to_owned())).copied().unwrap_or(WELL)
+}
+
+fn status(asked: &Asked) -> Option<u16> {
+    asked.said.map(|(status, _)| status)
+}
+
+fn is_trouble(asked: &Asked) -> bool {
+    status(asked).is_some_and(|status| status >= 500)
+}
+
+/// 4
+fn is_refused_well(reply: &Reply) {
+    if reply.refusal.is_some() {
+        assert!(matches!(reply.status, 429 | 503), "4: {reply:?}");
+        let after: u64 = reply.header("retry-after").expect("when").parse().expect("seconds");
+        assert!((1..=60).contains(&after), "4: {reply:?}");
+    }
+}
+
+/// 1 and 2
+fn rests_are_kept(asked: &[Asked]) {
+    for (place, failed) in asked.iter().enumerate() {
+        let Some((said, hint)) = failed.said else { continue };
+        let (whole_key, rest) = match said {
+            401 => (true, Duration::from_secs(300)),
+            402 => (true, Duration::from_secs(600)),
+            429 => (false, hint.unwrap_or(Duration::from_secs(10))),
+            _ => continue,
+        };
+        let over = failed.over.expect("over");
+        let same = |own: &&Asked| own.key == failed.key && (whole_key || own.model == failed.model);
+        // A probe that was under way, and says that all is well, counts for more.
+        let cleared = asked.iter().enumerate().filter(|(at, _)| *at != place).any(|(_, own)| {
+            let says_well =
+                matches!(status(own), Some(200)) || whole_key && status(own) == Some(429);
+            own.key == failed.key && own.at <= over && own.over >= Some(over) && says_well
+        });
+        let mut later = asked.iter().filter(same).filter(|own| own.at > over);
+        let Some(probe) = later.next().filter(|_| !cleared) else { continue };
+        assert!(probe.at >= over + rest, "1: {probe:?} after {failed:?}");
+        // What nobody has asked for since an hour is forgotten, and needs no probe.
+        let forgotten = probe.at - over > rest + Duration::from_secs(3600);
+        if let Some(next) = later.next().filter(|_| !forgotten) {
+            assert!(Some(next.at) >= probe.over, "2: {next:?} beside {probe:?}");
+        }
+    }
+}
+
+/// 5
+fn budget_is_kept(asked: &[Asked], came: &[Instant]) {
+    let mut latest: HashMap<&str, &Asked> = HashMap::new();
+    let mut paid = Vec::new();
+    for own in asked {
+        if latest.insert(&own.request, own).is_some_and(is_trouble) {
+            paid.push(own.at);
+        }
+    }
+    for (from, first) in paid.iter().enumerate() {
+        for (count, last) in paid[from..].iter().enumerate() {
+            let requests = came.iter().filter(|at| (first..=last).contains(at)).count();
+            let requests = f64::from(u32::try_from(requests).expect("few"));
+            let floor = f64::from(FLOOR);
+            let most = floor * (1.0 + (*last - *first).as_secs_f64()) + 0.2 * requests;
+            let count = f64::from(u32::try_from(count).expect("few")) + 1.0;
+            assert!(count <= most + 0.01, "5: {count} of {most}");
+        }
+    }
+}
+
+fn simulate(seeds: Range<u64>) {
+    let mut shelf = Shelf::default();
+    for seed in seeds {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+        let world = std::panic::AssertUnwindSafe(|| {
+            runtime.block_on(Simulation::new(seed, &mut shelf).run());
+        });
+        if let Err(panic) = std::panic::catch_unwind(world) {
+            println!("it was seed {seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// `KEYMUX_SEEDS` says how many, for a longer run by hand.
+#[test]
+fn what_must_hold_holds_in_thousands_of_worlds() {
+    let seeds = std::env::var("KEYMUX_SEEDS").ok().and_then(|text| text.parse().ok());
+    let half = seeds.unwrap_or(2000) / 2;
+    std::thread::scope(|scope| {
+        scope.spawn(|| simulate(0..half));
+        scope.spawn(|| simulate(half..2 * half));
+    });
+}
