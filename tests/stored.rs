@@ -144,9 +144,12 @@ async fn with_one_key_for_one_client_a_response_is_passed_on_byte_for_byte() {
 #[tokio::test]
 async fn an_id_without_a_sign_is_looked_for_where_ids_have_none() {
     let knows = |id: &'static str| async move {
-        Upstream::start(move |received| match received.path() == format!("/v1/responses/{id}") {
-            true => json_answer(200, &json!({"id": id})),
-            false => json_answer(404, &json!({"error": {"message": "not here"}})),
+        Upstream::start(move |received| {
+            if received.path() == format!("/v1/responses/{id}") {
+                json_answer(200, &json!({"id": id}))
+            } else {
+                json_answer(404, &json!({"error": {"message": "not here"}}))
+            }
         })
         .await
     };

@@ -187,6 +187,8 @@ fn plain_usage(usage: &Value) -> Usage {
             .or(at("/input_tokens_details/cached_tokens"))
             .or(at("/prompt_cache_hit_tokens"))
             .or(at("/cached_tokens")),
+        cache_write: at("/prompt_tokens_details/cache_write_tokens")
+            .or(at("/input_tokens_details/cache_write_tokens")),
         output: if apart { Some(output.unwrap() + reasoning.unwrap()) } else { output },
         reasoning,
     }

@@ -1,14 +1,21 @@
 //! What passes between the formats: nothing here belongs to one of them.
+//!
+//! ```text
+//! request.rs   what is asked: turns of blocks, tools, limits
+//! event.rs     what is answered, event by event
+//! reply.rs     a whole answer: the fold of its events
+//! ```
+//!
+//! What a format says and this does not know stays a [`Content::Foreign`] or a [`Request::asked`]: it is
+//! refused or named where it cannot be said again, and never lost in silence.
 
-/// Tokens of one exchange as the provider counted them. What it did not say stays absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Prompt tokens, cached ones included.
-    pub input: Option<u64>,
-    /// Prompt tokens that the provider read from its cache.
-    pub cached_input: Option<u64>,
-    /// Answer tokens, reasoning included.
-    pub output: Option<u64>,
-    /// Answer tokens spent on reasoning.
-    pub reasoning: Option<u64>,
-}
+mod event;
+mod reply;
+mod request;
+
+pub use event::{Event, Kind, Piece, Stop, Told, Usage};
+pub use reply::{Candidate, Reply};
+pub use request::{
+    Block, Cache, Choice, Content, Effort, Form, Logprobs, Media, MediaKind, Outcome, Request,
+    Role, Sampling, Seal, Source, Thinking, Tier, Tool, Turn,
+};

@@ -29,6 +29,8 @@ use super::{Api, Operation};
 
 pub use course::Told;
 pub use cut::{Ending, error_event};
+pub(super) use tally::Tally;
+pub(super) use usage::read as read_usage;
 
 /// An event longer than this that comes in several chunks is not gathered but scanned as it passes: images
 /// in base64, or a response that repeats its long instructions. Of such an event choices are not read.

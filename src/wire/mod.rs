@@ -1,18 +1,29 @@
 //! Bytes and their meaning. Synchronous; no sockets, clock, configuration or logging in here.
 
 pub mod address;
+pub mod anthropic;
 pub mod batch;
+pub mod bedrock;
+pub mod cohere;
 pub mod envelope;
 pub mod failure;
+pub mod feature;
+pub mod fields;
 pub mod frame;
+pub mod gemini;
 pub mod google;
 pub mod ids;
 pub mod ir;
 pub mod listen;
 pub mod multipart;
+pub mod openai_chat;
+pub mod openai_responses;
 mod operation;
 pub mod peek;
+pub mod quirks;
+pub mod replicate;
 mod scan;
 pub mod stored;
+pub mod translate;
 
 pub use operation::{Api, Operation};

@@ -8,7 +8,7 @@ use super::usage::{LONGEST, Numbers};
 
 /// What has been counted so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
+pub(in crate::wire) struct Tally {
     input: Option<u64>,
     /// Of the cache, and not in `input`: read from it, written to it, and brought in by tools.
     beside: [Option<u64>; 3],
@@ -28,7 +28,7 @@ const TOOLS: usize = 2;
 impl Tally {
     /// A `usage` of Anthropic's, whose `input_tokens` leave the cache out.
     /// <https://platform.claude.com/docs/en/build-with-claude/prompt-caching#tracking-cache-performance>
-    pub(super) fn of_anthropic(&mut self, usage: Option<&[u8]>) {
+    pub(in crate::wire) fn of_anthropic(&mut self, usage: Option<&[u8]>) {
         each(usage, |within, name, number| match (within, name) {
             (b"", b"input_tokens") => self.input = Some(number),
             (b"", b"cache_read_input_tokens") => self.beside[READ] = Some(number),
@@ -41,7 +41,7 @@ impl Tally {
 
     /// What Bedrock counts itself: the `usage` of a conversation, the metrics of an invocation. Both leave
     /// the cache out of the input. Titan counts beside its text.
-    pub(super) fn of_bedrock(&mut self, usage: Option<&[u8]>) {
+    pub(in crate::wire) fn of_bedrock(&mut self, usage: Option<&[u8]>) {
         each(usage, |within, name, number| match (within, name) {
             (b"", b"inputTokens" | b"inputTokenCount" | b"inputTextTokenCount") => {
                 self.input = Some(number);
@@ -60,7 +60,10 @@ impl Tally {
     }
 
     /// The headers in which Bedrock counts an invocation.
-    pub(super) fn of_bedrock_head<'h>(&mut self, header: &dyn Fn(&str) -> Option<&'h str>) {
+    pub(in crate::wire) fn of_bedrock_head<'h>(
+        &mut self,
+        header: &dyn Fn(&str) -> Option<&'h str>,
+    ) {
         let count = |name: &str| {
             let value = header(&format!("x-amzn-bedrock-{name}-token-count"))?;
             value.trim().parse::<u64>().ok()
@@ -74,7 +77,7 @@ impl Tally {
     /// A `usageMetadata`. What tools bring into the prompt and what is thought stand beside prompt and
     /// answer; the total is the sum of all four.
     /// <https://ai.google.dev/api/generate-content#UsageMetadata>
-    pub(super) fn of_gemini(&mut self, usage: Option<&[u8]>) {
+    pub(in crate::wire) fn of_gemini(&mut self, usage: Option<&[u8]>) {
         each(usage, |within, name, number| match (within, name) {
             (b"", b"promptTokenCount") => self.input = Some(number),
             (b"", b"toolUsePromptTokenCount") => self.beside[TOOLS] = Some(number),
@@ -87,7 +90,7 @@ impl Tally {
 
     /// A `usage`, or the `meta` of an embedding: `tokens` are those of the model, `billed_units` those
     /// that are paid for.
-    pub(super) fn of_cohere(&mut self, usage: Option<&[u8]>) {
+    pub(in crate::wire) fn of_cohere(&mut self, usage: Option<&[u8]>) {
         let (mut billed_input, mut billed_output) = (None, None);
         each(usage, |within, name, number| match (within, name) {
             (b"tokens", b"input_tokens") => self.input = Some(number),
@@ -103,7 +106,7 @@ impl Tally {
     }
 
     /// The `metrics` of a prediction; a language model's count tokens.
-    pub(super) fn of_replicate(&mut self, metrics: Option<&[u8]>) {
+    pub(in crate::wire) fn of_replicate(&mut self, metrics: Option<&[u8]>) {
         each(metrics, |within, name, number| match (within, name) {
             (b"", b"input_token_count") => self.input = Some(number),
             (b"", b"output_token_count") => self.output = Some(number),
@@ -112,7 +115,7 @@ impl Tally {
     }
 
     /// All in all.
-    pub(super) fn usage(&self) -> Usage {
+    pub(in crate::wire) fn usage(&self) -> Usage {
         let beside = self.beside.iter().flatten().fold(0, |sum: u64, n| sum.saturating_add(*n));
         let output = match (self.output, self.thoughts) {
             (Some(output), Some(thoughts)) => Some(output.saturating_add(thoughts)),
@@ -121,6 +124,7 @@ impl Tally {
         Usage {
             input: self.input.map(|input| input.saturating_add(beside)),
             cached_input: self.cached.or(self.beside[READ]),
+            cache_write: self.beside[WRITTEN],
             output,
             reasoning: self.reasoning.or(self.thoughts),
         }
@@ -152,6 +156,7 @@ mod tests {
         let expected = Usage {
             input: Some(123),
             cached_input: Some(100),
+            cache_write: Some(20),
             output: Some(9),
             reasoning: Some(4),
         };

@@ -12,9 +12,9 @@ pub(super) const LONGEST: usize = 4 * 1024;
 /// Chat, completions and embeddings count `prompt_tokens` and `completion_tokens`; responses, images and
 /// transcriptions `input_tokens` and `output_tokens`; the details stand in objects within. DeepSeek also
 /// has `prompt_cache_hit_tokens`, and some have the details beside the counts.
-pub(super) fn read(usage: &[u8]) -> Usage {
+pub(in crate::wire) fn read(usage: &[u8]) -> Usage {
     let (mut input, mut output, mut reasoning, mut total) = (None, None, None, None);
-    let (mut cached, mut hit) = (None, None);
+    let (mut cached, mut hit, mut cache_write) = (None, None, None);
     let mut walk = Numbers::of(usage);
     while let Some((within, name, number)) = walk.next() {
         let outer = within.is_empty();
@@ -30,11 +30,15 @@ pub(super) fn read(usage: &[u8]) -> Usage {
             b"cached_tokens" if of(["prompt_tokens_details", "input_tokens_details"]) => {
                 cached = Some(number);
             }
+            // Recorded of OpenAI's models on Bedrock.
+            b"cache_write_tokens" if of(["prompt_tokens_details", "input_tokens_details"]) => {
+                cache_write = Some(number);
+            }
             _ => {}
         }
     }
     let output = with_reasoning(input, output, reasoning, total);
-    Usage { input, cached_input: cached.or(hit), output, reasoning }
+    Usage { input, cached_input: cached.or(hit), cache_write, output, reasoning }
 }
 
 /// The members of an object, and of the objects in it, whose values are whole numbers.
@@ -116,8 +120,13 @@ mod tests {
             "prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":3}}"#;
         let responses = br#"{"input_tokens":10,"input_tokens_details":{"cached_tokens":4},
             "output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":15}"#;
-        let whole =
-            Usage { input: Some(10), cached_input: Some(4), output: Some(5), reasoning: Some(3) };
+        let whole = Usage {
+            input: Some(10),
+            cached_input: Some(4),
+            cache_write: None,
+            output: Some(5),
+            reasoning: Some(3),
+        };
         assert_eq!(read(chat), whole);
         assert_eq!(read(responses), whole);
         let deepseek = read(br#"{"prompt_tokens":10,"prompt_cache_hit_tokens":2}"#);

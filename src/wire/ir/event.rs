@@ -1,0 +1,221 @@
+//! An answer, event by event.
+//!
+//! Grammar, of every decoder and for every encoder: one [`Event::Start`], before all but a [`Event::Ping`]
+//! or a [`Event::Fail`]; a block opens before its deltas and closes once, its number is never used again,
+//! and all are closed before their candidate's stop; at most one [`Event::Stop`] a candidate; nothing behind
+//! [`Event::Fail`] and [`Event::End`]. [`Event::Usage`] may stand anywhere between start and end, also
+//! behind the stops, and a later usage replaces an earlier one, field by field. An answer without
+//! [`Event::End`] was cut.
+
+use serde_json::Value;
+
+use super::{Candidate, Content, Media, Seal};
+use crate::wire::failure::Failure;
+use crate::wire::translate::Wire;
+
+/// A step of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The answer begins.
+    Start {
+        /// The provider's id of it.
+        id: Option<String>,
+        /// The model that answers, as the provider names it.
+        model: Option<String>,
+        /// Unix time in seconds.
+        created: Option<u64>,
+    },
+    /// A block begins. Several may be open at once.
+    Open {
+        /// From 0, in the order of opening, whatever the candidate.
+        block: u32,
+        /// Which of several answers it is of, from 0.
+        candidate: u32,
+        /// What it is.
+        kind: Kind,
+    },
+    /// More of a block.
+    Delta {
+        /// Which.
+        block: u32,
+        /// What comes to it.
+        piece: Piece,
+    },
+    /// A block is whole.
+    Close {
+        /// Which.
+        block: u32,
+    },
+    /// Tokens counted so far.
+    Usage(Usage),
+    /// A candidate is whole.
+    Stop {
+        /// Which.
+        candidate: u32,
+        /// Why.
+        why: Stop,
+        /// The provider's word for it.
+        raw: Option<String>,
+        /// The stop sequence that was met.
+        sequence: Option<String>,
+    },
+    /// The tier that served, in the provider's word.
+    Tier(String),
+    /// The answer is whole, by the provider's own word: its terminal event came, or its stream ended in
+    /// order behind a stop. Nothing follows.
+    End,
+    /// The answer fails, and nothing follows.
+    Fail(Told),
+    /// A sign of life.
+    Ping,
+}
+
+/// What a block is, when it opens.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// What the model thinks.
+    Thought,
+    /// The model says that it will not answer.
+    Refusal,
+    /// A call of a tool.
+    Call {
+        /// The provider's id; absent: it gave none, and the encoder makes one where its format needs it.
+        id: Option<String>,
+        /// The tool.
+        name: String,
+    },
+    /// An image or a sound in the answer, whole.
+    Media(Media),
+    /// What only one format can say, whole: no delta follows.
+    Foreign {
+        /// Whose.
+        wire: Wire,
+        /// As it stands there.
+        json: Value,
+    },
+}
+
+/// What comes to a block.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    /// Text of a text, a thought or a refusal; of a call the next bytes of its arguments' JSON.
+    Text(String),
+    /// The block's signature, whole.
+    Seal(Seal),
+    /// Something that the text cites, in the provider's form.
+    Citation(Value),
+    /// Probabilities of the tokens just told: the elements of OpenAI's `logprobs.content`, into which
+    /// decoders of other formats bring theirs.
+    Logprobs(Vec<Value>),
+}
+
+/// Why an answer is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The model has said all.
+    End,
+    /// A stop sequence came.
+    Sequence,
+    /// The token limit was met.
+    Length,
+    /// The context window is full.
+    Window,
+    /// Tools are to be called.
+    Calls,
+    /// The model will not answer.
+    Refusal,
+    /// A filter of the provider's took the answer away, or part of it.
+    Filter,
+    /// A server tool's turn is to be continued (Anthropic's `pause_turn`).
+    Pause,
+    /// A call came out damaged (Gemini's `MALFORMED_FUNCTION_CALL`).
+    Malformed,
+    /// Another reason; the provider's word stands beside it.
+    Other,
+}
+
+/// A failure within an answer, as the provider told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What it means.
+    pub failure: Failure,
+    /// The status that the provider gave it, or would have.
+    pub status: Option<u16>,
+    /// The provider's name of the error: `overloaded_error`, `RESOURCE_EXHAUSTED`, `throttlingException`.
+    pub kind: Option<String>,
+    /// The provider's finer code: `insufficient_quota`, `context_length_exceeded`.
+    pub code: Option<String>,
+    /// The field of the request that it is about.
+    pub param: Option<String>,
+    /// In the provider's words.
+    pub message: String,
+}
+
+/// Tokens of one exchange as the provider counted them. What it did not say stays absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Prompt tokens, those read from the cache and written to it included.
+    pub input: Option<u64>,
+    /// Prompt tokens that the provider read from its cache.
+    pub cached_input: Option<u64>,
+    /// Prompt tokens that the provider wrote to its cache.
+    pub cache_write: Option<u64>,
+    /// Answer tokens, reasoning included.
+    pub output: Option<u64>,
+    /// Answer tokens spent on reasoning.
+    pub reasoning: Option<u64>,
+}
+
+impl Usage {
+    /// Takes what `later` knows.
+    pub fn update(&mut self, later: Usage) {
+        let Usage { input, cached_input, cache_write, output, reasoning } = later;
+        self.input = input.or(self.input);
+        self.cached_input = cached_input.or(self.cached_input);
+        self.cache_write = cache_write.or(self.cache_write);
+        self.output = output.or(self.output);
+        self.reasoning = reasoning.or(self.reasoning);
+    }
+}
+
+/// A whole candidate's events.
+pub(super) fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: &mut Vec<Event>) {
+    let mut logprobs = Some(&candidate.logprobs).filter(|all| !all.is_empty());
+    for block in &candidate.blocks {
+        let number = *next;
+        *next += 1;
+        let (kind, text) = match &block.content {
+            Content::Text { text, .. } => (Kind::Text, Some(text)),
+            Content::Thought { text } => (Kind::Thought, Some(text)),
+            Content::Refusal(text) => (Kind::Refusal, Some(text)),
+            Content::Call { id, name, arguments } => {
+                (Kind::Call { id: id.clone(), name: name.clone() }, Some(arguments))
+            }
+            Content::Media(media) => (Kind::Media(media.clone()), None),
+            Content::Foreign { wire, json } => {
+                (Kind::Foreign { wire: *wire, json: json.clone() }, None)
+            }
+            // Answers hold none.
+            Content::Outcome(_) => continue,
+        };
+        out.push(Event::Open { block: number, candidate: at, kind });
+        let mut delta = |piece| out.push(Event::Delta { block: number, piece });
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            delta(Piece::Text(text.clone()));
+        }
+        if let Content::Text { citations, .. } = &block.content {
+            if let Some(all) = logprobs.take() {
+                delta(Piece::Logprobs(all.clone()));
+            }
+            for citation in citations {
+                delta(Piece::Citation(citation.clone()));
+            }
+        }
+        if let Some(seal) = &block.seal {
+            delta(Piece::Seal(seal.clone()));
+        }
+        out.push(Event::Close { block: number });
+    }
+}
