@@ -260,6 +260,7 @@ impl Counts {
         Usage {
             input: input.then(|| sum(&self.input)),
             cached_input: self.cached,
+            cache_write: self.input.iter().find(|(name, _)| *name == "written").map(|(_, n)| *n),
             output: (!self.output.is_empty()).then(|| sum(&self.output)),
             reasoning: self.reasoning,
         }
