@@ -250,6 +250,7 @@ impl Counts {
         };
         set(&mut self.input, "prompt", count("input"));
         set(&mut self.input, "read", count("cache-read-input"));
+        set(&mut self.input, "written", count("cache-write-input"));
         self.cached = count("cache-read-input").or(self.cached);
         set(&mut self.output, "answer", count("output"));
     }
