@@ -1,0 +1,193 @@
+//! In which format a kind of provider is asked for what a caller wants: its own, as long as the provider
+//! has it, so that the bytes stay; else the one of the provider's that says most.
+
+use super::Kind;
+use crate::wire::Operation;
+use crate::wire::ir::Request;
+use crate::wire::translate::Wire;
+
+/// How a provider is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// In the caller's own format.
+    Same,
+    /// In this one.
+    Through(Wire),
+    /// Not at all: it has no such thing.
+    Not,
+}
+
+impl Kind {
+    /// How this kind is asked for an operation with a model, which has two names: the one asked for, and
+    /// the one that `deployments` makes of it. `body`: the format the caller's body is in, where it is
+    /// another than the operation's.
+    pub fn way(self, operation: Operation, body: Option<Wire>, model: [&str; 2]) -> Way {
+        let Some(asked) = Wire::of(operation) else {
+            return if self.serves(operation) { Way::Same } else { Way::Not };
+        };
+        if body.is_none() && self.serves(operation) && self.has(asked, model) {
+            return Way::Same;
+        }
+        // Formats of providers only are passed on or refused.
+        if !Wire::OF_CALLERS.contains(&asked) {
+            return Way::Not;
+        }
+        match self {
+            Kind::Anthropic => Way::Through(Wire::Anthropic),
+            Kind::Gemini => Way::Through(Wire::Gemini),
+            Kind::Vertex if is_claude(model) => Way::Through(Wire::Anthropic),
+            Kind::Vertex => Way::Through(Wire::Gemini),
+            Kind::Bedrock => Way::Through(Wire::Bedrock),
+            Kind::Azure if is_claude(model) => Way::Through(Wire::Anthropic),
+            Kind::Cohere if asked != Wire::OpenAiChat => Way::Through(Wire::Cohere),
+            Kind::Replicate => Way::Through(Wire::Replicate),
+            Kind::OpenAi
+            | Kind::Azure
+            | Kind::Mistral
+            | Kind::DeepSeek
+            | Kind::Xai
+            | Kind::Zai
+            | Kind::Cohere
+            | Kind::Groq
+            | Kind::Together
+            | Kind::Vllm
+            | Kind::Ollama
+            | Kind::Sglang
+            | Kind::OpenAiCompatible
+            | Kind::Echo => Way::Through(Wire::OpenAiChat),
+        }
+    }
+
+    /// Whether a provider that speaks the API has this format of it, for this model.
+    fn has(self, wire: Wire, model: [&str; 2]) -> bool {
+        match (self, wire) {
+            // <https://docs.mistral.ai/api>, <https://docs.z.ai/api-reference>,
+            // <https://docs.cohere.com/docs/compatibility-api>: chat, and no responses.
+            (Kind::Mistral | Kind::Zai | Kind::Cohere, Wire::OpenAiResponses) => false,
+            // Claude is served in Anthropic's format, and nothing else is.
+            (Kind::Vertex | Kind::Azure | Kind::Bedrock, Wire::Anthropic) => is_claude(model),
+            (Kind::Vertex | Kind::Azure, _) => !is_claude(model),
+            // <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html>: of
+            // OpenAI's own models.
+            (Kind::Bedrock, Wire::OpenAiChat) => model.iter().any(|name| name.contains("openai.")),
+            _ => true,
+        }
+    }
+
+    /// The format in which a request for that model is written, where its kind has two: OpenAI takes tools
+    /// and reasoning together in its responses only, from GPT-5.4 on, and some models there only
+    /// (<https://github.com/openai/openai-openapi/issues/541>).
+    pub fn format_for(self, wire: Wire, request: &Request, model: &str) -> Wire {
+        let has_both = matches!(self, Kind::OpenAi | Kind::Azure) && wire == Wire::OpenAiChat;
+        let reasons = request.thinking.is_some() || !request.tools.is_empty();
+        if has_both && (is_of_responses_only(model) || (reasons && is_from_gpt_5_4(model))) {
+            Wire::OpenAiResponses
+        } else {
+            wire
+        }
+    }
+}
+
+/// Also with a region, a publisher or a version around it.
+fn is_claude(model: [&str; 2]) -> bool {
+    model.iter().any(|name| name.to_ascii_lowercase().contains("claude"))
+}
+
+/// <https://platform.openai.com/docs/models>: endpoints of each.
+fn is_of_responses_only(model: &str) -> bool {
+    let is_pro = ["o1-pro", "o3-pro", "gpt-5-pro"].iter().any(|name| model.starts_with(name));
+    is_pro || model.contains("-codex") || model.contains("-deep-research")
+}
+
+fn is_from_gpt_5_4(model: &str) -> bool {
+    let Some(version) = model.strip_prefix("gpt-") else { return false };
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let major = digits(version);
+    let minor = version[major..].strip_prefix('.').map_or("", |rest| &rest[..digits(rest)]);
+    let version = (version[..major].parse::<u32>(), minor.parse::<u32>().unwrap_or(0));
+    version.0.is_ok_and(|major| (major, version.1) >= (5, 4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ir::{Effort, Thinking};
+
+    #[test]
+    fn a_format_that_the_provider_has_stays() {
+        for (kind, operation, model) in [
+            (Kind::OpenAi, Operation::Chat, "gpt-4o"),
+            (Kind::OpenAi, Operation::Responses, "gpt-4o"),
+            (Kind::Anthropic, Operation::Messages, "claude-haiku-4-5"),
+            (Kind::Vertex, Operation::Messages, "claude-sonnet-4@20250514"),
+            (Kind::Vertex, Operation::GenerateContent, "gemini-2.5-flash"),
+            (Kind::Bedrock, Operation::Messages, "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
+            (Kind::Bedrock, Operation::Chat, "openai.gpt-oss-20b-1:0"),
+            (Kind::Cohere, Operation::CohereChat, "command-a-03-2025"),
+            (Kind::Gemini, Operation::EmbedContent, "gemini-embedding-001"),
+        ] {
+            assert_eq!(
+                kind.way(operation, None, [model, model]),
+                Way::Same,
+                "{kind} {}",
+                operation.name()
+            );
+        }
+    }
+
+    #[test]
+    fn any_other_goes_through_one_that_it_has() {
+        for (kind, operation, model, wire) in [
+            (Kind::OpenAi, Operation::Messages, "gpt-4o", Wire::OpenAiChat),
+            (Kind::Mistral, Operation::Responses, "mistral-small", Wire::OpenAiChat),
+            (Kind::Anthropic, Operation::Chat, "claude-haiku-4-5", Wire::Anthropic),
+            (Kind::Vertex, Operation::Chat, "claude-sonnet-4@20250514", Wire::Anthropic),
+            (Kind::Vertex, Operation::Messages, "gemini-2.5-flash", Wire::Gemini),
+            (Kind::Bedrock, Operation::Messages, "amazon.nova-lite-v1:0", Wire::Bedrock),
+            (Kind::Bedrock, Operation::Chat, "amazon.nova-lite-v1:0", Wire::Bedrock),
+            (Kind::Cohere, Operation::Messages, "command-a-03-2025", Wire::Cohere),
+            (Kind::Replicate, Operation::Chat, "meta/meta-llama-3-8b-instruct", Wire::Replicate),
+        ] {
+            let way = kind.way(operation, None, [model, model]);
+            assert_eq!(way, Way::Through(wire), "{kind} {}", operation.name());
+        }
+    }
+
+    #[test]
+    fn a_deployment_is_known_by_either_of_its_names() {
+        let by_name = Kind::Vertex.way(Operation::Messages, None, ["sonnet", "claude-sonnet-4"]);
+        assert_eq!(by_name, Way::Same);
+        let profile = "arn:aws:bedrock:us-east-1:1:application-inference-profile/x";
+        let asked = Kind::Bedrock.way(Operation::Messages, None, ["claude-sonnet-4", profile]);
+        assert_eq!(asked, Way::Same);
+    }
+
+    #[test]
+    fn what_is_no_conversation_is_passed_on_or_refused() {
+        assert_eq!(Kind::Anthropic.way(Operation::Speech, None, ["tts-1"; 2]), Way::Not);
+        assert_eq!(Kind::Anthropic.way(Operation::Completions, None, ["m"; 2]), Way::Not);
+        assert_eq!(Kind::OpenAi.way(Operation::CohereChat, None, ["m"; 2]), Way::Not);
+    }
+
+    #[test]
+    fn a_body_of_another_format_is_rewritten_even_where_the_operation_is_served() {
+        let way = Kind::OpenAi.way(Operation::Chat, Some(Wire::OpenAiResponses), ["gpt-4o"; 2]);
+        assert_eq!(way, Way::Through(Wire::OpenAiChat));
+    }
+
+    #[test]
+    fn openai_is_asked_for_reasoning_with_tools_where_it_takes_both() {
+        let effort = Some(Effort::Low);
+        let thinking = Some(Thinking { effort, budget: None, shown: None });
+        let thinks = Request { thinking, ..Request::default() };
+        let plain = Request::default();
+        let format = |model, request| Kind::OpenAi.format_for(Wire::OpenAiChat, request, model);
+        assert_eq!(format("gpt-5.4-mini", &thinks), Wire::OpenAiResponses);
+        assert_eq!(format("gpt-6-astra", &thinks), Wire::OpenAiResponses);
+        assert_eq!(format("gpt-5.4", &plain), Wire::OpenAiChat);
+        for older in ["gpt-5", "gpt-5.2", "gpt-4o", "gpt-4.1", "o4-mini", "gpt-oss-120b"] {
+            assert_eq!(format(older, &thinks), Wire::OpenAiChat, "{older}");
+        }
+        assert_eq!(format("gpt-5.1-codex", &plain), Wire::OpenAiResponses);
+    }
+}
