@@ -6,6 +6,7 @@ pub mod batch;
 pub mod bedrock;
 pub mod cohere;
 pub mod envelope;
+pub mod errors;
 pub mod failure;
 pub mod feature;
 pub mod fields;
