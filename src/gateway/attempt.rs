@@ -4,11 +4,13 @@
 //! ```text
 //! walk.rs     attempt after attempt, until one is answered
 //!   budget.rs   how many may follow a provider's trouble
+//!   haste.rs    when the first token is late
 //!   resting.rs  what is said when every key is left alone
 //! reading.rs  first events and error bodies
 //! ```
 
 mod budget;
+mod haste;
 mod reading;
 mod resting;
 mod walk;

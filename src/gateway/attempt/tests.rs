@@ -2,6 +2,7 @@
 //!
 //! Time moves only while all wait for it, so a span is exact, and what must not wait takes no time at all.
 
+mod haste;
 mod limits;
 mod probes;
 mod resting;
@@ -246,10 +247,16 @@ impl World {
 
     /// Asks for a chat.
     pub(super) async fn ask(&self, model: &str) -> Reply {
+        self.ask_for(model, false).await
+    }
+
+    /// Asks for a chat, or for the stream of one.
+    pub(super) async fn ask_for(&self, model: &str, stream: bool) -> Reply {
         let began = Instant::now();
         let gateway = self.live.gateway();
         let mut record = Record::new(self.live.clone(), gateway.clone());
-        let (status, headers, refusal) = match self.run(&gateway, model, &mut record).await {
+        let (status, headers, refusal) = match self.run(&gateway, model, stream, &mut record).await
+        {
             Ok((status, headers)) => (status, headers, None),
             Err(refusal) => {
                 let response = answer::refuse(&refusal, Api::OpenAi, "req");
@@ -269,12 +276,14 @@ impl World {
         &self,
         gateway: &Gateway,
         model: &str,
+        stream: bool,
         record: &mut Record,
     ) -> Result<(StatusCode, HeaderMap), Refusal> {
         let Some(Place::Operation(address)) = address::find("/v1/chat/completions") else {
             panic!("no operation");
         };
-        let body = Bytes::from(json!({"model": model, "messages": []}).to_string());
+        let body =
+            Bytes::from(json!({"model": model, "messages": [], "stream": stream}).to_string());
         let found = peek(&body).map_err(Refusal::Malformed)?;
         record.asked(model);
         let asked = gateway.config.resolve(model).map_err(Refusal::NotFound)?;

@@ -8,14 +8,16 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::Budget;
+use super::haste::Haste;
 use super::resting::AllResting;
-use super::{Answered, Call, Fallen, Limits, Rest, noted};
-use crate::config::{RouteTimeouts, Timeouts};
+use super::{Answered, Call, Fallen, Limits, Rest};
+use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
 use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
 use crate::keys::{Chosen, Standing, Tried};
 use crate::provider::Kind;
 use crate::route::{self, Hop, Plan};
+use crate::upstream::What;
 use crate::wire::failure::Class;
 
 /// What requests share as they try again; it outlives every configuration.
@@ -39,87 +41,146 @@ pub(in crate::gateway) async fn run(
     plan: Plan<'_>,
     record: &mut Record,
 ) -> Result<Answered, Refusal> {
-    call.gateway.retries.budget.request();
-    let mut walk = Walk {
-        call,
-        set: plan.route.map(|route| route.timeouts).unwrap_or_default(),
-        began: Instant::now(),
-        kept: None,
-        silent: Vec::new(),
-        too_long: Vec::new(),
-        asked: Vec::new(),
-        spent: Vec::new(),
-        troubled: false,
-        over: false,
-        waits: 0,
-    };
-    loop {
-        for hop in plan.clone().filter(|hop| walk.call.is_open(*hop)) {
-            if let ControlFlow::Break(end) = walk.hop(hop, record).await {
-                return end;
-            }
-            if walk.over {
-                break;
-            }
-        }
-        if !walk.wait(&plan).await {
-            return walk.give_up(plan, record);
-        }
-    }
+    Walk::new(call, plan.route).next(call, &plan, record).await
 }
 
-/// A request on its way through the plan.
-struct Walk<'w, 'c> {
-    call: &'w Call<'c>,
+/// A request on its way through its plan: all that it has met so far. It borrows nothing, so that a request
+/// whose stream breaks can go on from where it stood, with the same call and plan made anew.
+pub(in crate::gateway) struct Walk {
     /// The route's own deadlines.
     set: RouteTimeouts,
+    pub(super) haste: Haste,
+    /// Whether a stream that breaks is to be followed by another attempt.
+    rescues: bool,
     began: Instant,
     /// Of the failures so far, the one that says most.
     kept: Option<(Class, Rest)>,
     /// Providers that have been silent: they are not asked again.
     silent: Vec<usize>,
     /// Models that the prompt does not fit.
-    too_long: Vec<&'w str>,
-    /// Keys that have failed, by place, since the latest wait.
-    asked: Vec<(Hop<'w>, usize)>,
+    too_long: Vec<Box<str>>,
+    /// Keys that have failed since the latest wait.
+    pub(super) asked: Vec<Spot>,
     /// Those that no wait makes better: they do not cool for their failure.
-    spent: Vec<(Hop<'w>, usize)>,
+    spent: Vec<Spot>,
+    /// Who has answered, and whether it was asked at the first attempt at its hop.
+    answered: Option<(Spot, bool)>,
+    /// The only key of its hop whose stream broke: it gets its second try.
+    again: Option<Spot>,
     /// The latest attempt met a provider's trouble, so the next one is paid for.
-    troubled: bool,
+    pub(super) troubled: bool,
     /// No attempt may follow.
-    over: bool,
+    pub(super) over: bool,
     waits: u32,
 }
 
-impl<'w> Walk<'w, '_> {
+/// A key at a hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    provider: usize,
+    model: Box<str>,
+    key: usize,
+}
+
+impl Spot {
+    pub(super) fn new(hop: Hop<'_>, key: usize) -> Self {
+        Self { provider: hop.provider, model: hop.model.into(), key }
+    }
+
+    pub(super) fn is_at(&self, hop: Hop<'_>) -> bool {
+        self.provider == hop.provider && *self.model == *hop.model
+    }
+
+    pub(super) fn is(&self, hop: Hop<'_>, key: usize) -> bool {
+        self.key == key && self.is_at(hop)
+    }
+}
+
+impl Walk {
+    pub(in crate::gateway) fn new(call: &Call<'_>, route: Option<&Route>) -> Self {
+        call.gateway.retries.budget.request();
+        Self {
+            set: route.map(|route| route.timeouts).unwrap_or_default(),
+            haste: Haste::new(route.and_then(|route| route.first_token).filter(|_| call.streams())),
+            rescues: route.is_some_and(|route| route.rescue != Rescue::None),
+            began: Instant::now(),
+            kept: None,
+            silent: Vec::new(),
+            too_long: Vec::new(),
+            asked: Vec::new(),
+            spent: Vec::new(),
+            answered: None,
+            again: None,
+            troubled: false,
+            over: false,
+            waits: 0,
+        }
+    }
+
+    /// The next answer. Call and plan are those that the walk began with.
+    pub(in crate::gateway) async fn next(
+        &mut self,
+        call: &Call<'_>,
+        plan: &Plan<'_>,
+        record: &mut Record,
+    ) -> Result<Answered, Refusal> {
+        loop {
+            for hop in plan.clone().filter(|hop| call.is_open(*hop)) {
+                if let ControlFlow::Break(end) = self.hop(call, plan, hop, record).await {
+                    return end;
+                }
+                if self.over {
+                    break;
+                }
+            }
+            if !self.calms_down() && !self.wait(call, plan).await {
+                return self.give_up(call, plan, record);
+            }
+        }
+    }
+
+    /// The latest answer's stream broke off: what follows is as after any trouble.
+    pub(in crate::gateway) fn broke(&mut self, stalled: bool) {
+        let Some((spot, first)) = self.answered.take() else { return };
+        self.troubled = true;
+        if stalled {
+            self.silent.push(spot.provider);
+        } else if first {
+            self.again = Some(spot.clone());
+        }
+        self.asked.push(spot);
+    }
+
     /// The keys of one provider, each once; its only key once more after a trouble.
     async fn hop(
         &mut self,
-        hop: Hop<'w>,
+        call: &Call<'_>,
+        plan: &Plan<'_>,
+        hop: Hop<'_>,
         record: &mut Record,
     ) -> ControlFlow<Result<Answered, Refusal>> {
-        if self.is_out(hop) {
+        if self.is_out(hop) || self.haste.passes_over(hop) {
             return ControlFlow::Continue(());
         }
-        let gateway = self.call.gateway;
+        let gateway = call.gateway;
         let timeouts = gateway.config.providers[hop.provider].timeouts;
         let total = self.total(&timeouts);
         // A route may name a hop twice.
-        let failed = self.spent.iter().chain(&self.asked).filter(|(of, _)| *of == hop);
-        let mut tried: Tried = failed.map(|(_, place)| *place).collect();
-        let (mut attempts, mut only) = (0, None);
+        let failed = self.spent.iter().chain(&self.asked).filter(|spot| spot.is_at(hop));
+        let mut tried: Tried = failed.map(|spot| spot.key).collect();
+        let mut only = self.again.take_if(|spot| spot.is_at(hop)).map(|spot| spot.key);
+        let mut attempts = usize::from(only.is_some());
         loop {
             let now = Instant::now();
             if now >= total {
                 return ControlFlow::Continue(());
             }
-            let chosen = self.choose(hop, &mut tried, now).or_else(|| {
+            let chosen = call.choose(hop, &mut tried, now).or_else(|| {
                 let pool = &gateway.providers[hop.provider].pool;
                 only.and_then(|place| pool.again(place, hop.model, now.into_std()))
             });
             let Some(chosen) = chosen else { return ControlFlow::Continue(()) };
-            let budget = &gateway.retries.budget;
-            if self.troubled && !budget.take(gateway.config.retry, now.into_std()) {
+            if !self.may_spend(call, now) {
                 self.over = true;
                 return ControlFlow::Continue(());
             }
@@ -132,35 +193,38 @@ impl<'w> Walk<'w, '_> {
                 idle: self.set.idle.unwrap_or(timeouts.idle),
                 total,
             };
-            let Fallen { failure, rest, silent } =
-                match noted(self.call, hop, chosen, limits, record).await {
-                    Ok(answered) => return ControlFlow::Break(Ok(answered)),
-                    Err(fallen) => fallen,
-                };
+            let tried_in_time = self.in_haste(call, plan, hop, chosen, limits, record).await;
+            let Some(tried_in_time) = tried_in_time else { return ControlFlow::Continue(()) };
+            let Fallen { failure, rest, silent } = match tried_in_time {
+                Ok(answered) => {
+                    if self.rescues {
+                        self.answered = Some((Spot::new(hop, place), attempts == 1));
+                    }
+                    return ControlFlow::Break(Ok(answered));
+                }
+                Err(fallen) => fallen,
+            };
             if failure.class == Class::Caller {
                 return ControlFlow::Break(rest.into_answer());
             }
             self.keep(failure.class, rest);
-            self.asked.push((hop, place));
+            self.asked.push(Spot::new(hop, place));
             if silent {
                 self.silent.push(hop.provider);
                 return ControlFlow::Continue(());
             }
             if failure.class == Class::ContextTooLong {
-                self.too_long.push(hop.model);
+                self.too_long.push(hop.model.into());
                 return ControlFlow::Continue(());
             }
             only = (attempts == 1 && self.waits == 0 && self.troubled).then_some(place);
         }
     }
 
-    fn choose(&self, hop: Hop<'_>, tried: &mut Tried, now: Instant) -> Option<Chosen> {
-        let pool = &self.call.gateway.providers[hop.provider].pool;
-        let (client, now) = (self.call.client_name(), now.into_std());
-        match self.call.pin {
-            Some(owner) => pool.this(owner.key, client, hop.model, tried, now),
-            None => pool.choose(client, hop.model, tried, now),
-        }
+    /// Whether an attempt may be made; one that follows a trouble is paid for.
+    pub(super) fn may_spend(&self, call: &Call<'_>, now: Instant) -> bool {
+        let gateway = call.gateway;
+        !self.troubled || gateway.retries.budget.take(gateway.config.retry, now.into_std())
     }
 
     fn keep(&mut self, class: Class, rest: Rest) {
@@ -172,27 +236,47 @@ impl<'w> Walk<'w, '_> {
 
     /// Whether this request has had enough of the hop.
     fn is_out(&self, hop: Hop<'_>) -> bool {
-        self.silent.contains(&hop.provider) || self.too_long.contains(&hop.model)
+        self.silent.contains(&hop.provider)
+            || self.too_long.iter().any(|model| **model == *hop.model)
     }
 
     fn total(&self, timeouts: &Timeouts) -> Instant {
         self.began + self.set.total.unwrap_or(timeouts.total)
     }
 
+    /// Whether a key that may be asked now has not been, save this one.
+    pub(super) fn has_another(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan<'_>,
+        than: (Hop<'_>, usize),
+        now: Instant,
+    ) -> bool {
+        let is_left = |hop: Hop<'_>, key: usize| {
+            (hop, key) != than
+                && !self.spent.iter().chain(&self.asked).any(|spot| spot.is(hop, key))
+        };
+        plan.clone().filter(|hop| call.is_open(*hop) && !self.is_out(*hop)).any(|hop| {
+            let all = call.standings(hop, now);
+            now < self.total(&call.gateway.config.providers[hop.provider].timeouts)
+                && all.iter().any(|(key, standing)| standing.is_open() && is_left(hop, *key))
+        })
+    }
+
     /// Waits until a key is due, if that is soon. `false`: it is not, or the request has waited enough.
-    async fn wait(&mut self, plan: &Plan<'w>) -> bool {
-        let gateway = self.call.gateway;
+    async fn wait(&mut self, call: &Call<'_>, plan: &Plan<'_>) -> bool {
+        let gateway = call.gateway;
         if self.over || self.waits >= gateway.config.retry.max_waits {
             return false;
         }
         self.waits += 1;
         let now = Instant::now();
         let by = now + gateway.config.server.queue_timeout;
-        for (hop, place) in self.asked.drain(..) {
-            let pool = &gateway.providers[hop.provider].pool;
-            let standing = pool.members()[place].health.standing(hop.model, now.into_std());
+        for spot in self.asked.drain(..) {
+            let pool = &gateway.providers[spot.provider].pool;
+            let standing = pool.members()[spot.key].health.standing(&spot.model, now.into_std());
             if standing.is_open() {
-                self.spent.push((hop, place));
+                self.spent.push(spot);
             }
         }
         loop {
@@ -200,7 +284,7 @@ impl<'w> Walk<'w, '_> {
             let mut probed = pin!(gateway.retries.probed.notified());
             probed.as_mut().enable();
             let now = Instant::now();
-            match self.soonest(plan, now, by) {
+            match self.soonest(call, plan, now, by) {
                 None => return false,
                 Some(due) if due <= now => return true,
                 Some(due) => {
@@ -211,13 +295,19 @@ impl<'w> Walk<'w, '_> {
     }
 
     /// When it is worth while to look at the keys again; `None`: not by then.
-    fn soonest(&self, plan: &Plan<'w>, now: Instant, by: Instant) -> Option<Instant> {
-        let config = &self.call.gateway.config;
+    fn soonest(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan<'_>,
+        now: Instant,
+        by: Instant,
+    ) -> Option<Instant> {
+        let config = &call.gateway.config;
         let mut soonest: Option<Instant> = None;
-        for hop in plan.clone().filter(|hop| self.call.is_open(*hop) && !self.is_out(*hop)) {
+        for hop in plan.clone().filter(|hop| call.is_open(*hop) && !self.is_out(*hop)) {
             let total = self.total(&config.providers[hop.provider].timeouts);
-            for (place, standing) in self.standings(hop, now) {
-                if self.spent.contains(&(hop, place)) {
+            for (place, standing) in call.standings(hop, now) {
+                if self.spent.iter().any(|spot| spot.is(hop, place)) {
                     continue;
                 }
                 let due = match standing {
@@ -240,39 +330,37 @@ impl<'w> Walk<'w, '_> {
         soonest
     }
 
-    /// The keys of a hop that may serve, and how they stand.
-    fn standings(&self, hop: Hop<'_>, now: Instant) -> Vec<(usize, Standing)> {
-        let pool = &self.call.gateway.providers[hop.provider].pool;
-        let mut all = pool.standings(self.call.client_name(), hop.model, now.into_std());
-        all.retain(|(place, _)| self.call.pin.is_none_or(|owner| owner.key == *place));
-        all
-    }
-
     /// The answer when nothing more can be tried.
-    fn give_up(self, plan: Plan<'w>, record: &Record) -> Result<Answered, Refusal> {
+    fn give_up(
+        &mut self,
+        call: &Call<'_>,
+        plan: &Plan<'_>,
+        record: &Record,
+    ) -> Result<Answered, Refusal> {
         let model = record.model.clone().unwrap_or_default();
         let now = Instant::now();
-        let config = &self.call.gateway.config;
+        let config = &call.gateway.config;
+        let kept = self.kept.take();
         let mut keys: Vec<(String, Standing)> = Vec::new();
-        for hop in plan.clone().filter(|hop| self.call.is_open(*hop)) {
-            if self.kept.is_some() {
+        for hop in plan.clone().filter(|hop| call.is_open(*hop)) {
+            if kept.is_some() {
                 break;
             }
             let provider = &config.providers[hop.provider];
-            for (place, standing) in self.standings(hop, now) {
+            for (place, standing) in call.standings(hop, now) {
                 let name = format!("{}/{}", provider.name, provider.keys[place].name);
                 if !keys.iter().any(|(known, _)| *known == name) {
                     keys.push((name, standing));
                 }
             }
         }
-        match (self.kept, self.call.other_api(plan)) {
+        match (kept, call.other_api(plan.clone())) {
             (Some((_, rest)), _) => rest.into_answer(),
             (None, _) if !keys.is_empty() => Err(Refusal::Resting(AllResting { model, keys })),
             (None, Some((provider, kind))) => Err(Refusal::OtherApi {
                 provider: config.providers[provider].name.to_string(),
                 kind,
-                operation: self.call.what.operation(),
+                operation: call.what.operation(),
             }),
             (None, None) => Err(Refusal::NoKeyOpen(model)),
         }
@@ -282,6 +370,31 @@ impl<'w> Walk<'w, '_> {
 impl Call<'_> {
     fn client_name(&self) -> Option<&str> {
         self.client.map(|client| &*client.name)
+    }
+
+    /// Whether the answer is asked for as a stream.
+    fn streams(&self) -> bool {
+        match self.what {
+            What::Operation { address, peek } => peek.stream || address.operation.streams(),
+            What::Stored { .. } => false,
+        }
+    }
+
+    fn choose(&self, hop: Hop<'_>, tried: &mut Tried, now: Instant) -> Option<Chosen> {
+        let pool = &self.gateway.providers[hop.provider].pool;
+        let (client, now) = (self.client_name(), now.into_std());
+        match self.pin {
+            Some(owner) => pool.this(owner.key, client, hop.model, tried, now),
+            None => pool.choose(client, hop.model, tried, now),
+        }
+    }
+
+    /// The keys of a hop that may serve, and how they stand.
+    fn standings(&self, hop: Hop<'_>, now: Instant) -> Vec<(usize, Standing)> {
+        let pool = &self.gateway.providers[hop.provider].pool;
+        let mut all = pool.standings(self.client_name(), hop.model, now.into_std());
+        all.retain(|(place, _)| self.pin.is_none_or(|owner| owner.key == *place));
+        all
     }
 
     /// Whether the hop can serve what is asked for, and the caller may have it.
