@@ -24,7 +24,9 @@ use tokio::time::{Instant, timeout_at};
 
 use self::reading::Begun;
 pub(super) use self::resting::AllResting;
-pub(super) use self::walk::{Retries, run};
+#[cfg(test)]
+use self::walk::run;
+pub(super) use self::walk::{Retries, Walk};
 
 use super::answer::{self, Refusal};
 use super::ids::Owner;
@@ -51,7 +53,8 @@ pub(super) struct Call<'a> {
     pub(super) now: u64,
 }
 
-/// An answer whose head has come, and for a stream its first event.
+/// An answer whose head has come, and for a stream its first event. What it is turned into on its way, it
+/// is turned into here: [`super::relay::Relay`] reads what this holds, and a rescue compares it.
 pub(super) struct Answered {
     pub(super) response: Response<Arriving>,
     /// What was read of its body already.

@@ -10,20 +10,19 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
-use super::alarm::Alarm;
 use super::answer::{self, Refusal};
-use super::attempt::{self, Answered, Call};
+use super::attempt::{Answered, Call, Walk};
 use super::callers::Caller;
 use super::conn::Busy;
 use super::ids::{self, Owner, Signing};
 use super::record::Record;
 use super::relay::{Body, Relay};
+use super::rescue::{self, Rescue};
 use super::serve::{HEAD, HEAD_LINES};
 use super::stored::{self, Errand};
 use super::{Gateway, Live, callers, contain, incoming, models};
-use crate::config::{Asked, Client};
+use crate::config::{self, Client};
 use crate::observe::access::End;
 use crate::observe::unix_time;
 use crate::route::{self, Plan};
@@ -194,11 +193,33 @@ async fn operation(
         pin,
         now: unix_time(),
     };
-    let answered = attempt::run(&call, plan(gateway, &asked), record).await?;
+    let turn = gateway.turns.next();
+    let plan = Plan::new(&asked, turn);
+    let mut walk = Walk::new(&call, plan.route);
+    let answered = walk.next(&call, &plan, record).await?;
     let owner = record.tried.map(|(provider, key)| Owner { provider, key });
     let stream = answered.listener.framing().is_stream();
-    let signing = owner.and_then(|owner| signing(record, owner, head, operation, stream));
-    Ok(pass_on(answered, record, signing))
+    let origin = || own_origin(head, gateway.tls.is_some());
+    let signing = owner.and_then(|owner| signing(record, owner, origin, operation, stream));
+    let mode = plan.route.map_or(config::Rescue::None, |route| route.rescue);
+    if !Rescue::is_for(mode, &answered, operation) {
+        return Ok(pass_on(answered, record, signing, Body::relay));
+    }
+    let request = rescue::Request {
+        gateway: record.gateway().clone(),
+        client: record.client,
+        operation,
+        uri: head.uri.clone(),
+        headers: head.headers.clone(),
+        model: asked_for.to_owned(),
+        turn,
+        pin,
+        now: call.now,
+        origin: origin(),
+        body: body.clone(),
+    };
+    let body = |relay| Body::rescue(Rescue::new(mode, request, walk, relay));
+    Ok(pass_on(answered, record, signing, body))
 }
 
 /// Something that a provider keeps.
@@ -216,15 +237,16 @@ async fn kept(
     // What was left there in full has no ids of the provider's in it.
     let full = matches!(part, "content" | "results" | "stream");
     let stream = answered.listener.framing().is_stream();
-    let signing = signing(record, owner, head, operation, stream).filter(|_| !full);
-    Ok(pass_on(answered, record, signing))
+    let origin = || own_origin(head, gateway.tls.is_some());
+    let signing = signing(record, owner, origin, operation, stream).filter(|_| !full);
+    Ok(pass_on(answered, record, signing, Body::relay))
 }
 
 /// What signs the ids of an answer of this key's.
-fn signing(
+pub(super) fn signing(
     record: &Record,
     owner: Owner,
-    head: &Parts,
+    origin: impl FnOnce() -> String,
     operation: Operation,
     stream: bool,
 ) -> Option<Box<Signing>> {
@@ -233,8 +255,7 @@ fn signing(
     }
     let gateway = record.gateway().clone();
     let client = record.client.map(|at| gateway.config.clients[at].name.clone());
-    let origin = own_origin(head, gateway.tls.is_some());
-    Some(Box::new(Signing::new(gateway, owner, client, operation, stream, origin)))
+    Some(Box::new(Signing::new(gateway, owner, client, operation, stream, origin())))
 }
 
 /// Where the caller reached this gateway.
@@ -300,7 +321,7 @@ fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// The model and the stream flag, where the path does not say both. A body without content type is taken for JSON, as `curl -d` sends
 /// JSON under a form's type.
-fn look_into<'b>(
+pub(super) fn look_into<'b>(
     address: &Address<'_>,
     headers: &HeaderMap,
     body: &'b Bytes,
@@ -318,48 +339,33 @@ fn look_into<'b>(
     }
 }
 
-fn plan<'a>(gateway: &'a Gateway, asked: &Asked<'a, 'a>) -> Plan<'a> {
-    Plan::new(asked, gateway.turns.next())
-}
-
 /// A provider's answer as the caller gets it: its status, its headers but for those that speak for
 /// another host, its bytes.
 fn pass_on(
-    answered: Answered,
+    mut answered: Answered,
     record: &mut Record,
     signing: Option<Box<Signing>>,
+    body: impl FnOnce(Relay) -> Body,
 ) -> Response<Body> {
-    let Answered { response, early, listener, idle, deadline } = answered;
-    let stream = listener.framing().is_stream();
-    let (mut head, arriving) = response.into_parts();
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
-    if let Some(id) = head.headers.get(answer::REQUEST_ID) {
+    let stream = answered.listener.framing().is_stream();
+    let status = answered.response.status();
+    let mut headers = std::mem::take(answered.response.headers_mut());
+    if let Some(id) = headers.get(answer::REQUEST_ID) {
         record.upstream_id = id.to_str().ok().map(str::to_owned);
     }
-    let left = answer::left_out(&head.headers);
-    for name in left {
-        head.headers.remove(name);
+    for name in answer::left_out(&headers) {
+        headers.remove(name);
     }
-    let signing = signing.filter(|_| head.status.is_success() && is_text(&head.headers));
+    let signing = signing.filter(|_| status.is_success() && is_text(&headers));
     if stream || signing.is_some() {
-        head.headers.remove(CONTENT_LENGTH);
+        headers.remove(CONTENT_LENGTH);
     }
     record.stream = stream;
     record.end = End::CallerGone;
-    let relay = Relay {
-        early: early.into_iter(),
-        arriving,
-        listener,
-        signing,
-        idle,
-        deadline,
-        alarm: Alarm::default(),
-        last: Instant::now(),
-        ended: false,
-        breaking: None,
-    };
-    Response::from_parts(head, Body::relay(relay))
+    let mut response = Response::new(body(Relay::new(answered, signing)));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// Whether an answer holds JSON, whole or in events; a file's content has no ids of the provider's in it.

@@ -26,6 +26,11 @@ const STORE_OF_LARGEST: usize = 16;
 pub(super) struct Store(Arc<AtomicUsize>);
 
 impl Store {
+    /// Takes room for something else than a body, of which the largest may be so large.
+    pub(super) fn room(&self, more: usize, max_body: usize) -> Option<Room> {
+        self.take(more, most(max_body))
+    }
+
     /// Takes room for so much more, while all stays within `most`.
     fn take(&self, more: usize, most: usize) -> Option<Room> {
         let fits = |taken: usize| taken.checked_add(more).filter(|all| *all <= most);
@@ -36,7 +41,7 @@ impl Store {
 
 /// A part of the store, given back when it is dropped.
 #[derive(Debug)]
-struct Room {
+pub(super) struct Room {
     store: Store,
     size: usize,
 }
@@ -121,7 +126,7 @@ pub(super) async fn read(
     if body.is_end_stream() {
         return within(first, limit);
     }
-    let most = STORE.max(limit.saturating_mul(STORE_OF_LARGEST));
+    let most = most(limit);
     let rest = body.size_hint().exact().and_then(|rest| usize::try_from(rest).ok());
     let announced = rest.map(|rest| first.len().saturating_add(rest));
     let mut whole = Whole::default();
@@ -133,6 +138,11 @@ pub(super) async fn read(
         whole.push(&piece, announced, store, most)?;
     }
     Ok(whole.freeze())
+}
+
+/// What large bodies may take together, when the largest may be so large.
+fn most(limit: usize) -> usize {
+    STORE.max(limit.saturating_mul(STORE_OF_LARGEST))
 }
 
 fn within(piece: Bytes, limit: usize) -> Result<Bytes, Refusal> {

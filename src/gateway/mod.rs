@@ -11,6 +11,7 @@
 //!   attempt/walk.rs  keys and providers in order, until one answers; attempt.rs: one of them
 //!   stored.rs    files, batches and what else providers keep; ids.rs: whose they are
 //! relay.rs    the answer's body on its way through       an answer
+//!   rescue.rs    a stream that may take more than one attempt
 //! contain.rs  a panic is one request's end
 //! answer.rs   whatever keymux says itself, and every status code it chooses
 //! record.rs   what is told of a request when it is over
@@ -37,6 +38,7 @@ mod pace;
 mod record;
 mod relay;
 pub mod reload;
+mod rescue;
 pub mod serve;
 mod stored;
 

@@ -29,6 +29,8 @@ pub(super) struct Record {
     /// Provider and key, by place.
     pub(super) tried: Option<(usize, usize)>,
     pub(super) attempts: u32,
+    /// Broken streams that another attempt has taken over.
+    pub(super) rescued: u32,
     pub(super) status: u16,
     pub(super) end: End,
     pub(super) stream: bool,
@@ -53,6 +55,7 @@ impl Record {
             model: None,
             tried: None,
             attempts: 0,
+            rescued: 0,
             status: 0,
             end: End::CallerGone,
             stream: false,
@@ -124,6 +127,7 @@ impl Drop for Record {
             provider: provider_and_key.map(|(provider, _)| provider),
             key: provider_and_key.map(|(_, key)| key),
             attempts: self.attempts,
+            rescued: self.rescued,
             status: self.status,
             end: self.end,
             stream: self.stream,

@@ -10,10 +10,13 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::Live;
 use super::alarm::Alarm;
+use super::attempt::Answered;
 use super::conn::Busy;
 use super::ids::Signing;
 use super::record::Record;
+use super::rescue::Rescue;
 use crate::observe::access::End;
 use crate::upstream::Arriving;
 use crate::wire::listen::{Ending, Listener};
@@ -35,37 +38,61 @@ pub(super) struct Body {
 enum Kind {
     Whole(Option<Bytes>),
     Relay(Box<Relay>),
+    Rescue(Box<Rescue>),
 }
 
-/// A provider's answer as it is passed on.
+/// A provider's answer as it is passed on. What it reads says how it went; what is made of that is for
+/// whoever reads it: [`Body`] passes it on as it comes, a rescue does not.
 #[derive(Debug)]
 pub(super) struct Relay {
     /// What was read of it before the caller's head was sent.
-    pub(super) early: std::vec::IntoIter<Bytes>,
+    early: std::vec::IntoIter<Bytes>,
     /// The rest.
-    pub(super) arriving: Arriving,
+    arriving: Arriving,
     /// Hears what passes; has heard `early`. Knows how the answer is framed, and so how it can be cut.
     pub(super) listener: Listener,
     /// Signs the ids in it, where they belong to a key.
-    pub(super) signing: Option<Box<Signing>>,
+    signing: Option<Box<Signing>>,
     /// The longest pause.
-    pub(super) idle: Duration,
+    idle: Duration,
     /// When all must be over.
-    pub(super) deadline: Instant,
+    deadline: Instant,
     /// Rings when a pause is too long.
-    pub(super) alarm: Alarm,
+    alarm: Alarm,
     /// When the last byte came.
-    pub(super) last: Instant,
+    last: Instant,
     /// Nothing more will be sent.
-    pub(super) ended: bool,
+    ended: bool,
     /// The last word was said, and the body breaks off behind it.
-    pub(super) breaking: Option<Breaking>,
+    breaking: Option<Breaking>,
+}
+
+/// What is read of an answer.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// The next bytes; `true`: the last.
+    Bytes(Bytes, bool),
+    /// It is over, in order.
+    End,
+    /// It has come to an end that it did not announce.
+    Broken(Break),
+}
+
+/// How an answer broke.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Break {
+    /// As the access log has it.
+    pub(super) end: End,
+    /// In words.
+    pub(super) why: &'static str,
+    /// Whether the provider was silent for too long.
+    pub(super) stalled: bool,
 }
 
 /// A body that breaks off behind its last word. hyper drops what it has not written when a body fails, so
 /// it gets a turn to write between the two.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Breaking {
+enum Breaking {
     Said,
     Written,
 }
@@ -73,6 +100,12 @@ pub(super) enum Breaking {
 /// An answer that had to be broken off; hyper closes the connection, so the caller sees it.
 #[derive(Debug)]
 pub(super) struct Cut;
+
+impl Break {
+    /// The drain time is over.
+    pub(super) const STOPPED: Self =
+        Self { end: End::Stopped, why: "the gateway is stopping", stalled: false };
+}
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,12 +126,21 @@ impl Body {
         Self { kind: Kind::Relay(Box::new(relay)), record: None, busy: None }
     }
 
+    /// The answers of as many attempts as one stream takes.
+    pub(super) fn rescue(rescue: Rescue) -> Self {
+        Self { kind: Kind::Rescue(Box::new(rescue)), record: None, busy: None }
+    }
+
     /// Ties the telling of the request, and its connection's being busy, to the body's life.
     pub(super) fn of(mut self, mut record: Box<Record>, busy: Busy) -> Self {
         if let Kind::Whole(Some(bytes)) = &self.kind {
             record.bytes_out = bytes.len() as u64;
         }
-        self.record = Some(record);
+        match &mut self.kind {
+            // It makes attempts of its own, which the record tells of.
+            Kind::Rescue(rescue) => rescue.begin(record),
+            Kind::Whole(_) | Kind::Relay(_) => self.record = Some(record),
+        }
         self.busy = Some(busy);
         self
     }
@@ -113,19 +155,20 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let body = &mut *self;
-        let Some(record) = body.record.as_deref_mut() else { return Poll::Ready(None) };
-        match &mut body.kind {
-            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Relay(relay) => {
-                relay.poll(cx, record).map(|next| next.map(|n| n.map(Frame::data)))
-            }
-        }
+        let next = match (&mut body.kind, body.record.as_deref_mut()) {
+            (Kind::Whole(bytes), Some(_)) => Poll::Ready(bytes.take().map(Ok)),
+            (Kind::Relay(relay), Some(record)) => relay.poll(cx, record),
+            (Kind::Rescue(rescue), _) => rescue.poll(cx),
+            (_, None) => Poll::Ready(None),
+        };
+        next.map(|next| next.map(|next| next.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Kind::Relay(relay) => relay.ended,
+            Kind::Rescue(rescue) => rescue.is_over(),
         }
     }
 
@@ -137,6 +180,7 @@ impl HttpBody for Body {
                 SizeHint::default()
             }
             Kind::Relay(relay) => relay.arriving.size_hint(),
+            Kind::Rescue(_) => SizeHint::default(),
         }
     }
 }
@@ -150,6 +194,23 @@ impl Drop for Body {
 }
 
 impl Relay {
+    /// Of an answer whose first bytes were read, and the head taken away.
+    pub(super) fn new(answered: Answered, signing: Option<Box<Signing>>) -> Self {
+        let Answered { response, early, listener, idle, deadline } = answered;
+        Self {
+            early: early.into_iter(),
+            arriving: response.into_body(),
+            listener,
+            signing,
+            idle,
+            deadline,
+            alarm: Alarm::default(),
+            last: Instant::now(),
+            ended: false,
+            breaking: None,
+        }
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -170,15 +231,30 @@ impl Relay {
                 return Poll::Ready(Some(Err(Cut)));
             }
         }
+        Poll::Ready(match ready!(self.read(cx, record.live())) {
+            Read::Bytes(bytes, is_last) => {
+                record.first_byte();
+                record.bytes_out += bytes.len() as u64;
+                if is_last {
+                    self.finish(record);
+                }
+                Some(Ok(bytes))
+            }
+            Read::End => {
+                self.finish(record);
+                None
+            }
+            Read::Broken(how) => Some(self.break_off(record, how)),
+        })
+    }
+
+    /// What comes next.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, live: &Live) -> Poll<Read> {
         if let Some(bytes) = self.early.next() {
-            return Poll::Ready(Some(Ok(self.pass(bytes, record))));
+            return Poll::Ready(self.pass(bytes));
         }
-        if record.live().is_cut() {
-            return Poll::Ready(Some(self.break_off(
-                record,
-                End::Stopped,
-                "the gateway is stopping",
-            )));
+        if live.is_cut() {
+            return Poll::Ready(Read::Broken(Break::STOPPED));
         }
         loop {
             match Pin::new(&mut self.arriving).poll_frame(cx) {
@@ -188,65 +264,61 @@ impl Relay {
                     self.last = Instant::now();
                     self.listener.hear(&bytes);
                     if self.last > self.deadline {
-                        return Poll::Ready(
-                            self.broken(record, "the answer took longer than allowed"),
-                        );
+                        return Poll::Ready(self.broken("the answer took longer than allowed"));
                     }
-                    return Poll::Ready(Some(Ok(self.pass(bytes, record))));
+                    return Poll::Ready(self.pass(bytes));
                 }
-                Poll::Ready(None) => return Poll::Ready(self.clean_end(record)),
+                Poll::Ready(None) => return Poll::Ready(self.clean_end()),
                 Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(self.broken(record, "the provider's stream broke off"));
+                    return Poll::Ready(self.broken("the provider's stream broke off"));
                 }
                 Poll::Pending => {
                     ready!(self.poll_silence(cx));
-                    return Poll::Ready(self.broken(record, "the provider's stream stalled"));
+                    return Poll::Ready(match self.broken("the provider's stream stalled") {
+                        Read::Broken(how) => Read::Broken(Break { stalled: true, ..how }),
+                        end => end,
+                    });
                 }
             }
         }
     }
 
-    /// Counts what goes to the caller, and notes when it was the last.
-    fn pass(&mut self, bytes: Bytes, record: &mut Record) -> Bytes {
-        record.first_byte();
-        let is_last = self.early.as_slice().is_empty()
-            && self.arriving.is_end_stream()
-            && !self.is_unfinished();
+    /// Whether what was read last was the last there is.
+    fn is_last(&self) -> bool {
+        self.early.as_slice().is_empty() && self.arriving.is_end_stream() && !self.is_unfinished()
+    }
+
+    fn pass(&mut self, bytes: Bytes) -> Read {
+        let is_last = self.is_last();
         let bytes = match &mut self.signing {
             Some(signing) => signing.pass(&bytes, is_last),
             None => bytes,
         };
-        record.bytes_out += bytes.len() as u64;
-        if is_last {
-            self.finish(record);
-        }
-        bytes
+        Read::Bytes(bytes, is_last)
     }
 
     /// The provider has ended its answer in order.
-    fn clean_end(&mut self, record: &mut Record) -> Option<Result<Bytes, Cut>> {
+    fn clean_end(&mut self) -> Read {
         if self.is_unfinished() {
-            return self.broken(record, "the provider's stream ended before its answer was whole");
+            return self.broken("the provider's stream ended before its answer was whole");
         }
-        self.finish(record);
         let rest = self.signing.as_mut().map(|signing| signing.pass(b"", true));
-        rest.filter(|rest| !rest.is_empty()).map(Ok)
+        rest.filter(|rest| !rest.is_empty()).map_or(Read::End, |rest| Read::Bytes(rest, true))
     }
 
     /// The provider's answer has come to an end that it did not announce.
-    fn broken(&mut self, record: &mut Record, why: &str) -> Option<Result<Bytes, Cut>> {
+    fn broken(&mut self, why: &'static str) -> Read {
         if self.is_stream() && (self.listener.finished() || self.listener.failure().is_some()) {
-            self.finish(record);
-            return None;
+            return Read::End;
         }
-        Some(self.break_off(record, End::Cut, why))
+        Read::Broken(Break { end: End::Cut, why, stalled: false })
     }
 
     /// A stream ends with an error in the caller's format and without its terminal event; any other body
     /// is cut, which the caller sees by its length.
-    fn break_off(&mut self, record: &mut Record, end: End, why: &str) -> Result<Bytes, Cut> {
-        record.end = end;
-        let Ending { bytes, breaks } = self.listener.cut(why, "upstream_error");
+    fn break_off(&mut self, record: &mut Record, how: Break) -> Result<Bytes, Cut> {
+        record.end = how.end;
+        let Ending { bytes, breaks } = self.listener.cut(how.why, "upstream_error");
         self.ended = bytes.is_empty() || !breaks;
         if bytes.is_empty() {
             return Err(Cut);

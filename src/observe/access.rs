@@ -23,6 +23,8 @@ pub struct Line<'a> {
     pub key: Option<&'a str>,
     /// Attempts made.
     pub attempts: u32,
+    /// Broken streams that another attempt has taken over; left out when there was none.
+    pub rescued: u32,
     /// Status of the answer; 0: the caller left before there was one.
     pub status: u16,
     /// How it ended.
@@ -100,6 +102,7 @@ impl Line<'_> {
         text(out, "provider", self.provider);
         text(out, "key", self.key);
         number(out, "attempts", Some(u64::from(self.attempts)));
+        number(out, "rescued", (self.rescued > 0).then(|| u64::from(self.rescued)));
         number(out, "status", Some(u64::from(self.status)));
         word(out, "end", self.end.name());
         name(out, "stream");
@@ -129,6 +132,9 @@ impl Line<'_> {
             }
         }
         write!(out, " attempts={} {}ms", self.attempts, self.total.as_millis())?;
+        if self.rescued > 0 {
+            write!(out, " rescued={}", self.rescued)?;
+        }
         if let (Some(tokens_in), Some(tokens_out)) = (self.tokens_in, self.tokens_out) {
             write!(out, " tokens={tokens_in}+{tokens_out}")?;
         }

@@ -27,6 +27,7 @@ pub struct Metrics {
     tokens: Series<TokenLabels, Counter>,
     durations: Series<ProviderLabels, Histogram>,
     first_bytes: Series<ProviderLabels, Histogram>,
+    rescues: Series<ProviderLabels, Counter>,
     cooling: Series<KeyLabels, Gauge>,
     cooling_models: Series<KeyLabels, Gauge>,
     info: Series<InfoLabels, Gauge>,
@@ -123,6 +124,8 @@ pub struct ProviderMeter {
     pub duration: Histogram,
     /// Seconds from the request's head to the provider's first byte.
     pub first_byte: Histogram,
+    /// Broken streams of this provider that another attempt has taken over.
+    pub rescued: Counter,
 }
 
 impl Default for Metrics {
@@ -135,6 +138,7 @@ impl Default for Metrics {
             tokens: Series::default(),
             durations: Series::new(histogram),
             first_bytes: Series::new(histogram),
+            rescues: Series::default(),
             cooling: Series::default(),
             cooling_models: Series::default(),
             info: Series::default(),
@@ -154,6 +158,8 @@ impl Metrics {
         let mut all = Registry::with_prefix("keymux");
         all.register("requests", "Finished requests", self.requests.clone());
         all.register("attempts", "Attempts at providers by how they ended", self.attempts.clone());
+        let help = "Broken streams that another attempt has taken over, by the provider that broke";
+        all.register("rescues", help, self.rescues.clone());
         all.register("tokens", "Tokens as the providers counted them", self.tokens.clone());
         all.register_with_unit(
             "request_duration",
@@ -246,6 +252,7 @@ impl Metrics {
         ProviderMeter {
             duration: self.durations.with(labels()),
             first_byte: self.first_bytes.with(labels()),
+            rescued: self.rescues.with(labels()),
         }
     }
 
@@ -260,6 +267,7 @@ impl Metrics {
         self.requests.keep(|of| of.client.0.is_empty() || client(&of.client.0));
         self.durations.keep(|of| provider(&of.provider.0));
         self.first_bytes.keep(|of| provider(&of.provider.0));
+        self.rescues.keep(|of| provider(&of.provider.0));
         self.attempts.keep(|of| key(&of.provider.0, &of.key.0));
         self.tokens.keep(|of| key(&of.provider.0, &of.key.0));
         self.cooling.keep(|of| key(&of.provider.0, &of.key.0));

@@ -36,6 +36,7 @@ impl Retries {
 }
 
 /// Runs the plan.
+#[cfg(test)]
 pub(in crate::gateway) async fn run(
     call: &Call<'_>,
     plan: Plan<'_>,
