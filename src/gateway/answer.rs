@@ -13,9 +13,9 @@ use serde_json::json;
 use self::refusal::status_of;
 use super::relay::Body;
 use crate::upstream::aws::verify::Why;
-use crate::wire::Api;
 use crate::wire::failure::Class;
 use crate::wire::listen::Told;
+use crate::wire::{Api, errors};
 
 pub(super) use refusal::Refusal;
 
@@ -29,6 +29,8 @@ pub(super) const PROVIDER: HeaderName = HeaderName::from_static("x-keymux-provid
 pub(super) const KEY: HeaderName = HeaderName::from_static("x-keymux-key");
 /// How many attempts it took.
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-keymux-attempts");
+/// What of a request was left out for a provider of another format.
+pub(super) const DROPPED: HeaderName = HeaderName::from_static("x-keymux-dropped");
 /// Read by the official SDKs: whether they should try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -50,6 +52,19 @@ pub(super) fn as_error<B>(
         head.headers_mut().insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
     }
     head
+}
+
+/// Turns the head of an answer into that of an error that was written anew, and gives its body.
+pub(super) fn as_foreign_error<B>(head: &mut Response<B>, error: errors::Error) -> Bytes {
+    let errors::Error { status, body, kind } = error;
+    *head.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let headers = head.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.remove(AMZN_ERROR);
+    if let Some(kind) = kind {
+        headers.insert(AMZN_ERROR, HeaderValue::from_static(kind));
+    }
+    body.into()
 }
 
 /// The answer to a request that keymux does not pass on, in the caller's own shape of errors.

@@ -7,9 +7,11 @@
 //!   haste.rs    when the first token is late
 //!   resting.rs  what is said when every key is left alone
 //! reading.rs  first events and error bodies
+//! foreign.rs  providers of other formats than the caller's
 //! ```
 
 mod budget;
+mod foreign;
 mod haste;
 mod reading;
 mod resting;
@@ -22,6 +24,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::time::{Instant, timeout_at};
 
+pub(super) use self::foreign::Understood;
+use self::foreign::Written;
 use self::reading::Begun;
 pub(super) use self::resting::AllResting;
 #[cfg(test)]
@@ -36,15 +40,22 @@ use crate::config::Client;
 use crate::keys::{Chosen, Pass};
 use crate::route::Hop;
 use crate::upstream::{Arriving, Attempt, Broken, What};
-use crate::wire::Operation;
 use crate::wire::failure::{Class, Failure, classify};
 use crate::wire::listen::{Framing, Listener};
+use crate::wire::translate::{Translation, Wire};
+use crate::wire::{Operation, errors};
 
 /// A request, read and understood, that providers are to be asked for.
 pub(super) struct Call<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) client: Option<&'a Client>,
     pub(super) what: What<'a>,
+    /// The model in the caller's words.
+    pub(super) asked_for: &'a str,
+    /// The format of the body, where it is another than that of the operation.
+    pub(super) body_wire: Option<Wire>,
+    /// The body as it was understood, where a provider of another format is asked.
+    pub(super) understood: Understood,
     pub(super) query: Option<&'a str>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
@@ -61,19 +72,41 @@ pub(super) struct Answered {
     pub(super) early: Vec<Bytes>,
     /// Has heard that, and knows how the answer is framed.
     pub(super) listener: Listener,
+    /// Writes it anew, where the provider's format is not the caller's.
+    pub(super) translation: Option<Box<Translation>>,
+    /// Whether it was, or is, written anew: its ids are nobody's to ask for.
+    pub(super) is_foreign: bool,
     pub(super) idle: Duration,
     pub(super) deadline: Instant,
 }
 
 impl Answered {
-    /// The answer with this for its whole body.
-    fn whole(mut self, operation: Operation, body: Bytes) -> Rest {
-        // Another length, and no other framing.
+    /// How the caller gets it framed.
+    pub(super) fn framing(&self) -> Framing {
+        match &self.translation {
+            Some(translation) => translation.framing(),
+            None => self.listener.framing(),
+        }
+    }
+
+    /// The answer with this for its body, framed so.
+    fn rewritten(mut self, operation: Operation, framing: Framing, body: Bytes) -> Self {
         self.response.headers_mut().remove(CONTENT_LENGTH);
         self.response = self.response.map(|_| Arriving::Made(vec![body].into_iter()));
         self.early.clear();
-        self.listener = Listener::new(operation, Framing::Whole);
-        Rest::Answer(Box::new(self))
+        self.listener = Listener::new(operation, framing);
+        self
+    }
+
+    /// The answer with this for its whole body.
+    fn whole(self, operation: Operation, body: Bytes) -> Rest {
+        Rest::Answer(Box::new(self.rewritten(operation, Framing::Whole, body)))
+    }
+
+    /// An error in its place.
+    fn error(mut self, operation: Operation, error: errors::Error) -> Rest {
+        let body = answer::as_foreign_error(&mut self.response, error);
+        self.whole(operation, body)
     }
 }
 
@@ -103,6 +136,15 @@ struct Limits {
     total: Instant,
 }
 
+/// What one attempt is made of.
+struct Try<'t> {
+    hop: Hop<'t>,
+    chosen: Chosen,
+    limits: Limits,
+    /// The request in the provider's format, where it is another than the caller's.
+    written: Option<&'t Written>,
+}
+
 /// One attempt with this key and no other, also while it is left alone: what is asked for is there only.
 pub(super) async fn with_key(
     call: &Call<'_>,
@@ -116,22 +158,21 @@ pub(super) async fn with_key(
     let first_byte = (began + timeouts.first_byte).min(total);
     let limits =
         Limits { began, connect: timeouts.connect, first_byte, idle: timeouts.idle, total };
-    noted(call, hop, Chosen { place: key, pass: Pass::default() }, limits, record).await
+    let chosen = Chosen { place: key, pass: Pass::default() };
+    noted(call, Try { hop, chosen, limits, written: None }, record).await
 }
 
 /// One attempt, and what it says of the key.
-async fn noted(
-    call: &Call<'_>,
-    hop: Hop<'_>,
-    chosen: Chosen,
-    limits: Limits,
-    record: &mut Record,
-) -> Result<Answered, Fallen> {
-    let Chosen { place: key, pass } = chosen;
+async fn noted(call: &Call<'_>, attempt: Try<'_>, record: &mut Record) -> Result<Answered, Fallen> {
+    let Try { hop, chosen: Chosen { place: key, pass }, limits, written } = attempt;
     record.attempts += 1;
+    record.dropped.clear();
+    if let Some(written) = written {
+        written.note(record);
+    }
     record.tried = Some((hop.provider, key));
     let provider = &call.gateway.providers[hop.provider];
-    let answered = once(call, hop, key, limits, &record.id).await;
+    let answered = once(call, hop, key, limits, written, &record.id).await;
     let health = &provider.pool.members()[key].health;
     let probe = pass.is_probe();
     match &answered {
@@ -164,25 +205,31 @@ async fn once(
     hop: Hop<'_>,
     key: usize,
     limits: Limits,
+    written: Option<&Written>,
     id: &str,
 ) -> Result<Answered, Fallen> {
     let provider = &call.gateway.providers[hop.provider];
     let name = || call.gateway.config.providers[hop.provider].name.to_string();
-    let attempt = Attempt {
-        what: call.what,
-        model: hop.model,
-        query: call.query,
-        headers: call.headers,
-        body: call.body,
-        id,
-        now: call.now,
+    let (model, now) = (hop.model, call.now);
+    let sent = match written {
+        None => {
+            let Call { what, query, headers, body, .. } = *call;
+            let attempt = Attempt { what, model, query, headers, body, id, now };
+            timeout_at(limits.first_byte, send(provider, key, attempt)).await
+        }
+        Some(written) => {
+            let (address, peek) = (written.address(), written.peek());
+            let what = What::Operation { address: &address, peek: &peek };
+            let (query, headers, body) = (written.query(), written.headers(), written.body());
+            let attempt = Attempt { what, model, query, headers, body, id, now };
+            timeout_at(limits.first_byte, send(provider, key, attempt)).await
+        }
     };
-    let sent = timeout_at(limits.first_byte, send(provider, key, attempt)).await;
     let response = match sent.unwrap_or(Err(Broken::Silent)) {
         Ok(response) => response,
         Err(broken) => return Err(Fallen::unanswered(name(), broken, limits)),
     };
-    let operation = call.what.operation();
+    let operation = written.map_or_else(|| call.what.operation(), Written::operation);
     let content_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let framing = Framing::of(operation, content_type);
     let mut listener = Listener::new(operation, framing);
@@ -191,23 +238,28 @@ async fn once(
         listener,
         response,
         early: Vec::new(),
+        translation: None,
+        is_foreign: written.is_some(),
         idle: limits.idle,
         deadline: limits.total,
     };
     if !answered.response.status().is_success() {
-        return Err(rejected(call, hop, key, answered, limits).await);
+        return Err(rejected(call, hop, key, answered, limits, written, id).await);
     }
     if framing.is_stream() {
         match reading::first_event(&mut answered, limits.first_byte).await {
             Ok(()) => {}
             Err(Begun::Not(broken)) => return Err(Fallen::unanswered(name(), broken, limits)),
             Err(Begun::Failed(failure)) => {
-                let fallen = failed_at_once(provider, key, name(), failure, operation, answered);
-                return Err(fallen);
+                let failed = Failed { name: name(), failure, written, id };
+                return Err(failed_at_once(provider, key, failed, operation, answered));
             }
         }
     }
-    Ok(answered)
+    match written {
+        Some(written) => written.answer(call, answered, &name(), limits, id).await,
+        None => Ok(answered),
+    }
 }
 
 async fn send(
@@ -222,20 +274,34 @@ async fn send(
     provider.upstream.send(key, attempt).await
 }
 
+/// A stream that failed before it began.
+struct Failed<'f> {
+    /// The provider's name.
+    name: String,
+    failure: Failure,
+    written: Option<&'f Written>,
+    id: &'f str,
+}
+
 /// A stream whose first event is an error: the caller gets it with the status that it should have had.
 fn failed_at_once(
     provider: &Provider,
     key: usize,
-    name: String,
-    failure: Failure,
+    failed: Failed<'_>,
     operation: Operation,
     mut answered: Answered,
 ) -> Fallen {
+    let Failed { name, failure, written, id } = failed;
     let Failure { class, retry_after } = failure;
     let Some(told) = answered.listener.told().cloned() else {
         let refusal = Refusal::Failed { provider: name, class, retry_after };
         return Fallen { failure, rest: Rest::Refusal(refusal), silent: false };
     };
+    if let Some(written) = written {
+        let body = provider.upstream.redact(key, told.body.into());
+        let rest = written.error(answered, None, &body, failure, id);
+        return Fallen { failure, rest, silent: false };
+    }
     answered.response = answer::as_error(answered.response, &told, class, retry_after);
     let rest = answered.whole(operation, provider.upstream.redact(key, told.body.into()));
     Fallen { failure, rest, silent: false }
@@ -280,18 +346,23 @@ async fn rejected(
     key: usize,
     mut answered: Answered,
     limits: Limits,
+    written: Option<&Written>,
+    id: &str,
 ) -> Fallen {
     let status = answered.response.status();
     let body = reading::error(answered.response.body_mut(), limits).await;
     let headers = answered.response.headers();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let operation = call.what.operation();
+    let operation = written.map_or_else(|| call.what.operation(), Written::operation);
     let bytes = body.as_deref().unwrap_or_default();
     let failure = classify(operation.api(), status.as_u16(), bytes, &header);
     let rest = match body {
         Some(body) => {
-            let upstream = &call.gateway.providers[hop.provider].upstream;
-            answered.whole(operation, upstream.redact(key, body))
+            let body = call.gateway.providers[hop.provider].upstream.redact(key, body);
+            match written {
+                Some(written) => written.error(answered, Some(status), &body, failure, id),
+                None => answered.whole(operation, body),
+            }
         }
         None => Rest::Refusal(Refusal::Failed {
             provider: call.gateway.config.providers[hop.provider].name.to_string(),

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 
 use super::answer::{self, Refusal};
-use super::attempt::{Answered, Call, Walk};
+use super::attempt::{Answered, Call, Understood, Walk};
 use super::callers::Caller;
 use super::conn::Busy;
 use super::ids::{self, Owner, Signing};
@@ -30,6 +30,7 @@ use crate::upstream::What;
 use crate::wire::address::{self, Address, Place};
 use crate::wire::peek::{Peek, peek, peek_version};
 use crate::wire::stored::Stored;
+use crate::wire::translate::Wire;
 use crate::wire::{Api, Operation, multipart};
 
 /// The version header that every caller of Anthropic's API sends.
@@ -187,6 +188,9 @@ async fn operation(
         gateway,
         client,
         what: What::Operation { address: &address, peek: &peek },
+        asked_for,
+        body_wire: body_wire(&address, &peek),
+        understood: Understood::default(),
         query: head.uri.query(),
         headers: &head.headers,
         body: &body,
@@ -200,6 +204,7 @@ async fn operation(
     let owner = record.tried.map(|(provider, key)| Owner { provider, key });
     let stream = answered.listener.framing().is_stream();
     let origin = || own_origin(head, gateway.tls.is_some());
+    let owner = owner.filter(|_| !answered.is_foreign);
     let signing = owner.and_then(|owner| signing(record, owner, origin, operation, stream));
     let mode = plan.route.map_or(config::Rescue::None, |route| route.rescue);
     if !Rescue::is_for(mode, &answered, operation) {
@@ -339,6 +344,11 @@ pub(super) fn look_into<'b>(
     }
 }
 
+/// The format of the body, where it is another than that of the address.
+pub(super) fn body_wire(address: &Address<'_>, peek: &Peek<'_>) -> Option<Wire> {
+    (address.operation == Operation::Chat && peek.is_of_responses).then_some(Wire::OpenAiResponses)
+}
+
 /// A provider's answer as the caller gets it: its status, its headers but for those that speak for
 /// another host, its bytes.
 fn pass_on(
@@ -382,9 +392,32 @@ fn name_attempts(headers: &mut HeaderMap, gateway: &Gateway, record: &Record) {
     let (provider_name, key_name) = provider.names[key].clone();
     headers.insert(answer::PROVIDER, provider_name);
     headers.insert(answer::KEY, key_name);
+    if !record.dropped.is_empty()
+        && let Ok(names) = HeaderValue::from_str(&dropped(&record.dropped))
+    {
+        headers.insert(answer::DROPPED, names);
+    }
     let attempts = match record.attempts {
         1 => HeaderValue::from_static("1"),
         many => HeaderValue::from(many),
     };
     headers.insert(answer::ATTEMPTS, attempts);
+}
+
+/// What was left out, in one header: names that no header can carry are escaped, and a long list is cut.
+fn dropped(names: &[String]) -> String {
+    const LONGEST: usize = 1024;
+    let mut list = String::new();
+    for name in names {
+        let name = name.escape_default().to_string();
+        if list.len() + name.len() > LONGEST {
+            list.push_str(", ...");
+            break;
+        }
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(&name);
+    }
+    list
 }

@@ -39,6 +39,8 @@ pub(super) struct Record {
     pub(super) first_byte: Option<Duration>,
     pub(super) usage: Usage,
     pub(super) upstream_id: Option<String>,
+    /// What of the request was left out for a provider of another format, in the caller's names.
+    pub(super) dropped: Vec<String>,
 }
 
 impl Record {
@@ -64,6 +66,7 @@ impl Record {
             first_byte: None,
             usage: Usage::default(),
             upstream_id: None,
+            dropped: Vec::new(),
         })
     }
 

@@ -19,7 +19,9 @@ use super::record::Record;
 use super::rescue::Rescue;
 use crate::observe::access::End;
 use crate::upstream::Arriving;
-use crate::wire::listen::{Ending, Listener};
+use crate::wire::failure::Failure;
+use crate::wire::listen::{Ending, Framing, Listener};
+use crate::wire::translate::Translation;
 
 /// How long a stream may stay open after its last event has come.
 const AFTER_DONE: Duration = Duration::from_millis(500);
@@ -51,6 +53,8 @@ pub(super) struct Relay {
     arriving: Arriving,
     /// Hears what passes; has heard `early`. Knows how the answer is framed, and so how it can be cut.
     pub(super) listener: Listener,
+    /// Writes it anew, where the provider's format is not the caller's.
+    translation: Option<Box<Translation>>,
     /// Signs the ids in it, where they belong to a key.
     signing: Option<Box<Signing>>,
     /// The longest pause.
@@ -196,11 +200,13 @@ impl Drop for Body {
 impl Relay {
     /// Of an answer whose first bytes were read, and the head taken away.
     pub(super) fn new(answered: Answered, signing: Option<Box<Signing>>) -> Self {
-        let Answered { response, early, listener, idle, deadline } = answered;
+        let Answered { response, early, listener, translation, is_foreign: _, idle, deadline } =
+            answered;
         Self {
             early: early.into_iter(),
             arriving: response.into_body(),
             listener,
+            translation,
             signing,
             idle,
             deadline,
@@ -250,8 +256,10 @@ impl Relay {
 
     /// What comes next.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, live: &Live) -> Poll<Read> {
-        if let Some(bytes) = self.early.next() {
-            return Poll::Ready(self.pass(bytes));
+        while let Some(bytes) = self.early.next() {
+            if let Some(read) = self.pass(&bytes) {
+                return Poll::Ready(read);
+            }
         }
         if live.is_cut() {
             return Poll::Ready(Read::Broken(Break::STOPPED));
@@ -266,7 +274,9 @@ impl Relay {
                     if self.last > self.deadline {
                         return Poll::Ready(self.broken("the answer took longer than allowed"));
                     }
-                    return Poll::Ready(self.pass(bytes));
+                    if let Some(read) = self.pass(&bytes) {
+                        return Poll::Ready(read);
+                    }
                 }
                 Poll::Ready(None) => return Poll::Ready(self.clean_end()),
                 Poll::Ready(Some(Err(_))) => {
@@ -288,19 +298,43 @@ impl Relay {
         self.early.as_slice().is_empty() && self.arriving.is_end_stream() && !self.is_unfinished()
     }
 
-    fn pass(&mut self, bytes: Bytes) -> Read {
+    /// What these bytes are to the caller; `None`: nothing yet.
+    fn pass(&mut self, bytes: &Bytes) -> Option<Read> {
+        if let Some(translation) = &mut self.translation {
+            let mut out = Vec::with_capacity(bytes.len());
+            translation.push(bytes, &mut out);
+            let at_end = self.early.as_slice().is_empty() && self.arriving.is_end_stream();
+            if at_end {
+                translation.end(&mut out);
+            }
+            let is_last = at_end && translation.is_over();
+            return (is_last || !out.is_empty()).then(|| Read::Bytes(out.into(), is_last));
+        }
         let is_last = self.is_last();
         let bytes = match &mut self.signing {
-            Some(signing) => signing.pass(&bytes, is_last),
-            None => bytes,
+            Some(signing) => signing.pass(bytes, is_last),
+            None => bytes.clone(),
         };
-        Read::Bytes(bytes, is_last)
+        Some(Read::Bytes(bytes, is_last))
+    }
+
+    /// What is left to say where the provider has said all, written anew.
+    fn rest(&mut self) -> Read {
+        let mut out = Vec::new();
+        if let Some(translation) = &mut self.translation {
+            translation.end(&mut out);
+        }
+        if out.is_empty() { Read::End } else { Read::Bytes(out.into(), true) }
     }
 
     /// The provider has ended its answer in order.
     fn clean_end(&mut self) -> Read {
         if self.is_unfinished() {
-            return self.broken("the provider's stream ended before its answer was whole");
+            let rest = self.rest();
+            if self.is_unfinished() {
+                return self.broken("the provider's stream ended before its answer was whole");
+            }
+            return rest;
         }
         let rest = self.signing.as_mut().map(|signing| signing.pass(b"", true));
         rest.filter(|rest| !rest.is_empty()).map_or(Read::End, |rest| Read::Bytes(rest, true))
@@ -308,8 +342,11 @@ impl Relay {
 
     /// The provider's answer has come to an end that it did not announce.
     fn broken(&mut self, why: &'static str) -> Read {
-        if self.is_stream() && (self.listener.finished() || self.listener.failure().is_some()) {
-            return Read::End;
+        if self.is_stream() && (self.listener.finished() || self.failure().is_some()) {
+            let rest = self.rest();
+            if !self.is_unfinished() {
+                return rest;
+            }
         }
         Read::Broken(Break { end: End::Cut, why, stalled: false })
     }
@@ -318,7 +355,7 @@ impl Relay {
     /// is cut, which the caller sees by its length.
     fn break_off(&mut self, record: &mut Record, how: Break) -> Result<Bytes, Cut> {
         record.end = how.end;
-        let Ending { bytes, breaks } = self.listener.cut(how.why, "upstream_error");
+        let Ending { bytes, breaks } = self.ending(how);
         self.ended = bytes.is_empty() || !breaks;
         if bytes.is_empty() {
             return Err(Cut);
@@ -332,8 +369,33 @@ impl Relay {
 
     fn finish(&mut self, record: &mut Record) {
         self.ended = true;
-        let failed = self.is_stream() && self.listener.failure().is_some();
-        record.end = if failed { End::Cut } else { End::Complete };
+        record.end = if self.failure().is_some() { End::Cut } else { End::Complete };
+    }
+
+    /// What ends the answer where it stands: an error in the caller's format.
+    pub(super) fn ending(&mut self, how: Break) -> Ending {
+        match &mut self.translation {
+            Some(translation) => {
+                let mut out = Vec::new();
+                translation.cut(how.why, &mut out);
+                Ending { bytes: out.into(), breaks: false }
+            }
+            None => self.listener.cut(how.why, "upstream_error"),
+        }
+    }
+
+    /// The error that a stream has told.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let by_translation = self.translation.as_ref().and_then(|own| own.failure());
+        by_translation.or(self.listener.failure()).filter(|_| self.is_stream())
+    }
+
+    /// How the caller gets it framed.
+    pub(super) fn framing(&self) -> Framing {
+        match &self.translation {
+            Some(translation) => translation.framing(),
+            None => self.listener.framing(),
+        }
     }
 
     fn is_stream(&self) -> bool {
@@ -342,7 +404,12 @@ impl Relay {
 
     /// Whether a clean end now would make a cut stream look whole.
     fn is_unfinished(&self) -> bool {
-        self.is_stream() && !self.listener.complete() && self.listener.failure().is_none()
+        match &self.translation {
+            Some(translation) => !translation.is_over(),
+            None => {
+                self.is_stream() && !self.listener.complete() && self.listener.failure().is_none()
+            }
+        }
     }
 
     /// Ready when the provider has been silent for too long.

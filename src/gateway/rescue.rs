@@ -26,8 +26,8 @@ use http::{HeaderMap, Uri};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::yield_now;
 
-use super::attempt::{Answered, Call, Walk};
-use super::handle::{look_into, signing};
+use super::attempt::{Answered, Call, Understood, Walk};
+use super::handle::{body_wire, look_into, signing};
 use super::ids::Owner;
 use super::record::Record;
 use super::relay::{Break, Cut, Read, Relay};
@@ -90,7 +90,7 @@ impl fmt::Debug for Rescue {
 impl Rescue {
     /// Whether an answer that has begun on such a route is one that can be rescued.
     pub(super) fn is_for(mode: config::Rescue, answered: &Answered, operation: Operation) -> bool {
-        let framing = answered.listener.framing();
+        let framing = answered.framing();
         answered.response.status().is_success()
             && framing.is_stream()
             && match mode {
@@ -165,7 +165,7 @@ impl Attempts {
 
     /// Whether the provider has told an error in its stream that another attempt may not meet.
     fn is_failed(&self) -> bool {
-        self.relay.listener.failure().is_some_and(|failure| failure.class != Class::Caller)
+        self.relay.failure().is_some_and(|failure| failure.class != Class::Caller)
     }
 
     /// Goes on with the next attempt. `Err`: there is none, or the program stops.
@@ -206,7 +206,7 @@ impl Attempts {
 
     /// The answer is over, in order.
     fn finish(&mut self) {
-        let failed = self.relay.listener.failure().is_some();
+        let failed = self.relay.failure().is_some();
         self.record.end = if failed { End::Cut } else { End::Complete };
     }
 
@@ -240,7 +240,7 @@ impl Attempts {
                 }
                 Read::End => return self.finish(),
                 Read::Broken(how) => {
-                    let ending = ending(&self.relay.listener, how);
+                    let ending = self.relay.ending(how);
                     return self.break_off(how, ending).await;
                 }
             }
@@ -248,7 +248,7 @@ impl Attempts {
     }
 
     fn framing(&self) -> Framing {
-        self.relay.listener.framing()
+        self.relay.framing()
     }
 }
 
@@ -272,6 +272,9 @@ impl Request {
             gateway: &self.gateway,
             client: self.client.map(|at| &self.gateway.config.clients[at]),
             what: What::Operation { address: &address, peek: &peek },
+            asked_for: &self.model,
+            body_wire: body_wire(&address, &peek),
+            understood: Understood::default(),
             query: self.uri.query(),
             headers: &self.headers,
             body: &self.body,
@@ -280,8 +283,7 @@ impl Request {
         };
         let plan = Plan::new(&asked, self.turn);
         let answered = walk.next(&call, &plan, record).await.ok()?;
-        let goes_on =
-            answered.response.status().is_success() && answered.listener.framing() == framing;
+        let goes_on = answered.response.status().is_success() && answered.framing() == framing;
         goes_on.then_some(answered)
     }
 }

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::answer::Refusal;
-use super::attempt::{Answered, Call};
+use super::attempt::{Answered, Call, Understood};
 use super::ids::{self, Owner};
 use super::record::Record;
 use super::{Gateway, attempt};
@@ -144,6 +144,9 @@ impl Errand<'_> {
             gateway: self.gateway,
             client: self.client,
             what: What::Stored { stored: &self.stored, method: &self.head.method },
+            asked_for: "",
+            body_wire: None,
+            understood: Understood::default(),
             query: self.head.uri.query(),
             headers: &self.head.headers,
             body,

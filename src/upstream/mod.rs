@@ -114,6 +114,14 @@ impl What<'_> {
             What::Stored { stored, .. } => stored.operation,
         }
     }
+
+    /// Whether the answer is asked for as a stream.
+    pub fn streams(&self) -> bool {
+        match self {
+            What::Operation { address, peek } => peek.stream || address.operation.streams(),
+            What::Stored { .. } => false,
+        }
+    }
 }
 
 impl Upstream {

@@ -20,8 +20,8 @@ pub struct Error {
     pub kind: Option<&'static str>,
 }
 
-/// Reads an error answer of a provider.
-pub fn read(status: u16, body: &[u8], failure: Failure) -> Told {
+/// Reads an error answer of a provider; `status`: absent for an error within a stream.
+pub fn read(status: Option<u16>, body: &[u8], failure: Failure) -> Told {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     // Gemini's streams are arrays, of errors as well.
     let value = value.get(0).cloned().unwrap_or(value);
@@ -42,7 +42,7 @@ pub fn read(status: u16, body: &[u8], failure: Failure) -> Told {
     });
     Told {
         failure,
-        status: Some(status),
+        status,
         kind: text(inner, &["type", "status", "__type"]),
         code: text(inner, &["code"]),
         param: text(inner, &["param"]),
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     fn told(class: Class, status: u16, body: &str) -> Told {
-        read(status, body.as_bytes(), Failure { class, retry_after: None })
+        read(Some(status), body.as_bytes(), Failure { class, retry_after: None })
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct Peek<'b> {
     pub model: Option<Cow<'b, str>>,
     /// Whether the answer is wanted as a stream.
     pub stream: bool,
+    /// Whether it has `input` and no `messages`: a body of OpenAI's responses, which some clients send to
+    /// the address of chats.
+    pub is_of_responses: bool,
     /// Where the model's value stands in the body, quotes included; empty when there is none.
     value: Range<usize>,
     /// Where its name begins.
@@ -62,7 +65,11 @@ fn look<'b>(body: &'b [u8], model: &str) -> Result<Peek<'b>, PeekError> {
         match (piece.part, member) {
             // The body ends within this piece: `finish` says so.
             _ if !piece.ends => {}
-            (Part::Key, _) => (member, name) = (Member::of_key(piece.bytes, model), piece.start),
+            (Part::Key, _) => {
+                (member, name) = (Member::of_key(piece.bytes, model), piece.start);
+                found.messages |= is_named(piece.bytes, "messages");
+                found.input |= is_named(piece.bytes, "input");
+            }
             (Part::Value, Some(Member::Model)) => {
                 let value = piece.start..piece.start + piece.bytes.len();
                 found.model(model_of(piece.bytes)?, name, value)?;
@@ -139,7 +146,8 @@ impl Peek<'_> {
 
     /// Of a body that need not be looked at, because the path says it all.
     pub fn unread(stream: bool) -> Peek<'static> {
-        Peek { model: None, stream, value: 0..0, name: 0, encoding: Encoding::Json }
+        let (is_of_responses, encoding) = (false, Encoding::Json);
+        Peek { model: None, stream, is_of_responses, value: 0..0, name: 0, encoding }
     }
 }
 
@@ -264,12 +272,14 @@ impl Member {
 pub(super) struct Found<'b> {
     model: Option<(Cow<'b, str>, usize, Range<usize>)>,
     stream: Option<bool>,
+    messages: bool,
+    input: bool,
     encoding: Encoding,
 }
 
 impl<'b> Found<'b> {
     pub(super) fn new(encoding: Encoding) -> Self {
-        Self { model: None, stream: None, encoding }
+        Self { model: None, stream: None, messages: false, input: false, encoding }
     }
 
     pub(super) fn model(
@@ -297,7 +307,9 @@ impl<'b> Found<'b> {
     pub(super) fn peek(self) -> Peek<'b> {
         let (model, name, value) =
             self.model.map_or((None, 0, 0..0), |(model, name, value)| (Some(model), name, value));
-        Peek { model, stream: self.stream.unwrap_or(false), value, name, encoding: self.encoding }
+        let (stream, is_of_responses) =
+            (self.stream.unwrap_or(false), self.input && !self.messages);
+        Peek { model, stream, is_of_responses, value, name, encoding: self.encoding }
     }
 }
 

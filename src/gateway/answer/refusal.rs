@@ -13,6 +13,7 @@ use crate::route::Refused;
 use crate::upstream::Broken;
 use crate::upstream::aws::verify::Why;
 use crate::wire::failure::Class;
+use crate::wire::fields::Rejected;
 use crate::wire::peek::PeekError;
 use crate::wire::{Operation, batch};
 
@@ -93,6 +94,8 @@ pub(in crate::gateway) enum Refusal {
     NoList,
     /// A batch that cannot be routed.
     Batch(batch::Fault),
+    /// The request cannot be read, or cannot be put to a provider of another format.
+    Unsaid(Rejected),
     /// Every key that could serve is left alone for now.
     Resting(AllResting),
     /// No attempt was answered.
@@ -153,7 +156,8 @@ impl Refusal {
             | Refusal::NoModel
             | Refusal::OtherKey
             | Refusal::Unclear(..)
-            | Refusal::Batch(_) => StatusCode::BAD_REQUEST,
+            | Refusal::Batch(_)
+            | Refusal::Unsaid(_) => StatusCode::BAD_REQUEST,
             Refusal::Resting(all) if all.is_limit() => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Resting(_) | Refusal::Crowded | Refusal::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -191,7 +195,8 @@ impl Refusal {
             | Refusal::Malformed(_)
             | Refusal::OtherKey
             | Refusal::Unclear(..)
-            | Refusal::Batch(_) => ("invalid_request_error", "invalid_request"),
+            | Refusal::Batch(_)
+            | Refusal::Unsaid(_) => ("invalid_request_error", "invalid_request"),
             Refusal::NoModel => ("invalid_request_error", "missing_required_parameter"),
             Refusal::NotFound(_)
             | Refusal::MayNot(..)
@@ -208,7 +213,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn param(&self) -> Option<&'static str> {
+    pub(super) fn param(&self) -> Option<&str> {
         match self {
             Refusal::NoModel
             | Refusal::NotFound(_)
@@ -216,6 +221,9 @@ impl Refusal {
             | Refusal::NoKeyOpen(_)
             | Refusal::OtherApi { .. } => Some("model"),
             Refusal::Malformed(error) => error.param(),
+            Refusal::Unsaid(rejected) => {
+                Some(&rejected.at).filter(|at| !at.is_empty()).map(|at| &**at)
+            }
             _ => None,
         }
     }
@@ -297,6 +305,7 @@ impl Refusal {
                                 Ask for each by its id."
                 .into(),
             Refusal::Batch(fault) => format!("Request {}: {}", fault.request, fault.what).into(),
+            Refusal::Unsaid(rejected) => rejected.to_string().into(),
             Refusal::Resting(all) => all.message().into(),
             Refusal::Unanswered { provider, broken } => {
                 format!("The provider `{provider}` {}.", broken.words()).into()

@@ -11,9 +11,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::walk::{Spot, Walk};
-use super::{Answered, Call, Fallen, Limits, noted};
+use super::{Answered, Call, Fallen, Try, noted};
 use crate::gateway::record::Record;
-use crate::keys::Chosen;
 use crate::route::{Hop, Plan};
 use crate::wire::failure::Class;
 
@@ -53,15 +52,14 @@ impl Walk {
         &mut self,
         call: &Call<'_>,
         plan: &Plan<'_>,
-        hop: Hop<'_>,
-        chosen: Chosen,
-        limits: Limits,
+        attempt: Try<'_>,
         record: &mut Record,
     ) -> Option<Result<Answered, Fallen>> {
-        let (place, probe) = (chosen.place, chosen.pass.is_probe());
+        let (hop, limits) = (attempt.hop, attempt.limits);
+        let (place, probe) = (attempt.chosen.place, attempt.chosen.pass.is_probe());
         let first_token = self.haste.first_token.filter(|_| self.haste.round != Round::Patient);
         let due = first_token.map(|span| limits.began + span).filter(|due| *due < limits.total);
-        let mut attempt = pin!(noted(call, hop, chosen, limits, record));
+        let mut attempt = pin!(noted(call, attempt, record));
         let Some(due) = due else { return Some(attempt.await) };
         if let Ok(tried) = timeout_at(due, attempt.as_mut()).await {
             return Some(tried);

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::Understood;
 use super::{Call, run};
 use crate::config::{self, Config, Host, Options};
 use crate::gateway::answer::{self, Refusal};
@@ -291,6 +292,9 @@ impl World {
             gateway,
             client: None,
             what: What::Operation { address: &address, peek: &found },
+            asked_for: model,
+            body_wire: None,
+            understood: Understood::default(),
             query: None,
             headers: &HeaderMap::new(),
             body: &body,

@@ -10,15 +10,15 @@ use tokio::time::{Instant, timeout_at};
 use super::budget::Budget;
 use super::haste::Haste;
 use super::resting::AllResting;
-use super::{Answered, Call, Fallen, Limits, Rest};
+use super::{Answered, Call, Fallen, Limits, Rest, Try};
 use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
 use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
 use crate::keys::{Chosen, Standing, Tried};
-use crate::provider::Kind;
+use crate::provider::{Kind, Way};
 use crate::route::{self, Hop, Plan};
-use crate::upstream::What;
 use crate::wire::failure::Class;
+use crate::wire::fields::Rejected;
 
 /// What requests share as they try again; it outlives every configuration.
 #[derive(Debug, Default)]
@@ -60,6 +60,8 @@ pub(in crate::gateway) struct Walk {
     silent: Vec<usize>,
     /// Models that the prompt does not fit.
     too_long: Vec<Box<str>>,
+    /// Providers and models that the request cannot be put to, and why.
+    unsaid: Vec<(usize, Box<str>, Rejected)>,
     /// Keys that have failed since the latest wait.
     pub(super) asked: Vec<Spot>,
     /// Those that no wait makes better: they do not cool for their failure.
@@ -108,6 +110,7 @@ impl Walk {
             kept: None,
             silent: Vec::new(),
             too_long: Vec::new(),
+            unsaid: Vec::new(),
             asked: Vec::new(),
             spent: Vec::new(),
             answered: None,
@@ -163,6 +166,13 @@ impl Walk {
         if self.is_out(hop) || self.haste.passes_over(hop) {
             return ControlFlow::Continue(());
         }
+        let written = match call.written(hop) {
+            Ok(written) => written,
+            Err(rejected) => {
+                self.unsaid.push((hop.provider, hop.model.into(), rejected));
+                return ControlFlow::Continue(());
+            }
+        };
         let gateway = call.gateway;
         let timeouts = gateway.config.providers[hop.provider].timeouts;
         let total = self.total(&timeouts);
@@ -194,7 +204,8 @@ impl Walk {
                 idle: self.set.idle.unwrap_or(timeouts.idle),
                 total,
             };
-            let tried_in_time = self.in_haste(call, plan, hop, chosen, limits, record).await;
+            let attempt = Try { hop, chosen, limits, written: written.as_ref() };
+            let tried_in_time = self.in_haste(call, plan, attempt, record).await;
             let Some(tried_in_time) = tried_in_time else { return ControlFlow::Continue(()) };
             let Fallen { failure, rest, silent } = match tried_in_time {
                 Ok(answered) => {
@@ -239,6 +250,7 @@ impl Walk {
     fn is_out(&self, hop: Hop<'_>) -> bool {
         self.silent.contains(&hop.provider)
             || self.too_long.iter().any(|model| **model == *hop.model)
+            || self.unsaid.iter().any(|(of, model, _)| *of == hop.provider && **model == *hop.model)
     }
 
     fn total(&self, timeouts: &Timeouts) -> Instant {
@@ -343,7 +355,11 @@ impl Walk {
         let config = &call.gateway.config;
         let kept = self.kept.take();
         let mut keys: Vec<(String, Standing)> = Vec::new();
-        for hop in plan.clone().filter(|hop| call.is_open(*hop)) {
+        let unsaid = |hop: Hop<'_>| {
+            let all = &mut self.unsaid.iter();
+            all.any(|(of, model, _)| *of == hop.provider && **model == *hop.model)
+        };
+        for hop in plan.clone().filter(|hop| call.is_open(*hop) && !unsaid(*hop)) {
             if kept.is_some() {
                 break;
             }
@@ -358,6 +374,9 @@ impl Walk {
         match (kept, call.other_api(plan.clone())) {
             (Some((_, rest)), _) => rest.into_answer(),
             (None, _) if !keys.is_empty() => Err(Refusal::Resting(AllResting { model, keys })),
+            (None, _) if !self.unsaid.is_empty() => {
+                Err(Refusal::Unsaid(self.unsaid.swap_remove(0).2))
+            }
             (None, Some((provider, kind))) => Err(Refusal::OtherApi {
                 provider: config.providers[provider].name.to_string(),
                 kind,
@@ -375,10 +394,7 @@ impl Call<'_> {
 
     /// Whether the answer is asked for as a stream.
     fn streams(&self) -> bool {
-        match self.what {
-            What::Operation { address, peek } => peek.stream || address.operation.streams(),
-            What::Stored { .. } => false,
-        }
+        self.what.streams()
     }
 
     fn choose(&self, hop: Hop<'_>, tried: &mut Tried, now: Instant) -> Option<Chosen> {
@@ -401,16 +417,15 @@ impl Call<'_> {
     /// Whether the hop can serve what is asked for, and the caller may have it.
     fn is_open(&self, hop: Hop<'_>) -> bool {
         let config = &self.gateway.config;
-        config.providers[hop.provider].kind.serves(self.what.operation())
+        self.way(hop) != Way::Not
             && self.pin.is_none_or(|owner| owner.provider == hop.provider)
             && self.client.is_none_or(|client| route::may_have(client, config, hop))
     }
 
     /// The last of the plan's providers that do not have what is asked for in the form it is asked in.
     fn other_api(&self, plan: Plan<'_>) -> Option<(usize, Kind)> {
-        let kinds =
-            plan.map(|hop| (hop.provider, self.gateway.config.providers[hop.provider].kind));
-        kinds.filter(|(_, kind)| !kind.serves(self.what.operation())).last()
+        let hop = plan.filter(|hop| self.way(*hop) == Way::Not).last()?;
+        Some((hop.provider, self.gateway.config.providers[hop.provider].kind))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::wire::failure::{Class, Failure};
 use crate::wire::frame::array::{Element, Elements};
 use crate::wire::frame::aws;
 use crate::wire::frame::sse::{self, Sse};
-use crate::wire::ir::{Event, Told, Usage};
+use crate::wire::ir::{Event, Told};
 use crate::wire::listen::Framing;
 
 /// The longest event that is read.
@@ -21,14 +21,14 @@ pub struct Translation {
     forced: Option<Forced>,
     events: Vec<Event>,
     state: State,
-    usage: Usage,
+    framing: Framing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Going,
     Ended,
-    Failed,
+    Failed(Failure),
 }
 
 #[derive(Debug)]
@@ -39,9 +39,10 @@ enum Frames {
 }
 
 impl Translation {
-    /// From a stream framed so; `None`: it is no stream.
+    /// From a stream framed so, to one framed as `to`; `None`: it is no stream.
     pub fn new(
         framing: Framing,
+        to: Framing,
         decoder: Decoder,
         encoder: Encoder,
         forced: Option<Forced>,
@@ -59,7 +60,7 @@ impl Translation {
             forced,
             events: Vec::new(),
             state: State::Going,
-            usage: Usage::default(),
+            framing: to,
         })
     }
 
@@ -112,14 +113,17 @@ impl Translation {
         self.state != State::Going
     }
 
-    /// Whether that was an error.
-    pub fn has_failed(&self) -> bool {
-        self.state == State::Failed
+    /// What that meant, if it was an error.
+    pub fn failure(&self) -> Option<Failure> {
+        match self.state {
+            State::Failed(failure) => Some(failure),
+            State::Going | State::Ended => None,
+        }
     }
 
-    /// What was counted.
-    pub fn usage(&self) -> Usage {
-        self.usage
+    /// How it is framed for the caller.
+    pub fn framing(&self) -> Framing {
+        self.framing
     }
 
     fn write(&mut self, out: &mut Vec<u8>) {
@@ -131,9 +135,8 @@ impl Translation {
                 forced.undo(&mut event);
             }
             match &event {
-                Event::Usage(usage) => self.usage.update(*usage),
                 Event::End => self.state = State::Ended,
-                Event::Fail(_) => self.state = State::Failed,
+                Event::Fail(told) => self.state = State::Failed(told.failure),
                 _ => {}
             }
             self.encoder.event(&event, out);

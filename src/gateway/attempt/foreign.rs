@@ -1,0 +1,325 @@
+//! An attempt at a provider of another format than the caller's: the request is read once, written for
+//! each such provider, and what comes back is written for the caller.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::timeout_at;
+
+use super::{Answered, Call, Fallen, Limits, Rest};
+use crate::gateway::answer::Refusal;
+use crate::gateway::record::Record;
+use crate::provider::Way;
+use crate::route::Hop;
+use crate::upstream::{Arriving, Broken};
+use crate::wire::address::Address;
+use crate::wire::failure::{Class, Failure};
+use crate::wire::fields::Rejected;
+use crate::wire::ir::{Event, Reply, Request};
+use crate::wire::listen::Framing;
+use crate::wire::peek::{Peek, peek};
+use crate::wire::quirks::{PLAIN, Quirks};
+use crate::wire::translate::{
+    Decoder, Encoded, Encoder, Forced, Shown, Translation, Wire, decode_request, decode_whole,
+    encode_request, encode_whole,
+};
+use crate::wire::{Operation, errors};
+
+/// The longest whole answer that is read to be written anew: one with a few images in it.
+const WHOLE: usize = 64 * 1024 * 1024;
+
+const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+/// Replicate answers when the prediction is done, for up to a minute.
+/// <https://replicate.com/docs/topics/predictions/create-a-prediction#sync-mode>
+const PREFER_WAIT: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("prefer"), HeaderValue::from_static("wait"));
+
+/// What of a caller's headers concerns any provider.
+const FOR_ANYBODY: [HeaderName; 3] =
+    [USER_AGENT, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
+
+/// A request as it was understood, if it had to be.
+#[derive(Debug, Default)]
+pub(in crate::gateway) struct Understood(OnceLock<Result<Request, Rejected>>);
+
+/// A request as one provider is to get it.
+#[derive(Debug)]
+pub(super) struct Written {
+    wire: Wire,
+    caller: Wire,
+    quirks: &'static Quirks,
+    body: Bytes,
+    headers: HeaderMap,
+    model: String,
+    /// What was left out, in the caller's names.
+    dropped: Vec<String>,
+    forced: Option<String>,
+    stream: bool,
+    /// Whether a stream is to tell its usage.
+    usage: bool,
+}
+
+impl Call<'_> {
+    /// How a hop's provider is asked.
+    pub(super) fn way(&self, hop: Hop<'_>) -> Way {
+        let kind = self.gateway.config.providers[hop.provider].kind;
+        kind.way(self.what.operation(), self.body_wire, self.names(hop))
+    }
+
+    /// The model as it is asked for, and as the provider knows it.
+    fn names<'h>(&'h self, hop: Hop<'h>) -> [&'h str; 2] {
+        let keys = &self.gateway.config.providers[hop.provider].keys;
+        let deployed = keys.iter().find_map(|key| key.deployment(hop.model));
+        [hop.model, deployed.unwrap_or(hop.model)]
+    }
+
+    /// The request as the hop's provider is to get it; `None`: as it came.
+    pub(super) fn written(&self, hop: Hop<'_>) -> Result<Option<Written>, Rejected> {
+        let Way::Through(wire) = self.way(hop) else { return Ok(None) };
+        let Some(caller) = Wire::of(self.what.operation()) else { return Ok(None) };
+        let stream = self.what.streams();
+        let body_wire = self.body_wire.unwrap_or(caller);
+        let model = self.names(hop)[1];
+        let read = || decode_request(body_wire, self.body, model, stream);
+        let request = self.understood.0.get_or_init(read).as_ref().map_err(Clone::clone)?;
+        let mut of_another = None;
+        if request.model != model {
+            of_another = Some(Request { model: model.to_owned(), ..request.clone() });
+        }
+        let request = of_another.as_ref().unwrap_or(request);
+        let kind = self.gateway.config.providers[hop.provider].kind;
+        let wire = kind.format_for(wire, request, model);
+        let quirks = &PLAIN;
+        let Encoded { body, dropped, forced } = encode_request(wire, body_wire, request, quirks)?;
+        Ok(Some(Written {
+            wire,
+            caller,
+            quirks,
+            body: body.into(),
+            headers: headers_for(wire, stream, self.headers),
+            model: hop.model.to_owned(),
+            dropped,
+            forced,
+            stream,
+            usage: request.stream_usage,
+        }))
+    }
+}
+
+/// The headers of a request that is written anew: nothing in the caller's own format concerns this
+/// provider.
+fn headers_for(wire: Wire, stream: bool, of_caller: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    for name in FOR_ANYBODY {
+        if let Some(value) = of_caller.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let accept = match (wire, stream) {
+        (Wire::Bedrock, true) => "application/vnd.amazon.eventstream",
+        (_, true) => "text/event-stream",
+        (_, false) => "application/json",
+    };
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    match wire {
+        Wire::Anthropic => headers.extend([ANTHROPIC_VERSION]),
+        Wire::Replicate => headers.extend([PREFER_WAIT]),
+        Wire::OpenAiChat | Wire::OpenAiResponses | Wire::Gemini | Wire::Bedrock | Wire::Cohere => {}
+    }
+    headers
+}
+
+impl Written {
+    /// What the provider is asked for.
+    pub(super) fn operation(&self) -> Operation {
+        self.wire.operation(self.stream)
+    }
+
+    pub(super) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The query: of Gemini events are asked for rather than an array.
+    pub(super) fn query(&self) -> Option<&'static str> {
+        (self.wire == Wire::Gemini && self.stream).then_some("alt=sse")
+    }
+
+    /// Where the model stands: in the path or in the body.
+    pub(super) fn address(&self) -> Address<'_> {
+        let (form, model) = match self.wire {
+            Wire::Gemini => ("v1beta", Some(Cow::Borrowed(&*self.model))),
+            Wire::Bedrock => ("v1", Some(Cow::Borrowed(&*self.model))),
+            Wire::Replicate => ("models", Some(Cow::Borrowed(&*self.model))),
+            _ => ("v1", None),
+        };
+        Address { operation: self.operation(), form, model }
+    }
+
+    /// What was found in the body.
+    pub(super) fn peek(&self) -> Peek<'_> {
+        match self.wire {
+            Wire::Gemini | Wire::Bedrock | Wire::Replicate => Peek::unread(self.stream),
+            // An encoder writes one JSON object.
+            _ => peek(&self.body).unwrap_or_else(|_| Peek::unread(self.stream)),
+        }
+    }
+
+    /// Notes what the answer is to tell of the request.
+    pub(super) fn note(&self, record: &mut Record) {
+        record.dropped.clone_from(&self.dropped);
+    }
+
+    /// A provider's answer as the caller is to get it. Of a stream the first event has come.
+    pub(super) async fn answer(
+        &self,
+        call: &Call<'_>,
+        mut answered: Answered,
+        provider: &str,
+        limits: Limits,
+        id: &str,
+    ) -> Result<Answered, Fallen> {
+        let framing = answered.listener.framing();
+        let shown = self.shown(call, id);
+        if !framing.is_stream() {
+            return self.whole(answered, shown, provider, limits).await;
+        }
+        content_type(&mut answered.response, shown.framing);
+        let decoder = Decoder::new(self.wire, self.quirks);
+        let forced = self.forced.clone().map(Forced::new);
+        let to = shown.framing;
+        let encoder = Encoder::new(self.caller, shown);
+        answered.translation = encoder
+            .and_then(|encoder| Translation::new(framing, to, decoder, encoder, forced))
+            .map(Box::new);
+        Ok(answered)
+    }
+
+    /// A whole answer, written anew; as a stream where the provider has none.
+    async fn whole(
+        &self,
+        mut answered: Answered,
+        shown: Shown,
+        provider: &str,
+        limits: Limits,
+    ) -> Result<Answered, Fallen> {
+        let body = match read(answered.response.body_mut(), limits).await {
+            Ok(body) => body,
+            Err(broken) => return Err(Fallen::unanswered(provider.to_owned(), broken, limits)),
+        };
+        answered.listener.hear(&body);
+        let mut events = decode_whole(self.wire, &body, self.quirks);
+        if let Some(tool) = &self.forced {
+            let mut forced = Forced::new(tool.clone());
+            events.iter_mut().for_each(|event| forced.undo(event));
+        }
+        let failed = events.iter().find_map(|event| match event {
+            Event::Fail(told) => Some(told),
+            _ => None,
+        });
+        if let Some(told) = failed {
+            // A failure in an answer that said it was none.
+            let failure = told.failure;
+            let error = errors::write(self.caller.api(), told, &shown.id);
+            let rest = answered.error(self.caller.operation(false), error);
+            return Err(Fallen { failure, rest, silent: false });
+        }
+        if !events.contains(&Event::End) {
+            let failure = Failure { class: Class::Trouble, retry_after: None };
+            let refusal = Refusal::Failed {
+                provider: provider.to_owned(),
+                class: Class::Trouble,
+                retry_after: None,
+            };
+            return Err(Fallen { failure, rest: Rest::Refusal(refusal), silent: false });
+        }
+        content_type(&mut answered.response, shown.framing);
+        let framing = shown.framing;
+        let body = if framing.is_stream() {
+            let mut out = Vec::new();
+            if let Some(mut encoder) = Encoder::new(self.caller, shown) {
+                events.iter().for_each(|event| encoder.event(event, &mut out));
+            }
+            out
+        } else {
+            encode_whole(self.caller, &Reply::fold(&events), &shown).unwrap_or_default()
+        };
+        let operation = self.caller.operation(framing.is_stream());
+        Ok(answered.rewritten(operation, framing, body.into()))
+    }
+
+    /// A provider's error, in the caller's form. `status`: the provider's, if it gave one.
+    pub(super) fn error(
+        &self,
+        answered: Answered,
+        status: Option<StatusCode>,
+        body: &[u8],
+        failure: Failure,
+        id: &str,
+    ) -> Rest {
+        let told = errors::read(status.map(|status| status.as_u16()), body, failure);
+        let error = errors::write(self.caller.api(), &told, id);
+        answered.error(self.caller.operation(false), error)
+    }
+
+    fn shown(&self, call: &Call<'_>, id: &str) -> Shown {
+        let framing = match (self.stream, self.caller) {
+            (false, _) => Framing::Whole,
+            (true, Wire::Bedrock) => Framing::Aws,
+            (true, Wire::Gemini) if !asks_for_events(call.query) => Framing::Array,
+            (true, _) => Framing::Events,
+        };
+        Shown {
+            id: id.to_owned(),
+            created: call.now,
+            model: call.asked_for.to_owned(),
+            usage: self.usage,
+            framing,
+        }
+    }
+}
+
+/// Whether a query asks for server-sent events.
+/// <https://cloud.google.com/apis/docs/system-parameters>
+fn asks_for_events(query: Option<&str>) -> bool {
+    let mut parts = query.unwrap_or_default().split('&');
+    parts.any(|part| matches!(part, "alt=sse" | "$alt=sse" | "%24alt=sse"))
+}
+
+fn content_type<B>(response: &mut Response<B>, framing: Framing) {
+    let media = match framing {
+        Framing::Whole | Framing::Array => "application/json",
+        Framing::Events => "text/event-stream; charset=utf-8",
+        Framing::Aws => "application/vnd.amazon.eventstream",
+    };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    response.headers_mut().remove(CONTENT_LENGTH);
+}
+
+/// A body to its end.
+async fn read(body: &mut Arriving, limits: Limits) -> Result<Bytes, Broken> {
+    let mut whole = BytesMut::new();
+    loop {
+        let by = (tokio::time::Instant::now() + limits.idle).min(limits.total);
+        match timeout_at(by, body.frame()).await {
+            Err(_) | Ok(Some(Err(_))) => return Err(Broken::Lost),
+            Ok(None) => return Ok(whole.freeze()),
+            Ok(Some(Ok(frame))) => {
+                let bytes = frame.into_data().unwrap_or_default();
+                if whole.len() + bytes.len() > WHOLE {
+                    return Err(Broken::Lost);
+                }
+                whole.extend_from_slice(&bytes);
+            }
+        }
+    }
+}
