@@ -5,6 +5,7 @@ pub mod anthropic;
 pub mod batch;
 pub mod bedrock;
 pub mod cohere;
+pub mod digest;
 pub mod envelope;
 pub mod errors;
 pub mod failure;
@@ -24,6 +25,8 @@ pub mod peek;
 pub mod quirks;
 pub mod replicate;
 mod scan;
+pub mod seals;
+pub mod stable;
 pub mod stored;
 pub mod translate;
 

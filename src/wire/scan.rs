@@ -251,6 +251,28 @@ pub(crate) fn members<'b, const N: usize>(
     if scanner.ended() { found } else { [None; N] }
 }
 
+/// The values in an array, as written, one after the other; what is no array has none. Ends early where
+/// the text is no JSON.
+pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = array.trim_ascii_start();
+    let mut before = b'[';
+    std::iter::from_fn(move || {
+        let behind = rest.strip_prefix(&[std::mem::replace(&mut before, b',')])?;
+        let length = value_end(behind)?;
+        let (value, after) = behind.split_at(length);
+        rest = after.trim_ascii_start();
+        Some(value.trim_ascii_start())
+    })
+}
+
+/// Behind the value that `bytes` begin with, after white space.
+pub(crate) fn value_end(bytes: &[u8]) -> Option<usize> {
+    let mut scanner = Scanner { state: State::Value, ..Scanner::new() };
+    let mut rest = bytes;
+    let piece = scanner.next(&mut rest).ok()??;
+    piece.ends.then(|| piece.start + piece.bytes.len())
+}
+
 /// Whether a key, as written with its quotes, is this name written without escapes.
 pub(crate) fn is_named(key: &[u8], name: &str) -> bool {
     key.len() == name.len() + 2 && &key[1..=name.len()] == name.as_bytes()
@@ -336,6 +358,20 @@ mod tests {
         assert_eq!(walk(&[b"{\"a\":1}", b" x"]), unexpected(8, "the end"));
         let deep = ["{\"a\":", &"[".repeat(2000)].concat();
         assert_eq!(walk(&[deep.as_bytes()]), Err(Fault::TooDeep { at: 1005 }));
+    }
+
+    #[test]
+    fn the_elements_of_an_array_come_as_they_are_written() {
+        let list = |array: &'static str| -> Vec<&str> {
+            elements(array.as_bytes()).map(|value| std::str::from_utf8(value).unwrap()).collect()
+        };
+        assert_eq!(
+            list(" [ {\"a\":[1,2]} ,\"],\" , 7,[]]"),
+            ["{\"a\":[1,2]}", "\"],\"", "7", "[]"]
+        );
+        assert_eq!(list("[]"), [""; 0]);
+        assert_eq!(list("\"text\""), [""; 0]);
+        assert_eq!(list("[1,[2"), ["1"]);
     }
 
     #[test]

@@ -1,0 +1,191 @@
+//! What stays the same from one request of a conversation to the next: tools, system text and the turns up
+//! to the user's first. A provider caches prompts by it, so it says which requests are one conversation.
+//!
+//! The text is looked at as it stands, in one pass and without a copy.
+
+use memchr::memchr;
+use memchr::memmem::Finder;
+
+use super::Operation;
+use super::digest::Digest;
+use super::scan::{Part, Scanner, elements, is_named, members, value_end};
+
+/// From here on a prefix is long. Providers cache from 1,024 tokens on (OpenAI's and Anthropic's guides to
+/// prompt caching), which are about four bytes each.
+pub const LONG: usize = 4096;
+
+/// What a conversation is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stable {
+    /// The same for all its requests.
+    pub digest: u64,
+    /// Whether what a provider can have cached of it is [`LONG`]: tools, system text and the turns up to the
+    /// user's first; and where these are shorter, all turns but the last, so a conversation grows into it.
+    pub long: bool,
+    /// The digest of its `prompt_cache_key`, when it has one.
+    pub cache_key: Option<u64>,
+}
+
+/// Whether requests for this operation are turns of a conversation.
+pub fn is_conversation(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Chat
+            | Operation::Responses
+            | Operation::ResponsesCompact
+            | Operation::Messages
+            | Operation::RawPredict
+            | Operation::StreamRawPredict
+            | Operation::GenerateContent
+            | Operation::StreamGenerateContent
+            | Operation::Converse
+            | Operation::ConverseStream
+            | Operation::Invoke
+            | Operation::InvokeStream
+            | Operation::CohereChat
+    )
+}
+
+/// Looks at the body of a request that is a turn of a conversation, in any API: the members are called
+/// differently, and no name means two things. `None`: the body has no turns.
+pub fn stable(body: &[u8]) -> Option<Stable> {
+    let Found { tools, system, turns, cache_key } = Found::of(body);
+    let mut digest = Digest::default();
+    unmarked(tools, &mut digest);
+    digest = digest.end();
+    unmarked(without_billing(system), &mut digest);
+    digest = digest.end();
+
+    let mut length = tools.len() + system.len();
+    let mut all = elements(turns?);
+    if turns.is_some_and(|turns| turns.starts_with(b"\"")) {
+        length += turns.map_or(0, <[u8]>::len);
+        texts(turns.unwrap_or_default(), &mut digest);
+    }
+    for turn in all.by_ref() {
+        length += turn.len();
+        texts(turn, &mut digest);
+        if !comes_before_the_user(turn) {
+            break;
+        }
+    }
+    let mut last = None;
+    while length < LONG {
+        let Some(turn) = all.next() else { break };
+        length += last.replace(turn.len()).unwrap_or_default();
+    }
+    let cache_key = cache_key.filter(|key| key.len() > 2 && key.starts_with(b"\""));
+    let cache_key = cache_key.map(|key| Digest::default().text(key).finish());
+    Some(Stable { digest: digest.finish(), long: length >= LONG, cache_key })
+}
+
+/// The members that count, as written; empty where there are none.
+#[derive(Default)]
+struct Found<'b> {
+    tools: &'b [u8],
+    system: &'b [u8],
+    turns: Option<&'b [u8]>,
+    cache_key: Option<&'b [u8]>,
+}
+
+impl<'b> Found<'b> {
+    fn of(body: &'b [u8]) -> Self {
+        let mut found = Self::default();
+        let (mut scanner, mut rest) = (Scanner::new(), body);
+        let mut key: &[u8] = b"";
+        while let Ok(Some(piece)) = scanner.next(&mut rest) {
+            let is = |names: &[&str]| names.iter().any(|name| is_named(key, name));
+            if piece.part == Part::Key {
+                key = piece.bytes;
+            } else if is(&["messages", "contents", "input"]) {
+                found.turns = Some(piece.bytes);
+            } else if is(&["tools", "toolConfig", "functions"]) {
+                found.tools = piece.bytes;
+            } else if is(&["system", "systemInstruction", "system_instruction", "instructions"]) {
+                found.system = piece.bytes;
+            } else if is(&["prompt_cache_key"]) {
+                found.cache_key = Some(piece.bytes);
+            }
+        }
+        found
+    }
+}
+
+/// Whether the user's first turn is still to come. Where a turn has no role (Gemini's contents, items of the
+/// Responses API) it is taken for the user's.
+fn comes_before_the_user(turn: &[u8]) -> bool {
+    let [role] = members(turn, ["role"]);
+    role.is_some_and(|role| role != b"\"user\"")
+}
+
+/// Claude Code begins the system text with a block that is another one in each request:
+/// `x-anthropic-billing-header: cc_version=2.1.37.0d9; cc_entrypoint=cli; cch=fa690;`, see
+/// <https://github.com/anthropics/claude-code/issues/24168>. Anthropic keeps it out of its cache.
+fn without_billing(system: &[u8]) -> &[u8] {
+    const BLOCK: &[u8] = b"\"x-anthropic-billing-header:";
+    let Some(first) = elements(system).next() else { return system };
+    let [text] = members(first, ["text"]);
+    if !text.is_some_and(|text| text.starts_with(BLOCK)) {
+        return system;
+    }
+    let behind = system.trim_ascii_start().get(1..).unwrap_or_default().trim_ascii_start();
+    behind.get(first.len()..).unwrap_or_default()
+}
+
+/// Takes JSON as it is written, but for `cache_control`: callers move that mark from request to request.
+fn unmarked(mut json: &[u8], digest: &mut Digest) {
+    const MARK: &[u8] = b"\"cache_control\"";
+    let mark = Finder::new(MARK);
+    while let Some(at) = mark.find(json) {
+        let (before, marked) = json.split_at(at);
+        let value = marked[MARK.len()..].trim_ascii_start().strip_prefix(b":");
+        let Some((value, length)) = value.and_then(|value| Some((value, value_end(value)?))) else {
+            // A value, and no name.
+            digest.write(before);
+            digest.write(MARK);
+            json = &marked[MARK.len()..];
+            continue;
+        };
+        let (before, behind) = (before.trim_ascii_end(), value[length..].trim_ascii_start());
+        // One of the two commas goes with it.
+        match before.strip_suffix(b",") {
+            Some(before) => {
+                digest.write(before);
+                json = behind;
+            }
+            None => {
+                digest.write(before);
+                json = behind.strip_prefix(b",").unwrap_or(behind).trim_ascii_start();
+            }
+        }
+    }
+    digest.write(json);
+}
+
+/// Takes the strings of a turn, and neither names nor structure: a text may stand as a string in one request
+/// and as a list of one block in the next, which Claude Code does when it moves its `cache_control`.
+fn texts(turn: &[u8], digest: &mut Digest) {
+    let (mut rest, mut name) = (turn, &b""[..]);
+    while let Some(at) = memchr(b'"', rest) {
+        let string = &rest[at..];
+        let Some(end) = value_end(string) else { return };
+        let (string, behind) = string.split_at(end);
+        let behind = behind.trim_ascii_start();
+        rest = behind;
+        if let Some(value) = behind.strip_prefix(b":") {
+            name = string;
+            rest = value;
+            if is_named(name, "cache_control") {
+                rest = &value[value_end(value).unwrap_or(value.len())..];
+            }
+        } else {
+            if !is_named(name, "type") && !is_named(name, "role") {
+                *digest = digest.text(&string[1..string.len() - 1]);
+            }
+            name = b"";
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
