@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keymux::config::{self, Config, Host, Options};
-use keymux::keys::{Pool, Tried};
+use keymux::keys::{Pool, Ties, Tried};
 use keymux::share::Turns;
 
 /// What the keys of a pool have in their tables besides name and weight.
@@ -84,6 +84,7 @@ fn choices(criterion: &mut Criterion) {
                         black_box("gpt-4o-mini"),
                         &mut tried,
                         now,
+                        &Ties::default,
                     );
                     chosen.unwrap()
                 });

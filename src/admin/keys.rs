@@ -58,7 +58,7 @@ pub(super) fn list(gateway: &Gateway, checks: &Checks) -> Value {
 }
 
 fn told(member: &Member, checks: &Checks, now: Instant) -> Value {
-    let Member { key, health } = member;
+    let Member { key, health, .. } = member;
     let last = health.last();
     let (own, models) = health.told(now);
     let state = match (own, last) {

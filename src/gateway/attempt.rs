@@ -6,6 +6,7 @@
 //!   budget.rs   how many may follow a provider's trouble
 //!   haste.rs    when the first token is late
 //!   resting.rs  what is said when every key is left alone
+//!   stay.rs     what ties a request to a key
 //! reading.rs  first events and error bodies
 //! foreign.rs  providers of other formats than the caller's
 //! ```
@@ -15,6 +16,7 @@ mod foreign;
 mod haste;
 mod reading;
 mod resting;
+mod stay;
 mod walk;
 
 use std::time::Duration;
@@ -28,6 +30,7 @@ pub(super) use self::foreign::Understood;
 use self::foreign::Written;
 use self::reading::Begun;
 pub(super) use self::resting::AllResting;
+pub(super) use self::stay::Sealing;
 #[cfg(test)]
 use self::walk::run;
 pub(super) use self::walk::{Retries, Walk};

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 
 use super::answer::{self, Refusal};
-use super::attempt::{Answered, Call, Understood, Walk};
+use super::attempt::{Answered, Call, Sealing, Understood, Walk};
 use super::callers::Caller;
 use super::conn::Busy;
 use super::ids::{self, Owner, Signing};
@@ -372,7 +372,8 @@ fn pass_on(
     }
     record.stream = stream;
     record.end = End::CallerGone;
-    let mut response = Response::new(body(Relay::new(answered, signing)));
+    let sealing = Sealing::new(record).filter(|_| status.is_success());
+    let mut response = Response::new(body(Relay::new(answered, signing, sealing)));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Live;
 use super::alarm::Alarm;
-use super::attempt::Answered;
+use super::attempt::{Answered, Sealing};
 use super::conn::Busy;
 use super::ids::Signing;
 use super::record::Record;
@@ -57,6 +57,8 @@ pub(super) struct Relay {
     translation: Option<Box<Translation>>,
     /// Signs the ids in it, where they belong to a key.
     signing: Option<Box<Signing>>,
+    /// Notes the seals in it, where there are more keys than one.
+    sealing: Option<Box<Sealing>>,
     /// The longest pause.
     idle: Duration,
     /// When all must be over.
@@ -199,7 +201,11 @@ impl Drop for Body {
 
 impl Relay {
     /// Of an answer whose first bytes were read, and the head taken away.
-    pub(super) fn new(answered: Answered, signing: Option<Box<Signing>>) -> Self {
+    pub(super) fn new(
+        answered: Answered,
+        signing: Option<Box<Signing>>,
+        sealing: Option<Sealing>,
+    ) -> Self {
         let Answered { response, early, listener, translation, is_foreign: _, idle, deadline } =
             answered;
         Self {
@@ -208,6 +214,7 @@ impl Relay {
             listener,
             translation,
             signing,
+            sealing: sealing.map(Box::new),
             idle,
             deadline,
             alarm: Alarm::default(),
@@ -240,6 +247,7 @@ impl Relay {
         Poll::Ready(match ready!(self.read(cx, record.live())) {
             Read::Bytes(bytes, is_last) => {
                 record.first_byte();
+                self.hear_seals(&bytes, record);
                 record.bytes_out += bytes.len() as u64;
                 if is_last {
                     self.finish(record);
@@ -388,6 +396,13 @@ impl Relay {
     pub(super) fn failure(&self) -> Option<Failure> {
         let by_translation = self.translation.as_ref().and_then(|own| own.failure());
         by_translation.or(self.listener.failure()).filter(|_| self.is_stream())
+    }
+
+    /// Notes the seals in what goes to the caller.
+    pub(super) fn hear_seals(&mut self, bytes: &[u8], record: &Record) {
+        if let Some(sealing) = &mut self.sealing {
+            sealing.hear(bytes, record);
+        }
     }
 
     /// How the caller gets it framed.

@@ -26,7 +26,7 @@ use http::{HeaderMap, Uri};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::yield_now;
 
-use super::attempt::{Answered, Call, Understood, Walk};
+use super::attempt::{Answered, Call, Sealing, Understood, Walk};
 use super::handle::{body_wire, look_into, signing};
 use super::ids::Owner;
 use super::record::Record;
@@ -160,6 +160,9 @@ impl Attempts {
         let Self { relay, record, .. } = self;
         let read = poll_fn(|cx| relay.read(cx, record.live())).await;
         record.first_byte();
+        if let Read::Bytes(bytes, _) = &read {
+            relay.hear_seals(bytes, record);
+        }
         read
     }
 
@@ -191,10 +194,12 @@ impl Attempts {
         self.record.rescued += 1;
         let owner = self.record.tried.map(|(provider, key)| Owner { provider, key });
         let request = &self.request;
+        let owner = owner.filter(|_| !answered.is_foreign);
         let signing = owner.and_then(|owner| {
             signing(&self.record, owner, || request.origin.clone(), request.operation, true)
         });
-        self.relay = Relay::new(answered, signing);
+        let sealing = Sealing::new(&self.record);
+        self.relay = Relay::new(answered, signing, sealing);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 mod cooldown;
 mod health;
 mod select;
+mod stay;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,12 +14,14 @@ use crate::share::Turns;
 
 pub use health::{Health, Pass, Seen, Standing};
 pub use select::{Out, Scope, verdict};
+pub use stay::Ties;
 
 /// The keys of one provider with their live state.
 #[derive(Debug)]
 pub struct Pool {
     members: Vec<Member>,
     turns: Arc<Turns>,
+    made: Arc<stay::Made>,
 }
 
 /// A key and how it fares.
@@ -28,6 +31,8 @@ pub struct Member {
     pub key: Arc<Key>,
     /// Shared with the pools before and after this one, as long as the key is the same.
     pub health: Arc<Health>,
+    /// The same whatever else the file says.
+    id: u64,
 }
 
 /// The keys a request has tried already, by place in the pool.
@@ -51,11 +56,12 @@ pub struct Chosen {
 
 impl Pool {
     /// The pool of a provider. Keys that are the same as in `before` (provider, name, credential) keep
-    /// their health, and the order of turns goes on.
+    /// their health, the order of turns goes on, and what a key has sealed stays known.
     pub fn new(provider: &Provider, before: Option<&Pool>) -> Self {
         let member = |key: &Arc<Key>| {
             let known = before.and_then(|pool| pool.same(key));
             Member {
+                id: stay::id(key),
                 key: key.clone(),
                 health: known.map_or_else(Arc::default, |known| known.health.clone()),
             }
@@ -63,6 +69,7 @@ impl Pool {
         Self {
             members: provider.keys.iter().map(member).collect(),
             turns: before.map_or_else(Arc::default, |pool| pool.turns.clone()),
+            made: before.map_or_else(Arc::default, |pool| pool.made.clone()),
         }
     }
 
@@ -72,22 +79,32 @@ impl Pool {
     }
 
     /// The key for the next attempt, which from then on counts as tried. `None`: all that may serve were
-    /// tried or are left alone.
+    /// tried or are left alone. What ties the request to a key is asked for where there is a choice.
     pub fn choose(
         &self,
         client: Option<&str>,
         model: &str,
         tried: &mut Tried,
         now: Instant,
+        ties: &dyn Fn() -> Ties,
     ) -> Option<Chosen> {
+        let home = |open: &[_]| stay::home(&self.members, &self.made, open, &ties());
         loop {
-            let chosen = select::choose(&self.members, client, model, &tried.0, &self.turns, now);
+            let (members, turns) = (&self.members, &self.turns);
+            let chosen = select::choose(members, client, model, &tried.0, turns, now, &home);
             let place = chosen?;
             tried.0.push(place);
             // Another request may just have become its probe.
             if let Some(pass) = self.members[place].health.admit(model, now) {
                 return Some(Chosen { place, pass });
             }
+        }
+    }
+
+    /// Notes that a key has made a seal: requests that bring it back go to that key.
+    pub fn sealed(&self, place: usize, seal: u64) {
+        if let Some(member) = self.members.get(place) {
+            self.made.note(seal, member.id);
         }
     }
 

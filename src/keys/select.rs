@@ -69,8 +69,9 @@ pub fn verdict(key: &Key, client: Option<&str>, model: &str) -> Result<Scope, Ou
     }
 }
 
-/// The key whose turn it is, by place: among the candidates that were not tried yet and are not left
-/// alone, the weighted before the standby.
+/// The key that the request stays with, and else the one whose turn it is, by place: among the candidates
+/// that were not tried yet and are not left alone, the weighted before the standby. A request that stays
+/// takes no turn.
 pub(super) fn choose(
     members: &[Member],
     client: Option<&str>,
@@ -78,11 +79,17 @@ pub(super) fn choose(
     tried: &[usize],
     turns: &Turns,
     now: Instant,
+    home: &dyn Fn(&[(usize, Standing)]) -> Option<usize>,
 ) -> Option<usize> {
     // What is asked of every key is asked once: its patterns may be many, and the shares are gone
     // over several times.
     let mut open = candidates(members, client, model, now);
     open.retain(|(place, standing)| standing.is_open() && !tried.contains(place));
+    if open.len() > 1
+        && let Some(place) = home(&open)
+    {
+        return Some(place);
+    }
     let weights = open.iter().map(|(place, _)| members[*place].key.weight);
     let at = turns.next().among(weights).unwrap_or(0);
     open.get(at).map(|(place, _)| *place)

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::budget::Budget;
 use super::haste::Haste;
 use super::resting::AllResting;
+use super::stay::Bonds;
 use super::{Answered, Call, Fallen, Limits, Rest, Try};
 use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
 use crate::gateway::answer::Refusal;
@@ -48,6 +49,8 @@ pub(in crate::gateway) async fn run(
 /// A request on its way through its plan: all that it has met so far. It borrows nothing, so that a request
 /// whose stream breaks can go on from where it stood, with the same call and plan made anew.
 pub(in crate::gateway) struct Walk {
+    /// What ties it to a key.
+    bonds: Bonds,
     /// The route's own deadlines.
     set: RouteTimeouts,
     pub(super) haste: Haste,
@@ -103,6 +106,7 @@ impl Walk {
     pub(in crate::gateway) fn new(call: &Call<'_>, route: Option<&Route>) -> Self {
         call.gateway.retries.budget.request();
         Self {
+            bonds: Bonds::default(),
             set: route.map(|route| route.timeouts).unwrap_or_default(),
             haste: Haste::new(route.and_then(|route| route.first_token).filter(|_| call.streams())),
             rescues: route.is_some_and(|route| route.rescue != Rescue::None),
@@ -186,7 +190,7 @@ impl Walk {
             if now >= total {
                 return ControlFlow::Continue(());
             }
-            let chosen = call.choose(hop, &mut tried, now).or_else(|| {
+            let chosen = self.choose(call, hop, &mut tried, now).or_else(|| {
                 let pool = &gateway.providers[hop.provider].pool;
                 only.and_then(|place| pool.again(place, hop.model, now.into_std()))
             });
@@ -230,6 +234,24 @@ impl Walk {
                 return ControlFlow::Continue(());
             }
             only = (attempts == 1 && self.waits == 0 && self.troubled).then_some(place);
+        }
+    }
+
+    fn choose(
+        &self,
+        call: &Call<'_>,
+        hop: Hop<'_>,
+        tried: &mut Tried,
+        now: Instant,
+    ) -> Option<Chosen> {
+        let pool = &call.gateway.providers[hop.provider].pool;
+        let (client, now) = (call.client_name(), now.into_std());
+        match call.pin {
+            Some(owner) => pool.this(owner.key, client, hop.model, tried, now),
+            None => {
+                let ties = || self.bonds.ties(call, hop);
+                pool.choose(client, hop.model, tried, now, &ties)
+            }
         }
     }
 
@@ -388,22 +410,13 @@ impl Walk {
 }
 
 impl Call<'_> {
-    fn client_name(&self) -> Option<&str> {
+    pub(super) fn client_name(&self) -> Option<&str> {
         self.client.map(|client| &*client.name)
     }
 
     /// Whether the answer is asked for as a stream.
     fn streams(&self) -> bool {
         self.what.streams()
-    }
-
-    fn choose(&self, hop: Hop<'_>, tried: &mut Tried, now: Instant) -> Option<Chosen> {
-        let pool = &self.gateway.providers[hop.provider].pool;
-        let (client, now) = (self.client_name(), now.into_std());
-        match self.pin {
-            Some(owner) => pool.this(owner.key, client, hop.model, tried, now),
-            None => pool.choose(client, hop.model, tried, now),
-        }
     }
 
     /// The keys of a hop that may serve, and how they stand.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Endpoint, Pattern};
-use crate::keys::{Health, Pass, Tried};
+use crate::keys::{Pass, Tried, stay};
 use crate::secret::Secret;
 use crate::wire::failure::{Class, Failure};
 
@@ -26,7 +26,7 @@ fn patterns(list: &[&str]) -> Vec<Pattern> {
 
 fn members(keys: Vec<Key>) -> Vec<Member> {
     keys.into_iter()
-        .map(|key| Member { key: Arc::new(key), health: Arc::new(Health::default()) })
+        .map(|key| Member { id: stay::id(&key), key: Arc::new(key), health: Arc::default() })
         .collect()
 }
 
@@ -52,7 +52,7 @@ impl Asker {
     }
 
     fn ask(&self, client: Option<&str>, model: &str, tried: &[usize]) -> Option<usize> {
-        choose(&self.members, client, model, tried, &self.turns, self.now)
+        choose(&self.members, client, model, tried, &self.turns, self.now, &|_| None)
     }
 }
 
@@ -103,7 +103,7 @@ fn cooling_keys_are_not_asked() {
     asker.throttle(1);
     assert_eq!(asker.ask(None, "m", &[]), None);
     let later = asker.now + Duration::from_secs(12);
-    assert!(choose(&asker.members, None, "m", &[], &asker.turns, later).is_some());
+    assert!(choose(&asker.members, None, "m", &[], &asker.turns, later, &|_| None).is_some());
 }
 
 #[test]

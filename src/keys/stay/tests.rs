@@ -1,0 +1,130 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::*;
+use crate::keys::Health;
+use crate::keys::health::Pass;
+use crate::secret::Secret;
+use crate::wire::failure::{Class, Failure};
+
+const MANY: u64 = 20_000;
+
+fn pool(keys: &[(&str, f64)]) -> Vec<Member> {
+    let endpoint = Arc::new(crate::config::Endpoint {
+        scheme: http::uri::Scheme::HTTP,
+        authority: http::uri::Authority::from_static("localhost"),
+        prefix: String::new(),
+    });
+    let member = |(name, weight): &(&str, f64)| {
+        let fingerprint = Secret::new((*name).to_owned()).fingerprint();
+        let key =
+            Key { fingerprint, weight: *weight, ..Key::new("p".into(), name, endpoint.clone()) };
+        Member { id: id(&key), key: Arc::new(key), health: Arc::<Health>::default() }
+    };
+    keys.iter().map(member).collect()
+}
+
+/// The name of the key that a conversation goes to.
+fn of<'m>(members: &'m [Member], conversation: u64, now: Instant) -> Option<&'m str> {
+    let open: Vec<_> = members
+        .iter()
+        .enumerate()
+        .map(|(place, member)| (place, member.health.standing("m", now)))
+        .filter(|(_, standing)| standing.is_open())
+        .collect();
+    let ties = Ties { conversation: Some(conversation), seals: Vec::new() };
+    home(members, &Made::default(), &open, &ties).map(|place| &*members[place].key.name)
+}
+
+#[test]
+fn shares_follow_the_weights_over_many_conversations() {
+    for keys in [
+        &[("a", 1.0), ("b", 1.0)][..],
+        &[("a", 3.0), ("b", 1.0)],
+        &[("a", 0.5), ("b", 2.0), ("c", 7.5), ("d", 90.0)],
+    ] {
+        let members = pool(keys);
+        let total: f64 = keys.iter().map(|(_, weight)| weight).sum();
+        for (name, weight) in keys {
+            let now = Instant::now();
+            let count = (0..MANY).filter(|n| of(&members, *n, now) == Some(name)).count();
+            let (share, many) = (weight / total, MANY as f64);
+            let off = (count as f64 - many * share) / (many * share * (1.0 - share)).sqrt();
+            assert!(off.abs() < 4.0, "{name} of {keys:?}: {count}, {off} standard deviations off");
+        }
+    }
+}
+
+#[test]
+fn only_the_conversations_of_a_key_that_goes_are_moved() {
+    let (before, now) = (pool(&[("a", 3.0), ("b", 1.0), ("c", 2.0)]), Instant::now());
+    let after = pool(&[("c", 2.0), ("a", 3.0)]);
+    let mut moved = [0, 0];
+    for conversation in 0..MANY {
+        match (of(&before, conversation, now), of(&after, conversation, now)) {
+            (Some("b"), Some("a")) => moved[0] += 1,
+            (Some("b"), Some("c")) => moved[1] += 1,
+            (one, other) => assert_eq!(one, other, "in another order, without b"),
+        }
+    }
+    let to_a = f64::from(moved[0]) / f64::from(moved[0] + moved[1]);
+    assert!((to_a - 0.6).abs() < 0.04, "those that move follow the weights too: {moved:?}");
+}
+
+#[test]
+fn more_weight_draws_conversations_and_sends_none_away() {
+    let (before, now) = (pool(&[("a", 1.0), ("b", 1.0)]), Instant::now());
+    let after = pool(&[("a", 1.0), ("b", 2.0)]);
+    for conversation in 0..MANY {
+        if of(&before, conversation, now) == Some("b") {
+            assert_eq!(of(&after, conversation, now), Some("b"));
+        }
+    }
+}
+
+#[test]
+fn a_conversation_leaves_a_key_that_cools_and_comes_back() {
+    let (members, now) = (pool(&[("a", 1.0), ("b", 1.0), ("c", 1.0)]), Instant::now());
+    let at_home: Vec<_> = (0..1000).map(|n| of(&members, n, now)).collect();
+    let failure = Failure { class: Class::Throttled, retry_after: None };
+    members[0].health.failed("m", failure, Pass::default(), 1, now);
+    for (conversation, home) in (0..).zip(&at_home) {
+        let away = of(&members, conversation, now);
+        assert!(away.is_some() && away != Some("a"));
+        assert!(away == *home || *home == Some("a"), "the others stay");
+    }
+    let later = now + std::time::Duration::from_secs(60);
+    let back: Vec<_> = (0..1000).map(|n| of(&members, n, later)).collect();
+    assert_eq!(back, at_home);
+}
+
+#[test]
+fn a_standby_key_is_nobodys_home() {
+    let (members, now) = (pool(&[("standby", 0.0), ("a", 1.0), ("b", 0.001)]), Instant::now());
+    assert!((0..MANY).all(|n| of(&members, n, now) != Some("standby")));
+    let (members, now) = (pool(&[("standby", 0.0), ("spare", 0.0)]), Instant::now());
+    assert_eq!(of(&members, 1, now), None, "the order of the file decides among them");
+}
+
+#[test]
+fn a_seal_leads_back_to_its_maker() {
+    let (members, made) = (pool(&[("a", 1.0), ("b", 0.0)]), Made::default());
+    made.note(7, members[1].id);
+    let open: Vec<_> = (0..2).map(|place| (place, Standing::Free)).collect();
+    let ties = |seals: &[u64]| Ties { conversation: Some(1), seals: seals.to_vec() };
+    assert_eq!(home(&members, &made, &open, &ties(&[9, 7])), Some(1), "also of a standby key");
+    assert_eq!(home(&members, &made, &open, &ties(&[9])), Some(0), "of nobody that is known");
+    assert_eq!(home(&members, &made, &open[..1], &ties(&[7])), Some(0), "while its maker rests");
+}
+
+#[test]
+fn the_oldest_seals_are_forgotten() {
+    let made = Made::default();
+    let seals = 3 * REMEMBERED as u64;
+    (0..seals).for_each(|seal| made.note(seal, seal));
+    let all = made.0.lock().unwrap();
+    assert!(all.young.len() + all.old.len() <= 2 * REMEMBERED);
+    drop(all);
+    assert_eq!(made.maker(&[0]), None);
+    assert_eq!(made.maker(&[seals - REMEMBERED as u64]), Some(seals - REMEMBERED as u64));
+}
