@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Said;
 use super::ask::ask;
 use super::run::said;
-use crate::config::{Asked, Client, Config, Key, Provider};
+use crate::config::{Affinity, Asked, Client, Config, Key, Provider};
 use crate::keys::{Out, Scope, verdict};
 use crate::route::{self, Hop, Refused};
 
@@ -150,7 +150,26 @@ fn hop(
         };
         let _ = writeln!(out, "  {:width$}  {told}", key.name);
     }
-    (0..provider.keys.len()).filter(|place| open(*place)).count()
+    let serve = (0..provider.keys.len()).filter(|place| open(*place)).count();
+    if serve > 1 {
+        let _ = writeln!(out, "  {}", stays(provider.affinity));
+    }
+    serve
+}
+
+/// How requests are given to keys.
+fn stays(affinity: Affinity) -> &'static str {
+    match affinity {
+        Affinity::PromptCache => {
+            "a conversation stays with one key from 4 kB of stable prefix on, shorter requests follow the shares \
+             exactly (affinity: prompt_cache)"
+        }
+        Affinity::Session => {
+            "a session that the caller names stays with one key, other requests follow the shares exactly \
+             (affinity: session)"
+        }
+        Affinity::None => "every request follows the shares exactly (affinity: none)",
+    }
 }
 
 /// How a key fares with a model.

@@ -10,10 +10,9 @@ use crate::config::tree::Mark;
 
 /// Path, with `*` for names and places that are the user's; what happens in spite of the setting; and
 /// the one value that asks for just that, if there is one.
-const ROWS: [(&str, &str, &str); 9] = [
+const ROWS: [(&str, &str, &str); 8] = [
     ("clients.*.max_concurrent", "the requests of this client are not limited", ""),
     ("providers.*.max_concurrent", "the requests to this provider are not limited", ""),
-    ("providers.*.affinity", "a key is chosen for each request by weight alone", "none"),
     ("providers.*.keys.*.max_concurrent", NO_LIMIT, ""),
     ("providers.*.keys.*.rpm", NO_LIMIT, ""),
     ("providers.*.keys.*.tpm", "the tokens of this key are not limited", ""),
