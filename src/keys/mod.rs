@@ -1,5 +1,5 @@
-//! The keys of one provider while the program runs: which may serve a request, whose turn it is,
-//! and which are cooling down. Time is passed in.
+//! The keys of one provider while the program runs: which may serve a request, which it stays
+//! with, whose turn it is, and which are cooling down. Time is passed in.
 
 mod cooldown;
 mod health;

@@ -69,6 +69,9 @@ pub fn verdict(key: &Key, client: Option<&str>, model: &str) -> Result<Scope, Ou
     }
 }
 
+/// Which of the candidates a request stays with, if with any.
+pub(super) type Home<'h> = dyn Fn(&[(usize, Standing)]) -> Option<usize> + 'h;
+
 /// The key that the request stays with, and else the one whose turn it is, by place: among the candidates
 /// that were not tried yet and are not left alone, the weighted before the standby. A request that stays
 /// takes no turn.
@@ -79,7 +82,7 @@ pub(super) fn choose(
     tried: &[usize],
     turns: &Turns,
     now: Instant,
-    home: &dyn Fn(&[(usize, Standing)]) -> Option<usize>,
+    home: &Home<'_>,
 ) -> Option<usize> {
     // What is asked of every key is asked once: its patterns may be many, and the shares are gone
     // over several times.

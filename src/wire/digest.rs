@@ -31,10 +31,16 @@ impl Digest {
     pub fn write(&mut self, bytes: &[u8]) {
         let missing = if self.filled == 0 { 0 } else { 8 - self.filled as usize };
         let (first, rest) = bytes.split_at(missing.min(bytes.len()));
-        first.iter().for_each(|byte| self.byte(*byte));
+        for byte in first {
+            self.byte(*byte);
+        }
         let (words, last) = rest.as_chunks::<8>();
-        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
-        last.iter().for_each(|byte| self.byte(*byte));
+        for word in words {
+            self.word(u64::from_le_bytes(*word));
+        }
+        for byte in last {
+            self.byte(*byte);
+        }
     }
 
     /// Takes one byte.

@@ -251,15 +251,13 @@ pub(crate) fn members<'b, const N: usize>(
     if scanner.ended() { found } else { [None; N] }
 }
 
-/// The values in an array, as written, one after the other; what is no array has none. Ends early where
-/// the text is no JSON.
+/// The values in an array, as written, one after the other, or in the rest of one from a comma on; what is
+/// neither has none. Ends early where the text is no JSON.
 pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = array.trim_ascii_start();
-    let mut before = b'[';
     std::iter::from_fn(move || {
-        let behind = rest.strip_prefix(&[std::mem::replace(&mut before, b',')])?;
-        let length = value_end(behind)?;
-        let (value, after) = behind.split_at(length);
+        let behind = rest.strip_prefix(b"[").or_else(|| rest.strip_prefix(b","))?;
+        let (value, after) = behind.split_at(value_end(behind)?);
         rest = after.trim_ascii_start();
         Some(value.trim_ascii_start())
     })
@@ -372,6 +370,7 @@ mod tests {
         assert_eq!(list("[]"), [""; 0]);
         assert_eq!(list("\"text\""), [""; 0]);
         assert_eq!(list("[1,[2"), ["1"]);
+        assert_eq!(list(" ,2,{}]"), ["2", "{}"]);
     }
 
     #[test]

@@ -52,9 +52,9 @@ fn seal_behind(bytes: &[u8]) -> Option<u64> {
 /// Finds the seals of an answer that comes in pieces.
 #[derive(Debug)]
 pub struct Watch {
-    name: &'static [u8],
+    name: Finder<'static>,
     state: State,
-    /// The end of the piece before.
+    /// The end of what was heard, in which the name may have begun.
     before: Vec<u8>,
 }
 
@@ -69,20 +69,19 @@ enum State {
 impl Watch {
     /// For answers of this operation.
     pub fn new(operation: Operation) -> Self {
-        Self { name: name(operation), state: State::Looking, before: Vec::new() }
+        Self { name: Finder::new(name(operation)), state: State::Looking, before: Vec::new() }
     }
 
     /// Takes the next piece, and tells of each seal that ends in it.
     pub fn hear(&mut self, piece: &[u8], found: &mut dyn FnMut(u64)) {
-        let mut at = 0;
+        let length = self.name.needle().len();
+        let mut at = self.begun_before(piece);
         while at < piece.len() {
             match &mut self.state {
                 State::Looking => {
-                    let Some(quote) = memchr(b'"', &piece[at..]) else { break };
-                    at += quote + 1;
-                    if self.is_name(&piece[..at]) {
-                        self.state = State::Named;
-                    }
+                    let Some(name) = self.name.find(&piece[at..]) else { break };
+                    at += name + length;
+                    self.state = State::Named;
                 }
                 State::Named => {
                     match piece[at] {
@@ -104,19 +103,27 @@ impl Watch {
                 }
             }
         }
-        let kept = piece.len().min(self.name.len());
-        let over = (self.before.len() + kept).saturating_sub(self.name.len());
+        let kept = piece.len().min(length - 1);
+        let over = (self.before.len() + kept).saturating_sub(length - 1);
         self.before.drain(..over);
         self.before.extend_from_slice(&piece[piece.len() - kept..]);
     }
 
-    /// Whether what was heard up to here, `piece` being the latest of it, ends with the name.
-    fn is_name(&self, piece: &[u8]) -> bool {
-        if piece.len() >= self.name.len() {
-            return piece.ends_with(self.name);
+    /// How much of the piece belongs to a name that began in the one before.
+    fn begun_before(&mut self, piece: &[u8]) -> usize {
+        let needle = self.name.needle();
+        if !matches!(self.state, State::Looking) || self.before.is_empty() {
+            return 0;
         }
-        let (first, last) = self.name.split_at(self.name.len() - piece.len());
-        piece == last && self.before.ends_with(first)
+        // All but the name's last byte may stand before the piece.
+        let ends = (1..needle.len().min(piece.len() + 1)).find(|here| {
+            let (first, last) = needle.split_at(needle.len() - here);
+            self.before.ends_with(first) && piece.starts_with(last)
+        });
+        if ends.is_some() {
+            self.state = State::Named;
+        }
+        ends.unwrap_or_default()
     }
 }
 
@@ -172,7 +179,7 @@ mod tests {
             for cut in 0..answer.len() {
                 assert_eq!(heard(operation, answer.as_bytes(), cut), whole, "{name}, cut at {cut}");
             }
-            let other = ONE.replace('+', "-").replace("/", "\\/").replace('=', "");
+            let other = ONE.replace('+', "-").replace('/', "\\/").replace('=', "");
             let body = format!(r#"{{"a":[{{"{name}":"{other}"}},{{"{name}": "{TWO}"}}]}}"#);
             assert_eq!(brought(operation, body.as_bytes()), [whole[1], whole[0]], "{name}");
         }
@@ -180,7 +187,8 @@ mod tests {
 
     #[test]
     fn of_many_the_latest_are_told() {
-        let body: String = (10..40).map(|n| format!(r#""signature":"{ONE}{n}","#)).collect();
+        let all: Vec<_> = (10..40).map(|n| format!(r#""signature":"{ONE}{n}","#)).collect();
+        let body = all.concat();
         let all = brought(Operation::Messages, body.as_bytes());
         let last = brought(Operation::Messages, format!(r#""signature":"{ONE}39""#).as_bytes());
         assert_eq!((all.len(), all[0]), (MOST, last[0]));

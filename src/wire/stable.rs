@@ -3,8 +3,7 @@
 //!
 //! The text is looked at as it stands, in one pass and without a copy.
 
-use memchr::memchr;
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 
 use super::Operation;
 use super::digest::Digest;
@@ -57,18 +56,16 @@ pub fn stable(body: &[u8]) -> Option<Stable> {
     digest = digest.end();
 
     let mut length = tools.len() + system.len();
-    let mut all = elements(turns?);
-    if turns.is_some_and(|turns| turns.starts_with(b"\"")) {
-        length += turns.map_or(0, <[u8]>::len);
-        texts(turns.unwrap_or_default(), &mut digest);
-    }
-    for turn in all.by_ref() {
-        length += turn.len();
-        texts(turn, &mut digest);
-        if !comes_before_the_user(turn) {
+    let mut rest = turns?;
+    loop {
+        let turn = Turn::take(rest, &mut digest);
+        length += turn.length;
+        rest = &rest[turn.length..];
+        if !turn.others || turn.length == 0 {
             break;
         }
     }
+    let mut all = elements(rest.trim_ascii_start());
     let mut last = None;
     while length < LONG {
         let Some(turn) = all.next() else { break };
@@ -111,18 +108,15 @@ impl<'b> Found<'b> {
     }
 }
 
-/// Whether the user's first turn is still to come. Where a turn has no role (Gemini's contents, items of the
-/// Responses API) it is taken for the user's.
-fn comes_before_the_user(turn: &[u8]) -> bool {
-    let [role] = members(turn, ["role"]);
-    role.is_some_and(|role| role != b"\"user\"")
-}
-
 /// Claude Code begins the system text with a block that is another one in each request:
 /// `x-anthropic-billing-header: cc_version=2.1.37.0d9; cc_entrypoint=cli; cch=fa690;`, see
-/// <https://github.com/anthropics/claude-code/issues/24168>. Anthropic keeps it out of its cache.
+/// <https://github.com/anthropics/claude-code/issues/24168>.
 fn without_billing(system: &[u8]) -> &[u8] {
     const BLOCK: &[u8] = b"\"x-anthropic-billing-header:";
+    // It stands behind nothing but the block's type.
+    if memmem::find(&system[..system.len().min(256)], BLOCK).is_none() {
+        return system;
+    }
     let Some(first) = elements(system).next() else { return system };
     let [text] = members(first, ["text"]);
     if !text.is_some_and(|text| text.starts_with(BLOCK)) {
@@ -148,42 +142,64 @@ fn unmarked(mut json: &[u8], digest: &mut Digest) {
         };
         let (before, behind) = (before.trim_ascii_end(), value[length..].trim_ascii_start());
         // One of the two commas goes with it.
-        match before.strip_suffix(b",") {
-            Some(before) => {
-                digest.write(before);
-                json = behind;
-            }
-            None => {
-                digest.write(before);
-                json = behind.strip_prefix(b",").unwrap_or(behind).trim_ascii_start();
-            }
+        digest.write(before.strip_suffix(b",").unwrap_or(before));
+        json = behind;
+        if !before.ends_with(b",") {
+            json = behind.strip_prefix(b",").unwrap_or(behind).trim_ascii_start();
         }
     }
     digest.write(json);
 }
 
-/// Takes the strings of a turn, and neither names nor structure: a text may stand as a string in one request
-/// and as a list of one block in the next, which Claude Code does when it moves its `cache_control`.
-fn texts(turn: &[u8], digest: &mut Digest) {
-    let (mut rest, mut name) = (turn, &b""[..]);
-    while let Some(at) = memchr(b'"', rest) {
-        let string = &rest[at..];
-        let Some(end) = value_end(string) else { return };
-        let (string, behind) = string.split_at(end);
-        let behind = behind.trim_ascii_start();
-        rest = behind;
-        if let Some(value) = behind.strip_prefix(b":") {
-            name = string;
-            rest = value;
-            if is_named(name, "cache_control") {
-                rest = &value[value_end(value).unwrap_or(value.len())..];
+/// One of the first turns, taken into a digest.
+struct Turn {
+    /// How far it goes, with what stands before it.
+    length: usize,
+    /// Whether it is another's than the user's. A turn without a role (Gemini's contents, items of the
+    /// Responses API, a text alone) is taken for the user's.
+    others: bool,
+}
+
+impl Turn {
+    /// Takes the strings of the first turn in `json`, and neither names nor structure: a text may stand as a
+    /// string in one request and as a list of one block in the next, which Claude Code does when it moves its
+    /// `cache_control`. `json` is what is left of a list, its bracket or a comma first, or a text.
+    fn take(json: &[u8], digest: &mut Digest) -> Self {
+        let (mut rest, mut name) = (json, &b""[..]);
+        let (mut depth, mut others) = (0_usize, false);
+        while let Some((byte, behind)) = rest.split_first() {
+            if *byte == b'"' {
+                let Some(end) = value_end(rest) else { break };
+                let (string, behind) = rest.split_at(end);
+                rest = behind.trim_ascii_start();
+                if let Some(value) = rest.strip_prefix(b":") {
+                    (name, rest) = (string, value);
+                    if is_named(name, "cache_control") {
+                        rest = &value[value_end(value).unwrap_or(value.len())..];
+                    }
+                    continue;
+                }
+                if depth == 1 && is_named(name, "role") {
+                    others = string != b"\"user\"";
+                } else if !is_named(name, "type") {
+                    *digest = digest.text(&string[1..string.len() - 1]);
+                }
+                name = b"";
+            } else {
+                rest = behind;
+                match byte {
+                    b'{' => depth += 1,
+                    b'}' => depth = depth.saturating_sub(1),
+                    // The end of the list.
+                    b']' if depth == 0 => rest = b"",
+                    _ => continue,
+                }
             }
-        } else {
-            if !is_named(name, "type") && !is_named(name, "role") {
-                *digest = digest.text(&string[1..string.len() - 1]);
+            if depth == 0 {
+                break;
             }
-            name = b"";
         }
+        Self { length: json.len() - rest.len(), others }
     }
 }
 

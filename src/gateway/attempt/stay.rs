@@ -45,16 +45,13 @@ impl Bonds {
         let named = || session(call.headers).or_else(cache_key);
         let by_itself = || stable().map(|found| found.digest);
         let conversation = match affinity {
-            Affinity::None => None,
-            Affinity::Session if seals.is_empty() => named(),
-            Affinity::Session => named().or_else(by_itself),
             // Its seals were made by one key, however short it is.
-            Affinity::PromptCache if !seals.is_empty() => named().or_else(by_itself),
-            Affinity::PromptCache if body.len() < LONG => None,
-            Affinity::PromptCache if stable().is_some_and(|found| found.long) => {
+            _ if !seals.is_empty() => named().or_else(by_itself),
+            Affinity::Session => named(),
+            Affinity::PromptCache if body.len() >= LONG && stable().is_some_and(|s| s.long) => {
                 named().or_else(by_itself)
             }
-            Affinity::PromptCache => None,
+            Affinity::PromptCache | Affinity::None => None,
         };
         let client = call.client_name().unwrap_or_default();
         let conversation = conversation.map(|own| {

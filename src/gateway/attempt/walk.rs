@@ -246,13 +246,10 @@ impl Walk {
     ) -> Option<Chosen> {
         let pool = &call.gateway.providers[hop.provider].pool;
         let (client, now) = (call.client_name(), now.into_std());
-        match call.pin {
-            Some(owner) => pool.this(owner.key, client, hop.model, tried, now),
-            None => {
-                let ties = || self.bonds.ties(call, hop);
-                pool.choose(client, hop.model, tried, now, &ties)
-            }
+        if let Some(owner) = call.pin {
+            return pool.this(owner.key, client, hop.model, tried, now);
         }
+        pool.choose(client, hop.model, tried, now, &|| self.bonds.ties(call, hop))
     }
 
     /// Whether an attempt may be made; one that follows a trouble is paid for.

@@ -7,7 +7,7 @@ use crate::keys::health::Pass;
 use crate::secret::Secret;
 use crate::wire::failure::{Class, Failure};
 
-const MANY: u64 = 20_000;
+const MANY: u32 = 20_000;
 
 fn pool(keys: &[(&str, f64)]) -> Vec<Member> {
     let endpoint = Arc::new(crate::config::Endpoint {
@@ -25,14 +25,14 @@ fn pool(keys: &[(&str, f64)]) -> Vec<Member> {
 }
 
 /// The name of the key that a conversation goes to.
-fn of<'m>(members: &'m [Member], conversation: u64, now: Instant) -> Option<&'m str> {
+fn of(members: &[Member], conversation: u32, now: Instant) -> Option<&str> {
     let open: Vec<_> = members
         .iter()
         .enumerate()
         .map(|(place, member)| (place, member.health.standing("m", now)))
         .filter(|(_, standing)| standing.is_open())
         .collect();
-    let ties = Ties { conversation: Some(conversation), seals: Vec::new() };
+    let ties = Ties { conversation: Some(conversation.into()), seals: Vec::new() };
     home(members, &Made::default(), &open, &ties).map(|place| &*members[place].key.name)
 }
 
@@ -47,9 +47,9 @@ fn shares_follow_the_weights_over_many_conversations() {
         let total: f64 = keys.iter().map(|(_, weight)| weight).sum();
         for (name, weight) in keys {
             let now = Instant::now();
-            let count = (0..MANY).filter(|n| of(&members, *n, now) == Some(name)).count();
-            let (share, many) = (weight / total, MANY as f64);
-            let off = (count as f64 - many * share) / (many * share * (1.0 - share)).sqrt();
+            let count: u32 = (0..MANY).map(|n| u32::from(of(&members, n, now) == Some(name))).sum();
+            let (share, many) = (weight / total, f64::from(MANY));
+            let off = (f64::from(count) - many * share) / (many * share * (1.0 - share)).sqrt();
             assert!(off.abs() < 4.0, "{name} of {keys:?}: {count}, {off} standard deviations off");
         }
     }

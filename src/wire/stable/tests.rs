@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -161,9 +162,29 @@ fn what_is_no_conversation_has_no_digest() {
     for body in ["", "{}", "[]", r#"{"model":"m"}"#, r#"{"tools":[]"#] {
         assert_eq!(stable(body.as_bytes()), None, "{body}");
     }
-    for cut in 0..60 {
-        let body = json!({"messages": [{"role": "user", "content": [{"text": "x", "cache_control": {}}]}]});
-        let text = body.to_string();
-        let _ = stable(&text.as_bytes()[..cut.min(text.len())]);
+}
+
+proptest! {
+    /// Whatever a caller sends, it has an answer; and what follows the user's first turn makes no difference.
+    #[test]
+    fn any_text_is_looked_at(
+        words in prop::collection::vec(
+            prop::sample::select(vec![
+                "{", "}", "[", "]", ",", ":", " ", "\\", "\"", "\"a\"", "1", "\"cache_control\"",
+                "\"messages\":", "\"system\":", "\"tools\":", "\"role\":", "\"user\"",
+                "\"x-anthropic-billing-header:\"",
+            ]),
+            0..40,
+        ),
+    ) {
+        let text = words.concat();
+        let _ = stable(text.as_bytes());
+        let body = |more: &[Value]| {
+            let mut turns = vec![json!({"role": "user", "content": text})];
+            turns.extend_from_slice(more);
+            of(&json!({"messages": turns})).digest
+        };
+        let more = json!({"role": "assistant", "content": [{"role": text, "text": text}]});
+        prop_assert_eq!(body(&[more.clone(), more]), body(&[]));
     }
 }
