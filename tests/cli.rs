@@ -153,11 +153,11 @@ fn explain_shows_shares_and_why_the_others_are_out() {
     assert!(line(&text, "spare").contains("standby"), "{text}");
     assert!(line(&text, "off").contains("out: disabled"), "{text}");
     assert!(line(&text, "theirs").contains("out: for other clients"), "{text}");
-    assert!(line(&text, "a conversation").contains("4 kB"), "{text}");
-    for (affinity, words) in [("session", "a session"), ("none", "every request")] {
+    assert!(line(&text, "conversation").contains("4 kB"), "{text}");
+    for (affinity, word) in [("session", "session"), ("none", "every")] {
         let set = format!("providers.openai.affinity={affinity}");
         let text = out(&said(&folder, &["explain", "gpt-4o", "--set", &set]));
-        assert!(line(&text, words).ends_with(&format!("(affinity: {affinity})")), "{text}");
+        assert!(line(&text, word).ends_with(&format!("(affinity: {affinity})")), "{text}");
     }
 
     let text = out(&said(&folder, &["explain", "openai/o3"]));
