@@ -190,3 +190,131 @@ async fn a_late_first_token_moves_to_the_next_key() {
     ask(&keymux).await;
     assert!(carries(&upstream.request(2).await, "a"));
 }
+
+#[tokio::test]
+async fn a_broken_stream_is_gone_on_with_and_no_character_is_doubled() {
+    let first = chat_events(&WORDS);
+    let second = chat_events(&["one t", "wo th", "ree four"]);
+    for cut_at in 1..=4 {
+        let upstream = two(cut(sse(&first, PACE), cut_at, Step::Close), sse(&second, PACE)).await;
+        let keymux = keymux(&upstream, "rescue = \"resume\"").await;
+        let reply = ask(&keymux).await;
+        let (said, last) = text(&reply);
+        assert_eq!((said, last.as_str()), (WORDS.concat(), "[DONE]"), "{}", reply.text());
+        assert!(reply.complete && reply.body.starts_with(first[0].as_bytes()));
+        let line = line(&keymux).await;
+        let told = (&line["attempts"], &line["rescued"], &line["key"], &line["end"]);
+        assert_eq!(told, (&json!(2), &json!(1), &json!("b"), &json!("complete")));
+        assert_eq!(line["bytes_out"], reply.body.len());
+    }
+}
+
+#[tokio::test]
+async fn events_come_as_they_are_made_when_a_stream_may_be_resumed() {
+    let events = chat_events(&WORDS);
+    let pace = Duration::from_millis(200);
+    let upstream = Upstream::always(sse(&events, pace)).await;
+    let keymux = keymux(&upstream, "rescue = \"resume\"").await;
+    let mut caller = begin(&keymux).await;
+    let mut framing = Framing::of_answer(&caller.head().await.unwrap());
+    for event in &events {
+        let bytes = http::within(pace * 2, "the event", caller.piece(&mut framing)).await;
+        assert_eq!(bytes, Piece::Bytes(event.clone().into_bytes()));
+    }
+    assert_eq!(caller.piece(&mut framing).await, Piece::End);
+}
+
+#[tokio::test]
+async fn another_answer_is_not_gone_on_with() {
+    let first = chat_events(&WORDS);
+    let other = chat_events(&["one ", "and ", "only"]);
+    let upstream = two(cut(sse(&first, PACE), 2, Step::Close), sse(&other, PACE)).await;
+    let keymux = keymux(&upstream, "rescue = \"resume\"").await;
+    let reply = ask(&keymux).await;
+    let (said, last) = text(&reply);
+    assert_eq!((said.as_str(), reply.complete), ("one two ", true), "{}", reply.text());
+    assert!(last.contains("\"error\""), "{last}");
+    assert!(!reply.text().contains("[DONE]") && !reply.text().contains("stop"), "{}", reply.text());
+    assert_eq!(line(&keymux).await["end"], "cut");
+}
+
+#[tokio::test]
+async fn when_every_attempt_breaks_what_they_said_together_ends_with_an_error() {
+    let events = chat_events(&WORDS);
+    let upstream =
+        two(cut(sse(&events, PACE), 1, Step::Close), cut(sse(&events, PACE), 3, Step::Reset)).await;
+    let reply = ask(&keymux(&upstream, "rescue = \"resume\"").await).await;
+    let (said, last) = text(&reply);
+    assert_eq!(said, "one two three ", "the second went on where the first broke");
+    assert!(last.contains("\"error\"") && reply.complete, "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_between_two_attempts_takes_the_provider_along() {
+    let events = chat_events(&WORDS);
+    let upstream = two(cut(sse(&events, PACE), 2, Step::Close), vec![Step::Hang]).await;
+    let keymux = keymux(&upstream, "rescue = \"resume\"").await;
+    let mut caller = begin(&keymux).await;
+    caller.head().await.unwrap();
+    upstream.request(1).await;
+    sleep(Duration::from_millis(50)).await;
+    let gone = Instant::now();
+    drop(caller);
+    let left = upstream.left(1).await;
+    assert!(left - gone < Duration::from_millis(100), "{:?}", left - gone);
+    let line = line(&keymux).await;
+    assert_eq!((&line["end"], &line["attempts"]), (&json!("caller_gone"), &json!(2)));
+}
+
+#[tokio::test]
+async fn the_total_time_covers_the_attempts_of_a_rescue() {
+    let events = chat_events(&WORDS);
+    let upstream = two(cut(sse(&events, PACE), 2, Step::Close), vec![Step::Hang]).await;
+    for mode in ["hold", "resume"] {
+        let route = format!("rescue = \"{mode}\"\ntimeouts = {{ total = \"600ms\" }}");
+        let keymux = keymux(&upstream, &route).await;
+        let start = Instant::now();
+        let reply = ask(&keymux).await;
+        assert!(text(&reply).1.contains("\"error\""), "{}", reply.text());
+        assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_drain_time_ends_a_rescue_with_an_error() {
+    let events = chat_events(&WORDS);
+    for mode in ["hold", "resume"] {
+        for b in [vec![Step::Hang], cut(sse(&events, PACE), 1, Step::Hang)] {
+            let upstream = two(cut(sse(&events, PACE), 2, Step::Close), b).await;
+            let keys = [key("a", "weight = 1"), key("b", "weight = 0")];
+            let route =
+                format!("[routes.r]\ntargets = [{{ model = \"main/m\" }}]\nrescue = \"{mode}\"\n");
+            let parts = [provider("main", &upstream, "", &keys), route];
+            let keymux = Keymux::start(&config("drain_timeout = \"200ms\"", &parts), &[]).await;
+            let mut caller = begin(&keymux).await;
+            let mut framing = Framing::of_answer(&caller.head().await.unwrap());
+            upstream.request(1).await;
+            keymux.signal(rustix::process::Signal::TERM);
+            let mut body = Vec::new();
+            while let Piece::Bytes(bytes) = caller.piece(&mut framing).await {
+                body.extend(bytes);
+            }
+            let body = String::from_utf8(body).unwrap();
+            assert!(body.contains("the gateway is stopping") && !body.contains("[DONE]"), "{body}");
+            assert_eq!(line(&keymux).await["end"], "stopped");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_resumed_ends_as_any_stream_does() {
+    let event =
+        |kind: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"delta\":\"a\"}}\n\n");
+    let events = [event("response.created"), event("response.output_text.delta")];
+    let upstream = Upstream::always(cut(sse(&events, PACE), 2, Step::Close)).await;
+    let keymux = keymux(&upstream, "rescue = \"resume\"").await;
+    let body = json!({"model": "r", "stream": true});
+    let reply = http::post(keymux.address(), "/v1/responses", &[], &body).await;
+    assert!(reply.text().starts_with(&events.concat()) && reply.text().contains("response.failed"));
+    assert_eq!(upstream.requests().len(), 1);
+}

@@ -24,6 +24,7 @@ mod operation;
 pub mod peek;
 pub mod quirks;
 pub mod replicate;
+pub mod resume;
 mod scan;
 pub mod seals;
 pub mod stable;
