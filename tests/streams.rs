@@ -317,3 +317,57 @@ async fn a_responses_stream_that_fails_before_a_word_is_a_real_status() {
     let reply = http::post(keymux.address(), "/v1/responses", &[], &body).await;
     assert_eq!((reply.status(), &reply.json()["error"]), (429, &error), "{}", reply.text());
 }
+
+#[tokio::test]
+async fn an_event_that_does_not_end_becomes_an_error_event() {
+    let events = chat_events(&["one"]);
+    let mebibyte = "x".repeat(1 << 20);
+    let mut steps = vec![head(), piece(&events[0]), Step::Pause(PACE), piece("data: {\"x\":\"")];
+    steps.extend(vec![piece(&mebibyte); 17]);
+    steps.push(Step::Hang);
+    let reply = streamed(steps).await;
+    let (passed, error) = and_error(&reply);
+    assert_eq!(passed[0], data(&events[..1])[0]);
+    assert!(error["message"].as_str().unwrap().contains("16 MiB"), "{error}");
+    assert!(reply.body.len() <= (17 << 20), "{}", reply.body.len());
+}
+
+#[tokio::test]
+async fn many_small_events_without_an_end_of_chunk_between_them_are_no_long_event() {
+    let event = chat_events(&[&"x".repeat(1 << 19)])[0].clone();
+    let stream = event.repeat(40);
+    let mut steps = vec![head()];
+    steps.extend(stream.as_bytes().chunks(300_007).map(|part| Step::Send(chunk(part))));
+    steps.extend(chat_events(&[]).iter().map(|event| piece(event)));
+    steps.push(end());
+    let reply = streamed(steps).await;
+    assert_eq!(reply.body.len(), stream.len() + chat_events(&[]).concat().len());
+    assert!(reply.text().ends_with("data: [DONE]\n\n"));
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_takes_the_provider_along_wherever_the_answer_stands() {
+    let events = chat_events(&["one", "two"]);
+    let whole =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let cases: [(bool, Vec<Step>); 5] = [
+        (true, vec![Step::Hang]),
+        (true, vec![head(), Step::Hang]),
+        (true, cut(sse(&events, PACE), 1, Step::Hang)),
+        (false, vec![Step::Hang]),
+        (false, vec![Step::Send(whole.to_vec()), Step::Hang]),
+    ];
+    for (stream, steps) in cases {
+        let upstream = Upstream::always(steps.clone()).await;
+        let keymux = Keymux::start(&one_key(&upstream), &[]).await;
+        let mut caller = Connection::open(keymux.address()).await;
+        let body = json!({"model": "m", "stream": stream});
+        caller.send(&http::json_request(CHAT, &[], &body)).await;
+        upstream.request(0).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let gone = Instant::now();
+        drop(caller);
+        let left = upstream.left(0).await;
+        assert!(left - gone < Duration::from_millis(100), "{:?} of {steps:?}", left - gone);
+    }
+}

@@ -28,6 +28,9 @@ const AFTER_DONE: Duration = Duration::from_millis(500);
 /// How long after its answer is whole but for the closing event, which some vendors never send.
 const AFTER_COMPLETE: Duration = Duration::from_secs(2);
 
+/// No API has a longer event; a client would gather it for ever.
+const LONGEST_EVENT: usize = 16 << 20;
+
 /// The body of an answer. What is told of the request is told when it is dropped.
 #[derive(Debug)]
 pub(super) struct Body {
@@ -281,6 +284,9 @@ impl Relay {
                     self.listener.hear(&bytes);
                     if self.last > self.deadline {
                         return Poll::Ready(self.broken("the answer took longer than allowed"));
+                    }
+                    if self.listener.open_event() > LONGEST_EVENT {
+                        return Poll::Ready(self.broken("an event is longer than 16 MiB"));
                     }
                     if let Some(read) = self.pass(&bytes) {
                         return Poll::Ready(read);

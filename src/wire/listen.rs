@@ -189,6 +189,19 @@ impl Listener {
         }
     }
 
+    /// How long the event is of which the end has not come. Frames of AWS say their length themselves, and
+    /// have a limit of their own.
+    pub fn open_event(&self) -> usize {
+        match &self.ear {
+            Ear::Whole(_) | Ear::Bedrock(_) => 0,
+            Ear::OpenAi(stream) => stream.open(),
+            Ear::Anthropic(stream) => stream.open(),
+            Ear::Gemini(stream) => stream.open(),
+            Ear::Cohere(stream) => stream.open(),
+            Ear::Replicate(stream) => stream.open(),
+        }
+    }
+
     /// The tokens that the provider has counted so far.
     pub fn usage(&self) -> Usage {
         match &self.ear {

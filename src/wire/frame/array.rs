@@ -52,6 +52,8 @@ pub struct Elements {
     limit: usize,
     /// The element has outgrown the limit: its bytes are passed on.
     long: bool,
+    /// Bytes of it that have come with earlier chunks.
+    open: usize,
 }
 
 impl Elements {
@@ -63,6 +65,7 @@ impl Elements {
             carry: Vec::new(),
             limit,
             long: false,
+            open: 0,
         }
     }
 
@@ -103,6 +106,11 @@ impl Elements {
         }
     }
 
+    /// How long the element is of which the end has not come.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
     /// Where the bytes so far end.
     pub fn place(&self) -> Place {
         self.place
@@ -122,6 +130,7 @@ impl Elements {
 
     /// The element goes on in the next chunk.
     fn keep(&mut self, bytes: &[u8], each: &mut impl FnMut(Element<'_>)) {
+        self.open += bytes.len();
         if !self.long && self.carry.len() + bytes.len() <= self.limit {
             return self.carry.extend_from_slice(bytes);
         }
@@ -135,6 +144,7 @@ impl Elements {
     /// The element ends with `bytes`.
     fn close(&mut self, bytes: &[u8], each: &mut impl FnMut(Element<'_>)) {
         self.place = Place::After;
+        self.open = 0;
         if self.long {
             self.long = false;
             each(Element::Piece { bytes, last: true });

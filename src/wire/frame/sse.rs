@@ -43,6 +43,8 @@ pub struct Sse {
     limit: usize,
     /// The event has outgrown the limit: its bytes are passed on.
     long: bool,
+    /// Bytes of it that have come with earlier chunks.
+    open: usize,
     /// Lines of the event that are closed.
     lines: usize,
     /// Whether the current line has bytes.
@@ -60,6 +62,7 @@ impl Sse {
             carry: Vec::new(),
             limit,
             long: false,
+            open: 0,
             lines: 0,
             in_line: false,
             after_cr: false,
@@ -86,6 +89,11 @@ impl Sse {
     /// Whether part of an event has come and its end has not.
     pub fn pending(&self) -> bool {
         self.long || !self.carry.is_empty()
+    }
+
+    /// How long the event is of which the end has not come.
+    pub fn open(&self) -> usize {
+        self.open
     }
 
     /// Behind the empty line that ends the event in which `bytes` goes on.
@@ -120,6 +128,7 @@ impl Sse {
 
     /// The event goes on in the next chunk.
     fn keep(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Frame<'_>)) {
+        self.open += bytes.len();
         if !self.long {
             let room = self.limit - self.carry.len();
             let (fits, over) = bytes.split_at(bytes.len().min(room));
@@ -137,6 +146,7 @@ impl Sse {
     /// The event ends with `block`.
     fn close(&mut self, block: &[u8], each: &mut impl FnMut(Frame<'_>)) {
         let (first, lines) = (std::mem::take(&mut self.first), std::mem::take(&mut self.lines));
+        self.open = 0;
         if !self.long && self.carry.is_empty() {
             return event(block, lines, first, each);
         }
@@ -302,6 +312,21 @@ mod tests {
             });
         }
         assert_eq!(first, Some(12));
+    }
+
+    #[test]
+    fn the_length_of_an_event_is_known_before_its_end() {
+        let mut sse = Sse::new(8);
+        for (chunk, open) in [
+            (&b"data: 1\n\ndata:"[..], 5),
+            (b" 23456", 11),
+            (b"7\n", 13),
+            (b"\n", 0),
+            (b"data: 8\n\n", 0),
+        ] {
+            sse.push(chunk, |_| {});
+            assert_eq!(sse.open(), open, "{chunk:?}");
+        }
     }
 
     #[test]

@@ -40,6 +40,10 @@ impl Stream {
         &self.heard
     }
 
+    pub(super) fn open(&self) -> usize {
+        self.sse.open()
+    }
+
     pub(super) fn at_boundary(&self) -> bool {
         !self.sse.pending()
     }

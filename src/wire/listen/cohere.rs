@@ -39,6 +39,10 @@ impl Stream {
         &self.tally
     }
 
+    pub(super) fn open(&self) -> usize {
+        self.sse.open()
+    }
+
     pub(super) fn at_boundary(&self) -> bool {
         !self.sse.pending()
     }

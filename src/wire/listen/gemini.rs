@@ -82,6 +82,13 @@ impl Stream {
         &self.heard.tally
     }
 
+    pub(super) fn open(&self) -> usize {
+        match &self.frames {
+            Frames::Events(sse) => sse.open(),
+            Frames::Array(elements) => elements.open(),
+        }
+    }
+
     pub(super) fn at_boundary(&self) -> bool {
         match &self.frames {
             Frames::Events(sse) => !sse.pending(),

@@ -58,6 +58,10 @@ impl Stream {
         &self.heard.course
     }
 
+    pub(super) fn open(&self) -> usize {
+        self.sse.open()
+    }
+
     pub(super) fn at_boundary(&self) -> bool {
         !self.sse.pending()
     }

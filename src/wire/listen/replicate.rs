@@ -37,6 +37,10 @@ impl Stream {
         &self.course
     }
 
+    pub(super) fn open(&self) -> usize {
+        self.sse.open()
+    }
+
     pub(super) fn at_boundary(&self) -> bool {
         !self.sse.pending()
     }
