@@ -482,9 +482,9 @@ pub(super) struct Route {
     pub(super) fallbacks: Vec<String>,
     /// Deadlines that replace those of the providers.
     pub(super) timeouts: Option<RouteTimeouts>,
-    /// How long the first token may take before the next attempt; absent: as long as `first_byte` allows.
+    /// How long the first event of a stream may take before the next attempt, while there is one that could be faster; absent: as long as `first_byte` allows. Answers that are no streams have no first token.
     pub(super) first_token: Option<Period>,
-    /// What happens to a stream that breaks: `none` ends it with an error, `hold` delivers only whole answers, `resume` goes on elsewhere.
+    /// What happens to a stream that breaks: `none` ends it with an error; `hold` delivers a stream only when it is whole; `resume` goes on with another attempt that begins with the same words.
     #[schemars(extend("default" = "none"))]
     pub(super) rescue: Rescue,
 }

@@ -407,7 +407,7 @@ pub struct Route {
     pub fallbacks: Vec<Target>,
     /// Deadlines that replace those of the providers.
     pub timeouts: RouteTimeouts,
-    /// How long the first token may take before the next attempt.
+    /// How long the first event of a stream may take before the next attempt.
     pub first_token: Option<Duration>,
     /// What happens to a stream that breaks.
     pub rescue: Rescue,
@@ -442,6 +442,6 @@ pub enum Rescue {
     None,
     /// Streams are delivered only when they are whole.
     Hold,
-    /// The next attempt goes on where the broken one stopped.
+    /// The next attempt goes on where the broken one stopped, if it says the same up to there.
     Resume,
 }

@@ -59,7 +59,7 @@ fn the_whole_example_lacks_nothing_but_keys_and_files() {
 #[test]
 fn the_example_sets_nothing_without_effect_and_says_what_that_is() {
     // In the example as it stands that is held by its having no problem at all.
-    let asked = uncommented().replace("rescue = \"none\"", "rescue = \"hold\"");
+    let asked = uncommented();
     let loaded = load_text(&asked);
     let idle = loaded.problems.iter().filter(|problem| problem.message.contains("no effect in"));
     let idle: Vec<_> = idle.collect();

@@ -10,15 +10,13 @@ use crate::config::tree::Mark;
 
 /// Path, with `*` for names and places that are the user's; what happens in spite of the setting; and
 /// the one value that asks for just that, if there is one.
-const ROWS: [(&str, &str, &str); 8] = [
+const ROWS: [(&str, &str, &str); 6] = [
     ("clients.*.max_concurrent", "the requests of this client are not limited", ""),
     ("providers.*.max_concurrent", "the requests to this provider are not limited", ""),
     ("providers.*.keys.*.max_concurrent", NO_LIMIT, ""),
     ("providers.*.keys.*.rpm", NO_LIMIT, ""),
     ("providers.*.keys.*.tpm", "the tokens of this key are not limited", ""),
     ("providers.*.keys.*.quota_group", "each key counts as an account of its own", ""),
-    ("routes.*.first_token", "an answer has until `first_byte` of `timeouts` to begin", ""),
-    ("routes.*.rescue", "a stream that breaks ends with an error", "none"),
 ];
 
 const NO_LIMIT: &str = "the requests of this key are not limited";

@@ -177,3 +177,45 @@ impl Held {
         self.full.into_iter().map(Bytes::from_owner).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::channel;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// When something was said during that many seconds, to a caller that takes it at once or not at all.
+    async fn beats(framing: Framing, operation: Operation, seconds: u64, taken: bool) -> Vec<u64> {
+        let (say, mut said) = channel(1);
+        let mut pulse = Pulse::new(operation, framing, say);
+        let (start, mut beats) = (Instant::now(), Vec::new());
+        {
+            let mut work = pin!(pulse.during(sleep(Duration::from_secs(seconds))));
+            loop {
+                tokio::select! {
+                    () = &mut work => break,
+                    _ = said.recv(), if taken => beats.push(start.elapsed().as_secs()),
+                }
+            }
+        }
+        assert_eq!(pulse.sent > 0, !pulse.bytes.is_empty());
+        beats
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_caller_hears_something_at_once_and_every_ten_seconds() {
+        let sse = beats(Framing::Events, Operation::Chat, 35, true).await;
+        assert_eq!(sse, [0, 10, 20, 30]);
+        let array = beats(Framing::Array, Operation::StreamGenerateContent, 15, true).await;
+        assert_eq!(array, [0, 10]);
+        assert_eq!(beats(Framing::Aws, Operation::ConverseStream, 35, true).await, [0u64; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_does_not_read_delays_nothing() {
+        let start = Instant::now();
+        beats(Framing::Events, Operation::Chat, 35, false).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(35));
+    }
+}
