@@ -403,8 +403,7 @@ fn the_limits_are_the_defaults() {
 
 #[test]
 fn the_numbers_are_those_of_the_source() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (words, file, source) in [
+    rest_on_the_source(&[
         ("Rust (1.90 or newer)", "Cargo.toml", "rust-version = \"1.90\""),
         ("| 256 streams a connection,", "src/gateway/serve.rs", "const STREAMS: u32 = 256;"),
         (
@@ -457,8 +456,41 @@ fn the_numbers_are_those_of_the_source() {
         ("up to a tenth more", "src/keys/health/ailment.rs", "const JITTER: f64 = 0.1;"),
         ("holds it at most 1.5", "tests/systemd.sh", "most=1.5"),
         ("run as uid 65532", "Dockerfile", "USER 65532:65532"),
-    ] {
-        let readme = README.split_whitespace().collect::<Vec<_>>().join(" ");
+    ]);
+}
+
+#[test]
+fn the_numbers_of_streams_are_those_of_the_source() {
+    rest_on_the_source(&[
+        (
+            "gets a comment every 10 s (",
+            "src/gateway/rescue/hold.rs",
+            "const KEEP_ALIVE: Duration = Duration::from_secs(10);",
+        ),
+        ("at most 16 MiB are held", "src/gateway/rescue/hold.rs", "const MOST: usize = 16 << 20;"),
+        (
+            "| more than 512 KiB of text,",
+            "src/wire/resume/said.rs",
+            "const MOST: usize = 512 * 1024;",
+        ),
+        (
+            "one event over 256 KiB,",
+            "src/wire/resume/units.rs",
+            "const GATHERED: usize = 256 * 1024;",
+        ),
+        (
+            "an event of more than 16 MiB",
+            "src/gateway/relay.rs",
+            "const LONGEST_EVENT: usize = 16 << 20;",
+        ),
+    ]);
+}
+
+/// Words of the README, the file that they rest on, and what stands there.
+fn rest_on_the_source(rows: &[(&str, &str, &str)]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = README.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (words, file, source) in rows {
         assert!(
             readme.contains(words),
             "the README no longer says {words:?}: change this test too"

@@ -61,7 +61,7 @@ async fn line(keymux: &Keymux) -> Value {
     loop {
         let log = keymux.log();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        if let Some(line) = lines.filter(|line| line["target"] == "access").last() {
+        if let Some(line) = lines.rev().find(|line| line["target"] == "access") {
             return line;
         }
         assert!(start.elapsed() < Duration::from_secs(5), "no access line:\n{log}");

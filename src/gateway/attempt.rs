@@ -31,8 +31,6 @@ use self::foreign::Written;
 use self::reading::Begun;
 pub(super) use self::resting::AllResting;
 pub(super) use self::stay::Sealing;
-#[cfg(test)]
-use self::walk::run;
 pub(super) use self::walk::{Retries, Walk};
 
 use super::answer::{self, Refusal};
@@ -67,8 +65,9 @@ pub(super) struct Call<'a> {
     pub(super) now: u64,
 }
 
-/// An answer whose head has come, and for a stream its first event. What it is turned into on its way, it
-/// is turned into here: [`super::relay::Relay`] reads what this holds, and a rescue compares it.
+/// An answer whose head has come, and for a stream its first event. Whatever reads on, a relay or a rescue,
+/// takes it for an answer in the caller's format: where another is to be made of it, that is done to this,
+/// when [`Walk::next`] has given it.
 pub(super) struct Answered {
     pub(super) response: Response<Arriving>,
     /// What was read of its body already.

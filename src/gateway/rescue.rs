@@ -182,7 +182,8 @@ impl Attempts {
         let framing = self.framing();
         let Self { request, walk, record, .. } = self;
         let live = record.live_handle();
-        let next = unless_stopped(&live, request.next(framing, walk, record));
+        // Boxed: an attempt is large, and most streams need no other.
+        let next = unless_stopped(&live, Box::pin(request.next(framing, walk, record)));
         let answered = next.await.ok_or(Break::STOPPED)?.ok_or(how)?;
         let gateway = &self.request.gateway;
         if let Some((provider, key)) = broken {

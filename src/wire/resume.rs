@@ -41,6 +41,8 @@ pub struct Story {
 pub enum Stop {
     /// It says something else than the stream before it.
     Differs,
+    /// It cannot be read.
+    Garbled,
     /// It tells an error: the event, as the caller would get it.
     Failed(Vec<u8>),
 }
@@ -106,7 +108,7 @@ impl Story {
         if !self.teller.said.is_caught_up() {
             return Err(Stop::Differs);
         }
-        if self.teller.array {
+        if self.units.is_array() {
             out.extend_from_slice(if self.teller.begun { b"\n]" } else { b"[]" });
         } else {
             out.extend_from_slice(self.units.rest());
@@ -152,6 +154,11 @@ impl Teller {
             out.push(b'\n');
         }
         match unit {
+            Unit::Plain(bytes) => {
+                (self.lost, self.in_long) = (true, true);
+                out.extend_from_slice(bytes);
+            }
+            Unit::Lost => return Err(Stop::Garbled),
             Unit::Blank(raw) => out.extend_from_slice(raw),
             Unit::Long { bytes, last } => {
                 if !self.said.is_caught_up() {

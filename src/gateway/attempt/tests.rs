@@ -18,8 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::Understood;
-use super::{Call, run};
+use super::{Call, Understood, Walk};
 use crate::config::{self, Config, Host, Options};
 use crate::gateway::answer::{self, Refusal};
 use crate::gateway::record::Record;
@@ -302,7 +301,7 @@ impl World {
             now: 1,
         };
         let plan = Plan::new(&asked, gateway.turns.next());
-        let answered = run(&call, plan, record).await?;
+        let answered = Walk::new(&call, plan.route).next(&call, &plan, record).await?;
         Ok((answered.response.status(), answered.response.headers().clone()))
     }
 }

@@ -36,16 +36,6 @@ impl Retries {
     }
 }
 
-/// Runs the plan.
-#[cfg(test)]
-pub(in crate::gateway) async fn run(
-    call: &Call<'_>,
-    plan: Plan<'_>,
-    record: &mut Record,
-) -> Result<Answered, Refusal> {
-    Walk::new(call, plan.route).next(call, &plan, record).await
-}
-
 /// A request on its way through its plan: all that it has met so far. It borrows nothing, so that a request
 /// whose stream breaks can go on from where it stood, with the same call and plan made anew.
 pub(in crate::gateway) struct Walk {

@@ -166,9 +166,9 @@ impl Held {
 
     fn close(&mut self) {
         let bytes = std::mem::take(&mut self.open).freeze();
-        let _room = self.room.take();
+        let room = self.room.take();
         if !bytes.is_empty() {
-            self.full.push_back(Piece { bytes, _room });
+            self.full.push_back(Piece { bytes, _room: room });
         }
     }
 

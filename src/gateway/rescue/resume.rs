@@ -47,6 +47,7 @@ pub(super) async fn run(mut attempts: Attempts) {
                 let how = Break { end: End::Cut, why, stalled: false };
                 return attempts.break_off(how, story.cut(why, CODE)).await;
             }
+            Err(Stop::Garbled) => "the provider's stream cannot be read",
             // The caller's own fault has the same end everywhere.
             Err(Stop::Failed(event)) if !attempts.is_failed() => {
                 attempts.record.end = End::Cut;

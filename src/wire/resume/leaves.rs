@@ -167,7 +167,7 @@ fn anthropic(event: &mut Value, hear: &mut Hear<'_>) -> bool {
     let kind = event["type"].as_str().unwrap_or_default().to_owned();
     match &*kind {
         "ping" => {}
-        "message_start" => {
+        "message_start" | "message_stop" => {
             hear(0, Leaf::Mark(kind));
         }
         "content_block_start" => {
@@ -180,9 +180,6 @@ fn anthropic(event: &mut Value, hear: &mut Hear<'_>) -> bool {
         }
         "content_block_delta" => return delta(block, &mut event["delta"], hear),
         "message_delta" => mark(0, "stop", &event["delta"]["stop_reason"], hear),
-        "message_stop" => {
-            hear(0, Leaf::Mark(kind));
-        }
         _ => return false,
     }
     true

@@ -6,8 +6,6 @@ use super::leaves::Leaf;
 
 /// Most that is remembered of a stream; an answer of 100,000 tokens has as much.
 const MOST: usize = 512 * 1024;
-/// What remembering a place or a mark costs beside its text.
-const OVERHEAD: usize = 64;
 
 /// What was said by each choice or candidate.
 #[derive(Debug, Default)]
@@ -76,11 +74,11 @@ impl Said {
             Leaf::Token(place, mut token) => {
                 // So that no token is the beginning of another.
                 token.push('\n');
-                let length = token.len();
+                let length = place.len() + token.len();
                 match group.text(place, &mut token) {
                     Taken::Part => (Taken::Other, 0),
                     Taken::New => (Taken::New, length),
-                    taken => (taken, 0),
+                    known => (known, 0),
                 }
             }
             Leaf::Mark(mark) if group.marks.contains(&mark) => (Taken::Old, 0),
@@ -91,7 +89,7 @@ impl Said {
                 (Taken::New, length)
             }
         };
-        self.size += more + if more > 0 { OVERHEAD.min(more * 2) } else { 0 };
+        self.size += more;
         if self.is_too_long() {
             self.groups = BTreeMap::new();
         }

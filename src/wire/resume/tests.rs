@@ -49,7 +49,9 @@ fn candidates(pieces: &[&str]) -> Vec<Value> {
 }
 
 fn gemini(pieces: &[&str]) -> String {
-    candidates(pieces).iter().map(|event| format!("data: {event}\r\n\r\n")).collect()
+    let events: Vec<String> =
+        candidates(pieces).iter().map(|event| format!("data: {event}\r\n\r\n")).collect();
+    events.concat()
 }
 
 fn array(pieces: &[&str]) -> String {
@@ -105,12 +107,13 @@ fn told(
 
 const PIECES: [&str; 3] = ["Gr\u{fc}\u{df}e, ", "\u{1f600} and ", "so on"];
 
+type Make = fn(&[&str]) -> String;
+
 #[test]
 fn wherever_it_breaks_and_however_the_other_answer_is_cut_no_character_is_lost_or_doubled() {
     let whole: String = PIECES.concat();
     let single: Vec<String> = whole.chars().map(String::from).collect();
     let single: Vec<&str> = single.iter().map(String::as_str).collect();
-    type Make = fn(&[&str]) -> String;
     let forms: [(Operation, Framing, Make); 4] = [
         (Chat, Framing::Events, |pieces| chat("y", pieces)),
         (Messages, Framing::Events, message),
@@ -237,4 +240,20 @@ fn streams_whose_events_point_at_ids_are_not_gone_on_with() {
     for operation in [Operation::Responses, Operation::Speech, Operation::ConverseStream] {
         assert!(Story::of(operation, Framing::Events).is_none(), "{operation:?}");
     }
+}
+
+#[test]
+fn what_is_no_array_passes_and_half_an_array_is_no_end() {
+    let mut story = Story::of(StreamGenerateContent, Framing::Array).unwrap();
+    let mut out = Vec::new();
+    let object = br#" {"candidates":[]}"#;
+    for byte in object {
+        story.push(&[*byte], &mut out).unwrap();
+    }
+    story.end(&mut out).unwrap();
+    assert!(out == object && !story.can_go_on());
+
+    let mut story = Story::of(StreamGenerateContent, Framing::Array).unwrap();
+    let end = story.push(br#"[{"candidates":[]} oops"#, &mut Vec::new());
+    assert_eq!(end, Err(Stop::Garbled));
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::super::frame::array::{Element, Elements};
+use super::super::frame::array::{Element, Elements, Place};
 use super::super::frame::sse::{field, next_line};
 
 /// An event longer than this is not compared, and what follows it neither.
@@ -19,6 +19,10 @@ pub(super) enum Unit<'u> {
     Blank(&'u [u8]),
     /// A piece of an event that is too long.
     Long { bytes: &'u [u8], last: bool },
+    /// A piece of something that was to be an array and is none.
+    Plain(&'u [u8]),
+    /// Nothing more can be read.
+    Lost,
 }
 
 /// Takes chunks, gives events. Behind an event that is too long nothing is compared any more.
@@ -26,6 +30,8 @@ pub(super) enum Unit<'u> {
 pub(super) enum Units {
     Events(Blocks),
     Array(Elements),
+    /// What was to be an array and is none.
+    Plain,
 }
 
 /// Blocks of lines that end with an empty one.
@@ -47,18 +53,35 @@ impl Units {
     pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Unit<'_>)) {
         match self {
             Units::Events(blocks) => blocks.push(bytes, &mut each),
-            Units::Array(elements) => elements.push(bytes, |element| match element {
-                Element::Whole(raw) => each(Unit::Event { raw, name: b"", data: raw.into() }),
-                Element::Piece { bytes, last } => each(Unit::Long { bytes, last }),
-            }),
+            Units::Array(elements) => {
+                let before = elements.place();
+                elements.push(bytes, |element| match element {
+                    Element::Whole(raw) => each(Unit::Event { raw, name: b"", data: raw.into() }),
+                    Element::Piece { bytes, last } => each(Unit::Long { bytes, last }),
+                });
+                match (before, elements.place()) {
+                    (_, Place::Before) => each(Unit::Blank(bytes)),
+                    (Place::Before, Place::Lost) if !bytes.trim_ascii().starts_with(b"[") => {
+                        *self = Units::Plain;
+                        each(Unit::Plain(bytes));
+                    }
+                    (_, Place::Lost) => each(Unit::Lost),
+                    _ => {}
+                }
+            }
+            Units::Plain => each(Unit::Plain(bytes)),
         }
+    }
+
+    pub(super) fn is_array(&self) -> bool {
+        matches!(self, Units::Array(_))
     }
 
     /// What has come of a block that does not end.
     pub(super) fn rest(&self) -> &[u8] {
         match self {
             Units::Events(blocks) => &blocks.carry,
-            Units::Array(_) => &[],
+            Units::Array(_) | Units::Plain => &[],
         }
     }
 }

@@ -15,8 +15,9 @@ fn world(
     }
     let listed: Vec<String> =
         targets.iter().map(|(name, _)| format!("{{ model = \"{name}/m\", weight = 0 }}")).collect();
-    text += &format!("[routes.r]\nfirst_token = \"2s\"\ntargets = [{}]\n", listed.join(", "));
-    World::new(&text, play)
+    let listed = listed.join(", ");
+    let route = format!("[routes.r]\nfirst_token = \"2s\"\ntargets = [{listed}]\n");
+    World::new(&(text + &route), play)
 }
 
 fn millis(reply: &Reply) -> u128 {
