@@ -209,7 +209,8 @@ impl Teller {
         match all {
             Taken::Other => return Err(Stop::Differs),
             // What is passed over with the event was not compared.
-            Taken::Old | Taken::Nothing if !understood && !caught_up => return Err(Stop::Differs),
+            Taken::Old | Taken::Part if !understood => return Err(Stop::Differs),
+            Taken::Nothing if !understood && !caught_up => return Err(Stop::Differs),
             Taken::Old => {}
             Taken::Nothing if !caught_up => {}
             Taken::Nothing | Taken::New => self.put(raw, out),
