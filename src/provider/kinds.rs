@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::wire::quirks::{self, Quirks};
 use crate::wire::{Api, Operation};
 
 /// A kind of provider: the name that `kind = "…"` takes.
@@ -67,6 +68,8 @@ pub struct Row {
     /// A GET of this path behind the address costs nothing and shows whether the key is good. `""`: the
     /// kind is asked in another way.
     pub probe: &'static str,
+    /// How it bends the format that a request is translated to.
+    pub quirks: &'static Quirks,
 }
 
 const OPENAI: &[Api] = &[Api::OpenAi];
@@ -82,7 +85,18 @@ const fn row(kind: Kind, name: &'static str, base_url: Option<&'static str>) -> 
         speaks: OPENAI,
         auth: Auth::Bearer,
         probe: "/models",
+        quirks: &quirks::PLAIN,
     }
+}
+
+/// One that copied OpenAI's API.
+const fn alike(
+    kind: Kind,
+    name: &'static str,
+    base_url: Option<&'static str>,
+    quirks: &'static Quirks,
+) -> Row {
+    Row { quirks, ..row(kind, name, base_url) }
 }
 
 /// A kind of which a key has a table of its own.
@@ -109,8 +123,10 @@ const fn own(
     name: &'static str,
     base_url: &'static str,
     key_config: &'static str,
+    quirks: &'static Quirks,
 ) -> Row {
-    Row { needs_value: false, key_config: Some(key_config), ..row(kind, name, Some(base_url)) }
+    let key_config = Some(key_config);
+    Row { needs_value: false, key_config, ..alike(kind, name, Some(base_url), quirks) }
 }
 
 /// One row per kind, in the order of [`Kind`]. The addresses are those of the vendors' API references.
@@ -128,13 +144,16 @@ static ROWS: [Row; 19] = [
         probe: "/v1beta/models?pageSize=1",
         ..row(Kind::Gemini, "gemini", Some("https://generativelanguage.googleapis.com"))
     },
-    cloud(
-        Kind::Vertex,
-        "vertex",
-        Some("https://aiplatform.googleapis.com"),
-        "vertex_key_config",
-        &[Api::Gemini, Api::Anthropic, Api::OpenAi],
-    ),
+    Row {
+        quirks: &quirks::VERTEX,
+        ..cloud(
+            Kind::Vertex,
+            "vertex",
+            Some("https://aiplatform.googleapis.com"),
+            "vertex_key_config",
+            &[Api::Gemini, Api::Anthropic, Api::OpenAi],
+        )
+    },
     cloud(Kind::Azure, "azure", None, "azure_key_config", &[Api::OpenAi, Api::Anthropic]),
     cloud(
         Kind::Bedrock,
@@ -143,28 +162,28 @@ static ROWS: [Row; 19] = [
         "bedrock_key_config",
         &[Api::Bedrock, Api::Anthropic, Api::OpenAi],
     ),
-    row(Kind::Mistral, "mistral", Some("https://api.mistral.ai/v1")),
-    row(Kind::DeepSeek, "deepseek", Some("https://api.deepseek.com/v1")),
-    row(Kind::Xai, "xai", Some("https://api.x.ai/v1")),
-    row(Kind::Zai, "zai", Some("https://api.z.ai/api/paas/v4")),
+    alike(Kind::Mistral, "mistral", Some("https://api.mistral.ai/v1"), &quirks::MISTRAL),
+    alike(Kind::DeepSeek, "deepseek", Some("https://api.deepseek.com/v1"), &quirks::DEEPSEEK),
+    alike(Kind::Xai, "xai", Some("https://api.x.ai/v1"), &quirks::XAI),
+    alike(Kind::Zai, "zai", Some("https://api.z.ai/api/paas/v4"), &quirks::ZAI),
     Row {
         prefix: "/compatibility/v1",
         speaks: &[Api::OpenAi, Api::Cohere],
         probe: "/v1/models?page_size=1",
-        ..row(Kind::Cohere, "cohere", Some("https://api.cohere.ai"))
+        ..alike(Kind::Cohere, "cohere", Some("https://api.cohere.ai"), &quirks::COHERE)
     },
-    row(Kind::Groq, "groq", Some("https://api.groq.com/openai/v1")),
-    row(Kind::Together, "together", Some("https://api.together.xyz/v1")),
+    alike(Kind::Groq, "groq", Some("https://api.groq.com/openai/v1"), &quirks::GROQ),
+    alike(Kind::Together, "together", Some("https://api.together.xyz/v1"), &quirks::TOGETHER),
     Row {
         key_config: Some("replicate_key_config"),
         speaks: &[Api::Replicate],
         probe: "/v1/account",
         ..row(Kind::Replicate, "replicate", Some("https://api.replicate.com"))
     },
-    own(Kind::Vllm, "vllm", "http://127.0.0.1:8000/v1", "vllm_key_config"),
-    own(Kind::Ollama, "ollama", "http://127.0.0.1:11434/v1", "ollama_key_config"),
-    own(Kind::Sglang, "sglang", "http://127.0.0.1:30000/v1", "sgl_key_config"),
-    row(Kind::OpenAiCompatible, "openai-compatible", None),
+    own(Kind::Vllm, "vllm", "http://127.0.0.1:8000/v1", "vllm_key_config", &quirks::VLLM),
+    own(Kind::Ollama, "ollama", "http://127.0.0.1:11434/v1", "ollama_key_config", &quirks::OLLAMA),
+    own(Kind::Sglang, "sglang", "http://127.0.0.1:30000/v1", "sgl_key_config", &quirks::SGLANG),
+    alike(Kind::OpenAiCompatible, "openai-compatible", None, &quirks::COMPATIBLE),
     Row {
         needs_value: false,
         auth: Auth::None,
