@@ -16,6 +16,6 @@ mod request;
 pub use event::{Event, Kind, Piece, Stop, Told, Usage};
 pub use reply::{Candidate, Reply};
 pub use request::{
-    Block, Cache, Choice, Content, Effort, Form, Logprobs, Media, MediaKind, Outcome, Request,
-    Role, Sampling, Seal, Source, Thinking, Tier, Tool, Turn,
+    Block, Cache, Choice, Content, Echo, Effort, Form, Logprobs, Media, MediaKind, Outcome,
+    Request, Role, Sampling, Seal, Source, Thinking, Tier, Tool, Turn,
 };

@@ -12,9 +12,11 @@
 mod forced;
 mod stream;
 
+use std::sync::Arc;
+
 use super::feature::{Feature, Verdict};
 use super::fields::Rejected;
-use super::ir::{Event, Reply, Request};
+use super::ir::{Echo, Event, Reply, Request};
 use super::listen::Framing;
 use super::quirks::Quirks;
 use super::{Api, Operation};
@@ -67,6 +69,8 @@ pub struct Shown {
     pub usage: bool,
     /// How a stream is framed.
     pub framing: Framing,
+    /// What it repeats of the request: [`Request::echo`].
+    pub echo: Option<Arc<Echo>>,
 }
 
 impl Wire {

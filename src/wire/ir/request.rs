@@ -1,5 +1,7 @@
 //! A request, whatever format it was written in.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Number, Value};
 
 use crate::wire::feature::Feature;
@@ -51,6 +53,19 @@ pub struct Request {
     pub asked: Vec<(Feature, String)>,
     /// Top-level names that are not known at all. They are left out and named.
     pub unknown: Vec<String>,
+    /// What the answer says again, or needs to know, of the request; of formats whose answers do.
+    pub echo: Option<Arc<Echo>>,
+}
+
+/// What an answer in the caller's format repeats of its request. Handed on in
+/// [`Shown`](crate::wire::translate::Shown).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Echo {
+    /// Members of the answer's object as JSON text, one behind the other, each with a comma before it.
+    pub members: String,
+    /// Tools that the caller's format calls with plain text. To the provider each is a function with one
+    /// string, `input`, and the caller gets that string alone.
+    pub freeform: Vec<String>,
 }
 
 /// Who speaks.
