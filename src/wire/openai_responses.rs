@@ -1,82 +1,206 @@
-//! Not written yet.
+//! OpenAI's Responses API, `/v1/responses`.
+//! <https://platform.openai.com/docs/api-reference/responses>, and <https://www.openresponses.org> for the
+//! part of it that other vendors serve.
+//!
+//! ```text
+//! caller half     decode.rs input.rs tools.rs    a request -> Request
+//!                 echo.rs                        what its answer repeats of it
+//!                 encoder.rs output.rs parts.rs  events -> the caller's stream
+//!                 object.rs                      the response object, and whole answers
+//! provider half   encode.rs items.rs calls.rs    Request -> a request
+//!                 decoder.rs blocks.rs told.rs   frames, or a whole answer -> events
+//! both            seal.rs                        signatures in `encrypted_content`
+//! ```
+//!
+//! An answer is a list of items: messages of several parts, reasoning, calls, and the work of OpenAI's own
+//! tools. A part of a message is a block, as is an item of any other sort.
+//!
+//! Nothing is ever stored for a caller of another format: providers are always asked with `store: false`.
+
+mod blocks;
+mod calls;
+mod decode;
+mod decoder;
+mod echo;
+mod encode;
+mod encoder;
+mod input;
+mod items;
+mod object;
+mod output;
+mod parts;
+mod seal;
+mod told;
+mod tools;
+mod write;
 
 use super::feature::{Feature, Verdict};
-use super::fields::Rejected;
-use super::ir::Reply;
-use super::ir::{Event, Request};
-use super::quirks::Quirks;
-use super::translate::Shown;
-use super::translate::{Frame, Saying};
+use super::scan::members;
+
+pub use decode::decode_request;
+pub use decoder::{Decoder, decode_whole};
+pub use encode::encode_request;
+pub use encoder::{Encoder, encode_whole};
+
+/// The one member that a function has in place of the plain text that a custom tool takes.
+const FREEFORM: &str = "input";
+
+/// Whether a body that came to `/v1/chat/completions` is one of this format: it has `input`, and no
+/// `messages`. Some clients are known to send it there.
+pub fn is_responses_shaped(body: &[u8]) -> bool {
+    let [input, messages] = members(body, ["input", "messages"]);
+    input.is_some_and(|input| input.starts_with(b"\"") || input.starts_with(b"["))
+        && messages.is_none()
+}
 
 /// What becomes of a feature at a provider of this format.
-pub fn verdict(_feature: Feature) -> Verdict {
-    Verdict::Refused
-}
-
-/// Writes a request for a provider.
-///
-/// # Errors
-///
-/// When it cannot be said.
-pub fn encode_request(
-    _request: &Request,
-    _quirks: &Quirks,
-    _saying: &mut Saying,
-) -> Result<Vec<u8>, Rejected> {
-    Err(Rejected::new("", "cannot be said yet"))
-}
-
-/// Makes events of a provider's stream.
-#[derive(Debug)]
-pub struct Decoder {}
-
-impl Decoder {
-    /// Of a vendor with these quirks.
-    pub fn new(_quirks: &'static Quirks) -> Decoder {
-        Decoder {}
+pub fn verdict(feature: Feature) -> Verdict {
+    match feature {
+        Feature::LateSystem
+        | Feature::ImageBytes
+        | Feature::ImageUrl
+        | Feature::ImageDetail
+        | Feature::DocumentBytes
+        | Feature::DocumentUrl
+        | Feature::DocumentText
+        | Feature::FileId
+        | Feature::Tools
+        | Feature::StrictTools
+        | Feature::ChoiceAny
+        | Feature::ChoiceTool
+        | Feature::ChoiceNone
+        | Feature::ChoiceAnyOf
+        | Feature::OneCall
+        | Feature::OutcomeMedia
+        | Feature::MaxTokens
+        | Feature::Json
+        | Feature::Schema
+        | Feature::Logprobs
+        | Feature::Temperature
+        | Feature::TopP
+        | Feature::Effort
+        | Feature::Budget
+        | Feature::User
+        | Feature::Metadata
+        | Feature::Tier
+        | Feature::CacheKey => Verdict::Said,
+        // A thought that is not signed by this API cannot be told to it, a failed result is told by its
+        // text alone, and prompts are cached without marks.
+        Feature::Thoughts
+        | Feature::Seals
+        | Feature::OutcomeError
+        | Feature::CacheMark
+        | Feature::CitationsWanted
+        | Feature::SpeakerName
+        | Feature::Verbosity
+        | Feature::TopK
+        | Feature::FrequencyPenalty
+        | Feature::PresencePenalty
+        | Feature::Seed
+        | Feature::CacheRetention
+        | Feature::SafetySettings
+        | Feature::Store
+        | Feature::Truncation
+        | Feature::Include
+        | Feature::Prediction
+        | Feature::ContextEdits
+        | Feature::ProviderFields => Verdict::Dropped,
+        Feature::Prefill
+        | Feature::Audio
+        | Feature::Video
+        | Feature::ForeignBlock
+        | Feature::ServerTool
+        | Feature::StopSequences
+        | Feature::Candidates
+        | Feature::AudioOut
+        | Feature::ImageOut
+        | Feature::LogitBias
+        | Feature::Guardrail
+        | Feature::CachedContent
+        | Feature::StoredConversation
+        | Feature::PromptTemplate
+        | Feature::Background
+        | Feature::WebSearch
+        | Feature::Container => Verdict::Refused,
     }
-
-    /// Takes a frame.
-    pub fn frame(&mut self, _frame: Frame<'_>, _out: &mut Vec<Event>) {}
-
-    /// The stream has ended in order.
-    pub fn end(&mut self, _out: &mut Vec<Event>) {}
-}
-
-/// Makes events of a provider's whole answer.
-pub fn decode_whole(_body: &[u8], _quirks: &'static Quirks) -> Vec<Event> {
-    Vec::new()
 }
 
 /// Where a caller of this format asks for a feature.
-pub fn place(_feature: Feature) -> Option<&'static str> {
-    None
+pub fn place(feature: Feature) -> Option<&'static str> {
+    Some(match feature {
+        Feature::LateSystem => "input[].role",
+        Feature::ImageBytes | Feature::ImageUrl => "input[].content[].image_url",
+        Feature::ImageDetail => "input[].content[].detail",
+        Feature::DocumentBytes | Feature::DocumentText => "input[].content[].file_data",
+        Feature::DocumentUrl => "input[].content[].file_url",
+        Feature::Audio => "input[].content[].input_audio",
+        Feature::FileId => "input[].content[].file_id",
+        Feature::Thoughts => "input[].summary",
+        Feature::Seals => "input[].encrypted_content",
+        Feature::ForeignBlock => "input[].type",
+        Feature::Tools => "tools",
+        Feature::StrictTools => "tools[].strict",
+        Feature::ServerTool => "tools[].type",
+        Feature::ChoiceAny | Feature::ChoiceNone => "tool_choice",
+        Feature::ChoiceTool => "tool_choice.name",
+        Feature::ChoiceAnyOf => "tool_choice.tools",
+        Feature::OneCall => "parallel_tool_calls",
+        Feature::OutcomeMedia => "input[].output",
+        Feature::MaxTokens => "max_output_tokens",
+        Feature::Json | Feature::Schema => "text.format",
+        Feature::Logprobs => "top_logprobs",
+        Feature::Verbosity => "text.verbosity",
+        Feature::Temperature => "temperature",
+        Feature::TopP => "top_p",
+        Feature::Effort => "reasoning.effort",
+        Feature::User => "safety_identifier",
+        Feature::Metadata => "metadata",
+        Feature::Tier => "service_tier",
+        Feature::CacheKey => "prompt_cache_key",
+        Feature::CacheRetention => "prompt_cache_retention",
+        Feature::Store => "store",
+        Feature::StoredConversation => "previous_response_id",
+        Feature::PromptTemplate => "prompt",
+        Feature::Background => "background",
+        Feature::Truncation => "truncation",
+        Feature::Include => "include",
+        Feature::ContextEdits => "context_management",
+        Feature::ProviderFields => "moderation",
+        Feature::SpeakerName
+        | Feature::Prefill
+        | Feature::Video
+        | Feature::CacheMark
+        | Feature::CitationsWanted
+        | Feature::OutcomeError
+        | Feature::StopSequences
+        | Feature::Candidates
+        | Feature::AudioOut
+        | Feature::ImageOut
+        | Feature::TopK
+        | Feature::FrequencyPenalty
+        | Feature::PresencePenalty
+        | Feature::Seed
+        | Feature::LogitBias
+        | Feature::Budget
+        | Feature::SafetySettings
+        | Feature::Guardrail
+        | Feature::CachedContent
+        | Feature::WebSearch
+        | Feature::Prediction
+        | Feature::Container => return None,
+    })
 }
 
-/// Reads a caller's request.
-///
-/// # Errors
-///
-/// When the body is not what the format asks for.
-pub fn decode_request(_body: &[u8]) -> Result<Request, Rejected> {
-    Err(Rejected::new("", "cannot be read yet"))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Makes a stream for the caller.
-#[derive(Debug)]
-pub struct Encoder {}
-
-impl Encoder {
-    /// Of an answer that shows this.
-    pub fn new(_shown: Shown) -> Encoder {
-        Encoder {}
+    #[test]
+    fn a_body_is_of_this_format_by_its_input() {
+        assert!(is_responses_shaped(br#"{"model":"m","input":"Hello"}"#));
+        assert!(is_responses_shaped(br#"{"input": [{"role":"user","content":"x"}]}"#));
+        assert!(!is_responses_shaped(br#"{"messages":[],"input":"x"}"#));
+        assert!(!is_responses_shaped(br#"{"messages":[{"input":"x"}]}"#));
+        assert!(!is_responses_shaped(b"[1]"));
     }
-
-    /// Writes an event.
-    pub fn event(&mut self, _event: &Event, _out: &mut Vec<u8>) {}
-}
-
-/// Writes a whole answer for the caller.
-pub fn encode_whole(_reply: &Reply, _shown: &Shown) -> Vec<u8> {
-    Vec::new()
 }

@@ -1,0 +1,237 @@
+//! A provider's answer, as a stream or whole. Both go by the same code: of a whole one, each item is told as
+//! if no event had told of it before.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::blocks::{Blocks, Full, Place, Voice};
+use super::told::{self, Response, Said};
+use crate::wire::failure::classify_named;
+use crate::wire::ir::{Event, Stop, Told};
+use crate::wire::listen::read_usage;
+use crate::wire::quirks::Quirks;
+use crate::wire::translate::Frame;
+
+/// Makes events of a provider's stream.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    begun: bool,
+    over: bool,
+    blocks: Blocks,
+}
+
+/// Makes events of a provider's whole answer.
+pub fn decode_whole(body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
+    let mut out = Vec::new();
+    let mut decoder = Decoder::new(quirks);
+    match serde_json::from_slice::<Response<'_>>(body) {
+        Ok(response) if response.status.is_some() || response.output.is_some() => {
+            decoder.over(&response, body, &mut out);
+        }
+        Ok(Response { error: Some(error), .. }) => {
+            decoder.fail(told::error(error.get()), &mut out);
+        }
+        _ => decoder.fail(told::trouble("The provider's answer cannot be read."), &mut out),
+    }
+    out
+}
+
+impl Decoder {
+    /// Of a vendor with these quirks.
+    pub fn new(_quirks: &'static Quirks) -> Decoder {
+        Decoder::default()
+    }
+
+    /// Takes a frame.
+    pub fn frame(&mut self, frame: Frame<'_>, out: &mut Vec<Event>) {
+        match frame {
+            _ if self.over => {}
+            Frame::Exception { kind, payload } => {
+                let body = String::from_utf8_lossy(payload);
+                let mut told = told::error(&body);
+                told.failure = classify_named(kind, payload);
+                told.kind = Some(kind.to_owned());
+                self.fail(told, out);
+            }
+            Frame::Event { data: b"" | b"[DONE]", .. } => {}
+            Frame::Event { name, data } => match serde_json::from_slice::<Said<'_>>(data) {
+                Ok(said) => self.said(name, data, &said, out),
+                Err(_) if is_unknown(data) => {}
+                Err(_) => {
+                    self.fail(
+                        told::trouble("The provider sent an event that cannot be read."),
+                        out,
+                    );
+                }
+            },
+        }
+    }
+
+    /// The stream has ended in order. This format has a last event of its own, so without it nothing is
+    /// owed: the answer was cut.
+    pub fn end(&mut self, _out: &mut Vec<Event>) {}
+
+    fn said(&mut self, name: &[u8], data: &[u8], said: &Said<'_>, out: &mut Vec<Event>) {
+        let kind = said.kind.strip_prefix("response.").unwrap_or_default();
+        let full = match kind {
+            "created" | "in_progress" | "queued" => {
+                self.begin(&response(said.response), out);
+                Ok(())
+            }
+            "completed" | "incomplete" | "failed" | "cancelled" => {
+                let raw = said.response.map_or("{}", RawValue::get);
+                self.over(&response(said.response), raw.as_bytes(), out);
+                Ok(())
+            }
+            "" => {
+                if said.kind == "keepalive" {
+                    out.push(Event::Ping);
+                } else if said.kind == "error" || name == b"error" || said.error.is_some() {
+                    let whole = String::from_utf8_lossy(data);
+                    let error = said.error.map_or(whole, |error| Cow::Borrowed(error.get()));
+                    self.fail(told::error(&error), out);
+                }
+                Ok(())
+            }
+            _ => self.of_item(kind, said, out),
+        };
+        if full.is_err() {
+            self.fail(told::trouble("The provider's answer has more parts than are read."), out);
+        }
+    }
+
+    /// An event of an item of the answer.
+    fn of_item(&mut self, kind: &str, said: &Said<'_>, out: &mut Vec<Event>) -> Result<(), Full> {
+        let voice = match kind {
+            "output_text.delta" | "output_text.done" => Some(Voice::Text),
+            "refusal.delta" | "refusal.done" => Some(Voice::Refusal),
+            "reasoning_text.delta" | "reasoning_text.done" => Some(Voice::Thinking),
+            "reasoning_summary_text.delta" | "reasoning_summary_text.done" => Some(Voice::Summary),
+            "function_call_arguments.delta" | "function_call_arguments.done" => {
+                Some(Voice::Arguments)
+            }
+            "output_item.added"
+            | "output_item.done"
+            | "content_part.added"
+            | "content_part.done"
+            | "output_text.annotation.added" => None,
+            // Steps of OpenAI's own tools, of which the item is told when it is done, and what is new.
+            _ => return Ok(()),
+        };
+        self.begin(&Response::default(), out);
+        let part = said.summary_index.or(said.content_index);
+        let place = Place { item: said.output_index, part: part.unwrap_or(0) };
+        match (voice, kind, said.item) {
+            (Some(voice), ..) => {
+                self.text(voice, place, kind.rsplit('.').next() == Some("done"), said, out)
+            }
+            (None, "output_item.added", Some(item)) => self.blocks.added(place.item, item, out),
+            (None, "output_item.done", Some(item)) => self.blocks.done(place.item, item, out),
+            (None, "content_part.added", _) => self.blocks.part_added(place, said.part, out),
+            (None, "content_part.done", _) => {
+                self.blocks.part_done(place, said.part, out);
+                Ok(())
+            }
+            (None, "output_text.annotation.added", _) => {
+                self.blocks.cites(place, told::read(said.annotation), out);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn text(
+        &mut self,
+        voice: Voice,
+        place: Place,
+        whole: bool,
+        said: &Said<'_>,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Full> {
+        let text = match voice {
+            _ if !whole => told::text(said.delta),
+            Voice::Text | Voice::Thinking | Voice::Summary => told::text(said.text),
+            Voice::Refusal => told::text(said.refusal),
+            Voice::Arguments => told::arguments(said.arguments),
+        };
+        let text = text.unwrap_or_default();
+        self.blocks.text(voice, place, text, whole, told::list(said.logprobs), out)
+    }
+
+    fn begin(&mut self, response: &Response<'_>, out: &mut Vec<Event>) {
+        if self.begun {
+            return;
+        }
+        self.begun = true;
+        // Bedrock has fractions of a second.
+        let created = told::read::<f64>(response.created_at).filter(|time| *time >= 1.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time")]
+        let created = created.map(|time| time as u64);
+        out.push(Event::Start {
+            id: told::text(response.id),
+            model: told::text(response.model),
+            created,
+        });
+    }
+
+    /// The last event, or the whole answer.
+    fn over(&mut self, response: &Response<'_>, raw: &[u8], out: &mut Vec<Event>) {
+        let status = told::text(response.status);
+        let status = status.as_deref().unwrap_or("completed");
+        if response.error.is_some() || !matches!(status, "completed" | "incomplete") {
+            return self.fail(failed(response, status, raw), out);
+        }
+        self.begin(response, out);
+        if self.blocks.rest(response.output.as_deref().unwrap_or_default(), out).is_err() {
+            return self
+                .fail(told::trouble("The provider's answer has more parts than are read."), out);
+        }
+        out.extend(told::text(response.service_tier).map(Event::Tier));
+        if let Some(usage) = response.usage {
+            out.push(Event::Usage(read_usage(usage.get().as_bytes())));
+        }
+        let reason = told::text(response.incomplete_details.as_ref().and_then(|own| own.reason));
+        let why = match (status, reason.as_deref()) {
+            ("incomplete", Some("max_output_tokens")) => Stop::Length,
+            ("incomplete", Some("content_filter")) => Stop::Filter,
+            ("incomplete", _) => Stop::Other,
+            _ if self.blocks.called() => Stop::Calls,
+            _ if self.blocks.refused() => Stop::Refusal,
+            _ => Stop::End,
+        };
+        let raw = Some(reason.unwrap_or_else(|| status.to_owned()));
+        out.push(Event::Stop { candidate: 0, why, raw, sequence: None });
+        out.push(Event::End);
+        self.over = true;
+    }
+
+    fn fail(&mut self, told: Told, out: &mut Vec<Event>) {
+        self.over = true;
+        out.push(Event::Fail(told));
+    }
+}
+
+fn failed(response: &Response<'_>, status: &str, raw: &[u8]) -> Told {
+    match response.error {
+        Some(error) => told::error(error.get()),
+        None if status == "failed" => told::error(&String::from_utf8_lossy(raw)),
+        None => told::trouble(&format!("The provider's answer is not whole: it is {status}.")),
+    }
+}
+
+fn response(raw: Option<&RawValue>) -> Response<'_> {
+    told::read(raw).unwrap_or_default()
+}
+
+/// Whether an event is of a kind that is not read here, whatever its members are.
+fn is_unknown(data: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Kind<'f> {
+        #[serde(rename = "type", borrow)]
+        kind: Cow<'f, str>,
+    }
+    serde_json::from_slice::<Kind<'_>>(data)
+        .is_ok_and(|own| own.kind != "error" && !own.kind.starts_with("response."))
+}
