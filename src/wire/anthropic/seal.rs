@@ -1,0 +1,99 @@
+//! Signatures: those of this format, and how those of others are carried in its fields.
+//!
+//! A signature of another format stands in a thought's `signature` as `NAME:data`, or `NAME#id:data` where
+//! the format wants an id back with it. The format has no field for the signature of a call or a text; such
+//! a one gets an empty thought of its own directly behind the block, with `NAME^:data`. Clients hand thoughts
+//! back as they came, because the API demands it of its own, so all of them find their way home. Base64 has
+//! none of these signs in it, so one of this format is never mistaken for another's.
+
+use crate::wire::ir::Seal;
+use crate::wire::translate::Wire;
+
+/// Before the `data` of a `redacted_thinking`, which must go back as one; a thought whose text was omitted
+/// (`display`) has no text either, but goes back as `thinking`.
+const REDACTED: &str = "redacted:";
+
+/// Of a `redacted_thinking` block.
+pub(super) fn redacted(data: &str) -> Seal {
+    Seal { wire: Wire::Anthropic, data: format!("{REDACTED}{data}"), id: None }
+}
+
+/// The `data` of a seal that came from a `redacted_thinking` block.
+pub(super) fn as_redacted(seal: &Seal) -> Option<&str> {
+    seal.data.strip_prefix(REDACTED).filter(|_| seal.wire == Wire::Anthropic)
+}
+
+/// A `signature` as it stands in an answer of the format's own.
+pub(super) fn own(signature: &str) -> Option<Seal> {
+    let data = signature.to_owned();
+    (!signature.is_empty()).then_some(Seal { wire: Wire::Anthropic, data, id: None })
+}
+
+/// What the caller's `signature` is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Carried {
+    pub(super) seal: Seal,
+    /// Whether it is of the block before.
+    pub(super) of_block_before: bool,
+}
+
+/// Reads a signature that a caller hands back; an empty one is none.
+pub(super) fn read(signature: &str) -> Option<Carried> {
+    let foreign = signature.split_once(':').and_then(|(sign, data)| {
+        let (sign, of_block_before) = match sign.strip_suffix('^') {
+            Some(sign) => (sign, true),
+            None => (sign, false),
+        };
+        let (name, id) = match sign.split_once('#') {
+            Some((name, id)) => (name, Some(id.to_owned())),
+            None => (sign, None),
+        };
+        let seal = Seal { wire: Wire::named(name)?, data: data.to_owned(), id };
+        Some(Carried { seal, of_block_before })
+    });
+    foreign.or_else(|| Some(Carried { seal: own(signature)?, of_block_before: false }))
+}
+
+/// Writes a signature for a caller.
+pub(super) fn write(seal: &Seal, of_block_before: bool) -> String {
+    if seal.wire == Wire::Anthropic {
+        return seal.data.clone();
+    }
+    let (hash, id) = match &seal.id {
+        Some(id) => ("#", id.as_str()),
+        None => ("", ""),
+    };
+    let above = if of_block_before { "^" } else { "" };
+    format!("{}{hash}{id}{above}:{}", seal.wire.name(), seal.data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_finds_its_way_home() {
+        for (wire, id) in
+            [(Wire::Gemini, None), (Wire::OpenAiResponses, Some("rs_1")), (Wire::Anthropic, None)]
+        {
+            let seal = Seal { wire, data: "Eu+/=".to_owned(), id: id.map(str::to_owned) };
+            let back = read(&write(&seal, false)).unwrap();
+            assert_eq!(back, Carried { seal: seal.clone(), of_block_before: false });
+            let back = read(&write(&seal, true)).unwrap();
+            assert_eq!(back.of_block_before, wire != Wire::Anthropic);
+            assert_eq!(back.seal, seal);
+        }
+    }
+
+    #[test]
+    fn an_empty_signature_is_none() {
+        assert_eq!(read(""), None);
+        assert_eq!(own(""), None);
+    }
+
+    #[test]
+    fn a_redacted_thought_is_told_from_an_omitted_one() {
+        assert_eq!(as_redacted(&redacted("Eq")), Some("Eq"));
+        assert_eq!(as_redacted(&own("Eq").unwrap()), None);
+    }
+}
