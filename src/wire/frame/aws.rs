@@ -122,6 +122,21 @@ impl Frames {
     }
 }
 
+/// Writes a frame of this event type, whose payload is JSON, behind `out`. One that is too long to be a
+/// message is left out: no message rather than half of one.
+pub fn write_event(kind: &'static str, payload: Vec<u8>, out: &mut Vec<u8>) {
+    let header =
+        |name: &'static str, value: &'static str| Header::new(name, HeaderValue::String(value.into()));
+    let message = Message::new(payload)
+        .add_header(header(":event-type", kind))
+        .add_header(header(":content-type", "application/json"))
+        .add_header(header(":message-type", "event"));
+    let before = out.len();
+    if write_message_to(&message, out).is_err() {
+        out.truncate(before);
+    }
+}
+
 /// A frame that tells of a failure in the midst of a stream, as Bedrock does: SDKs raise the exception of
 /// that name.
 pub fn exception(kind: &str, message: &str) -> Bytes {
@@ -254,6 +269,19 @@ mod tests {
         assert_eq!(heard[3], r#"exception throttlingException {"message":"too \"many\""}"#);
         assert_eq!(heard[4], "error InternalError late");
         assert_eq!(heard.len(), 5);
+    }
+
+    #[test]
+    fn a_written_event_is_read_again() {
+        let mut bytes = Vec::new();
+        write_event("messageStart", br#"{"role":"assistant"}"#.to_vec(), &mut bytes);
+        let event = [
+            (":event-type", "messageStart"),
+            (":content-type", "application/json"),
+            (":message-type", "event"),
+        ];
+        assert_eq!(bytes, message(&event, r#"{"role":"assistant"}"#));
+        assert_eq!(hear([&*bytes], LONGEST).0, [r#"event messageStart {"role":"assistant"}"#]);
     }
 
     #[test]
