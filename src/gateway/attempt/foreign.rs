@@ -2,7 +2,7 @@
 //! each such provider, and what comes back is written for the caller.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
@@ -19,10 +19,10 @@ use crate::upstream::{Arriving, Broken};
 use crate::wire::address::Address;
 use crate::wire::failure::{Class, Failure};
 use crate::wire::fields::Rejected;
-use crate::wire::ir::{Event, Reply, Request};
+use crate::wire::ir::{Echo, Event, Reply, Request};
 use crate::wire::listen::Framing;
 use crate::wire::peek::{Peek, peek};
-use crate::wire::quirks::{PLAIN, Quirks};
+use crate::wire::quirks::Quirks;
 use crate::wire::translate::{
     Decoder, Encoded, Encoder, Forced, Shown, Translation, Wire, decode_request, decode_whole,
     encode_request, encode_whole,
@@ -62,6 +62,8 @@ pub(super) struct Written {
     stream: bool,
     /// Whether a stream is to tell its usage.
     usage: bool,
+    /// What the answer repeats of the request.
+    echo: Option<Arc<Echo>>,
 }
 
 impl Call<'_> {
@@ -94,7 +96,7 @@ impl Call<'_> {
         let request = of_another.as_ref().unwrap_or(request);
         let kind = self.gateway.config.providers[hop.provider].kind;
         let wire = kind.format_for(wire, request, model);
-        let quirks = &PLAIN;
+        let quirks = kind.row().quirks;
         let Encoded { body, dropped, forced } = encode_request(wire, body_wire, request, quirks)?;
         Ok(Some(Written {
             wire,
@@ -107,6 +109,7 @@ impl Call<'_> {
             forced,
             stream,
             usage: request.stream_usage,
+            echo: request.echo.clone(),
         }))
     }
 }
@@ -284,6 +287,7 @@ impl Written {
             model: call.asked_for.to_owned(),
             usage: self.usage,
             framing,
+            echo: self.echo.clone(),
         }
     }
 }

@@ -5,9 +5,7 @@ use serde_json::{Map, Value};
 use super::turns;
 use crate::wire::feature::Feature;
 use crate::wire::fields::{Fields, Rejected};
-use crate::wire::ir::{
-    Cache, Choice, Effort, Form, Request, Sampling, Thinking, Tier, Tool,
-};
+use crate::wire::ir::{Cache, Choice, Effort, Form, Request, Sampling, Thinking, Tier, Tool};
 use crate::wire::translate::Wire;
 
 /// Reads a caller's request. The model and whether to stream stand in the path.

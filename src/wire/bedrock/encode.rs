@@ -161,10 +161,7 @@ fn form<'r>(
                     own["description"] = json!(description);
                 }
                 let structure = json!({ "jsonSchema": own });
-                return Ok((
-                    Some(json!({ "type": "json_schema", "structure": structure })),
-                    None,
-                ));
+                return Ok((Some(json!({ "type": "json_schema", "structure": structure })), None));
             }
             // Arguments are objects.
             if schema.get("type").is_none_or(|kind| kind != "object") {
@@ -177,14 +174,20 @@ fn form<'r>(
         return Ok((None, None));
     }
     let taken = |name: &str| {
-        request.tools.iter().any(|tool| matches!(tool, Tool::Function { name: own, .. } if own == name))
+        request
+            .tools
+            .iter()
+            .any(|tool| matches!(tool, Tool::Function { name: own, .. } if own == name))
     };
     let mut name = Cow::Borrowed(name);
     while taken(&name) {
         name = format!("{name}_").into();
     }
     saying.force(&name);
-    Ok((None, Some(ToolSpec { name, description, input_schema: Schema { json: schema }, strict: None })))
+    Ok((
+        None,
+        Some(ToolSpec { name, description, input_schema: Schema { json: schema }, strict: None }),
+    ))
 }
 
 /// Whether all objects of a schema are: Bedrock takes no others.
@@ -306,8 +309,8 @@ fn offer<'r>(
 /// Where the first call or outcome of the conversation stands.
 fn calls_at(request: &Request) -> Option<&str> {
     let mut blocks = request.turns.iter().flat_map(|turn| &turn.blocks);
-    let first = blocks
-        .find(|block| matches!(block.content, Content::Call { .. } | Content::Outcome(_)))?;
+    let first =
+        blocks.find(|block| matches!(block.content, Content::Call { .. } | Content::Outcome(_)))?;
     Some(&first.at)
 }
 
@@ -373,9 +376,9 @@ fn metadata<'r>(
                 c.is_ascii_alphanumeric() || c.is_whitespace() || ":_@$#=/+,-.".contains(c)
             })
     };
-    let all = metadata.iter().all(|(name, value)| {
-        !name.is_empty() && fits(name) && value.as_str().is_some_and(fits)
-    });
+    let all = metadata
+        .iter()
+        .all(|(name, value)| !name.is_empty() && fits(name) && value.as_str().is_some_and(fits));
     if !all || metadata.len() > 16 {
         saying.leave(Feature::Metadata, "");
         return Ok(None);

@@ -124,10 +124,9 @@ fn claude_budget(
     if version >= (4, 6) {
         extra.effort = thinking.effort.map(word_of);
     }
-    extra.fields.insert(
-        "thinking".to_owned(),
-        json!({ "type": "enabled", "budget_tokens": budget }),
-    );
+    extra
+        .fields
+        .insert("thinking".to_owned(), json!({ "type": "enabled", "budget_tokens": budget }));
     extra.fixes_sampling = true;
     true
 }

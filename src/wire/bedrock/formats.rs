@@ -102,8 +102,7 @@ pub(super) fn tool_use_id(id: &str) -> String {
     if (1..=64).contains(&id.len()) && id.chars().all(fits) {
         return id.to_owned();
     }
-    let mut made: String =
-        id.chars().take(40).map(|c| if fits(c) { c } else { '_' }).collect();
+    let mut made: String = id.chars().take(40).map(|c| if fits(c) { c } else { '_' }).collect();
     // FNV-1a: the same in all builds, which the standard library's hash does not promise.
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -27,11 +27,28 @@ pub(super) struct Message<'r> {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum Said<'r> {
     Text(&'r str),
-    Image { format: &'static str, source: Place<'r> },
-    Document { format: &'static str, name: String, source: Place<'r> },
-    Audio { format: &'static str, source: Place<'r> },
-    Video { format: &'static str, source: Place<'r> },
-    ToolUse { tool_use_id: String, name: &'r str, input: &'r RawValue },
+    Image {
+        format: &'static str,
+        source: Place<'r>,
+    },
+    Document {
+        format: &'static str,
+        name: String,
+        source: Place<'r>,
+    },
+    Audio {
+        format: &'static str,
+        source: Place<'r>,
+    },
+    Video {
+        format: &'static str,
+        source: Place<'r>,
+    },
+    ToolUse {
+        tool_use_id: String,
+        name: &'r str,
+        input: &'r RawValue,
+    },
     ToolResult {
         tool_use_id: String,
         content: Vec<Said<'r>>,
@@ -39,7 +56,10 @@ pub(super) enum Said<'r> {
         status: Option<&'static str>,
     },
     ReasoningContent(Reasoning<'r>),
-    CitationsContent { content: [Cited<'r>; 1], citations: &'r [Value] },
+    CitationsContent {
+        content: [Cited<'r>; 1],
+        citations: &'r [Value],
+    },
     CachePoint(CachePoint<'r>),
     #[serde(untagged)]
     Foreign(&'r Value),
@@ -118,10 +138,7 @@ impl<'s> Sayer<'s> {
 
     /// Messages: those of one side in a row become one, since sides must alternate, and a message must not
     /// be empty. Outcomes come first in theirs: nothing may stand between them and their calls.
-    pub(super) fn messages<'r>(
-        &mut self,
-        turns: &'r [Turn],
-    ) -> Result<Vec<Message<'r>>, Rejected> {
+    pub(super) fn messages<'r>(&mut self, turns: &'r [Turn]) -> Result<Vec<Message<'r>>, Rejected> {
         let mut sides: Vec<(Role, Vec<&'r Block>)> = Vec::new();
         for turn in turns {
             if turn.name.is_some() {

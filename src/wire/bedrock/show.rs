@@ -112,7 +112,12 @@ impl Encoder {
                     self.begin(*block, kind, out);
                 } else {
                     let (block, kind) = (*block, kind.clone());
-                    self.waiting.push_back(Waiting { block, kind, pieces: Vec::new(), closed: false });
+                    self.waiting.push_back(Waiting {
+                        block,
+                        kind,
+                        pieces: Vec::new(),
+                        closed: false,
+                    });
                 }
             }
             Event::Delta { block, piece } => self.delta(*block, piece, out),

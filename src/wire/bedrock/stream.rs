@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 use super::{REDACTED, formats};
 use crate::wire::failure::classify_named;
 use crate::wire::failure::{Class, Failure};
-use crate::wire::ir::{
-    Event, Kind, Media, MediaKind, Piece, Seal, Source, Stop, Told,
-};
+use crate::wire::ir::{Event, Kind, Media, MediaKind, Piece, Seal, Source, Stop, Told};
 use crate::wire::listen::Tally;
 use crate::wire::quirks::Quirks;
 use crate::wire::translate::{Frame, Wire};

@@ -125,8 +125,9 @@ impl Frames {
 /// Writes a frame of this event type, whose payload is JSON, behind `out`. One that is too long to be a
 /// message is left out: no message rather than half of one.
 pub fn write_event(kind: &'static str, payload: Vec<u8>, out: &mut Vec<u8>) {
-    let header =
-        |name: &'static str, value: &'static str| Header::new(name, HeaderValue::String(value.into()));
+    let header = |name: &'static str, value: &'static str| {
+        Header::new(name, HeaderValue::String(value.into()))
+    };
     let message = Message::new(payload)
         .add_header(header(":event-type", kind))
         .add_header(header(":content-type", "application/json"))

@@ -61,7 +61,8 @@ pub fn encode_request(
         top_p: request.sampling.top_p.as_ref(),
         stream: request.stream,
     };
-    let failed = |error: serde_json::Error| Rejected::new("", format!("cannot be written: {error}"));
+    let failed =
+        |error: serde_json::Error| Rejected::new("", format!("cannot be written: {error}"));
     serde_json::to_vec(&body).map_err(failed)
 }
 

@@ -207,9 +207,10 @@ fn force<'r>(
     quirks: &Quirks,
     saying: &mut Saying,
 ) -> Result<(), Rejected> {
-    let taken = request.tools.iter().any(
-        |tool| matches!(tool, Tool::Function { name, .. } if name == form.name),
-    );
+    let taken = request
+        .tools
+        .iter()
+        .any(|tool| matches!(tool, Tool::Function { name, .. } if name == form.name));
     let any = quirks.any.filter(|_| !taken);
     let any = any.ok_or_else(|| saying.refusal(Feature::Schema, ""))?;
     check_name(form.name, "/response_format")?;

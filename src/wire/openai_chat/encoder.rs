@@ -147,12 +147,15 @@ impl Encoder {
         }
         let own = format!("chatcmpl-{}", self.shown.id);
         self.head.clear();
-        json(&mut self.head, &Head {
-            id: id.unwrap_or(&own),
-            object: "chat.completion.chunk",
-            created: created.unwrap_or(self.shown.created),
-            model: model.unwrap_or(&self.shown.model),
-        });
+        json(
+            &mut self.head,
+            &Head {
+                id: id.unwrap_or(&own),
+                object: "chat.completion.chunk",
+                created: created.unwrap_or(self.shown.created),
+                model: model.unwrap_or(&self.shown.model),
+            },
+        );
         // Members follow.
         self.head.pop();
     }

@@ -98,9 +98,8 @@ fn thought(message: &mut Fields, blocks: &mut Vec<Block>) -> Result<(), Rejected
     let text = message.text("reasoning_content")?.or(other).unwrap_or_default();
     // OpenRouter wants its own back as it gave it.
     let details = message.value("reasoning_details").filter(Value::is_array);
-    let seal = details.map(|details| {
-        Seal { wire: Wire::OpenAiChat, data: details.to_string(), id: None }
-    });
+    let seal =
+        details.map(|details| Seal { wire: Wire::OpenAiChat, data: details.to_string(), id: None });
     if !text.is_empty() || seal.is_some() {
         blocks.push(Block { seal, ..Block::new(Content::Thought { text }, at) });
     }

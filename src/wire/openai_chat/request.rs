@@ -115,7 +115,8 @@ fn thinking(
     body: &mut Fields,
     asked: &mut Vec<(Feature, String)>,
 ) -> Result<Option<Thinking>, Rejected> {
-    let mut found = Thinking { effort: effort(body, "reasoning_effort")?, budget: None, shown: None };
+    let mut found =
+        Thinking { effort: effort(body, "reasoning_effort")?, budget: None, shown: None };
     if let Some(mut reasoning) = body.fields("reasoning")? {
         found.effort = effort(&mut reasoning, "effort")?.or(found.effort);
         found.budget = reasoning.count("max_tokens")?;

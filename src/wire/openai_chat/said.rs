@@ -274,7 +274,9 @@ impl<'r> Writer<'r, '_> {
         parts: &mut Vec<Part<'r>>,
     ) -> Result<(), Rejected> {
         match (self.quirks.thoughts, text) {
-            (Thoughts::Dropped, _) => return self.saying.says(Feature::Thoughts, &block.at).map(drop),
+            (Thoughts::Dropped, _) => {
+                return self.saying.says(Feature::Thoughts, &block.at).map(drop);
+            }
             (_, "") => {}
             (Thoughts::Member("reasoning"), text) => join(&mut message.reasoning, text),
             (Thoughts::Member(_), text) => join(&mut message.reasoning_content, text),

@@ -37,6 +37,7 @@ fn shown(usage: bool) -> Shown {
         model: "m".to_owned(),
         usage,
         framing: Framing::Events,
+        echo: None,
     }
 }
 

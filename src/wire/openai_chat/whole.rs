@@ -113,7 +113,8 @@ impl<'r> Message<'r> {
                     self.reasoning_content.get_or_insert_default().push_str(text);
                 }
                 let own = block.seal.as_ref().filter(|seal| seal.wire == Wire::OpenAiChat);
-                let details = own.and_then(|seal| serde_json::from_str::<Vec<Value>>(&seal.data).ok());
+                let details =
+                    own.and_then(|seal| serde_json::from_str::<Vec<Value>>(&seal.data).ok());
                 self.reasoning_details.extend(details.into_iter().flatten());
             }
             Content::Refusal(text) => self.refusal.get_or_insert_default().push_str(text),
