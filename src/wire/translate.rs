@@ -15,7 +15,7 @@ mod stream;
 use std::sync::Arc;
 
 use super::feature::{Feature, Verdict};
-use super::fields::Rejected;
+use super::fields::{Rejected, child};
 use super::ir::{Echo, Event, Reply, Request};
 use super::listen::Framing;
 use super::quirks::Quirks;
@@ -212,7 +212,7 @@ pub fn encode_request(
         saying.says(*feature, at)?;
     }
     for name in &request.unknown {
-        saying.drop(name);
+        saying.drop(&child("", name));
     }
     let body = match wire {
         Wire::OpenAiChat => openai_chat::encode_request(request, quirks, &mut saying)?,
