@@ -1,0 +1,364 @@
+//! What both halves of the chat format make of recorded exchanges.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
+#![allow(clippy::print_stderr, reason = "says what was skipped and how much was read")]
+
+#[path = "wire_recorded/exchanges.rs"]
+mod exchanges;
+#[path = "translation/grammar.rs"]
+mod grammar;
+
+use exchanges::Exchange;
+use keymux::provider::Kind;
+use keymux::wire::Operation;
+use keymux::wire::frame::sse::{self, Sse};
+use keymux::wire::ir::{Candidate, Content, Event, Reply, Stop, Usage};
+use keymux::wire::listen::Framing;
+use keymux::wire::openai_chat::{Decoder, Encoder, decode_request, decode_whole, encode_whole};
+use keymux::wire::quirks::{self, Quirks};
+use keymux::wire::translate::{Frame, Shown, Wire, encode_request};
+use serde_json::{Value, json};
+
+fn exchanges() -> Vec<Exchange> {
+    let all = exchanges::all(true).unwrap_or_default();
+    all.into_iter().filter(|exchange| exchange.operation == Operation::Chat).collect()
+}
+
+fn answers() -> impl Iterator<Item = Exchange> {
+    exchanges().into_iter().filter(|exchange| exchange.status == 200)
+}
+
+fn streams() -> impl Iterator<Item = Exchange> {
+    answers().filter(Exchange::is_stream)
+}
+
+fn quirks_of(exchange: &Exchange) -> &'static Quirks {
+    let provider = exchange.id.split('/').next().unwrap();
+    Kind::named(provider).map_or(&quirks::COMPATIBLE, |kind| kind.row().quirks)
+}
+
+/// The events of a stream that comes in these chunks; `ends`: in order.
+fn decode<'b>(chunks: impl Iterator<Item = &'b [u8]>, ends: bool) -> Vec<Event> {
+    let (mut sse, mut decoder) = (Sse::new(1 << 24), Decoder::new(&quirks::PLAIN));
+    let mut events = Vec::new();
+    for chunk in chunks {
+        sse.push(chunk, |frame| match frame {
+            sse::Frame::Event(event) => {
+                let data = event.data.trim_ascii();
+                decoder.frame(Frame::Event { name: event.name, data }, &mut events);
+            }
+            sse::Frame::Long { .. } => panic!("no recorded event is that long"),
+        });
+    }
+    if ends {
+        decoder.end(&mut events);
+    }
+    events
+}
+
+fn decode_answer(exchange: &Exchange) -> Vec<Event> {
+    if exchange.is_stream() {
+        decode(std::iter::once(exchange.body.as_slice()), true)
+    } else {
+        decode_whole(&exchange.body, quirks_of(exchange))
+    }
+}
+
+fn has_ended(events: &[Event]) -> bool {
+    events.contains(&Event::End)
+}
+
+fn has_failed(events: &[Event]) -> bool {
+    matches!(events.last(), Some(Event::Fail(_)))
+}
+
+#[test]
+fn recorded_answers_keep_to_the_grammar_and_come_to_their_end() {
+    let mut read = 0;
+    for exchange in answers() {
+        let (id, events) = (&exchange.id, decode_answer(&exchange));
+        grammar::check(&events).unwrap_or_else(|broken| panic!("{id}: {broken}"));
+        let failed = exchange.has("error_in_stream") || exchange.body.starts_with(b"{\"error\"");
+        assert_eq!(has_failed(&events), failed, "{id}: {:?}", events.last());
+        assert_eq!(has_ended(&events), !failed, "{id}: {:?}", events.last());
+        read += 1;
+    }
+    eprintln!("{read} answers read");
+}
+
+#[test]
+fn any_cut_into_chunks_gives_the_same_events() {
+    for exchange in streams() {
+        let body = exchange.body.as_slice();
+        let whole = decode(std::iter::once(body), true);
+        for size in [1, 7, 64, 1000] {
+            assert_eq!(decode(body.chunks(size), true), whole, "{}, by {size}", exchange.id);
+        }
+    }
+}
+
+#[test]
+fn a_stream_cut_between_two_events_has_no_end() {
+    for exchange in streams() {
+        let text = std::str::from_utf8(&exchange.body).unwrap().replace("\r\n", "\n");
+        for (at, _) in text.match_indices("\n\n") {
+            let events = decode(std::iter::once(&text.as_bytes()[..at + 2]), false);
+            grammar::check(&events).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
+            let rest = text[at + 2..].trim();
+            let last = rest.is_empty() || !rest.contains("data:");
+            assert!(!has_ended(&events) || last, "{} has an end at {at}", exchange.id);
+        }
+    }
+}
+
+/// What a client that gathers the chunks sees, by the plainest reading.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    text: String,
+    thought: String,
+    refusal: String,
+    calls: Vec<(String, String, String)>,
+    finish: String,
+}
+
+fn see(body: &[u8], stream: bool) -> Vec<Seen> {
+    let text = std::str::from_utf8(body).unwrap();
+    let mut seen: Vec<Seen> = Vec::new();
+    let values: Vec<Value> = if stream {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("data:"));
+        lines.filter_map(|data| serde_json::from_str(data).ok()).collect()
+    } else {
+        vec![serde_json::from_str(text).unwrap()]
+    };
+    let choices = values.iter().filter_map(|value| value["choices"].as_array()).flatten();
+    for choice in choices {
+        let index = usize::try_from(choice["index"].as_u64().unwrap_or(0)).unwrap();
+        if seen.len() <= index {
+            seen.resize_with(index + 1, Seen::default);
+        }
+        let delta = if choice["delta"].is_object() { &choice["delta"] } else { &choice["message"] };
+        see_delta(&mut seen[index], delta);
+        if let Some(reason) = choice["finish_reason"].as_str() {
+            reason.clone_into(&mut seen[index].finish);
+        }
+    }
+    seen
+}
+
+fn see_delta(seen: &mut Seen, delta: &Value) {
+    seen.text.push_str(delta["content"].as_str().unwrap_or_default());
+    for part in delta["content"].as_array().into_iter().flatten() {
+        seen.text.push_str(part["text"].as_str().unwrap_or_default());
+        for piece in part["thinking"].as_array().into_iter().flatten() {
+            seen.thought.push_str(piece["text"].as_str().unwrap_or_default());
+        }
+    }
+    let thought = delta["reasoning_content"].as_str().or(delta["reasoning"].as_str());
+    seen.thought.push_str(thought.unwrap_or_default());
+    seen.refusal.push_str(delta["refusal"].as_str().unwrap_or_default());
+    for call in delta["tool_calls"].as_array().into_iter().flatten() {
+        let id = call["id"].as_str().unwrap_or_default();
+        let function = &call["function"];
+        let told = |name: &str| function[name].as_str().unwrap_or_default().to_owned();
+        let begins = !id.is_empty() && seen.calls.iter().all(|known| known.0 != id);
+        match seen.calls.last_mut().filter(|_| !begins) {
+            Some(call) => call.2.push_str(&told("arguments")),
+            None => seen.calls.push((id.to_owned(), told("name"), told("arguments"))),
+        }
+    }
+}
+
+fn seen_in(candidate: &Candidate) -> Seen {
+    let mut seen = Seen::default();
+    for block in &candidate.blocks {
+        match &block.content {
+            Content::Text { text, .. } => seen.text.push_str(text),
+            Content::Thought { text } => seen.thought.push_str(text),
+            Content::Refusal(text) => seen.refusal.push_str(text),
+            Content::Call { id, name, arguments } => {
+                let id = id.clone().unwrap_or_default();
+                seen.calls.push((id, name.clone(), arguments.clone()));
+            }
+            other => panic!("{other:?} in an answer"),
+        }
+    }
+    seen.finish = candidate.raw.clone().unwrap_or_default();
+    seen
+}
+
+#[test]
+fn answers_say_what_a_plain_reading_finds() {
+    for exchange in answers() {
+        let reply = Reply::fold(&decode_answer(&exchange));
+        // Of a failed answer the blocks are not told to be whole.
+        let mut plain = see(&exchange.body, exchange.is_stream());
+        let read: Vec<Seen> = reply.candidates.iter().map(seen_in).collect();
+        if reply.failed.is_some() {
+            plain.truncate(read.len());
+        }
+        assert_eq!(read, plain, "{}", exchange.id);
+    }
+}
+
+#[test]
+fn recorded_endings_are_understood() {
+    for exchange in answers() {
+        for candidate in Reply::fold(&decode_answer(&exchange)).candidates {
+            let called =
+                candidate.blocks.iter().any(|block| matches!(block.content, Content::Call { .. }));
+            let refused =
+                candidate.blocks.iter().any(|block| matches!(block.content, Content::Refusal(_)));
+            let expected = match candidate.raw.as_deref() {
+                Some("stop" | "eos") if called => Some(Stop::Calls),
+                Some("stop" | "eos") if refused => Some(Stop::Refusal),
+                Some("stop" | "eos") => Some(Stop::End),
+                Some("length") => Some(Stop::Length),
+                Some("tool_calls") => Some(Stop::Calls),
+                Some("content_filter") => Some(Stop::Filter),
+                other => {
+                    assert_eq!((other, candidate.stop), (None, None), "{}", exchange.id);
+                    None
+                }
+            };
+            assert_eq!(candidate.stop, expected, "{}", exchange.id);
+        }
+    }
+}
+
+fn shown() -> Shown {
+    Shown {
+        id: "id".to_owned(),
+        created: 1,
+        model: "m".to_owned(),
+        usage: true,
+        framing: Framing::Events,
+    }
+}
+
+/// What is left of an answer behind a caller of the same format.
+fn told(reply: Reply) -> (Vec<Seen>, Vec<Option<Stop>>, Usage, bool) {
+    let stops = reply.candidates.iter().map(|one| one.stop).collect();
+    let seen = reply.candidates.iter().map(|one| Seen { finish: String::new(), ..seen_in(one) });
+    (seen.collect(), stops, reply.usage, reply.ended)
+}
+
+#[test]
+fn what_is_written_for_callers_reads_the_same() {
+    for exchange in answers() {
+        let id = &exchange.id;
+        let events = decode_answer(&exchange);
+        let reply = Reply::fold(&events);
+        if reply.failed.is_some() {
+            continue;
+        }
+        let mut encoder = Encoder::new(shown());
+        let mut stream = Vec::new();
+        events.iter().for_each(|event| encoder.event(event, &mut stream));
+        let again = decode(std::iter::once(stream.as_slice()), true);
+        grammar::check(&again).unwrap_or_else(|broken| panic!("{id}: {broken}"));
+        assert_eq!(told(Reply::fold(&again)), told(reply.clone()), "{id}, as a stream");
+
+        let whole = encode_whole(&reply, &shown());
+        let again = decode_whole(&whole, &quirks::PLAIN);
+        grammar::check(&again).unwrap_or_else(|broken| panic!("{id}: {broken}"));
+        assert_eq!(told(Reply::fold(&again)), told(reply.clone()), "{id}, whole");
+
+        let written = see(&stream, true);
+        assert_eq!(written, see(&whole, false), "{id}: stream and whole say the same");
+    }
+}
+
+#[test]
+fn recorded_requests_are_understood_and_said_again() {
+    let mut read = 0;
+    for exchange in exchanges() {
+        let Some(body) = &exchange.request else { continue };
+        let id = &exchange.id;
+        let request = match decode_request(body) {
+            Ok(request) => request,
+            Err(why) => panic!("{id}: {why}"),
+        };
+        let written: Value = serde_json::from_slice(body).unwrap();
+        let encoded =
+            encode_request(Wire::OpenAiChat, Wire::OpenAiChat, &request, quirks_of(&exchange));
+        match encoded {
+            Ok(encoded) => {
+                let said: Value = serde_json::from_slice(&encoded.body).unwrap();
+                assert_eq!(
+                    plain(&said, quirks_of(&exchange)),
+                    plain(&written, quirks_of(&exchange)),
+                    "{id}"
+                );
+            }
+            // Their own servers search; no format can say it for another.
+            Err(why) => assert!(
+                exchange.has("server_tools") && why.at == "/web_search_options",
+                "{id}: {why}"
+            ),
+        }
+        read += 1;
+    }
+    eprintln!("{read} requests read");
+}
+
+/// A request in one of the ways in which the same can be said.
+fn plain(body: &Value, quirks: &Quirks) -> Value {
+    let messages = body["messages"].as_array().into_iter().flatten();
+    let mut messages: Vec<Value> = messages.map(|message| plain_message(message, quirks)).collect();
+    // System messages at the beginning are one.
+    let system = messages.iter().take_while(|message| message["role"] == "system").count();
+    let parts: Vec<Value> = messages
+        .drain(..system)
+        .flat_map(|message| message["content"].as_array().cloned().unwrap_or_default())
+        .collect();
+    let tools = body["tools"].as_array().into_iter().flatten();
+    let tools: Vec<Value> = tools.map(|tool| tool["function"]["name"].clone()).collect();
+    let most = [&body["max_completion_tokens"], &body["max_tokens"]];
+    json!({
+        "model": body["model"],
+        "system": parts,
+        "messages": messages,
+        "tools": tools,
+        "tool_choice": match body["tool_choice"].as_str() {
+            Some("any") => json!("required"),
+            _ => body["tool_choice"].clone(),
+        },
+        "most": most.into_iter().find(|most| !most.is_null()),
+        "temperature": body["temperature"],
+        "top_p": body["top_p"],
+        "stop": body["stop"],
+        "stream": body["stream"] == json!(true),
+    })
+}
+
+fn plain_message(message: &Value, quirks: &Quirks) -> Value {
+    let role = match message["role"].as_str() {
+        Some("developer") => "system",
+        role => role.unwrap(),
+    };
+    let parts: Vec<Value> = match &message["content"] {
+        Value::String(text) if text.is_empty() => Vec::new(),
+        Value::String(text) => vec![json!({ "type": "text", "text": text })],
+        Value::Array(parts) => parts.clone(),
+        _ => Vec::new(),
+    };
+    let calls = message["tool_calls"].as_array().into_iter().flatten();
+    let id = |id: &Value| match quirks.call_ids {
+        quirks::CallIds::Any => id.clone(),
+        // Replaced; that call and result still belong together is a test of its own.
+        quirks::CallIds::Nine => Value::Null,
+    };
+    let calls: Vec<Value> =
+        calls.map(|call| json!({ "id": id(&call["id"]), "function": call["function"] })).collect();
+    let thought = match quirks.thoughts {
+        quirks::Thoughts::Member(name) => message[name].clone(),
+        _ => Value::Null,
+    };
+    json!({
+        "role": role,
+        "content": parts,
+        "tool_calls": calls,
+        "tool_call_id": id(&message["tool_call_id"]),
+        "thought": thought,
+    })
+}
