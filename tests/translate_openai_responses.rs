@@ -1,0 +1,286 @@
+//! OpenAI's Responses between formats, over recorded exchanges: what its two halves make of what was really
+//! sent.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
+
+#[path = "wire_recorded/exchanges.rs"]
+mod exchanges;
+#[path = "translation/grammar.rs"]
+mod grammar;
+#[path = "translation/responses_body.rs"]
+mod responses_body;
+
+use exchanges::Exchange;
+use keymux::wire::Operation;
+use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
+use keymux::wire::ir::{Content, Event, Kind, Piece, Reply, Request, Stop, Usage};
+use keymux::wire::listen::Framing;
+use keymux::wire::quirks::PLAIN;
+use keymux::wire::translate::{
+    Decoder, Encoder, Frame, Shown, Wire, decode_request, decode_whole, encode_request,
+    encode_whole,
+};
+use serde_json::Value;
+
+const OWN: Wire = Wire::OpenAiResponses;
+
+fn recorded() -> Option<Vec<Exchange>> {
+    let own = |exchange: &Exchange| exchange.operation == Operation::Responses;
+    Some(exchanges::all(true)?.into_iter().filter(own).collect())
+}
+
+fn answered() -> Option<Vec<Exchange>> {
+    Some(recorded()?.into_iter().filter(|exchange| exchange.status == 200).collect())
+}
+
+/// The frames of a stream.
+fn frames(body: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut frames = Vec::new();
+    Sse::new(16 << 20).push(body, |frame| {
+        if let SseFrame::Event(event) = frame {
+            frames.push((event.name.to_vec(), event.data.trim_ascii().to_vec()));
+        }
+    });
+    frames
+}
+
+fn told(frames: &[(Vec<u8>, Vec<u8>)]) -> Vec<Event> {
+    let (mut decoder, mut events) = (Decoder::new(OWN, &PLAIN), Vec::new());
+    for (name, data) in frames {
+        decoder.frame(Frame::Event { name, data }, &mut events);
+    }
+    decoder.end(&mut events);
+    events
+}
+
+fn events(exchange: &Exchange) -> Vec<Event> {
+    match exchange.is_stream() {
+        true => told(&frames(&exchange.body)),
+        false => decode_whole(OWN, &exchange.body, &PLAIN),
+    }
+}
+
+fn shown() -> Shown {
+    Shown {
+        id: "0".to_owned(),
+        created: 1,
+        model: "m".to_owned(),
+        usage: true,
+        framing: Framing::Events,
+        echo: None,
+    }
+}
+
+fn encoded(events: &[Event]) -> Vec<u8> {
+    let (mut encoder, mut out) = (Encoder::new(OWN, shown()).unwrap(), Vec::new());
+    events.iter().for_each(|event| encoder.event(event, &mut out));
+    out
+}
+
+/// What an answer says, whoever says it: ids of the answer, its time and its model left aside, texts in a
+/// row as one.
+fn meaning(reply: &Reply) -> (Vec<Content>, Option<Stop>, Usage) {
+    let mut said: Vec<Content> = Vec::new();
+    for block in reply.candidates.iter().flat_map(|candidate| &candidate.blocks) {
+        match (said.last_mut(), &block.content) {
+            (
+                Some(Content::Text { text, citations }),
+                Content::Text { text: more, citations: also },
+            ) => {
+                text.push_str(more);
+                citations.extend_from_slice(also);
+            }
+            (_, content) => said.push(content.clone()),
+        }
+    }
+    let filled = Usage {
+        cached_input: reply.usage.cached_input.or(Some(0)),
+        cache_write: reply.usage.cache_write.or(Some(0)),
+        reasoning: reply.usage.reasoning.or(Some(0)),
+        ..reply.usage
+    };
+    let stop = reply.candidates.first().and_then(|candidate| candidate.stop);
+    (said, stop, filled)
+}
+
+#[test]
+fn every_request_is_read_and_means_the_same_when_it_is_written_again() {
+    let Some(recorded) = recorded() else { return };
+    let mut written = 0;
+    for exchange in &recorded {
+        let Some(body) = &exchange.request else { continue };
+        let sent: Value = serde_json::from_slice(body).unwrap();
+        let stream = sent["stream"] == true;
+        let model = sent["model"].as_str().unwrap();
+        let request = decode_request(OWN, body, model, stream)
+            .unwrap_or_else(|rejected| panic!("{}: {rejected}", exchange.id));
+        let encoded = match encode_request(OWN, OWN, &request, &PLAIN) {
+            Ok(encoded) => encoded,
+            Err(rejected) => {
+                assert_eq!(rejected.at, "/previous_response_id", "{}", exchange.id);
+                continue;
+            }
+        };
+        let again: Value = serde_json::from_slice(&encoded.body).unwrap();
+        assert_eq!(again["store"], false, "{}", exchange.id);
+        let (sent, again) = (responses_body::normal(sent), responses_body::normal(again));
+        assert_eq!(sent, again, "{}", exchange.id);
+        written += 1;
+    }
+    assert!(written > 30, "only {written} requests");
+}
+
+#[test]
+fn every_answer_keeps_to_the_grammar_and_is_whole() {
+    let Some(answered) = answered() else { return };
+    assert!(answered.len() > 30, "only {} answers", answered.len());
+    for exchange in &answered {
+        let events = events(exchange);
+        grammar::check(&events).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
+        let last = events.last().unwrap();
+        if exchange.has("error_in_stream") {
+            let Event::Fail(told) = last else { panic!("{}: {last:?}", exchange.id) };
+            assert_eq!(told.code.as_deref(), Some("insufficient_quota"));
+            continue;
+        }
+        assert_eq!(*last, Event::End, "{}", exchange.id);
+        let reply = Reply::fold(&events);
+        assert!(reply.usage.output.is_some(), "{}", exchange.id);
+        assert!(reply.candidates[0].stop.is_some(), "{}", exchange.id);
+    }
+}
+
+/// A stream repeats the whole answer in its last event, which must say what the events have said.
+#[test]
+fn a_stream_tells_what_its_last_event_repeats() {
+    let Some(answered) = answered() else { return };
+    let mut compared = 0;
+    for exchange in answered.iter().filter(|exchange| exchange.is_stream()) {
+        let frames = frames(&exchange.body);
+        let responses = frames.iter().filter_map(|(_, data)| {
+            let event: Value = serde_json::from_slice(data).ok()?;
+            let ends = ["response.completed", "response.incomplete"];
+            ends.contains(&event["type"].as_str()?).then(|| event["response"].clone())
+        });
+        let Some(response) = responses.last() else { continue };
+        let whole = decode_whole(OWN, response.to_string().as_bytes(), &PLAIN);
+        let (streamed, whole) = (Reply::fold(&told(&frames)), Reply::fold(&whole));
+        let (own, repeated) = (meaning(&streamed), meaning(&whole));
+        assert_eq!((own.1, own.2), (repeated.1, repeated.2), "{}", exchange.id);
+        // Some vendors leave the items out of their last event.
+        if !whole.candidates[0].blocks.is_empty() {
+            assert_eq!(own.0, repeated.0, "{}", exchange.id);
+            compared += 1;
+        }
+    }
+    assert!(compared > 10, "only {compared} streams");
+}
+
+#[test]
+fn a_stream_that_is_cut_has_no_end() {
+    let Some(answered) = answered() else { return };
+    for exchange in answered.iter().filter(|exchange| exchange.is_stream()) {
+        let frames = frames(&exchange.body);
+        let end = frames.iter().position(|(_, data)| is_last(data)).unwrap_or(frames.len());
+        let (mut decoder, mut events) = (Decoder::new(OWN, &PLAIN), Vec::new());
+        let (mut encoder, mut out) = (Encoder::new(OWN, shown()).unwrap(), Vec::new());
+        for (name, data) in &frames[..end] {
+            let before = events.len();
+            decoder.frame(Frame::Event { name, data }, &mut events);
+            events[before..].iter().for_each(|event| encoder.event(event, &mut out));
+        }
+        decoder.end(&mut events);
+        grammar::check(&events).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
+        assert!(!events.contains(&Event::End), "{}", exchange.id);
+        let said = String::from_utf8(out).unwrap();
+        assert!(!said.contains("event: response.completed"), "{}", exchange.id);
+        assert!(!said.contains("event: response.incomplete"), "{}", exchange.id);
+    }
+}
+
+fn is_last(data: &[u8]) -> bool {
+    let event: Value = serde_json::from_slice(data).unwrap_or_default();
+    let last = ["response.completed", "response.incomplete", "response.failed", "error"];
+    event["type"].as_str().is_some_and(|kind| last.contains(&kind))
+}
+
+/// Signatures and citations included: the caller's half writes all that the provider's half reads.
+#[test]
+fn an_answer_written_again_says_the_same() {
+    let Some(answered) = answered() else { return };
+    for exchange in answered.iter().filter(|exchange| !exchange.has("error_in_stream")) {
+        let first = Reply::fold(&events(exchange));
+        let stream = encoded(&first.events());
+        let again = Reply::fold(&told(&frames(&stream)));
+        assert_eq!(meaning(&first), meaning(&again), "{}: streamed", exchange.id);
+        let whole = encode_whole(OWN, &first, &shown()).unwrap();
+        let whole = Reply::fold(&decode_whole(OWN, &whole, &PLAIN));
+        assert_eq!(meaning(&first), meaning(&whole), "{}: whole", exchange.id);
+        let seals = |reply: &Reply| -> Vec<_> {
+            let blocks = reply.candidates.iter().flat_map(|own| &own.blocks);
+            blocks.filter_map(|block| Some(block.seal.clone()?.data)).collect()
+        };
+        assert_eq!(seals(&first), seals(&again), "{}", exchange.id);
+        let logprobs = |reply: &Reply| reply.candidates[0].logprobs.clone();
+        assert_eq!(logprobs(&first), logprobs(&again), "{}", exchange.id);
+    }
+}
+
+#[test]
+fn a_callers_stream_is_numbered_and_ends_with_all_that_was_said() {
+    let Some(answered) = answered() else { return };
+    for exchange in &answered {
+        let stream = encoded(&events(exchange));
+        let all: Vec<Value> = frames(&stream)
+            .iter()
+            .map(|(name, data)| {
+                let event: Value = serde_json::from_slice(data).unwrap();
+                assert_eq!(event["type"].as_str().unwrap().as_bytes(), name, "{}", exchange.id);
+                event
+            })
+            .collect();
+        for (number, event) in all.iter().enumerate() {
+            assert_eq!(event["sequence_number"], number, "{}", exchange.id);
+        }
+        assert_eq!(all[0]["type"], "response.created", "{}", exchange.id);
+        let last = all.last().unwrap();
+        let done = all.iter().filter(|event| event["type"] == "response.output_item.done");
+        let mut done: Vec<_> = done.map(|event| (&event["output_index"], &event["item"])).collect();
+        done.sort_by_key(|(index, _)| index.as_u64());
+        let items: Vec<_> = done.into_iter().map(|(_, item)| item.clone()).collect();
+        assert_eq!(last["response"]["output"], Value::from(items), "{}", exchange.id);
+    }
+}
+
+#[test]
+fn texts_calls_and_thoughts_of_the_recordings_are_seen() {
+    let Some(answered) = answered() else { return };
+    let (mut calls, mut thoughts, mut seals, mut refusals, mut foreign, mut cited) =
+        (0, 0, 0, 0, 0, 0);
+    for exchange in &answered {
+        for event in events(exchange) {
+            match event {
+                Event::Open { kind: Kind::Call { id, .. }, .. } => {
+                    assert!(id.is_some(), "{}", exchange.id);
+                    calls += 1;
+                }
+                Event::Open { kind: Kind::Thought, .. } => thoughts += 1,
+                Event::Open { kind: Kind::Refusal, .. } => refusals += 1,
+                Event::Open { kind: Kind::Foreign { .. }, .. } => foreign += 1,
+                Event::Delta { piece: Piece::Seal(_), .. } => seals += 1,
+                Event::Delta { piece: Piece::Citation(_), .. } => cited += 1,
+                _ => {}
+            }
+        }
+    }
+    let seen = [calls, thoughts, seals, refusals, foreign, cited];
+    assert!(seen.iter().all(|count| *count > 1), "{seen:?}");
+}
+
+#[test]
+fn a_request_of_this_format_says_so_of_its_stream() {
+    let body = br#"{"model":"m","input":"Hello","stream":true}"#;
+    let request: Request = decode_request(OWN, body, "other", true).unwrap();
+    assert!(request.stream && request.stream_usage);
+    assert_eq!(request.model, "other");
+}

@@ -1,0 +1,80 @@
+//! When two bodies of the Responses format mean the same: what differs is brought to one form.
+
+use serde_json::{Map, Value, json};
+
+/// What a provider is always asked for, or is so when nothing is said.
+const WITHOUT_MEANING: &[(&str, &str)] =
+    &[("store", "*"), ("include", "*"), ("tools", "[]"), ("stream", "false")];
+
+/// A body in the one form.
+pub(crate) fn normal(body: Value) -> Value {
+    let Value::Object(mut body) = body else { return body };
+    body.retain(|_, value| !value.is_null());
+    for (name, value) in WITHOUT_MEANING {
+        if body.get(*name).is_some_and(|own| *value == "*" || own.to_string() == *value) {
+            body.shift_remove(*name);
+        }
+    }
+    if let Some(tools) = body.get_mut("tools") {
+        tools.as_array_mut().unwrap().iter_mut().for_each(tool);
+    }
+    // The least that the API takes.
+    if body.get("max_output_tokens").and_then(Value::as_u64).is_some_and(|most| most < 16) {
+        body.insert("max_output_tokens".to_owned(), Value::from(16));
+    }
+    let mut items: Vec<Value> = match body.shift_remove("input") {
+        Some(Value::Array(items)) => items.into_iter().map(item).collect(),
+        Some(text) => vec![item(json!({ "role": "user", "content": text }))],
+        None => Vec::new(),
+    };
+    if let Some(text) = body.shift_remove("instructions") {
+        items.insert(0, item(json!({ "role": "system", "content": text })));
+    }
+    body.insert("input".to_owned(), Value::Array(items));
+    Value::Object(body)
+}
+
+fn tool(tool: &mut Value) {
+    let tool = tool.as_object_mut().unwrap();
+    tool.retain(|_, value| !value.is_null());
+    if tool["type"] == "function" {
+        tool.entry("strict").or_insert(Value::Bool(false));
+    }
+}
+
+fn item(item: Value) -> Value {
+    let Value::Object(mut item) = item else { return item };
+    item.retain(|_, value| !value.is_null());
+    let message = item.contains_key("role");
+    if message {
+        item.insert("type".to_owned(), Value::from("message"));
+    }
+    if item.get("role").is_some_and(|role| role == "developer") {
+        item.insert("role".to_owned(), Value::from("system"));
+    }
+    // Only a signed thought needs its id.
+    if item["type"] != "reasoning" {
+        item.shift_remove("id");
+    }
+    item.shift_remove("status");
+    for name in ["content", "output"] {
+        if let Some(said) = item.get_mut(name) {
+            let own = std::mem::take(said);
+            *said = content(own);
+        }
+    }
+    Value::Object(item)
+}
+
+/// One text stands alone.
+fn content(content: Value) -> Value {
+    let Value::Array(mut parts) = content else { return content };
+    for part in &mut parts {
+        let part: &mut Map<_, _> = part.as_object_mut().unwrap();
+        part.retain(|name, value| !value.is_null() && name != "annotations" && name != "logprobs");
+    }
+    match &*parts {
+        [only] if only["text"].is_string() => only["text"].clone(),
+        _ => Value::Array(parts),
+    }
+}
