@@ -1,0 +1,128 @@
+//! What stands beside a candidate's content: what it cites, and the probabilities of its tokens.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+/// No answer cites more places than this.
+const MOST: usize = 1024;
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Cited {
+    grounding_chunks: Vec<Map<String, Value>>,
+    grounding_supports: Vec<Support>,
+    /// Of the Gemini API, and of Vertex.
+    #[serde(alias = "citations")]
+    citation_sources: Vec<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Support {
+    segment: Value,
+    grounding_chunk_indices: Vec<usize>,
+}
+
+/// Each place that a source supports, as one citation in Google's own names: `uri` and `title` of the
+/// source, and `startIndex`, `endIndex` and `text` of the segment. Indices count bytes.
+pub(super) fn citations(metadata: &RawValue) -> Vec<Value> {
+    let Ok(cited) = serde_json::from_str::<Cited>(metadata.get()) else { return Vec::new() };
+    let mut all = cited.citation_sources;
+    for support in cited.grounding_supports {
+        for at in support.grounding_chunk_indices {
+            // One of `web`, `retrievedContext`, `maps` and `image`.
+            let source = cited.grounding_chunks.get(at).and_then(|chunk| chunk.values().next());
+            let Some(Value::Object(source)) = source else { continue };
+            let mut citation = Map::new();
+            let own = ["uri", "title"].map(|name| (name, source.get(name)));
+            let segment = ["startIndex", "endIndex", "text"];
+            let segment = segment.map(|name| (name, support.segment.get(name)));
+            for (name, value) in own.into_iter().chain(segment) {
+                if let Some(value) = value {
+                    citation.insert(name.to_owned(), value.clone());
+                }
+            }
+            all.push(Value::Object(citation));
+        }
+    }
+    all.truncate(MOST);
+    all
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Logprobs {
+    chosen_candidates: Vec<Token>,
+    top_candidates: Vec<Top>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Top {
+    candidates: Vec<Token>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Token {
+    token: String,
+    log_probability: Value,
+}
+
+impl Token {
+    fn said(&self) -> Value {
+        json!({"token": self.token, "logprob": self.log_probability, "bytes": null})
+    }
+}
+
+/// In the form of OpenAI's `logprobs.content`.
+pub(super) fn logprobs(result: &RawValue) -> Vec<Value> {
+    let Ok(result) = serde_json::from_str::<Logprobs>(result.get()) else { return Vec::new() };
+    let mut tops = result.top_candidates.into_iter();
+    let tokens = result.chosen_candidates.iter().map(|chosen| {
+        let top = tops.next().unwrap_or_default().candidates;
+        let mut said = chosen.said();
+        said["top_logprobs"] = top.iter().map(Token::said).collect();
+        said
+    });
+    tokens.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(value: &Value) -> Box<RawValue> {
+        serde_json::value::to_raw_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_segment_is_cited_once_a_source() {
+        let metadata = json!({
+            "groundingChunks": [{"web": {"uri": "https://a", "title": "A"}}, {"maps": {"uri": "https://b"}}],
+            "groundingSupports": [
+                {"segment": {"startIndex": 1, "endIndex": 3, "text": "x"}, "groundingChunkIndices": [0, 1, 7]},
+            ],
+        });
+        let segment = |uri: &str| json!({"uri": uri, "startIndex": 1, "endIndex": 3, "text": "x"});
+        let mut first = segment("https://a");
+        first["title"] = "A".into();
+        assert_eq!(citations(&raw(&metadata)), [first, segment("https://b")]);
+        let sources = json!({"citationSources": [{"uri": "https://c"}]});
+        assert_eq!(citations(&raw(&sources)), [json!({"uri": "https://c"})]);
+        assert!(citations(&raw(&json!([]))).is_empty());
+    }
+
+    #[test]
+    fn probabilities_take_openais_form() {
+        let result = json!({
+            "chosenCandidates": [{"token": "a", "tokenId": 3, "logProbability": -0.5}],
+            "topCandidates": [{"candidates": [{"token": "a", "logProbability": -0.5}]}],
+        });
+        let token = json!({"token": "a", "logprob": -0.5, "bytes": null});
+        let mut expected = token.clone();
+        expected["top_logprobs"] = json!([token]);
+        assert_eq!(logprobs(&raw(&result)), [expected]);
+    }
+}

@@ -1,0 +1,56 @@
+//! `finishReason`. <https://ai.google.dev/api/generate-content#FinishReason> and the same of Vertex, which
+//! has some more.
+
+use crate::wire::ir::Stop;
+
+/// What a word of Google's means, where the model has called or not; `None`: the answer goes on.
+pub(super) fn read(word: &str, called: bool) -> Option<Stop> {
+    Some(match word {
+        "" | "FINISH_REASON_UNSPECIFIED" => return None,
+        "STOP" if called => Stop::Calls,
+        "STOP" => Stop::End,
+        "MAX_TOKENS" => Stop::Length,
+        "SAFETY"
+        | "RECITATION"
+        | "LANGUAGE"
+        | "BLOCKLIST"
+        | "PROHIBITED_CONTENT"
+        | "SPII"
+        | "MODEL_ARMOR"
+        | "IMAGE_SAFETY"
+        | "IMAGE_PROHIBITED_CONTENT"
+        | "IMAGE_RECITATION" => Stop::Filter,
+        "MALFORMED_FUNCTION_CALL" | "MALFORMED_RESPONSE" | "UNEXPECTED_TOOL_CALL" => {
+            Stop::Malformed
+        }
+        "CONTINUATION" => Stop::Pause,
+        // OTHER, IMAGE_OTHER, NO_IMAGE, TOO_MANY_TOOL_CALLS, MISSING_THOUGHT_SIGNATURE, ESCALATION, and
+        // what is new.
+        _ => Stop::Other,
+    })
+}
+
+/// Google's word.
+pub(super) fn write(why: Stop) -> &'static str {
+    match why {
+        Stop::End | Stop::Sequence | Stop::Calls => "STOP",
+        Stop::Length | Stop::Window => "MAX_TOKENS",
+        Stop::Refusal | Stop::Filter => "SAFETY",
+        Stop::Malformed => "MALFORMED_FUNCTION_CALL",
+        Stop::Pause | Stop::Other => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_with_calls_is_another() {
+        assert_eq!(read("STOP", false), Some(Stop::End));
+        assert_eq!(read("STOP", true), Some(Stop::Calls));
+        assert_eq!(read("SAFETY", true), Some(Stop::Filter));
+        assert_eq!(read("TO_COME", false), Some(Stop::Other));
+        assert_eq!(read("FINISH_REASON_UNSPECIFIED", false), None);
+    }
+}
