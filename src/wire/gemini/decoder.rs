@@ -284,7 +284,7 @@ impl Decoder {
         }
         let own = &mut self.candidates[at];
         own.stop = share.finish_reason.and_then(|word| {
-            let word: String = serde_json::from_str(word.get()).ok()?;
+            let word = finish::word(word.get())?;
             Some((finish::read(&word, own.called)?, word))
         });
         Some(())

@@ -3,6 +3,28 @@
 
 use crate::wire::ir::Stop;
 
+/// The words by their numbers, as Vertex counts them: of it answers are recorded that have numbers.
+const NUMBERED: [&str; 10] = [
+    "FINISH_REASON_UNSPECIFIED",
+    "STOP",
+    "MAX_TOKENS",
+    "SAFETY",
+    "RECITATION",
+    "OTHER",
+    "BLOCKLIST",
+    "PROHIBITED_CONTENT",
+    "SPII",
+    "MALFORMED_FUNCTION_CALL",
+];
+
+/// The word that stands in an answer.
+pub(super) fn word(json: &str) -> Option<String> {
+    if let Ok(number) = json.parse::<usize>() {
+        return Some(NUMBERED.get(number).copied().unwrap_or("OTHER").to_owned());
+    }
+    serde_json::from_str(json).ok()
+}
+
 /// What a word of Google's means, where the model has called or not; `None`: the answer goes on.
 pub(super) fn read(word: &str, called: bool) -> Option<Stop> {
     Some(match word {
@@ -52,5 +74,13 @@ mod tests {
         assert_eq!(read("SAFETY", true), Some(Stop::Filter));
         assert_eq!(read("TO_COME", false), Some(Stop::Other));
         assert_eq!(read("FINISH_REASON_UNSPECIFIED", false), None);
+    }
+
+    #[test]
+    fn words_may_be_numbers() {
+        assert_eq!(word("1").as_deref(), Some("STOP"));
+        assert_eq!(word("99").as_deref(), Some("OTHER"));
+        assert_eq!(word("\"SAFETY\"").as_deref(), Some("SAFETY"));
+        assert_eq!(word("null"), None);
     }
 }

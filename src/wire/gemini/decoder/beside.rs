@@ -25,29 +25,32 @@ struct Support {
 }
 
 /// Each place that a source supports, as one citation in Google's own names: `uri` and `title` of the
-/// source, and `startIndex`, `endIndex` and `text` of the segment. Indices count bytes.
+/// source, and `startIndex`, `endIndex` and `text` of the segment. Indices count bytes. Sources of which it
+/// is not said what they support are cited as well.
 pub(super) fn citations(metadata: &RawValue) -> Vec<Value> {
     let Ok(cited) = serde_json::from_str::<Cited>(metadata.get()) else { return Vec::new() };
     let mut all = cited.citation_sources;
-    for support in cited.grounding_supports {
-        for at in support.grounding_chunk_indices {
-            // One of `web`, `retrievedContext`, `maps` and `image`.
-            let source = cited.grounding_chunks.get(at).and_then(|chunk| chunk.values().next());
-            let Some(Value::Object(source)) = source else { continue };
-            let mut citation = Map::new();
-            let own = ["uri", "title"].map(|name| (name, source.get(name)));
-            let segment = ["startIndex", "endIndex", "text"];
-            let segment = segment.map(|name| (name, support.segment.get(name)));
-            for (name, value) in own.into_iter().chain(segment) {
-                if let Some(value) = value {
-                    citation.insert(name.to_owned(), value.clone());
-                }
-            }
-            all.push(Value::Object(citation));
-        }
+    let nowhere = Value::Null;
+    if cited.grounding_supports.is_empty() {
+        all.extend(cited.grounding_chunks.iter().filter_map(|chunk| citation(chunk, &nowhere)));
+    }
+    for support in &cited.grounding_supports {
+        let chunks = support.grounding_chunk_indices.iter();
+        let chunks = chunks.filter_map(|at| cited.grounding_chunks.get(*at));
+        all.extend(chunks.filter_map(|chunk| citation(chunk, &support.segment)));
     }
     all.truncate(MOST);
     all
+}
+
+fn citation(chunk: &Map<String, Value>, segment: &Value) -> Option<Value> {
+    // One of `web`, `retrievedContext`, `maps` and `image`.
+    let source = chunk.values().next()?.as_object()?;
+    let own = ["uri", "title"].map(|name| (name, source.get(name)));
+    let place = ["startIndex", "endIndex", "text"].map(|name| (name, segment.get(name)));
+    let members = own.into_iter().chain(place);
+    let members = members.filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
+    Some(Value::Object(members.collect()))
 }
 
 #[derive(Default, Deserialize)]
@@ -111,6 +114,8 @@ mod tests {
         assert_eq!(citations(&raw(&metadata)), [first, segment("https://b")]);
         let sources = json!({"citationSources": [{"uri": "https://c"}]});
         assert_eq!(citations(&raw(&sources)), [json!({"uri": "https://c"})]);
+        let alone = json!({"groundingChunks": [{"web": {"uri": "https://d"}}]});
+        assert_eq!(citations(&raw(&alone)), [json!({"uri": "https://d"})]);
         assert!(citations(&raw(&json!([]))).is_empty());
     }
 
