@@ -70,7 +70,11 @@ impl Translation {
         match frames {
             Frames::Events(sse) => sse.push(bytes, |frame| match frame {
                 sse::Frame::Event(event) => {
-                    let data = event.data.trim_ascii();
+                    let data = match decoder {
+                        // Its data are text, in which every space counts.
+                        Decoder::Replicate(_) => &*event.data,
+                        _ => event.data.trim_ascii(),
+                    };
                     decoder.frame(Frame::Event { name: event.name, data }, events);
                 }
                 sse::Frame::Long { .. } => events.push(too_long()),
