@@ -1,47 +1,16 @@
-//! Not written yet.
+//! `/v2/chat` of Cohere, as its models are asked and answer. No caller speaks it.
+//! <https://docs.cohere.com/reference/chat>
+//!
+//! ```text
+//! features.rs  what becomes of each feature
+//! encode.rs    Request -> body
+//! stream.rs    an answer, streamed or whole -> events
+//! ```
 
-use super::feature::{Feature, Verdict};
-use super::fields::Rejected;
-use super::ir::{Event, Request};
-use super::quirks::Quirks;
-use super::translate::{Frame, Saying};
+mod encode;
+mod features;
+mod stream;
 
-/// What becomes of a feature at a provider of this format.
-pub fn verdict(_feature: Feature) -> Verdict {
-    Verdict::Refused
-}
-
-/// Writes a request for a provider.
-///
-/// # Errors
-///
-/// When it cannot be said.
-pub fn encode_request(
-    _request: &Request,
-    _quirks: &Quirks,
-    _saying: &mut Saying,
-) -> Result<Vec<u8>, Rejected> {
-    Err(Rejected::new("", "cannot be said yet"))
-}
-
-/// Makes events of a provider's stream.
-#[derive(Debug)]
-pub struct Decoder {}
-
-impl Decoder {
-    /// Of a vendor with these quirks.
-    pub fn new(_quirks: &'static Quirks) -> Decoder {
-        Decoder {}
-    }
-
-    /// Takes a frame.
-    pub fn frame(&mut self, _frame: Frame<'_>, _out: &mut Vec<Event>) {}
-
-    /// The stream has ended in order.
-    pub fn end(&mut self, _out: &mut Vec<Event>) {}
-}
-
-/// Makes events of a provider's whole answer.
-pub fn decode_whole(_body: &[u8], _quirks: &'static Quirks) -> Vec<Event> {
-    Vec::new()
-}
+pub use encode::encode_request;
+pub use features::verdict;
+pub use stream::{Decoder, decode_whole};
