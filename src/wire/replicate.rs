@@ -1,47 +1,95 @@
-//! Not written yet.
+//! Predictions of language models on Replicate. No caller speaks it.
+//! <https://replicate.com/docs/reference/http#predictions.create>
+//!
+//! A model is asked by the members of its own `input`, of which the official language models have a few in
+//! common: a prompt, a system prompt, limits of sampling. Only OpenAI's take a conversation; a template
+//! that would make one prompt of many turns is nothing that this knows of other models.
+//!
+//! ```text
+//! encode.rs    Request -> body; vendors.rs: how each vendor's models name things
+//! stream.rs    an answer, streamed or whole -> events
+//! ```
+//!
+//! A stream is not the answer to the request that asks for it: that answer names its address
+//! (`urls.stream`). The decoder is for what comes from there.
 
-use super::feature::{Feature, Verdict};
-use super::fields::Rejected;
-use super::ir::{Event, Request};
-use super::quirks::Quirks;
-use super::translate::{Frame, Saying};
+mod encode;
+mod stream;
+mod vendors;
 
-/// What becomes of a feature at a provider of this format.
-pub fn verdict(_feature: Feature) -> Verdict {
-    Verdict::Refused
-}
+pub use encode::encode_request;
+pub use stream::{Decoder, decode_whole};
 
-/// Writes a request for a provider.
-///
-/// # Errors
-///
-/// When it cannot be said.
-pub fn encode_request(
-    _request: &Request,
-    _quirks: &Quirks,
-    _saying: &mut Saying,
-) -> Result<Vec<u8>, Rejected> {
-    Err(Rejected::new("", "cannot be said yet"))
-}
+use super::feature::Feature as F;
+use super::feature::Verdict;
 
-/// Makes events of a provider's stream.
-#[derive(Debug)]
-pub struct Decoder {}
-
-impl Decoder {
-    /// Of a vendor with these quirks.
-    pub fn new(_quirks: &'static Quirks) -> Decoder {
-        Decoder {}
+/// What becomes of a feature at a provider of this format. What only some vendors' models take is said to
+/// those, and left out or refused at the others.
+pub fn verdict(feature: F) -> Verdict {
+    match feature {
+        F::LateSystem
+        | F::ImageBytes
+        | F::ImageUrl
+        | F::MaxTokens
+        | F::StopSequences
+        | F::Temperature
+        | F::TopP
+        | F::TopK
+        | F::FrequencyPenalty
+        | F::PresencePenalty
+        | F::Effort
+        | F::Budget => Verdict::Said,
+        F::SpeakerName
+        | F::ImageDetail
+        | F::Thoughts
+        | F::Seals
+        | F::CacheMark
+        | F::CitationsWanted
+        | F::OneCall
+        | F::Verbosity
+        | F::Seed
+        | F::LogitBias
+        | F::User
+        | F::Metadata
+        | F::Tier
+        | F::CacheKey
+        | F::CacheRetention
+        | F::SafetySettings
+        | F::Store
+        | F::Truncation
+        | F::Include
+        | F::Prediction
+        | F::ProviderFields => Verdict::Dropped,
+        F::Prefill
+        | F::DocumentBytes
+        | F::DocumentUrl
+        | F::DocumentText
+        | F::Audio
+        | F::Video
+        | F::FileId
+        | F::ForeignBlock
+        | F::Tools
+        | F::StrictTools
+        | F::ServerTool
+        | F::ChoiceAny
+        | F::ChoiceTool
+        | F::ChoiceNone
+        | F::ChoiceAnyOf
+        | F::OutcomeError
+        | F::OutcomeMedia
+        | F::Json
+        | F::Schema
+        | F::Candidates
+        | F::Logprobs
+        | F::AudioOut
+        | F::ImageOut
+        | F::Guardrail
+        | F::CachedContent
+        | F::StoredConversation
+        | F::PromptTemplate
+        | F::Background
+        | F::WebSearch
+        | F::Container
+        | F::ContextEdits => Verdict::Refused,
     }
-
-    /// Takes a frame.
-    pub fn frame(&mut self, _frame: Frame<'_>, _out: &mut Vec<Event>) {}
-
-    /// The stream has ended in order.
-    pub fn end(&mut self, _out: &mut Vec<Event>) {}
-}
-
-/// Makes events of a provider's whole answer.
-pub fn decode_whole(_body: &[u8], _quirks: &'static Quirks) -> Vec<Event> {
-    Vec::new()
 }
