@@ -1,0 +1,209 @@
+//! Cohere's chat and Replicate's predictions, as providers, over what was recorded.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
+#![allow(clippy::print_stderr, reason = "says what was skipped and how much was read")]
+
+#[path = "translation/answers.rs"]
+mod answers;
+#[path = "wire_recorded/exchanges.rs"]
+mod exchanges;
+#[path = "translation/grammar.rs"]
+#[allow(unreachable_pub, reason = "the module is read by several tests")]
+mod grammar;
+
+use answers::{calls, hold, text};
+use exchanges::Exchange;
+use keymux::wire::Operation;
+use keymux::wire::failure::Class;
+use keymux::wire::ir::{
+    Block, Choice, Content, Event, Outcome, Reply, Request, Role, Sampling, Stop, Tool, Turn,
+};
+use keymux::wire::quirks::PLAIN;
+use keymux::wire::translate::{Wire, decode_whole, encode_request};
+use serde_json::{Number, Value, json};
+
+fn recorded(operation: Operation) -> Vec<Exchange> {
+    let all = exchanges::all(false).unwrap_or_default().into_iter();
+    all.filter(|one| one.operation == operation).collect()
+}
+
+fn said(wire: Wire, request: &Request) -> Value {
+    let encoded = encode_request(wire, Wire::OpenAiChat, request, &PLAIN).unwrap();
+    serde_json::from_slice(&encoded.body).unwrap()
+}
+
+fn turn(role: Role, content: Vec<Content>) -> Turn {
+    let blocks = (0..).zip(content);
+    let blocks = blocks.map(|(n, content)| Block::new(content, format!("/m/{n}"))).collect();
+    Turn { role, name: None, blocks }
+}
+
+#[test]
+fn recorded_chats_keep_the_grammar_and_say_what_they_say() {
+    let chats = recorded(Operation::CohereChat);
+    for exchange in &chats {
+        let id = &exchange.id;
+        if exchange.status >= 400 {
+            let events = decode_whole(Wire::Cohere, &exchange.body, &PLAIN);
+            let [Event::Fail(told)] = &*events else { panic!("{id}: {events:?}") };
+            assert!(told.message.len() > 20, "{id}");
+            continue;
+        }
+        let reply = Reply::fold(&hold(Wire::Cohere, exchange));
+        let candidate = &reply.candidates[0];
+        assert!(reply.ended && reply.id.is_some() && reply.usage.input.is_some(), "{id}");
+        let called = exchange.has("tool_call");
+        let expected = if calls(&reply).is_empty() { Stop::End } else { Stop::Calls };
+        assert_eq!(candidate.stop, Some(expected), "{id}");
+        assert!(called || !calls(&reply).is_empty() || !text(&reply).is_empty(), "{id}");
+    }
+    let of = |part: &str| {
+        let exchange = chats.iter().find(|one| one.id.contains(part))?;
+        Some(Reply::fold(&hold(Wire::Cohere, exchange)))
+    };
+    let Some(parallel) = of("unary-parallel-tools") else { return };
+    assert_eq!(calls(&parallel).len(), 2);
+    let Content::Thought { text: plan } = &parallel.candidates[0].blocks[0].content else { panic!() };
+    assert!(plan.starts_with("I will use the weather tool"));
+
+    let reasoned = of("command-a-reasoning").unwrap();
+    assert_eq!(calls(&reasoned), [("subtract".to_owned(), "{\"x\": 2, \"y\": 5}".to_owned())]);
+    assert_eq!((reasoned.usage.reasoning, reasoned.usage.cached_input), (Some(304), Some(1008)));
+
+    for (part, count) in [("stream-reasoning-cache-command-a-plus", 2), ("unary-tool-result-doc", 5)] {
+        let blocks = of(part).unwrap().candidates.remove(0).blocks;
+        let Content::Text { citations, .. } = &blocks[1].content else { panic!("{blocks:?}") };
+        assert_eq!(citations.len(), count, "{part}");
+    }
+}
+
+#[test]
+fn a_chat_is_asked_in_coheres_words() {
+    let call = Content::Call { id: None, name: "f".to_owned(), arguments: String::new() };
+    let outcome = Outcome {
+        id: String::new(),
+        name: Some("f".to_owned()),
+        content: vec![Block::new(Content::text("3"), "/o")],
+        is_error: false,
+    };
+    let tool = |name: &str| Tool::Function {
+        name: name.to_owned(),
+        description: None,
+        parameters: None,
+        strict: None,
+        cache: None,
+        at: String::new(),
+    };
+    let request = Request {
+        model: "command-a-03-2025".to_owned(),
+        system: vec![Block::new(Content::text("s"), "/s")],
+        turns: vec![
+            turn(Role::User, vec![Content::text("hi")]),
+            turn(Role::Model, vec![Content::Thought { text: "plan".to_owned() }, call]),
+            turn(Role::User, vec![Content::Outcome(outcome), Content::text("so?")]),
+        ],
+        tools: vec![tool("f"), tool("g")],
+        choice: Some(Choice::Tool("f".to_owned())),
+        sampling: Sampling {
+            top_p: Number::from_f64(0.5),
+            top_k: Some(7.into()),
+            ..Sampling::default()
+        },
+        stop: vec!["x".to_owned()],
+        ..Request::default()
+    };
+    let text = |text: &str| json!([{ "type": "text", "text": text }]);
+    let function = json!({ "name": "f", "arguments": "{}" });
+    let offered = json!({ "name": "f", "parameters": { "type": "object", "properties": {} } });
+    let expected = json!({
+        "model": "command-a-03-2025",
+        "stream": false,
+        "messages": [
+            { "role": "system", "content": text("s") },
+            { "role": "user", "content": text("hi") },
+            {
+                "role": "assistant",
+                "tool_plan": "plan",
+                "tool_calls": [{ "id": "call_1", "type": "function", "function": function }],
+            },
+            { "role": "tool", "tool_call_id": "call_1", "content": text("3") },
+            { "role": "user", "content": text("so?") },
+        ],
+        "tools": [{ "type": "function", "function": offered }],
+        "tool_choice": "REQUIRED",
+        "stop_sequences": ["x"],
+        "p": 0.5,
+        "k": 7,
+    });
+    assert_eq!(said(Wire::Cohere, &request), expected);
+}
+
+#[test]
+fn recorded_predictions_are_whole_only_when_they_are_done() {
+    for exchange in recorded(Operation::Prediction) {
+        let id = &exchange.id;
+        if exchange.is_stream() {
+            let reply = Reply::fold(&hold(Wire::Replicate, &exchange));
+            let joke = text(&reply);
+            assert!(joke.starts_with("Sure, here's a joke about OpenTelemetry:\n"), "{joke}");
+            assert!(joke.contains("trace!\n") && joke.ends_with("assist you with?"), "{joke}");
+            assert!(reply.ended, "{id}");
+        } else {
+            let events = hold(Wire::Replicate, &exchange);
+            let Some(Event::Fail(told)) = events.last() else { panic!("{id}: {events:?}") };
+            let denied = exchange.status == 401;
+            assert!(!denied || told.message.contains("authentication"), "{id}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_prediction_that_succeeded_is_an_answer() {
+    let done = json!({
+        "id": "p", "model": "meta/m", "status": "succeeded", "created_at": "2024-10-04T18:07:33.396Z",
+        "output": ["\n", "Llama", " charm", ""], "error": null,
+        "metrics": { "input_token_count": 6, "output_token_count": 9, "predict_time": 0.4 },
+    });
+    let reply = Reply::fold(&decode_whole(Wire::Replicate, done.to_string().as_bytes(), &PLAIN));
+    assert_eq!(text(&reply), "\nLlama charm");
+    assert_eq!((reply.usage.input, reply.usage.output), (Some(6), Some(9)));
+    assert_eq!((reply.ended, reply.created), (true, Some(1_728_065_253)));
+
+    let failed = json!({ "status": "failed", "output": null, "error": "CUDA out of memory" });
+    let events = decode_whole(Wire::Replicate, failed.to_string().as_bytes(), &PLAIN);
+    let Some(Event::Fail(told)) = events.last() else { panic!("{events:?}") };
+    assert_eq!((told.failure.class, &*told.message), (Class::Trouble, "CUDA out of memory"));
+}
+
+#[test]
+fn a_prediction_is_one_prompt_unless_the_model_takes_more() {
+    let mut request = Request {
+        model: "meta/meta-llama-3-8b-instruct".to_owned(),
+        system: vec![Block::new(Content::text("s"), "/s")],
+        turns: vec![turn(Role::User, vec![Content::text("hi")])],
+        max_tokens: Some(9),
+        stop: vec!["a".to_owned(), "b".to_owned()],
+        ..Request::default()
+    };
+    let input = json!({
+        "prompt": "hi", "system_prompt": "s", "max_tokens": 9, "stop_sequences": "a,b",
+    });
+    assert_eq!(said(Wire::Replicate, &request), json!({ "input": input }));
+
+    request.turns.push(turn(Role::Model, vec![Content::text("ho")]));
+    request.turns.push(turn(Role::User, vec![Content::text("he")]));
+    request.stop.clear();
+    let refused = encode_request(Wire::Replicate, Wire::OpenAiChat, &request, &PLAIN);
+    assert_eq!(refused.unwrap_err().at, "/m/0");
+
+    "openai/gpt-4o".clone_into(&mut request.model);
+    request.stream = true;
+    let messages = json!([
+        { "role": "system", "content": "s" },
+        { "role": "user", "content": "hi" },
+        { "role": "assistant", "content": "ho" },
+        { "role": "user", "content": "he" },
+    ]);
+    let input = json!({ "messages": messages, "max_completion_tokens": 9 });
+    assert_eq!(said(Wire::Replicate, &request), json!({ "input": input, "stream": true }));
+}
