@@ -42,6 +42,7 @@ fn shown() -> Shown {
         model: "m".to_owned(),
         usage: true,
         framing: Framing::Aws,
+        echo: None,
     }
 }
 
@@ -178,7 +179,10 @@ fn exceptions_within_a_stream_keep_class_status_and_words() {
         let kept = frames(Framing::Aws, &bytes, 1000);
         let out = events(Wire::Bedrock, &kept, false);
         let [Event::Fail(told)] = &*out else { panic!("{out:?}") };
-        assert_eq!((told.failure.class, told.status, &*told.message), (class, Some(status), "no more"));
+        assert_eq!(
+            (told.failure.class, told.status, &*told.message),
+            (class, Some(status), "no more")
+        );
         // And the same exception comes out at the other side.
         assert_eq!(read(&stream(&out)), [(kind.to_owned(), json!({ "message": "no more" }))]);
     }
@@ -363,7 +367,10 @@ fn each_model_thinks_in_its_own_words() {
     assert_eq!(extra(opus, low(), None), (adaptive, json!("low")));
     let nova = json!({ "reasoningConfig": { "type": "enabled", "maxReasoningEffort": "low" } });
     assert_eq!(extra("us.amazon.nova-2-lite-v1:0", low(), None).0, nova);
-    assert_eq!(extra("openai.gpt-oss-20b-1:0", low(), None).0, json!({ "reasoning_effort": "low" }));
+    assert_eq!(
+        extra("openai.gpt-oss-20b-1:0", low(), None).0,
+        json!({ "reasoning_effort": "low" })
+    );
     assert_eq!(extra(NOVA, low(), None).0, Value::Null);
 }
 
@@ -448,9 +455,7 @@ fn blocks_are_told_one_after_the_other() {
     let delta = |index: u32, delta: Value| {
         ("contentBlockDelta".to_owned(), json!({ "contentBlockIndex": index, "delta": delta }))
     };
-    let stop = |index: u32| {
-        ("contentBlockStop".to_owned(), json!({ "contentBlockIndex": index }))
-    };
+    let stop = |index: u32| ("contentBlockStop".to_owned(), json!({ "contentBlockIndex": index }));
     let start = |index: u32, id: &str, name: &str| {
         let start = json!({ "toolUse": { "toolUseId": id, "name": name } });
         ("contentBlockStart".to_owned(), json!({ "start": start, "contentBlockIndex": index }))

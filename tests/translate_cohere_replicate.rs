@@ -63,14 +63,18 @@ fn recorded_chats_keep_the_grammar_and_say_what_they_say() {
     };
     let Some(parallel) = of("unary-parallel-tools") else { return };
     assert_eq!(calls(&parallel).len(), 2);
-    let Content::Thought { text: plan } = &parallel.candidates[0].blocks[0].content else { panic!() };
+    let Content::Thought { text: plan } = &parallel.candidates[0].blocks[0].content else {
+        panic!()
+    };
     assert!(plan.starts_with("I will use the weather tool"));
 
     let reasoned = of("command-a-reasoning").unwrap();
     assert_eq!(calls(&reasoned), [("subtract".to_owned(), "{\"x\": 2, \"y\": 5}".to_owned())]);
     assert_eq!((reasoned.usage.reasoning, reasoned.usage.cached_input), (Some(304), Some(1008)));
 
-    for (part, count) in [("stream-reasoning-cache-command-a-plus", 2), ("unary-tool-result-doc", 5)] {
+    for (part, count) in
+        [("stream-reasoning-cache-command-a-plus", 2), ("unary-tool-result-doc", 5)]
+    {
         let blocks = of(part).unwrap().candidates.remove(0).blocks;
         let Content::Text { citations, .. } = &blocks[1].content else { panic!("{blocks:?}") };
         assert_eq!(citations.len(), count, "{part}");

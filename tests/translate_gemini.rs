@@ -27,7 +27,7 @@ fn recorded() -> Vec<Exchange> {
 
 fn shown(framing: Framing) -> Shown {
     let (id, model) = ("ours".to_owned(), "alias".to_owned());
-    Shown { id, created: 1, model, usage: true, framing }
+    Shown { id, created: 1, model, usage: true, framing, echo: None }
 }
 
 /// The request, and the model that its answer named.

@@ -232,6 +232,7 @@ fn shown() -> Shown {
         model: "m".to_owned(),
         usage: true,
         framing: Framing::Events,
+        echo: None,
     }
 }
 

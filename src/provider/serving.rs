@@ -34,11 +34,9 @@ impl Kind {
         }
         match self {
             Kind::Anthropic => Way::Through(Wire::Anthropic),
-            Kind::Gemini => Way::Through(Wire::Gemini),
-            Kind::Vertex if is_claude(model) => Way::Through(Wire::Anthropic),
-            Kind::Vertex => Way::Through(Wire::Gemini),
+            Kind::Vertex | Kind::Azure if is_claude(model) => Way::Through(Wire::Anthropic),
+            Kind::Gemini | Kind::Vertex => Way::Through(Wire::Gemini),
             Kind::Bedrock => Way::Through(Wire::Bedrock),
-            Kind::Azure if is_claude(model) => Way::Through(Wire::Anthropic),
             Kind::Cohere if asked != Wire::OpenAiChat => Way::Through(Wire::Cohere),
             Kind::Replicate => Way::Through(Wire::Replicate),
             Kind::OpenAi

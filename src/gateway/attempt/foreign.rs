@@ -223,7 +223,9 @@ impl Written {
         let mut events = decode_whole(self.wire, &body, self.quirks);
         if let Some(tool) = &self.forced {
             let mut forced = Forced::new(tool.clone());
-            events.iter_mut().for_each(|event| forced.undo(event));
+            for event in &mut events {
+                forced.undo(event);
+            }
         }
         let failed = events.iter().find_map(|event| match event {
             Event::Fail(told) => Some(told),
@@ -250,7 +252,9 @@ impl Written {
         let body = if framing.is_stream() {
             let mut out = Vec::new();
             if let Some(mut encoder) = Encoder::new(self.caller, shown) {
-                events.iter().for_each(|event| encoder.event(event, &mut out));
+                for event in &events {
+                    encoder.event(event, &mut out);
+                }
             }
             out
         } else {

@@ -244,8 +244,7 @@ fn thinking(request: &Request, saying: &mut Saying) -> Option<Value> {
     let Thinking { effort, budget, shown: _ } = request.thinking.as_ref()?;
     let model = &request.model;
     let old = ["command-r", "command-a-03", "command-a-vision", "command-a-translate", "c4ai-"];
-    let thinks =
-        !old.iter().any(|name| model.starts_with(name)) && model.matches('-').count() > 1;
+    let thinks = !old.iter().any(|name| model.starts_with(name)) && model.matches('-').count() > 1;
     if *effort == Some(Effort::None) || *budget == Some(0) {
         return thinks.then(|| json!({ "type": "disabled" }));
     }
@@ -481,4 +480,3 @@ fn leave_the_rest(request: &Request, saying: &mut Saying) -> Result<(), Rejected
     }
     Ok(())
 }
-

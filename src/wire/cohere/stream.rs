@@ -125,7 +125,10 @@ impl Decoder {
             return;
         }
         let Ok(line) = serde_json::from_slice::<Line<'_>>(data) else {
-            return self.fail(&json!({ "message": "The provider sent an event that cannot be read." }), out);
+            return self.fail(
+                &json!({ "message": "The provider sent an event that cannot be read." }),
+                out,
+            );
         };
         let kind = line.r#type.or(std::str::from_utf8(name).ok()).unwrap_or_default();
         if kind == "error" {
@@ -137,12 +140,7 @@ impl Decoder {
     /// Behind its last event nothing is owed.
     pub fn end(&mut self, _out: &mut Vec<Event>) {}
 
-    fn event(
-        &mut self,
-        kind: &str,
-        line: Line<'_>,
-        out: &mut Vec<Event>,
-    ) {
+    fn event(&mut self, kind: &str, line: Line<'_>, out: &mut Vec<Event>) {
         let Line { r#type: _, id, index, delta, logprobs } = line;
         let (message, finish, usage, error) = match delta {
             Some(delta) => (delta.message, delta.finish_reason, delta.usage, delta.error),

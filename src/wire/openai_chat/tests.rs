@@ -31,7 +31,14 @@ fn finish(word: &str) -> Value {
 }
 
 fn shown(usage: bool) -> Shown {
-    Shown { id: "1".to_owned(), created: 7, model: "m".to_owned(), usage, framing: Framing::Events, echo: None }
+    Shown {
+        id: "1".to_owned(),
+        created: 7,
+        model: "m".to_owned(),
+        usage,
+        framing: Framing::Events,
+        echo: None,
+    }
 }
 
 fn said(body: &Value, quirks: &Quirks) -> (Value, Encoded) {

@@ -31,7 +31,10 @@ pub fn encode_request(
         ([only], _) if only.role == Role::User => {
             if let Some(system) = texts(&request.system, saying)? {
                 let name = vendor.system.ok_or_else(|| {
-                    Rejected::new(at(&request.system), "is system text, which the model takes none of")
+                    Rejected::new(
+                        at(&request.system),
+                        "is system text, which the model takes none of",
+                    )
                 })?;
                 input.insert(name.to_owned(), json!(system));
             }

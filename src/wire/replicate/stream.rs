@@ -132,7 +132,8 @@ pub fn decode_whole(body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
     let mut decoder = Decoder::new(quirks);
     let Ok(prediction) = serde_json::from_slice::<Prediction<'_>>(body) else {
         let detail = serde_json::from_slice(body).ok().and_then(|Problem { detail }| detail);
-        decoder.fail(detail.as_deref().unwrap_or("The provider's answer cannot be read."), &mut out);
+        decoder
+            .fail(detail.as_deref().unwrap_or("The provider's answer cannot be read."), &mut out);
         return out;
     };
     let Prediction { id, model, created_at, status, output, error, metrics } = prediction;

@@ -5,7 +5,14 @@ use serde_json::{Value, json};
 use super::*;
 
 fn shown(framing: Framing) -> Shown {
-    Shown { id: "ours".to_owned(), created: 1, model: "alias".to_owned(), usage: true, framing }
+    Shown {
+        id: "ours".to_owned(),
+        created: 1,
+        model: "alias".to_owned(),
+        usage: true,
+        framing,
+        echo: None,
+    }
 }
 
 fn stream(events: &[Event], framing: Framing) -> String {
