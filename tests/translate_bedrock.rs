@@ -48,7 +48,9 @@ fn shown() -> Shown {
 
 fn stream(all: &[Event]) -> Vec<u8> {
     let (mut encoder, mut out) = (Encoder::new(Wire::Bedrock, shown()).unwrap(), Vec::new());
-    all.iter().for_each(|event| encoder.event(event, &mut out));
+    for event in all {
+        encoder.event(event, &mut out);
+    }
     out
 }
 

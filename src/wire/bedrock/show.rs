@@ -356,6 +356,7 @@ struct Metadata {
 /// `TokenUsage`: the input leaves the cache out, the total does not.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct Counts {
     #[serde(skip_serializing_if = "Option::is_none")]
     input_tokens: Option<u64>,

@@ -66,9 +66,9 @@ pub(super) struct Start {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct ToolUse {
-    pub tool_use_id: Option<String>,
+    #[serde(rename = "toolUseId")]
+    pub id: Option<String>,
     pub name: String,
     pub r#type: Option<String>,
 }
@@ -231,7 +231,7 @@ impl Decoder {
     /// A block begins that says so: texts and thoughts begin with their first delta.
     pub(super) fn start(&mut self, index: u64, start: Start, out: &mut Vec<Event>) {
         self.stop(index, out);
-        if let Some(ToolUse { tool_use_id: id, name, r#type }) = start.tool_use {
+        if let Some(ToolUse { id, name, r#type }) = start.tool_use {
             if r#type.as_deref() == Some("server_tool_use") {
                 let head = json!({ "toolUseId": id, "name": name, "type": r#type });
                 self.open_silently(index, What::ServerCall(head, String::new()), out);

@@ -94,12 +94,9 @@ struct Image {
 pub fn decode_whole(body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
     let mut out = Vec::new();
     let mut decoder = Decoder::new(quirks);
-    let answer: Answer<'_> = match serde_json::from_slice(body) {
-        Ok(answer) => answer,
-        Err(_) => {
-            decoder.fail_as(told(body), &mut out);
-            return out;
-        }
+    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
+        decoder.fail_as(told(body), &mut out);
+        return out;
     };
     decoder.begin(&mut out);
     for (index, block) in (0..).zip(answer.output.message.content) {
@@ -139,8 +136,8 @@ fn tell(decoder: &mut Decoder, index: u64, raw: &RawValue, out: &mut Vec<Event>)
         Some(Block { tool_use: Some(call), .. })
             if call.r#type.as_deref() != Some("server_tool_use") =>
         {
-            let Call { tool_use_id, name, input, r#type } = call;
-            let tool_use = Some(ToolUse { tool_use_id, name, r#type });
+            let Call { tool_use_id: id, name, input, r#type } = call;
+            let tool_use = Some(ToolUse { id, name, r#type });
             decoder.start(index, Start { tool_use, ..Start::default() }, out);
             let input = input.map(|input| Input { input: input.get().to_owned() });
             decoder.delta(index, Delta { tool_use: input, ..Delta::default() }, out);
