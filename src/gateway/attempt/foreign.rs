@@ -89,11 +89,14 @@ impl Call<'_> {
         let model = self.names(hop)[1];
         let read = || decode_request(body_wire, self.body, model, stream);
         let request = self.understood.0.get_or_init(read).as_ref().map_err(Clone::clone)?;
-        let mut of_another = None;
-        if request.model != model {
-            of_another = Some(Request { model: model.to_owned(), ..request.clone() });
+        // A prediction's stream stands at another address, so it is asked for whole.
+        let whole = stream && wire == Wire::Replicate;
+        let mut changed = None;
+        if request.model != model || whole {
+            let (model, stream) = (model.to_owned(), stream && !whole);
+            changed = Some(Request { model, stream, ..request.clone() });
         }
-        let request = of_another.as_ref().unwrap_or(request);
+        let request = changed.as_ref().unwrap_or(request);
         let kind = self.gateway.config.providers[hop.provider].kind;
         let wire = kind.format_for(wire, request, model);
         let quirks = kind.row().quirks;
@@ -162,7 +165,11 @@ impl Written {
         let (form, model) = match self.wire {
             Wire::Gemini => ("v1beta", Some(Cow::Borrowed(&*self.model))),
             Wire::Bedrock => ("v1", Some(Cow::Borrowed(&*self.model))),
-            Wire::Replicate => ("models", Some(Cow::Borrowed(&*self.model))),
+            Wire::Replicate if self.model.contains('/') => {
+                ("models", Some(Cow::Borrowed(&*self.model)))
+            }
+            // A version.
+            Wire::Replicate => ("predictions", Some(Cow::Borrowed(&*self.model))),
             _ => ("v1", None),
         };
         Address { operation: self.operation(), form, model }
