@@ -128,7 +128,7 @@ fn write_sampling(
         }
     }
     // 1 is the default, and means nothing where it cannot be said.
-    let temperature = sampling.temperature.as_ref().filter(|number| !is(number, |n| n == 1.0));
+    let temperature = sampling.temperature.as_ref().filter(|number| !is_default(number));
     let sampled = model.samples != Samples::None;
     let mut put = |feature, name, value: Option<&Number>, can: bool| {
         let Some(value) = value else { return false };
@@ -142,13 +142,18 @@ fn write_sampling(
     let in_range = temperature.is_some_and(|number| is(number, |n| (0.0..=1.0).contains(&n)));
     let cold =
         put(Feature::Temperature, "temperature", temperature, sampled && !thinks && in_range);
-    let top_p = sampling.top_p.as_ref().filter(|number| !is(number, |n| n == 1.0));
+    let top_p = sampling.top_p.as_ref().filter(|number| !is_default(number));
     let high = top_p.is_some_and(|number| is(number, |n| n >= 0.95));
     let alone = !(cold && model.samples == Samples::Either);
     put(Feature::TopP, "top_p", top_p, sampled && alone && (!thinks || high));
     let whole = sampling.top_k.as_ref().is_some_and(Number::is_u64);
     put(Feature::TopK, "top_k", sampling.top_k.as_ref(), sampled && !thinks && whole);
     Ok(())
+}
+
+/// Of temperature and `top_p`.
+fn is_default(number: &Number) -> bool {
+    is(number, |n| (n - 1.0).abs() < f64::EPSILON)
 }
 
 fn is(number: &Number, holds: impl Fn(f64) -> bool) -> bool {

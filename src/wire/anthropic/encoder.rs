@@ -28,7 +28,7 @@ pub struct Encoder {
     /// How many calls have been written.
     calls: u32,
     refused: bool,
-    current: Option<Writing>,
+    current: Option<Box<Writing>>,
     waiting: VecDeque<Waiting>,
     held: usize,
     /// What each block is that was closed before it was whole.
@@ -72,14 +72,16 @@ impl Encoder {
         }
         match event {
             Event::Start { id, model, .. } => self.start(id.as_deref(), model.as_deref(), out),
-            Event::Open { candidate: 1.., .. } | Event::Stop { candidate: 1.., .. } => {}
+            // The format has one answer; and `service_tier` stands in the usage of its beginning, where it
+            // is not known yet.
+            Event::Open { candidate: 1.., .. }
+            | Event::Stop { candidate: 1.., .. }
+            | Event::Tier(_) => {}
             Event::Open { block, kind, .. } => self.open(*block, kind, out),
             Event::Delta { block, piece } => self.delta(*block, piece, out),
             Event::Close { block } => self.close(*block, out),
             Event::Usage(usage) => self.usage.update(*usage),
             Event::Stop { why, sequence, .. } => self.stopped = Some((*why, sequence.clone())),
-            // `service_tier` stands in the usage of the beginning, where it is not known yet.
-            Event::Tier(_) => {}
             Event::End => {
                 self.finish(out);
                 self.over = true;
@@ -128,7 +130,8 @@ impl Encoder {
     fn begin(&mut self, block: u32, kind: &Kind, out: &mut Vec<u8>) {
         self.refused |= *kind == Kind::Refusal;
         self.calls += u32::from(matches!(kind, Kind::Call { .. }));
-        self.current = Writing::begin(block, kind, &self.shown, self.calls, &mut self.next, out);
+        let Self { shown, calls, next, .. } = self;
+        self.current = Writing::begin(block, kind, shown, *calls, next, out).map(Box::new);
     }
 
     fn wait(&mut self, block: u32, kind: &Kind) {
@@ -174,7 +177,8 @@ impl Encoder {
                 }
             }
             if !waiting.closed && self.current.is_some() {
-                if self.waiting.is_empty() || self.current.as_ref().is_some_and(Writing::is_call) {
+                if self.waiting.is_empty() || self.current.as_deref().is_some_and(Writing::is_call)
+                {
                     break;
                 }
                 self.part(out);

@@ -78,10 +78,11 @@ pub fn place(feature: Feature) -> Option<&'static str> {
     Some(match feature {
         Feature::LateSystem => "messages[].role",
         Feature::Prefill => "messages[]",
-        Feature::ImageBytes | Feature::ImageUrl => "messages[].content[].source",
-        Feature::DocumentBytes | Feature::DocumentUrl | Feature::DocumentText => {
-            "messages[].content[].source"
-        }
+        Feature::ImageBytes
+        | Feature::ImageUrl
+        | Feature::DocumentBytes
+        | Feature::DocumentUrl
+        | Feature::DocumentText => "messages[].content[].source",
         Feature::FileId => "messages[].content[].source.file_id",
         Feature::Thoughts => "messages[].content[].thinking",
         Feature::Seals => "messages[].content[].signature",

@@ -140,12 +140,11 @@ fn newer(family: &str, major: u32, minor: u32) -> Model {
         "haiku" => true,
         _ => (major, minor) < (5, 1),
     };
-    let thinks = match family {
+    let of_5_5 = (major, minor) >= (5, 5);
+    let thinks = match (family, of_5_5) {
         _ if major == 4 => Thinks::Adaptive,
-        "fable" | "mythos" => Thinks::Always,
-        "opus" if minor < 5 && major == 5 => Thinks::Unasked,
-        "sonnet" if minor >= 5 || major > 5 => Thinks::BetweenTools,
-        "opus" => Thinks::Always,
+        ("fable" | "mythos", _) | ("opus", true) => Thinks::Always,
+        ("sonnet", true) => Thinks::BetweenTools,
         _ => Thinks::Unasked,
     };
     Model {

@@ -107,16 +107,13 @@ impl Decoder {
         }
     }
 
-    /// The stream has ended in order.
-    pub fn end(&mut self, out: &mut Vec<Event>) {
-        if self.stopped && !self.over {
-            self.over = true;
-            out.push(Event::End);
-        }
-    }
+    /// The stream has ended in order. Nobody leaves out `message_stop`, so one that ends without it was cut.
+    pub fn end(&mut self, _out: &mut Vec<Event>) {}
 
     fn event(&mut self, name: &[u8], data: &[u8], out: &mut Vec<Event>) {
-        let Ok(told) = serde_json::from_slice::<Written<'_>>(data) else {
+        // serde reads a list as an object's members in order.
+        let told = serde_json::from_slice::<Written<'_>>(data).ok();
+        let Some(told) = told.filter(|_| data.starts_with(b"{")) else {
             return self.garbled("The provider sent an event that cannot be read.", out);
         };
         let kind = match told.kind.as_bytes() {
@@ -255,7 +252,7 @@ impl Decoder {
 /// Makes events of a provider's whole answer.
 pub fn decode_whole(body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
     let (mut decoder, mut out) = (Decoder::new(quirks), Vec::new());
-    if error_of(body).is_error {
+    if error_of(body).told {
         decoder.fail(failed(body), &mut out);
     } else {
         decoder.whole(body, &mut out);
@@ -264,7 +261,8 @@ pub fn decode_whole(body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
 }
 
 struct Error {
-    is_error: bool,
+    /// Whether it is one, and not an answer.
+    told: bool,
     kind: Option<String>,
     message: String,
 }
@@ -289,7 +287,7 @@ fn error_of(body: &[u8]) -> Error {
         message: Option<String>,
     }
     let outer: Outer<'_> = serde_json::from_slice(body).unwrap_or_default();
-    let is_error = outer.kind == "error" || outer.error.is_some();
+    let told = outer.kind == "error" || outer.error.is_some();
     let inner = outer.error.map(|raw| {
         serde_json::from_str(raw.get())
             .unwrap_or_else(|_| Inner { kind: None, message: serde_json::from_str(raw.get()).ok() })
@@ -297,7 +295,7 @@ fn error_of(body: &[u8]) -> Error {
     let inner = inner.unwrap_or_default();
     let message = inner.message.or(outer.message);
     let message = message.unwrap_or_else(|| "The provider reports an error.".to_owned());
-    Error { is_error, kind: inner.kind, message }
+    Error { told, kind: inner.kind, message }
 }
 
 fn failed(body: &[u8]) -> Told {

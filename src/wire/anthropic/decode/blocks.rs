@@ -119,10 +119,10 @@ impl Reading {
         if let Some(context) = fields.text("context")? {
             out.push(Block::new(Content::text(context), fields.at("context")));
         }
-        if let Some(mut citations) = fields.fields("citations")? {
-            if citations.flag("enabled")? == Some(true) {
-                self.asked.push((Feature::CitationsWanted, fields.at("citations")));
-            }
+        if let Some(mut citations) = fields.fields("citations")?
+            && citations.flag("enabled")? == Some(true)
+        {
+            self.asked.push((Feature::CitationsWanted, fields.at("citations")));
         }
         let at = fields.place().to_owned();
         let in_pieces = |source: &Value| source.get("type").is_some_and(|kind| kind == "content");

@@ -90,7 +90,10 @@ impl<'r> Entry<'r> {
                 object.raw("type", r#""tool_result""#).put("tool_use_id", &self.id);
                 write_outcome(outcome, &block.at, &mut object, said)?;
             }
-            Content::Thought { text } => return write_thought(text, block, list, said),
+            Content::Thought { text } => {
+                write_thought(text, block, list, said);
+                return Ok(());
+            }
             Content::Foreign { wire: Wire::Anthropic, json } => {
                 put(list.element(), json);
                 return Ok(());
@@ -124,11 +127,11 @@ pub(super) fn can_say_thought(block: &Block, saying: &mut Saying) -> bool {
     false
 }
 
-fn write_thought(text: &str, block: &Block, list: &mut List<'_>, said: &mut Said<'_>) -> Written {
+fn write_thought(text: &str, block: &Block, list: &mut List<'_>, said: &mut Said<'_>) {
     if !can_say_thought(block, said.saying) {
-        return Ok(());
+        return;
     }
-    let Some(own) = &block.seal else { return Ok(()) };
+    let Some(own) = &block.seal else { return };
     let mut object = list.object();
     match seal::as_redacted(own) {
         Some(data) => object.raw("type", r#""redacted_thinking""#).put("data", data),
@@ -137,7 +140,6 @@ fn write_thought(text: &str, block: &Block, list: &mut List<'_>, said: &mut Said
         }
     };
     object.end();
-    Ok(())
 }
 
 /// The arguments of a call, which must be an object.

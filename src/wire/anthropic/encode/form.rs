@@ -32,8 +32,6 @@ impl<'r> Answer<'r> {
     ) -> Result<Answer<'r>, Rejected> {
         let (feature, schema, name, description) = match &request.form {
             None => return Ok(Answer::Free),
-            // The answer is a call, and has no text.
-            Some(_) if calls_only(request) => return Ok(Answer::Free),
             Some(Form::Json) => (Feature::Json, None, None, None),
             Some(Form::Schema { name, description, schema, strict: _ }) => {
                 (Feature::Schema, Some(schema), name.as_deref(), description.as_deref())
@@ -44,6 +42,8 @@ impl<'r> Answer<'r> {
             Some(schema) if model.schemas && (is_strict(schema) || !model.forced) => {
                 Ok(Answer::Native(schema))
             }
+            // The answer is a call, and has no text.
+            _ if calls_only(request) => Ok(Answer::Free),
             _ if !model.forced => Err(saying.refusal(feature, "")),
             Some(schema) if !is_object(schema) => Err(saying.refusal(feature, "")),
             schema => {

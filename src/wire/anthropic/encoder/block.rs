@@ -72,17 +72,16 @@ impl Writing {
                 self.think(next, out);
                 self.delta(out, "thinking_delta", "thinking", text);
             }
-            (Piece::Seal(seal), Kind::Thought) => match (self.index, seal::as_redacted(seal)) {
-                (None, Some(data)) => {
+            (Piece::Seal(seal), Kind::Thought) => {
+                if let (None, Some(data)) = (self.index, seal::as_redacted(seal)) {
                     self.index = Some(started(next, out, |content| {
                         content.raw("type", r#""redacted_thinking""#).put("data", data);
                     }));
-                }
-                _ => {
+                } else {
                     self.think(next, out);
                     self.delta(out, "signature_delta", "signature", &seal::write(seal, false));
                 }
-            },
+            }
             (Piece::Seal(seal), Kind::Text | Kind::Refusal | Kind::Call { .. }) => {
                 self.seal = Some(seal.clone()).filter(|seal| seal.wire != Wire::Anthropic);
             }

@@ -168,26 +168,23 @@ impl Blocks {
     }
 
     fn close(&mut self, open: Open, out: &mut Vec<Event>) {
-        let block = match open.block {
-            Some(block) => {
-                // The block began with `"input": {}`, and that was all.
-                if open.bare {
-                    out.push(Event::Delta { block, piece: Piece::Text("{}".to_owned()) });
-                }
-                block
+        let block = if let Some(block) = open.block {
+            // The block began with `"input": {}`, and that was all.
+            if open.bare {
+                out.push(Event::Delta { block, piece: Piece::Text("{}".to_owned()) });
             }
-            None => {
-                let (block, mut json) = (self.next, open.foreign);
-                self.next += 1;
-                self.held = 0;
-                let input = serde_json::from_str::<Value>(&open.input).ok();
-                if let (Some(input), Value::Object(members)) = (input, &mut json) {
-                    members.insert("input".to_owned(), input);
-                }
-                let kind = Kind::Foreign { wire: Wire::Anthropic, json };
-                out.push(Event::Open { block, candidate: 0, kind });
-                block
+            block
+        } else {
+            let (block, mut json) = (self.next, open.foreign);
+            self.next += 1;
+            self.held = 0;
+            let input = serde_json::from_str::<Value>(&open.input).ok();
+            if let (Some(input), Value::Object(members)) = (input, &mut json) {
+                members.insert("input".to_owned(), input);
             }
+            let kind = Kind::Foreign { wire: Wire::Anthropic, json };
+            out.push(Event::Open { block, candidate: 0, kind });
+            block
         };
         out.push(Event::Close { block });
     }
