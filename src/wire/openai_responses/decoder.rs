@@ -235,3 +235,147 @@ fn is_unknown(data: &[u8]) -> bool {
     serde_json::from_slice::<Kind<'_>>(data)
         .is_ok_and(|own| own.kind != "error" && !own.kind.starts_with("response."))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::wire::failure::Class;
+    use crate::wire::ir::{Kind, Piece};
+    use crate::wire::quirks::PLAIN;
+
+    fn told(events: &[Value]) -> Vec<Event> {
+        let (mut decoder, mut out) = (Decoder::new(&PLAIN), Vec::new());
+        for event in events {
+            decoder.frame(Frame::Event { name: b"", data: event.to_string().as_bytes() }, &mut out);
+        }
+        out
+    }
+
+    fn texts(events: &[Event]) -> Vec<&str> {
+        let text = |event| match event {
+            &Event::Delta { piece: Piece::Text(ref text), .. } => Some(&**text),
+            _ => None,
+        };
+        events.iter().filter_map(text).collect()
+    }
+
+    #[test]
+    fn what_no_delta_told_is_told_at_the_end_and_nothing_twice() {
+        let done = json!({"type": "response.output_text.done", "output_index": 0,
+            "content_index": 0, "text": "Hello"});
+        let item = json!({"type": "response.output_item.done", "output_index": 0, "item":
+            {"type": "message", "content": [{"type": "output_text", "text": "Hello"}]}});
+        let delta = json!({"type": "response.output_text.delta", "output_index": 0,
+            "content_index": 0, "delta": "Hello"});
+        for events in [
+            vec![done.clone()],
+            vec![item.clone()],
+            vec![delta.clone(), done.clone(), item.clone(), done.clone(), delta],
+            vec![done.clone(), item],
+        ] {
+            assert_eq!(texts(&told(&events)), ["Hello"], "{events:?}");
+        }
+        let completed = json!({"type": "response.completed", "response": {"status": "completed",
+            "output": [{"type": "message", "content": [{"type": "output_text", "text": "All"}]}]}});
+        assert_eq!(texts(&told(&[completed])), ["All"]);
+    }
+
+    #[test]
+    fn the_parts_of_a_summary_are_paragraphs_of_one_thought() {
+        let delta = |part: u32, text: &str| {
+            json!({"type": "response.reasoning_summary_text.delta", "output_index": 0,
+                "summary_index": part, "delta": text})
+        };
+        let item = json!({"type": "response.output_item.done", "output_index": 0, "item": {
+            "type": "reasoning", "id": "rs_1", "encrypted_content": "gA",
+            "summary": [{"type": "summary_text", "text": "One"}, {"type": "summary_text", "text": "Two"}]}});
+        let events = told(&[delta(0, "O"), delta(0, "ne"), delta(1, "Two"), item.clone()]);
+        assert_eq!(texts(&events).concat(), "One\n\nTwo");
+        assert_eq!(texts(&told(&[item])).concat(), "One\n\nTwo");
+        let seal = events.iter().find_map(|event| match event {
+            Event::Delta { piece: Piece::Seal(seal), .. } => Some(seal),
+            _ => None,
+        });
+        let seal = seal.unwrap();
+        assert_eq!((&*seal.data, seal.id.as_deref()), ("gA", Some("rs_1")));
+    }
+
+    #[test]
+    fn a_call_may_come_at_once_and_without_its_ids() {
+        let item = json!({"type": "response.output_item.done", "output_index": 4, "item": {
+            "type": "function_call", "call_id": "c", "name": "f", "arguments": {"a": 1}}});
+        let events = told(&[item]);
+        let kind = Kind::Call { id: Some("c".to_owned()), name: "f".to_owned() };
+        assert!(events.contains(&Event::Open { block: 0, candidate: 0, kind }));
+        assert_eq!(texts(&events), [r#"{"a":1}"#]);
+    }
+
+    #[test]
+    fn an_answer_stops_for_the_reason_told() {
+        let stop = |status: &str, more: Value, output: Value| {
+            let body = json!({"status": status, "output": output, "incomplete_details": more});
+            let events = decode_whole(body.to_string().as_bytes(), &PLAIN);
+            events.iter().find_map(|event| match event {
+                Event::Stop { why, .. } => Some(*why),
+                _ => None,
+            })
+        };
+        let none = || json!([]);
+        let call =
+            json!([{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}]);
+        let refusal =
+            json!([{"type": "message", "content": [{"type": "refusal", "refusal": "No"}]}]);
+        assert_eq!(stop("completed", Value::Null, none()), Some(Stop::End));
+        assert_eq!(stop("completed", Value::Null, call), Some(Stop::Calls));
+        assert_eq!(stop("completed", Value::Null, refusal), Some(Stop::Refusal));
+        let reason = |word: &str| json!({ "reason": word });
+        assert_eq!(stop("incomplete", reason("max_output_tokens"), none()), Some(Stop::Length));
+        assert_eq!(stop("incomplete", reason("content_filter"), none()), Some(Stop::Filter));
+        for unfinished in ["failed", "cancelled", "in_progress", "queued"] {
+            assert_eq!(stop(unfinished, Value::Null, none()), None, "{unfinished}");
+        }
+    }
+
+    #[test]
+    fn errors_come_in_several_shapes_and_end_the_answer() {
+        for event in [
+            json!({"type": "error", "error": {"code": "rate_limit_exceeded", "message": "Slow"}}),
+            json!({"type": "error", "code": "rate_limit_exceeded", "message": "Slow", "param": null}),
+            json!({"error": {"code": "rate_limit_exceeded", "message": "Slow"}}),
+            json!({"type": "response.failed", "response": {"status": "failed",
+                "error": {"code": "rate_limit_exceeded", "message": "Slow"}}}),
+        ] {
+            let events = told(&[event.clone(), event.clone()]);
+            let [Event::Fail(told)] = &*events else { panic!("{event}: {events:?}") };
+            assert_eq!(
+                (told.code.as_deref(), &*told.message),
+                (Some("rate_limit_exceeded"), "Slow")
+            );
+            assert_eq!(told.failure.class, Class::Throttled, "{event}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_fails_and_what_is_new_is_passed_over() {
+        let mut out = Vec::new();
+        Decoder::new(&PLAIN).frame(Frame::Event { name: b"", data: b"{\"type\":" }, &mut out);
+        assert!(matches!(&*out, [Event::Fail(_)]));
+        let new = json!({"type": "new.thing", "delta": {"x": 1}, "output_index": "7"});
+        assert_eq!(told(&[new, json!({"type": "response.new.delta", "delta": [1]})]), []);
+        assert_eq!(told(&[json!({"type": "keepalive", "sequence_number": 3})]), [Event::Ping]);
+        assert!(matches!(&*decode_whole(b"<html>", &PLAIN), [Event::Fail(_)]));
+        assert!(matches!(&*decode_whole(b"{}", &PLAIN), [Event::Fail(_)]));
+    }
+
+    #[test]
+    fn an_answer_of_endless_items_fails() {
+        let added = |index: u32| {
+            json!({"type": "response.output_item.added", "output_index": index,
+                "item": {"type": "message", "content": []}})
+        };
+        let events: Vec<_> = (0..2000).map(added).collect();
+        assert!(matches!(told(&events).last(), Some(Event::Fail(_))));
+    }
+}

@@ -28,8 +28,11 @@ const REPEATED: &[(&str, &str)] = &[
     ("top_logprobs", "0"),
     ("top_p", "1"),
     ("truncation", r#""disabled""#),
-    ("user", "null"),
 ];
+
+/// Members that are required where what they stand in is there, and are `null` unless the caller said them.
+const WITHIN_REASONING: &[&str] = &["effort", "summary"];
+const WITHIN_FUNCTION: &[&str] = &["description", "parameters", "strict"];
 
 /// Of a request that says nothing of it.
 pub(super) static PLAIN: LazyLock<Echo> =
@@ -46,12 +49,45 @@ fn members<'v>(said: impl Fn(&str) -> Option<&'v Value>) -> String {
         out.push_str(",\"");
         out.push_str(name);
         out.push_str("\":");
-        match said(name) {
-            None => out.push_str(default),
-            Some(value) => out.push_str(&value.to_string()),
+        match (said(name), *name) {
+            (None, _) => out.push_str(default),
+            (Some(value), "reasoning") => filled(value, WITHIN_REASONING, &mut out),
+            (Some(Value::Array(all)), "tools") => tools(all, &mut out),
+            (Some(value), _) => out.push_str(&value.to_string()),
         }
     }
+    if let Some(user) = said("user") {
+        out.push_str(",\"user\":");
+        out.push_str(&user.to_string());
+    }
     out
+}
+
+fn tools(all: &[Value], out: &mut String) {
+    out.push('[');
+    for (place, tool) in all.iter().enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        let within = if tool["type"] == "function" { WITHIN_FUNCTION } else { &[] };
+        filled(tool, within, out);
+    }
+    out.push(']');
+}
+
+fn filled(value: &Value, names: &[&str], out: &mut String) {
+    out.push_str(&value.to_string());
+    let Value::Object(members) = value else { return };
+    for name in names.iter().filter(|name| !members.contains_key(**name)) {
+        let brace = out.pop();
+        if !out.ends_with('{') {
+            out.push(',');
+        }
+        out.push('"');
+        out.push_str(name);
+        out.push_str("\":null");
+        out.extend(brace);
+    }
 }
 
 /// The names of custom tools.

@@ -352,3 +352,143 @@ fn tier<'r>(request: &'r Request, saying: &mut Saying) -> Option<&'r str> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ir::{Block, Outcome, Seal, Turn};
+    use crate::wire::quirks::PLAIN;
+
+    fn said(request: &Request) -> (Value, Saying) {
+        let mut saying = Saying::new(Wire::OpenAiResponses, Wire::OpenAiResponses);
+        let body = encode_request(request, &PLAIN, &mut saying).unwrap();
+        (serde_json::from_slice(&body).unwrap(), saying)
+    }
+
+    fn refused(request: &Request) -> String {
+        let mut saying = Saying::new(Wire::OpenAiResponses, Wire::OpenAiResponses);
+        encode_request(request, &PLAIN, &mut saying).unwrap_err().to_string()
+    }
+
+    fn turn(role: Role, contents: Vec<Content>) -> Turn {
+        let blocks = contents.into_iter().map(|content| Block::new(content, "/x")).collect();
+        Turn { role, name: None, blocks }
+    }
+
+    #[test]
+    fn calls_without_ids_and_their_outcomes_find_each_other() {
+        let call = |name: &str| Content::Call {
+            id: None,
+            name: name.to_owned(),
+            arguments: String::new(),
+        };
+        let outcome = |text: &str| {
+            let content = vec![Block::new(Content::text(text), "")];
+            Content::Outcome(Outcome { id: String::new(), name: None, content, is_error: false })
+        };
+        let request = Request {
+            turns: vec![
+                turn(Role::Model, vec![Content::text("Wait"), call("f"), call("g")]),
+                turn(Role::User, vec![outcome("1"), outcome("2"), Content::text("so?")]),
+            ],
+            ..Request::default()
+        };
+        let (body, _) = said(&request);
+        assert_eq!(
+            body["input"],
+            json!([
+                {"type": "message", "role": "assistant", "content": "Wait"},
+                {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
+                {"type": "function_call", "call_id": "call_2", "name": "g", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "call_1", "output": "1"},
+                {"type": "function_call_output", "call_id": "call_2", "output": "2"},
+                {"type": "message", "role": "user", "content": "so?"}
+            ])
+        );
+    }
+
+    #[test]
+    fn only_own_signatures_go_back() {
+        let thought = |wire, id: Option<&str>| {
+            let mut block = Block::new(Content::Thought { text: "Hm".to_owned() }, "");
+            let id = id.map(str::to_owned);
+            block.seal = Some(Seal { wire, data: "S".to_owned(), id });
+            block
+        };
+        let blocks =
+            vec![thought(Wire::OpenAiResponses, Some("rs_1")), thought(Wire::Anthropic, None)];
+        let turns = vec![Turn { role: Role::Model, name: None, blocks }];
+        let (body, _) = said(&Request { turns, ..Request::default() });
+        let own = json!([{"type": "reasoning", "id": "rs_1", "encrypted_content": "S",
+            "summary": [{"type": "summary_text", "text": "Hm"}]}]);
+        assert_eq!(body["input"], own);
+        assert_eq!(body["include"], json!(["reasoning.encrypted_content"]));
+    }
+
+    #[test]
+    fn a_budget_becomes_an_effort() {
+        let effort = |budget| {
+            let thinking = Thinking { effort: None, budget: Some(budget), shown: Some(true) };
+            let (body, _) = said(&Request { thinking: Some(thinking), ..Request::default() });
+            (body["reasoning"]["effort"].clone(), body["reasoning"]["summary"].clone())
+        };
+        assert_eq!(effort(0), (json!("none"), Value::Null));
+        assert_eq!(effort(1024), (json!("low"), json!("auto")));
+        assert_eq!(effort(10_000), (json!("medium"), json!("auto")));
+        assert_eq!(effort(32_000), (json!("high"), json!("auto")));
+    }
+
+    #[test]
+    fn temperature_is_left_out_where_the_model_refuses_it() {
+        let sent = |model: &str, thinks: bool| {
+            let mut request = Request { model: model.to_owned(), ..Request::default() };
+            request.sampling.temperature = Number::from_f64(0.5);
+            let effort = Some(Effort::High);
+            request.thinking = thinks.then_some(Thinking { effort, budget: None, shown: None });
+            said(&request).0["temperature"].is_number()
+        };
+        for model in ["o3-mini", "gpt-5", "gpt-5-nano", "openai/o1", "openai.gpt-5-mini"] {
+            assert!(!sent(model, false), "{model}");
+        }
+        for model in ["gpt-4o", "gpt-5-chat-latest", "gpt-5.2", "grok-4", "llama"] {
+            assert!(sent(model, false), "{model}");
+        }
+        assert!(!sent("gpt-5.2", true));
+        assert!(sent("grok-4", true));
+    }
+
+    #[test]
+    fn strictness_is_always_said() {
+        let tool = |name: &str| Tool::Function {
+            name: name.to_owned(),
+            description: None,
+            parameters: None,
+            strict: None,
+            cache: None,
+            at: "/tools/0".to_owned(),
+        };
+        let (body, _) = said(&Request { tools: vec![tool("f")], ..Request::default() });
+        let expected = json!([{"type": "function", "name": "f", "strict": false,
+            "parameters": {"type": "object", "properties": {}}}]);
+        assert_eq!(body["tools"], expected);
+        let odd = Request { tools: vec![tool("a.b")], ..Request::default() };
+        assert!(refused(&odd).starts_with("`/tools/0` must have a name of"));
+    }
+
+    #[test]
+    fn what_has_another_meaning_without_it_is_refused_and_the_rest_left_out() {
+        let stop = Request { stop: vec!["x".to_owned()], ..Request::default() };
+        assert!(refused(&stop).contains("stop sequences"));
+        let prefill = Request {
+            turns: vec![turn(Role::Model, vec![Content::text("{")])],
+            ..Request::default()
+        };
+        assert!(refused(&prefill).starts_with("`/x` "));
+        let request =
+            Request { max_tokens: Some(1), user: Some("u".repeat(65)), ..Request::default() };
+        let (body, _) = said(&request);
+        assert_eq!(body["max_output_tokens"], 16);
+        assert_eq!(body["user"], Value::Null);
+        assert_eq!(body["store"], false);
+    }
+}

@@ -211,3 +211,186 @@ pub(super) fn item_id(out: &mut Vec<u8>, prefix: &str, id: &str, index: usize) {
     out.extend_from_slice(itoa::Buffer::new().format(index).as_bytes());
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::wire::failure::{Class, Failure};
+    use crate::wire::ir::{Echo, Kind, Piece, Seal};
+    use crate::wire::listen::Framing;
+    use crate::wire::translate::Wire;
+
+    fn shown(freeform: &[&str]) -> Shown {
+        let freeform = freeform.iter().map(|name| (*name).to_owned()).collect();
+        Shown {
+            id: "7".to_owned(),
+            created: 5,
+            model: "m".to_owned(),
+            usage: true,
+            framing: Framing::Events,
+            echo: Some(Echo { members: String::new(), freeform }.into()),
+        }
+    }
+
+    fn written(events: &[Event], freeform: &[&str]) -> Vec<Value> {
+        let (mut encoder, mut out) = (Encoder::new(shown(freeform)), Vec::new());
+        events.iter().for_each(|event| encoder.event(event, &mut out));
+        let text = String::from_utf8(out).unwrap();
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.map(|data| serde_json::from_str(data).unwrap()).collect()
+    }
+
+    fn kinds(events: &[Value]) -> Vec<&str> {
+        let kinds = events.iter().map(|event| event["type"].as_str().unwrap());
+        kinds.map(|kind| kind.strip_prefix("response.").unwrap_or(kind)).collect()
+    }
+
+    fn start() -> Event {
+        Event::Start { id: None, model: None, created: None }
+    }
+
+    fn open(block: u32, kind: Kind) -> Event {
+        Event::Open { block, candidate: 0, kind }
+    }
+
+    fn say(block: u32, text: &str) -> Event {
+        Event::Delta { block, piece: Piece::Text(text.to_owned()) }
+    }
+
+    fn call(name: &str) -> Kind {
+        Kind::Call { id: None, name: name.to_owned() }
+    }
+
+    fn stop(why: Stop) -> Event {
+        Event::Stop { candidate: 0, why, raw: None, sequence: None }
+    }
+
+    #[test]
+    fn texts_in_a_row_are_parts_of_one_message_until_something_else_begins() {
+        let close = |block| Event::Close { block };
+        let events = [
+            start(),
+            open(0, Kind::Text),
+            say(0, "a"),
+            close(0),
+            open(1, Kind::Text),
+            say(1, "b"),
+            close(1),
+            open(2, call("f")),
+            close(2),
+            stop(Stop::Calls),
+            Event::End,
+        ];
+        let events = written(&events, &[]);
+        assert_eq!(
+            kinds(&events),
+            [
+                "created",
+                "in_progress",
+                "output_item.added",
+                "content_part.added",
+                "output_text.delta",
+                "output_text.done",
+                "content_part.done",
+                "content_part.added",
+                "output_text.delta",
+                "output_text.done",
+                "content_part.done",
+                "output_item.done",
+                "output_item.added",
+                "function_call_arguments.done",
+                "output_item.done",
+                "completed",
+            ]
+        );
+        let output = &events.last().unwrap()["response"]["output"];
+        assert_eq!(output[0]["content"][1]["text"], "b");
+        assert_eq!(output[1]["call_id"], "call_7_2");
+        assert_eq!(output[1]["arguments"], "{}");
+    }
+
+    #[test]
+    fn a_custom_tool_gets_its_text_alone() {
+        let events = [
+            start(),
+            open(0, call("apply_patch")),
+            say(0, r#"{"inp"#),
+            say(0, r#"ut":"*** \u00e9"}"#),
+            Event::Close { block: 0 },
+            stop(Stop::Calls),
+            Event::End,
+        ];
+        let events = written(&events, &["apply_patch"]);
+        let item = &events.last().unwrap()["response"]["output"][0];
+        assert_eq!((&item["type"], &item["input"]), (&json!("custom_tool_call"), &json!("*** é")));
+        assert!(kinds(&events).contains(&"custom_tool_call_input.delta"));
+    }
+
+    #[test]
+    fn a_signature_of_a_call_stands_behind_it() {
+        let data = "c2ln".to_owned();
+        let seal = Seal { wire: Wire::Gemini, data, id: None };
+        let events = [
+            start(),
+            open(0, call("f")),
+            Event::Delta { block: 0, piece: Piece::Seal(seal.clone()) },
+            Event::Close { block: 0 },
+            open(1, Kind::Thought),
+            Event::Delta { block: 1, piece: Piece::Seal(seal) },
+            Event::Close { block: 1 },
+            stop(Stop::Calls),
+            Event::End,
+        ];
+        let events = written(&events, &[]);
+        let output = &events.last().unwrap()["response"]["output"];
+        assert_eq!(output[1]["encrypted_content"], "gemini/before:c2ln");
+        assert_eq!(output[2]["encrypted_content"], "gemini:c2ln");
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_short_says_so() {
+        let ends = |why| {
+            let events = [
+                start(),
+                open(0, Kind::Text),
+                say(0, "a"),
+                Event::Close { block: 0 },
+                stop(why),
+                Event::Usage(Usage { input: Some(3), ..Usage::default() }),
+                Event::End,
+            ];
+            let response = written(&events, &[]).pop().unwrap()["response"].take();
+            (response["status"].clone(), response["incomplete_details"]["reason"].clone())
+        };
+        assert_eq!(ends(Stop::End), (json!("completed"), Value::Null));
+        assert_eq!(ends(Stop::Sequence), (json!("completed"), Value::Null));
+        assert_eq!(ends(Stop::Length), (json!("incomplete"), json!("max_output_tokens")));
+        assert_eq!(ends(Stop::Filter), (json!("incomplete"), json!("content_filter")));
+        assert_eq!(ends(Stop::Refusal), (json!("incomplete"), json!("content_filter")));
+        assert_eq!(ends(Stop::Malformed), (json!("incomplete"), Value::Null));
+    }
+
+    #[test]
+    fn a_failure_is_raised_and_then_told_and_nothing_follows() {
+        let failure = Failure { class: Class::Throttled, retry_after: None };
+        let told = Told {
+            failure,
+            kind: Some("overloaded_error".to_owned()),
+            ..super::super::told::trouble("Slow down")
+        };
+        let events = written(&[Event::Fail(told), Event::End], &[]);
+        assert_eq!(kinds(&events), ["created", "in_progress", "error", "failed"]);
+        assert_eq!(events[2]["error"]["code"], "rate_limit_exceeded");
+        assert_eq!(events[2]["error"]["message"], "Slow down");
+        assert_eq!(events[3]["response"]["status"], "failed");
+        assert_eq!(events[3]["response"]["error"]["message"], "Slow down");
+    }
+
+    #[test]
+    fn usage_that_was_not_told_is_null() {
+        let response = written(&[start(), stop(Stop::End), Event::End], &[]).pop().unwrap();
+        assert_eq!(response["response"]["usage"], Value::Null);
+    }
+}
