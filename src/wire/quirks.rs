@@ -88,6 +88,8 @@ pub enum Thoughts {
     Dropped,
     /// In a member of the assistant's message.
     Member(&'static str),
+    /// Likewise, and empty where calls come without a thought.
+    Beside(&'static str),
     /// As a `thinking` chunk of its content.
     Chunk,
 }
@@ -172,7 +174,8 @@ pub static MISTRAL: Quirks = Quirks {
     ..ALIKE
 };
 
-/// `response_format` knows `text` and `json_object`. In a run of tool calls the thoughts must go back.
+/// `response_format` knows `text` and `json_object`. In a run of tool calls the thoughts must go back; of a
+/// message that had none the empty text is taken (recorded).
 /// <https://api-docs.deepseek.com/api/create-chat-completion>,
 /// <https://api-docs.deepseek.com/guides/thinking_mode>
 pub static DEEPSEEK: Quirks = Quirks {
@@ -181,7 +184,7 @@ pub static DEEPSEEK: Quirks = Quirks {
     schema: Schema::Tool,
     seed: None,
     several: false,
-    thoughts: Thoughts::Member("reasoning_content"),
+    thoughts: Thoughts::Beside("reasoning_content"),
     efforts: &[
         Effort::Minimal,
         Effort::Low,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keymux::wire::ir::{Event, Kind, Piece};
 
 /// Says which rule the events break first. What stops short of its end keeps to the grammar as well.
-pub fn check(events: &[Event]) -> Result<(), String> {
+pub(crate) fn check(events: &[Event]) -> Result<(), String> {
     let mut heard = Heard::default();
     for (place, event) in events.iter().enumerate() {
         heard.event(event).map_err(|broken| format!("event {place}, {event:?}: {broken}"))?;

@@ -57,17 +57,15 @@ impl Calls {
             Some(index) => self.calls.iter().rposition(|call| call.index == Some(index)),
             None => self.calls.len().checked_sub(1),
         };
-        let at = match known.filter(|at| !self.calls[*at].is_followed_by(id, name)) {
-            Some(at) => at,
-            None => {
-                if self.calls.len() == MOST {
-                    return Err(TooMuch);
-                }
-                self.settle(candidate, next, out);
-                self.calls.push(Call { index: piece.index, ..Call::default() });
-                self.calls.len() - 1
+        let known = known.filter(|at| !self.calls[*at].is_followed_by(id, name));
+        let at = known.unwrap_or(self.calls.len());
+        if known.is_none() {
+            if at == MOST {
+                return Err(TooMuch);
             }
-        };
+            self.settle(candidate, next, out);
+            self.calls.push(Call { index: piece.index, ..Call::default() });
+        }
         let call = &mut self.calls[at];
         if call.id.is_empty() {
             id.clone_into(&mut call.id);

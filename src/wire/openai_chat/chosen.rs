@@ -98,7 +98,7 @@ pub(super) fn chosen<'r>(
                     let json_schema = Some(form);
                     chosen.response_format = Some(Format { kind: "json_schema", json_schema });
                 }
-                Schema::Tool => force(&mut chosen, form, request, quirks, saying)?,
+                Schema::Tool => force(&mut chosen, &form, request, quirks, saying)?,
                 Schema::Never => return Err(saying.refusal(Feature::Schema, "")),
             }
         }
@@ -202,7 +202,7 @@ fn parallel(chosen: &mut Chosen<'_>, request: &Request, quirks: &Quirks, saying:
 /// caller's own tools any of all must be.
 fn force<'r>(
     chosen: &mut Chosen<'r>,
-    form: JsonSchema<'r>,
+    form: &JsonSchema<'r>,
     request: &Request,
     quirks: &Quirks,
     saying: &mut Saying,

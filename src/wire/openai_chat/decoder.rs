@@ -79,7 +79,7 @@ impl Decoder {
             return;
         }
         match frame {
-            Frame::Event { data, .. } if data.is_empty() => {}
+            Frame::Event { data: [], .. } => {}
             Frame::Event { data, .. } if data.starts_with(b"[DONE]") => self.finish(out),
             Frame::Event { name: b"ping", .. } => out.push(Event::Ping),
             Frame::Event { name, data } => match serde_json::from_slice::<Chunk<'_>>(data) {
@@ -290,6 +290,7 @@ impl Candidate {
         let pieces = delta.tool_calls.iter().flatten().chain(&legacy);
         for piece in pieces {
             self.close_text(writer);
+            self.hidden(writer);
             let Writer { candidate, next, out } = writer;
             if self.calls.take(piece, whole, *candidate, next, out).is_err() {
                 return false;
@@ -306,6 +307,9 @@ impl Candidate {
             Some((block, open)) if open == what => block,
             _ => {
                 self.close_text(writer);
+                if what != Spoken::Thought {
+                    self.hidden(writer);
+                }
                 self.calls.settle(writer.candidate, writer.next, writer.out);
                 let block = writer.open(match what {
                     Spoken::Text => Kind::Text,
@@ -323,7 +327,9 @@ impl Candidate {
         match (part.kind.as_str(), part.thinking.as_deref()) {
             ("thinking", Some(Content::Text(text))) => self.say(Spoken::Thought, text, writer),
             ("thinking", Some(Content::Parts(parts))) => {
-                parts.iter().for_each(|part| self.say(Spoken::Thought, part.text.as_str(), writer));
+                for part in parts {
+                    self.say(Spoken::Thought, part.text.as_str(), writer);
+                }
             }
             ("refusal", _) => {
                 self.refused = true;
@@ -404,14 +410,18 @@ impl Candidate {
         }
     }
 
-    fn stop(&mut self, writer: &mut Writer<'_>) {
-        self.close_text(writer);
-        // A thought of which nothing is shown.
+    /// A thought of which nothing is shown but its signature.
+    fn hidden(&mut self, writer: &mut Writer<'_>) {
         if !self.details.is_empty() {
             let block = writer.open(Kind::Thought);
             self.seal(block, writer);
             writer.out.push(Event::Close { block });
         }
+    }
+
+    fn stop(&mut self, writer: &mut Writer<'_>) {
+        self.close_text(writer);
+        self.hidden(writer);
         self.calls.close(writer.candidate, writer.next, writer.out);
         let Finish { word, sequence } = self.finish.take().unwrap_or_default();
         let why = match why(&word) {

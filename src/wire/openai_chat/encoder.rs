@@ -52,6 +52,7 @@ struct Candidate {
 }
 
 /// What comes to a message; in the order of OpenAI's chunks.
+#[expect(clippy::option_option, reason = "`null` is not the same as absent")]
 #[derive(Default, Serialize)]
 struct Delta<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -58,12 +58,10 @@ fn outcome(mut message: Fields, id: String, request: &mut Request) -> Result<(),
         let outcomes = turn.blocks.iter().all(|one| matches!(one.content, Content::Outcome(_)));
         turn.role == Role::User && outcomes && !turn.blocks.is_empty()
     });
-    match before {
-        Some(turn) => turn.blocks.push(block),
-        None => {
-            let blocks = vec![block];
-            request.turns.push(Turn { role: Role::User, name: None, blocks });
-        }
+    if let Some(turn) = before {
+        turn.blocks.push(block);
+    } else {
+        request.turns.push(Turn { role: Role::User, name: None, blocks: vec![block] });
     }
     Ok(())
 }

@@ -55,8 +55,8 @@ const ASKED: [(&str, Feature); 10] = [
 /// When the body is not what the format asks for.
 pub fn decode_request(body: &[u8]) -> Result<Request, Rejected> {
     let mut body = Fields::of_body(body)?;
-    let mut request = Request::default();
-    request.model = body.text("model")?.unwrap_or_default();
+    let model = body.text("model")?.unwrap_or_default();
+    let mut request = Request { model, ..Request::default() };
     if !body.has("messages") {
         return Err(body.must("messages", "is missing"));
     }

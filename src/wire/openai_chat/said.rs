@@ -16,6 +16,7 @@ use crate::wire::ir::{
 use crate::wire::quirks::{CallIds, Quirks, Thoughts};
 use crate::wire::translate::{Saying, Wire};
 
+#[expect(clippy::option_option, reason = "`null` is not the same as absent")]
 #[derive(Default, Serialize)]
 pub(super) struct Message<'r> {
     role: &'static str,
@@ -92,6 +93,7 @@ struct Audio<'r> {
     format: &'r str,
 }
 
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 #[derive(Serialize)]
 struct File<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -233,10 +235,9 @@ impl<'r> Writer<'r, '_> {
             self.mark(block)?;
             match &block.content {
                 Of::Text { text, .. } if text.is_empty() => {}
-                Of::Text { text, .. } => parts.push(Part::Text { text }),
                 Of::Thought { text } => self.thought(block, text, &mut message, &mut parts)?,
                 Of::Refusal(text) if self.quirks.refusal => join(&mut message.refusal, text),
-                Of::Refusal(text) => parts.push(Part::Text { text }),
+                Of::Text { text, .. } | Of::Refusal(text) => parts.push(Part::Text { text }),
                 Of::Call { id, name, arguments } => {
                     let call = self.call(block, id.as_deref(), name, arguments)?;
                     message.tool_calls.push(call);
@@ -252,6 +253,9 @@ impl<'r> Writer<'r, '_> {
                     return Err(self.saying.refusal(of_kind(media.kind), &block.at));
                 }
             }
+        }
+        if matches!(self.quirks.thoughts, Thoughts::Beside(_)) && !message.tool_calls.is_empty() {
+            message.reasoning_content.get_or_insert_default();
         }
         let said = message.refusal.is_some() || !message.tool_calls.is_empty();
         if parts.is_empty() && !said && message.is_thoughtless() {
@@ -279,7 +283,9 @@ impl<'r> Writer<'r, '_> {
             }
             (_, "") => {}
             (Thoughts::Member("reasoning"), text) => join(&mut message.reasoning, text),
-            (Thoughts::Member(_), text) => join(&mut message.reasoning_content, text),
+            (Thoughts::Member(_) | Thoughts::Beside(_), text) => {
+                join(&mut message.reasoning_content, text)
+            }
             (Thoughts::Chunk, text) => {
                 parts.push(Part::Thinking { thinking: [Text { kind: "text", text }] });
             }

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::wire::failure::{Class, Failure, classify_in_stream};
+use crate::wire::Api;
+use crate::wire::failure::{Class, Failure, classify, classify_in_stream};
 use crate::wire::ir::Told;
 
 /// Of the `error` of an event or of a body: an object, or only words.
 pub(super) fn of_error(error: &[u8]) -> Told {
-    let failure = classify_in_stream(error);
     let value = serde_json::from_slice(error).unwrap_or(Value::Null);
     let (words, members) = match value {
         Value::String(words) => (Some(words), Map::new()),
@@ -24,6 +24,10 @@ pub(super) fn of_error(error: &[u8]) -> Told {
         .iter()
         .filter_map(|name| text(name)?.parse::<u16>().ok())
         .find(|status| (400..600).contains(status));
+    let failure = match status {
+        Some(status) => classify(Api::OpenAi, status, error, &|_| None),
+        None => classify_in_stream(error),
+    };
     let message = words.or_else(|| text("message")).or_else(|| text("detail"));
     Told {
         failure,
