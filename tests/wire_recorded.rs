@@ -13,6 +13,7 @@ use keymux::wire::frame::sse::{Frame, Sse};
 use keymux::wire::ir::Usage;
 use keymux::wire::listen::Listener;
 use keymux::wire::peek::peek;
+use keymux::wire::quota;
 use keymux::wire::{Api, Operation};
 use serde_json::Value;
 
@@ -345,6 +346,49 @@ fn recorded_errors_are_classified() {
         assert_eq!(failure.class, expected, "{}", exchange.id);
     }
     assert_eq!(errors.len(), ERRORS.len());
+}
+
+#[test]
+fn what_recorded_answers_say_is_left_is_read() {
+    let mut seen = 0;
+    let all = [true, false].into_iter().filter_map(exchanges::all).flatten();
+    for exchange in all {
+        let told = |now| {
+            let headers = exchange.headers.iter();
+            quota::read(headers.map(|(name, value)| (&**name, value.as_bytes())), now)
+        };
+        // Resets were recorded as times and without the answer's date: of 2025, or of 2026.
+        let told = told(1_735_689_600).or_else(|| told(1_767_225_600));
+        let least = |names: [&str; 4]| {
+            let left = names.into_iter().filter_map(|name| exchange.header(name)?.parse().ok());
+            left.min()
+        };
+        let requests: Option<u64> = least([
+            "x-ratelimit-remaining-requests",
+            "x-ratelimit-remaining-req-minute",
+            "x-ratelimit-remaining-req-10-second",
+            "anthropic-ratelimit-requests-remaining",
+        ]);
+        let tokens: Option<u64> = least([
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-remaining-tokens-minute",
+            "anthropic-ratelimit-tokens-remaining",
+            "anthropic-ratelimit-input-tokens-remaining",
+        ]);
+        if let Some(told) = told {
+            assert!(
+                requests.is_none_or(|left| told.requests.map(|own| own.remaining) == Some(left)
+                    || exchange.header("x-ratelimit-remaining").is_some()),
+                "{} {told:?}",
+                exchange.id
+            );
+            seen += 1;
+        } else {
+            assert_eq!((requests, tokens), (None, None), "{}", exchange.id);
+        }
+    }
+    eprintln!("{seen} answers say what is left");
+    assert!(seen >= 30 || std::env::var_os("KEYMUX_SHARED").is_none(), "{seen}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod aws;
 mod google;
-mod hint;
+pub(super) mod hint;
 mod words;
 
 use std::time::Duration;

@@ -23,6 +23,7 @@ pub mod openai_responses;
 mod operation;
 pub mod peek;
 pub mod quirks;
+pub mod quota;
 pub mod replicate;
 pub mod resume;
 mod scan;

@@ -45,9 +45,14 @@ fn exhausted<'h>(
     if header(remaining)?.trim().parse::<u64>().ok()? > 0 {
         return None;
     }
-    let reset = header(reset)?;
+    until(header(reset)?, || http_date(header("date")?))
+}
+
+/// How long until a reset: a span, or a time that is taken against the given clock. A wait as [`wait`] has
+/// it.
+pub(in crate::wire) fn until(reset: &str, clock: impl Fn() -> Option<i64>) -> Option<Duration> {
     if let Some(until) = timestamp(reset) {
-        return wait(f64::from(i32::try_from(until - http_date(header("date")?)?).ok()?));
+        return wait(f64::from(i32::try_from(until - clock()?).ok()?));
     }
     wait(span(reset)?)
 }
@@ -89,7 +94,7 @@ fn number(text: &str) -> Option<f64> {
 
 /// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7; the obsolete forms
 /// are not read).
-fn http_date(text: &str) -> Option<i64> {
+pub(in crate::wire) fn http_date(text: &str) -> Option<i64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let mut words = text.trim().strip_suffix(" GMT")?.split_once(", ")?.1.split([' ', ':']);
     let mut next = || words.next();
