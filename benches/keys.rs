@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keymux::config::{self, Config, Host, Options};
-use keymux::keys::{Pool, Ties, Tried};
+use keymux::keys::{Pool, Ties, Tried, Want};
 use keymux::share::Turns;
 
 /// What the keys of a pool have in their tables besides name and weight.
@@ -79,14 +79,10 @@ fn choices(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(said, keys), |bencher| {
                 bencher.iter(|| {
                     let mut tried = Tried::default();
-                    let chosen = pool.choose(
-                        black_box(Some("research")),
-                        black_box("gpt-4o-mini"),
-                        &mut tried,
-                        now,
-                        &Ties::default,
-                    );
-                    chosen.unwrap()
+                    let want =
+                        Want { client: Some("research"), model: "gpt-4o-mini", tokens: 1000 };
+                    let (want, given) = (black_box(want), &mut None);
+                    pool.choose(want, &mut tried, given, now, &Ties::default).unwrap()
                 });
             });
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::config::Key;
 use crate::gateway::Gateway;
 use crate::gateway::check::{self, Checked};
-use crate::keys::{Member, Seen, Standing};
+use crate::keys::{Member, Reason, Rest, Seen, Standing};
 use crate::secret::Fingerprint;
 use crate::wire::failure::Class;
 
@@ -58,11 +58,17 @@ pub(super) fn list(gateway: &Gateway, checks: &Checks) -> Value {
 }
 
 fn told(member: &Member, checks: &Checks, now: Instant) -> Value {
-    let Member { key, health, .. } = member;
+    let Member { key, health, places, rates, learned, .. } = member;
     let last = health.last();
-    let (own, models) = health.told(now);
+    let (_, models) = health.told(now);
+    // No model has an empty name, and no request has fewer tokens.
+    let own = member.standing("", 1, now);
     let state = match (own, last) {
         _ if !key.enabled => "disabled",
+        (
+            Standing::Busy(_) | Standing::Cooling { why: Reason::Requests | Reason::Tokens, .. },
+            _,
+        ) => "limited",
         (Standing::Cooling { .. }, _) => "cooling",
         (Standing::Due(_) | Standing::Probing { .. }, _) => "half-open",
         (Standing::Free, Some(seen)) if is_taken(seen) => "ok",
@@ -73,6 +79,7 @@ fn told(member: &Member, checks: &Checks, now: Instant) -> Value {
         let at = humantime::format_rfc3339_seconds(seen.at).to_string();
         json!({ "class": seen.failure.map_or("ok", Class::name), "at": at })
     });
+    let used = rates.used(now);
     let models: Vec<Value> = models.into_iter().map(|(name, own)| of_model(&name, own)).collect();
     json!({
         "provider": &*key.provider,
@@ -81,8 +88,17 @@ fn told(member: &Member, checks: &Checks, now: Instant) -> Value {
         "state": state,
         "last": last,
         "cooling_for_seconds": left(own),
-        "why": own.why().map(Class::name),
+        "why": own.why().map(Reason::name),
         "models": models,
+        "in_flight": places.taken(),
+        "limits": {
+            "max_concurrent": places.limit(),
+            "rpm": key.rpm,
+            "tpm": key.tpm,
+            "quota_group": key.quota_group,
+        },
+        "last_minute": { "requests": used.requests, "tokens": used.tokens },
+        "told": learned.told(now).iter().map(remaining).collect::<Vec<_>>(),
         "checked": checks.of(key),
     })
 }
@@ -93,7 +109,18 @@ fn of_model(name: &str, own: Standing) -> Value {
         "model": name,
         "state": if left(own).is_some() { "cooling" } else { "half-open" },
         "cooling_for_seconds": left(own),
-        "why": own.why().map(Class::name),
+        "why": own.why().map(Reason::name),
+    })
+}
+
+/// What the provider has said is left.
+fn remaining(rest: &Rest) -> Value {
+    json!({
+        "model": rest.model,
+        "of": rest.of,
+        "remaining": rest.remaining,
+        "limit": rest.limit,
+        "resets_in_seconds": rest.reset.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
     })
 }
 

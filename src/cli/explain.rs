@@ -22,6 +22,35 @@ struct Live {
     cooling_for_seconds: Option<u64>,
     why: Option<String>,
     models: Vec<LiveModel>,
+    in_flight: u32,
+    limits: LiveLimits,
+    last_minute: LiveMinute,
+    told: Vec<LiveRest>,
+}
+
+/// The limits that the file has for the key.
+#[derive(Deserialize)]
+struct LiveLimits {
+    max_concurrent: Option<u32>,
+    rpm: Option<u32>,
+    tpm: Option<u32>,
+}
+
+/// What went through in the last minute, where that is limited.
+#[derive(Deserialize)]
+struct LiveMinute {
+    requests: Option<u64>,
+    tokens: Option<u64>,
+}
+
+/// What the provider has said is left.
+#[derive(Deserialize)]
+struct LiveRest {
+    model: String,
+    of: String,
+    remaining: u64,
+    limit: Option<u64>,
+    resets_in_seconds: u64,
 }
 
 /// A model that the key is left alone with.
@@ -178,6 +207,31 @@ fn fares(live: &[Live], key: &Key, model: &str) -> String {
     let Some(own) = live.iter().find(same) else {
         return "not a key of the running program".to_owned();
     };
+    let mut said = stands(own, model);
+    let Live { in_flight, limits, last_minute, told, .. } = own;
+    let _ = write!(said, ", {in_flight}{} under way", of(limits.max_concurrent.map(u64::from)));
+    for (name, used, limit) in
+        [("requests", last_minute.requests, limits.rpm), ("tokens", last_minute.tokens, limits.tpm)]
+    {
+        if let Some(used) = used {
+            let _ = write!(said, ", {used}{} {name} in the last minute", of(limit.map(u64::from)));
+        }
+    }
+    for rest in told.iter().filter(|rest| rest.model == model) {
+        let LiveRest { remaining, limit, resets_in_seconds, .. } = rest;
+        let name = rest.of.replace('_', " ");
+        let _ = write!(said, ", {remaining}{} {name} left for {resets_in_seconds} s", of(*limit));
+    }
+    said
+}
+
+/// ` of 7`
+fn of(limit: Option<u64>) -> String {
+    limit.map(|limit| format!(" of {limit}")).unwrap_or_default()
+}
+
+/// Whether a key can be asked for a model.
+fn stands(own: &Live, model: &str) -> String {
     let of_model = own.models.iter().find(|known| known.model == model);
     let (left, why, with) = match (&own.why, of_model) {
         (Some(why), _) => (own.cooling_for_seconds, Some(why), ""),
@@ -186,6 +240,10 @@ fn fares(live: &[Live], key: &Key, model: &str) -> String {
     };
     let why = why.map_or("", String::as_str);
     match left {
+        _ if own.state == "limited" => match left {
+            Some(left) => format!("{why}, for {left} s more"),
+            None => why.to_owned(),
+        },
         Some(left) => format!("cooling{with} for {left} s more ({why})"),
         None => format!("half-open{with}: the next request is its probe ({why})"),
     }

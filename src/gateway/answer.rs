@@ -94,7 +94,7 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
         Refusal::FramedTwice => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Refusal::Crowded | Refusal::Stopping => {
+        Refusal::Crowded | Refusal::Stopping | Refusal::ClientBusy { .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Refusal::NoKey | Refusal::UnknownKey | Refusal::UnknownSigner | Refusal::Signature(_) => {

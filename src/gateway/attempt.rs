@@ -7,6 +7,7 @@
 //!   haste.rs    when the first token is late
 //!   resting.rs  what is said when every key is left alone
 //!   stay.rs     what ties a request to a key
+//! queue.rs    a wait for a place where there is no choice: of a client, or at the one key that will do
 //! reading.rs  first events and error bodies
 //! foreign.rs  providers of other formats than the caller's
 //! ```
@@ -14,6 +15,7 @@
 mod budget;
 mod foreign;
 mod haste;
+mod queue;
 mod reading;
 mod resting;
 mod stay;
@@ -28,6 +30,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub(super) use self::foreign::Understood;
 use self::foreign::Written;
+pub(super) use self::queue::place;
 use self::reading::Begun;
 pub(super) use self::resting::AllResting;
 pub(super) use self::stay::Sealing;
@@ -38,13 +41,14 @@ use super::ids::Owner;
 use super::record::Record;
 use super::{Gateway, Provider};
 use crate::config::Client;
-use crate::keys::{Chosen, Pass};
+use crate::keys::{Chosen, Pass, Standing};
+use crate::observe::unix_time;
 use crate::route::Hop;
 use crate::upstream::{Arriving, Attempt, Broken, What};
 use crate::wire::failure::{Class, Failure, classify};
 use crate::wire::listen::{Framing, Listener};
 use crate::wire::translate::{Translation, Wire};
-use crate::wire::{Operation, errors};
+use crate::wire::{Operation, errors, quota};
 
 /// A request, read and understood, that providers are to be asked for.
 pub(super) struct Call<'a> {
@@ -148,6 +152,7 @@ struct Try<'t> {
 }
 
 /// One attempt with this key and no other, also while it is left alone: what is asked for is there only.
+/// The limits that the file has for it hold here too, after a wait of `server.queue_timeout` at most.
 pub(super) async fn with_key(
     call: &Call<'_>,
     hop: Hop<'_>,
@@ -160,13 +165,17 @@ pub(super) async fn with_key(
     let first_byte = (began + timeouts.first_byte).min(total);
     let limits =
         Limits { began, connect: timeouts.connect, first_byte, idle: timeouts.idle, total };
-    let chosen = Chosen { place: key, pass: Pass::default() };
+    let held = match queue::hold(call, hop, key).await {
+        Ok(held) => held,
+        Err(standing) => return Err(Fallen::over_limit(call, hop, key, standing)),
+    };
+    let chosen = Chosen { place: key, pass: Pass::default(), held };
     noted(call, Try { hop, chosen, limits, written: None }, record).await
 }
 
 /// One attempt, and what it says of the key.
 async fn noted(call: &Call<'_>, attempt: Try<'_>, record: &mut Record) -> Result<Answered, Fallen> {
-    let Try { hop, chosen: Chosen { place: key, pass }, limits, written } = attempt;
+    let Try { hop, chosen: Chosen { place: key, pass, mut held }, limits, written } = attempt;
     record.attempts += 1;
     record.dropped.clear();
     if let Some(written) = written {
@@ -175,16 +184,18 @@ async fn noted(call: &Call<'_>, attempt: Try<'_>, record: &mut Record) -> Result
     record.tried = Some((hop.provider, key));
     let provider = &call.gateway.providers[hop.provider];
     let answered = once(call, hop, key, limits, written, &record.id).await;
-    let health = &provider.pool.members()[key].health;
     let probe = pass.is_probe();
     match &answered {
         Ok(_) => {
-            health.answered(hop.model, pass, call.now);
+            provider.pool.answered(key, hop.model, pass, call.now);
             provider.keys[key].answered();
+            record.held = Some(held);
         }
         Err(Fallen { failure, .. }) => {
             provider.keys[key].failed(failure.class.name());
-            health.failed(hop.model, *failure, pass, call.now, Instant::now().into_std());
+            let now = Instant::now().into_std();
+            provider.pool.failed(key, hop.model, *failure, pass, call.now, now);
+            held.counted(0);
         }
     }
     if probe {
@@ -231,6 +242,7 @@ async fn once(
         Ok(response) => response,
         Err(broken) => return Err(Fallen::unanswered(name(), broken, limits)),
     };
+    learn(provider, key, hop.model, response.headers());
     let operation = written.map_or_else(|| call.what.operation(), Written::operation);
     let content_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let framing = Framing::of(operation, content_type);
@@ -261,6 +273,14 @@ async fn once(
     match written {
         Some(written) => written.answer(call, answered, &name(), limits, id).await,
         None => Ok(answered),
+    }
+}
+
+/// Takes note of what the answer's headers say of the provider's limits.
+fn learn(provider: &Provider, key: usize, model: &str, headers: &HeaderMap) {
+    let each = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    if let Some(quota) = quota::read(each, unix_time()) {
+        provider.pool.learn(key, model, quota, Instant::now().into_std());
     }
 }
 
@@ -318,6 +338,17 @@ impl Fallen {
     /// What is left to answer.
     pub(super) fn into_answer(self) -> Result<Answered, Refusal> {
         self.rest.into_answer()
+    }
+
+    /// Nothing was sent: it would have been more than the file allows.
+    fn over_limit(call: &Call<'_>, hop: Hop<'_>, key: usize, standing: Standing) -> Self {
+        let keys = vec![(call.key_name(hop, key), standing)];
+        let resting = AllResting { model: hop.model.to_owned(), keys };
+        Self {
+            failure: Failure { class: Class::Throttled, retry_after: None },
+            rest: Rest::Refusal(Refusal::Resting(resting)),
+            silent: false,
+        }
     }
 
     fn unanswered(provider: String, broken: Broken, limits: Limits) -> Self {

@@ -10,9 +10,10 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::answer::{self, Refusal};
-use super::attempt::{Answered, Call, Sealing, Understood, Walk};
+use super::attempt::{self, Answered, Call, Sealing, Understood, Walk};
 use super::callers::Caller;
 use super::conn::Busy;
 use super::ids::{self, Owner, Signing};
@@ -117,11 +118,13 @@ async fn serve(
         Place::Operation(address) => {
             record.operation = Some(address.operation);
             let body = read(gateway, head, body, &caller, record).await?;
+            admit(gateway, &caller, record).await?;
             operation(gateway, head, address, &caller, body, record).await
         }
         Place::Stored(stored) => {
             record.operation = Some(stored.operation);
             let body = read(gateway, head, body, &caller, record).await?;
+            admit(gateway, &caller, record).await?;
             kept(gateway, head, stored, client, body, record).await
         }
         Place::Models | Place::Presence => {
@@ -156,6 +159,24 @@ async fn read(
     record.bytes_in = body.len() as u64;
     caller.verify(head, &body).await?;
     Ok(body)
+}
+
+/// Takes one of the client's places. Whoever only says that it is the client has none, and a body that is
+/// slow to come takes none.
+async fn admit(
+    gateway: &Gateway,
+    caller: &Caller<'_, '_>,
+    record: &mut Record,
+) -> Result<(), Refusal> {
+    let Some((at, client)) = caller.client else { return Ok(()) };
+    let places = &gateway.client_places[at];
+    let by = Instant::now() + gateway.config.server.queue_timeout;
+    let Some(place) = attempt::place(places, by).await else {
+        let limit = places.limit().unwrap_or_default();
+        return Err(Refusal::ClientBusy { client: client.name.clone(), limit });
+    };
+    record.place = Some(place);
+    Ok(())
 }
 
 /// An answer of a model.

@@ -55,6 +55,7 @@ use rustls::ServerConfig;
 
 use self::attempt::Retries;
 use crate::config::{Client, Config, Key, ServerAuth};
+use crate::keys::places::Places;
 use crate::keys::{Member, Pool, Standing};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
@@ -74,6 +75,8 @@ pub struct Gateway {
     client_meters: Vec<ClientMeter>,
     /// What is counted of callers that have no name.
     nobody: ClientMeter,
+    /// Requests under way, at the same places as in [`Config::clients`].
+    client_places: Vec<Arc<Places>>,
     providers: Vec<Provider>,
     turns: Arc<Turns>,
     retries: Arc<Retries>,
@@ -98,8 +101,9 @@ struct Provider {
 
 impl Gateway {
     /// Builds the gateway of a configuration beside its predecessor, whose connections, tokens, key
-    /// health, retry budget and turns it takes over where they are the same. Nothing of the predecessor is changed. Must
-    /// be called within the runtime.
+    /// health, retry budget, turns and what is under way it takes over where they are the same. Of the predecessor
+    /// nothing is changed but the limits of what is the same, and they only when all went well. Must be called within
+    /// the runtime.
     pub fn build(config: Config, before: Option<&Gateway>, metrics: &Metrics) -> io::Result<Self> {
         let mut kept = Kept::default();
         let mut providers = Vec::with_capacity(config.providers.len());
@@ -123,9 +127,14 @@ impl Gateway {
         let signers = config.clients.iter().enumerate().filter_map(|(at, client)| {
             client.aws.as_ref().map(|caller| (caller.access_key.clone(), at))
         });
-        Ok(Self {
+        let client_places = config.clients.iter().map(|client| {
+            let known = before.and_then(|gateway| gateway.places_of(&client.name));
+            known.map_or_else(|| Places::new(client.max_concurrent), Arc::clone)
+        });
+        let gateway = Self {
             callers: callers.collect(),
             signers: signers.collect(),
+            client_places: client_places.collect(),
             client_meters: config.clients.iter().map(|c| metrics.client(&c.name)).collect(),
             nobody: metrics.client(&Arc::default()),
             providers,
@@ -134,7 +143,23 @@ impl Gateway {
             kept,
             tls: config.server.tls.as_ref().map(serve::tls_config).transpose()?,
             config,
-        })
+        };
+        gateway.enforce();
+        Ok(gateway)
+    }
+
+    /// Puts its limits in force, which it shares with its predecessor.
+    fn enforce(&self) {
+        self.providers.iter().for_each(|provider| provider.pool.enforce());
+        for (client, places) in self.config.clients.iter().zip(&self.client_places) {
+            places.limit_to(client.max_concurrent);
+        }
+    }
+
+    /// What the client of that name takes up.
+    fn places_of(&self, client: &str) -> Option<&Arc<Places>> {
+        let at = self.config.clients.iter().position(|own| &*own.name == client)?;
+        self.client_places.get(at)
     }
 
     /// All keys with how they fare, in the order of the file.
@@ -142,13 +167,21 @@ impl Gateway {
         self.providers.iter().flat_map(|provider| provider.pool.members())
     }
 
-    /// Brings what the metrics say of keys that are left alone up to date.
+    /// Brings what the metrics say of how the keys stand up to date.
     pub fn measure(&self) {
         let now = Instant::now();
         for provider in &self.providers {
             for (member, meter) in provider.pool.members().iter().zip(&provider.keys) {
                 let (key, models) = member.health.told(now);
                 meter.cooling(key != Standing::Free, models.len());
+                meter.in_flight(member.places.taken());
+                let Key { max_concurrent, rpm, tpm, .. } = *member.key;
+                meter.limits([("max_concurrent", max_concurrent), ("rpm", rpm), ("tpm", tpm)]);
+                let told = member.learned.told(now);
+                meter.remaining(["requests", "tokens", "output_tokens"].map(|of| {
+                    let left = told.iter().filter(|rest| rest.of == of).map(|rest| rest.remaining);
+                    (of, left.min())
+                }));
             }
         }
     }

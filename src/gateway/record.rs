@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Gateway, Live};
+use crate::keys::Held;
+use crate::keys::places::Permit;
 use crate::observe::access::{End, Line};
 use crate::wire::Operation;
 use crate::wire::ir::Usage;
@@ -41,6 +43,10 @@ pub(super) struct Record {
     pub(super) upstream_id: Option<String>,
     /// What of the request was left out for a provider of another format, in the caller's names.
     pub(super) dropped: Vec<String>,
+    /// What the attempt that is being answered takes up.
+    pub(super) held: Option<Held>,
+    /// The client's place.
+    pub(super) place: Option<Permit>,
 }
 
 impl Record {
@@ -67,6 +73,8 @@ impl Record {
             usage: Usage::default(),
             upstream_id: None,
             dropped: Vec::new(),
+            held: None,
+            place: None,
         })
     }
 
@@ -98,6 +106,13 @@ impl Record {
         }
     }
 
+    /// Gives back what the attempt that was being answered took up, now that its answer is over.
+    pub(super) fn release(&mut self, usage: Usage) {
+        if let (Some(mut held), Some(tokens)) = (self.held.take(), total_of(usage)) {
+            held.counted(tokens);
+        }
+    }
+
     fn operation_name(&self) -> &'static str {
         self.operation.map(Operation::name).or(self.page).unwrap_or("none")
     }
@@ -105,6 +120,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.release(self.usage);
         let config = &self.gateway.config;
         let total = self.began.elapsed();
         let client = self.client.map(|at| &config.clients[at].name);
@@ -145,6 +161,12 @@ impl Drop for Record {
         };
         line.write(&self.live.log);
     }
+}
+
+/// All tokens, as far as the provider has counted them.
+fn total_of(usage: Usage) -> Option<u64> {
+    let Usage { input, output, .. } = usage;
+    input.or(output).map(|_| input.unwrap_or(0).saturating_add(output.unwrap_or(0)))
 }
 
 /// An id that no other request has: `req_`, a random number of this process, and a count.

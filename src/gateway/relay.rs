@@ -386,6 +386,11 @@ impl Relay {
         record.end = if self.failure().is_some() { End::Cut } else { End::Complete };
     }
 
+    /// Leaves the provider with what is still to come. What was heard stays known.
+    pub(super) fn leave(&mut self) {
+        self.arriving = Arriving::Made(Vec::new().into_iter());
+    }
+
     /// What ends the answer where it stands: an error in the caller's format.
     pub(super) fn ending(&mut self, how: Break) -> Ending {
         match &mut self.translation {

@@ -178,6 +178,9 @@ impl Attempts {
         }
         let broken = self.record.tried;
         let usage = self.relay.listener.usage();
+        // Its key may be the only one, and have one place.
+        self.relay.leave();
+        self.record.release(usage);
         self.walk.broke(how.stalled);
         let framing = self.framing();
         let Self { request, walk, record, .. } = self;
@@ -290,7 +293,11 @@ impl Request {
         let plan = Plan::new(&asked, self.turn);
         let answered = walk.next(&call, &plan, record).await.ok()?;
         let goes_on = answered.response.status().is_success() && answered.framing() == framing;
-        goes_on.then_some(answered)
+        if !goes_on {
+            record.release(answered.listener.usage());
+            return None;
+        }
+        Some(answered)
     }
 }
 

@@ -259,7 +259,7 @@ impl Errand<'_> {
         let pool = &self.gateway.providers[new.provider].pool;
         let model = new.models.first().map_or("", |model| &**model);
         let now = std::time::Instant::now();
-        let rests = |place: usize| !pool.members()[place].health.standing(model, now).is_open();
+        let rests = |place: usize| !pool.members()[place].standing(model, 0, now).is_open();
         let weights = places.clone().map(|place| {
             let serves = scope(place) == Some(best) && !rests(place);
             if serves { provider.keys[place].weight } else { 0.0 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use self::ailment::{Ailment, Jitter};
 use super::cooldown::{Cooldown, Reach};
+use super::standing::Standing;
 use crate::wire::failure::{Class, Failure};
 
 /// Models of one key that are remembered at once: callers choose their names.
@@ -52,57 +53,6 @@ struct Ails {
     /// The number of the next probe.
     ticket: u64,
     jitter: Jitter,
-}
-
-/// Whether a key, or a key with a model, can be asked now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// As often as one likes.
-    Free,
-    /// Once: its cooldown is over, and nobody has asked it since.
-    Due(Class),
-    /// Not now: its probe is under way.
-    Probing {
-        /// What it was cooling for.
-        why: Class,
-        /// When the probe began.
-        since: Instant,
-    },
-    /// Not yet.
-    Cooling {
-        /// The class of the failure.
-        why: Class,
-        /// For how long.
-        left: Duration,
-    },
-}
-
-impl Standing {
-    /// Whether a request may go through.
-    pub fn is_open(self) -> bool {
-        matches!(self, Standing::Free | Standing::Due(_))
-    }
-
-    /// For what it is left alone, or waits for its probe.
-    pub fn why(self) -> Option<Class> {
-        match self {
-            Standing::Free => None,
-            Standing::Due(why) | Standing::Probing { why, .. } | Standing::Cooling { why, .. } => {
-                Some(why)
-            }
-        }
-    }
-
-    /// The one that allows less.
-    fn and(self, other: Self) -> Self {
-        let rank = |standing| match standing {
-            Standing::Free => (0, Duration::ZERO),
-            Standing::Due(_) => (1, Duration::ZERO),
-            Standing::Probing { .. } => (2, Duration::ZERO),
-            Standing::Cooling { left, .. } => (3, left),
-        };
-        if rank(other) > rank(self) { other } else { self }
-    }
 }
 
 /// What was last seen of a key.
@@ -195,7 +145,7 @@ impl Health {
         }
         match ails.standing(model, now) {
             Standing::Free => Some(Pass::default()),
-            Standing::Cooling { .. } | Standing::Probing { .. } => None,
+            Standing::Cooling { .. } | Standing::Probing { .. } | Standing::Busy(_) => None,
             Standing::Due(_) => {
                 let tickets = ails.probe(model, now);
                 let health = self.clone();
@@ -230,6 +180,14 @@ impl Health {
             self.note(&ails);
         }
         drop(pass);
+    }
+
+    /// Another key of the same account has failed with it: a limit of the account is a limit of this key.
+    pub fn shares(&self, model: &str, failure: Failure, now: Instant) {
+        let Some(row) = Cooldown::of(failure.class) else { return };
+        let mut ails = self.ails();
+        ails.failed(model, failure, row, Tickets::default(), now);
+        self.note(&ails);
     }
 
     /// How the key itself stands, and each model that is not free.

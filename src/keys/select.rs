@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::{Member, Standing};
+use super::{Member, Standing, Want};
 use crate::config::Key;
 use crate::config::pattern::any_matches;
 use crate::share::Turns;
@@ -77,8 +77,7 @@ pub(super) type Home<'h> = dyn Fn(&[(usize, Standing)]) -> Option<usize> + 'h;
 /// takes no turn.
 pub(super) fn choose(
     members: &[Member],
-    client: Option<&str>,
-    model: &str,
+    want: Want<'_>,
     tried: &[usize],
     turns: &Turns,
     now: Instant,
@@ -86,35 +85,43 @@ pub(super) fn choose(
 ) -> Option<usize> {
     // What is asked of every key is asked once: its patterns may be many, and the shares are gone
     // over several times.
-    let mut open = candidates(members, client, model, now);
+    let mut open = candidates(members, want, now);
     open.retain(|(place, standing)| standing.is_open() && !tried.contains(place));
     if open.len() > 1
         && let Some(place) = home(&open)
     {
         return Some(place);
     }
+    steer(&mut open, members, want, now);
     let weights = open.iter().map(|(place, _)| members[*place].key.weight);
     let at = turns.next().among(weights).unwrap_or(0);
     open.get(at).map(|(place, _)| *place)
 }
 
+/// Leaves out the keys of which the provider has said that they are used up, while there is another.
+fn steer(open: &mut Vec<(usize, Standing)>, members: &[Member], want: Want<'_>, now: Instant) {
+    let has = |place: usize| members[place].learned.has(want.model, want.tokens, now);
+    if open.len() > 1 && open.iter().any(|(place, _)| has(*place)) {
+        open.retain(|(place, _)| has(*place));
+    }
+}
+
 /// All keys that may serve: those that name the client; where there are none, those for everybody.
 pub(super) fn candidates(
     members: &[Member],
-    client: Option<&str>,
-    model: &str,
+    want: Want<'_>,
     now: Instant,
 ) -> Vec<(usize, Standing)> {
     let mut best = Scope::Everyone;
     let mut open = Vec::with_capacity(members.len());
     for (place, member) in members.iter().enumerate() {
-        let Ok(scope) = verdict(&member.key, client, model) else { continue };
+        let Ok(scope) = verdict(&member.key, want.client, want.model) else { continue };
         if scope == Scope::Named && best == Scope::Everyone {
             best = Scope::Named;
             open.clear();
         }
         if scope == best {
-            open.push((place, member.health.standing(model, now)));
+            open.push((place, member.standing(want.model, want.tokens, now)));
         }
     }
     open

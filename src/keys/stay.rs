@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::{Member, Standing};
 use crate::config::Key;
@@ -23,11 +24,18 @@ pub struct Ties {
 }
 
 /// The candidate that a request stays with; `None`: nothing ties it, and the weights decide.
+///
+/// What providers say is left of their limits moves a conversation only from a key that has nothing left,
+/// to one that has. A key with too few tokens for the request by its size keeps it: most of a long
+/// conversation is in its cache, and counts for little or nothing there. What a key has sealed stays with
+/// it in any case, for another may not be able to read it.
 pub(super) fn home(
     members: &[Member],
     made: &Made,
     open: &[(usize, Standing)],
     ties: &Ties,
+    model: &str,
+    now: Instant,
 ) -> Option<usize> {
     if let Some(maker) = made.maker(&ties.seals) {
         let its = open.iter().find(|(place, _)| members[*place].id == maker);
@@ -36,10 +44,13 @@ pub(super) fn home(
         }
     }
     let conversation = ties.conversation?;
-    let draws = open.iter().filter_map(|(place, _)| {
-        let Member { key, id, .. } = &members[*place];
-        (key.weight > 0.0).then(|| (draw(conversation, *id, key.weight), *place))
-    });
+    let has = |place: usize| members[place].learned.has(model, 1, now);
+    let all_spent = !open.iter().any(|(place, _)| has(*place));
+    let draws =
+        open.iter().filter(|(place, _)| all_spent || has(*place)).filter_map(|(place, _)| {
+            let Member { key, id, .. } = &members[*place];
+            (key.weight > 0.0).then(|| (draw(conversation, *id, key.weight), *place))
+        });
     let highest = draws.max_by(|(one, _), (other, _)| one.total_cmp(other));
     highest.map(|(_, place)| place)
 }

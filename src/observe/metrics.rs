@@ -30,6 +30,9 @@ pub struct Metrics {
     rescues: Series<ProviderLabels, Counter>,
     cooling: Series<KeyLabels, Gauge>,
     cooling_models: Series<KeyLabels, Gauge>,
+    key_in_flight: Series<KeyLabels, Gauge>,
+    key_limits: Series<LimitLabels, Gauge>,
+    key_remaining: Series<LimitLabels, Gauge>,
     info: Series<InfoLabels, Gauge>,
     reloads: Series<ReloadLabels, Counter>,
     /// Requests being answered right now.
@@ -76,6 +79,13 @@ struct KeyLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
+struct LimitLabels {
+    provider: Name,
+    key: Name,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct InfoLabels {
     hash: String,
 }
@@ -115,6 +125,9 @@ pub struct KeyMeter {
     output: Counter,
     cooling: Gauge,
     cooling_models: Gauge,
+    in_flight: Gauge,
+    limits: Series<LimitLabels, Gauge>,
+    remaining: Series<LimitLabels, Gauge>,
 }
 
 /// What is counted of one provider.
@@ -141,6 +154,9 @@ impl Default for Metrics {
             rescues: Series::default(),
             cooling: Series::default(),
             cooling_models: Series::default(),
+            key_in_flight: Series::default(),
+            key_limits: Series::default(),
+            key_remaining: Series::default(),
             info: Series::default(),
             reloads: Series::default(),
             in_flight: Gauge::default(),
@@ -182,6 +198,17 @@ impl Metrics {
             "key_cooling_models",
             "Models that the key is left alone with",
             self.cooling_models.clone(),
+        );
+        all.register(
+            "key_in_flight_requests",
+            "Requests under way with the key",
+            self.key_in_flight.clone(),
+        );
+        all.register("key_limit", "The limits that the file has", self.key_limits.clone());
+        all.register(
+            "key_remaining",
+            "What the provider has said is left, of the model with least",
+            self.key_remaining.clone(),
         );
         all.register("in_flight_requests", "Requests being answered", self.in_flight.clone());
         all.register("connections", "Connections of callers", self.connections.clone());
@@ -235,6 +262,9 @@ impl Metrics {
         let mut meter = KeyMeter {
             cooling: self.cooling.with(labels()),
             cooling_models: self.cooling_models.with(labels()),
+            in_flight: self.key_in_flight.with(labels()),
+            limits: self.key_limits.clone(),
+            remaining: self.key_remaining.clone(),
             input: token("input"),
             cached: token("cached_input"),
             output: token("output"),
@@ -272,6 +302,9 @@ impl Metrics {
         self.tokens.keep(|of| key(&of.provider.0, &of.key.0));
         self.cooling.keep(|of| key(&of.provider.0, &of.key.0));
         self.cooling_models.keep(|of| key(&of.provider.0, &of.key.0));
+        self.key_in_flight.keep(|of| key(&of.provider.0, &of.key.0));
+        self.key_limits.keep(|of| key(&of.provider.0, &of.key.0));
+        self.key_remaining.keep(|of| key(&of.provider.0, &of.key.0));
     }
 
     /// Everything, in the text format.
@@ -315,6 +348,38 @@ impl KeyMeter {
     pub fn cooling(&self, key: bool, models: usize) {
         self.cooling.set(i64::from(key));
         self.cooling_models.set(i64::try_from(models).unwrap_or(i64::MAX));
+    }
+
+    /// Says how many requests are under way.
+    pub fn in_flight(&self, requests: u32) {
+        self.in_flight.set(requests.into());
+    }
+
+    /// Says which limits the file has for the key, by name.
+    pub fn limits(&self, limits: [(&'static str, Option<u32>); 3]) {
+        for (kind, limit) in limits {
+            self.tell(&self.limits, kind, limit.map(i64::from));
+        }
+    }
+
+    /// Says what the provider has left to the key, by name.
+    pub fn remaining(&self, remaining: [(&'static str, Option<u64>); 3]) {
+        for (kind, left) in remaining {
+            let left = left.map(|left| i64::try_from(left).unwrap_or(i64::MAX));
+            self.tell(&self.remaining, kind, left);
+        }
+    }
+
+    /// Nothing is told of what is not known.
+    fn tell(&self, series: &Series<LimitLabels, Gauge>, kind: &'static str, value: Option<i64>) {
+        let (provider, key) = self.labels.clone();
+        let labels = LimitLabels { provider, key, kind };
+        match value {
+            Some(value) => {
+                series.with(labels).set(value);
+            }
+            None => series.keep(|known| *known != labels),
+        }
     }
 
     fn attempt(&self, class: &'static str) -> Counter {

@@ -1,6 +1,7 @@
 //! Why keymux answers itself: the status and the words of each reason.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -96,6 +97,13 @@ pub(in crate::gateway) enum Refusal {
     Batch(batch::Fault),
     /// The request cannot be read, or cannot be put to a provider of another format.
     Unsaid(Rejected),
+    /// The client has as many requests under way as it may.
+    ClientBusy {
+        /// Its name.
+        client: Arc<str>,
+        /// How many it may have.
+        limit: u32,
+    },
     /// Every key that could serve is left alone for now.
     Resting(AllResting),
     /// No attempt was answered.
@@ -158,6 +166,7 @@ impl Refusal {
             | Refusal::Unclear(..)
             | Refusal::Batch(_)
             | Refusal::Unsaid(_) => StatusCode::BAD_REQUEST,
+            Refusal::ClientBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Resting(all) if all.is_limit() => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Resting(_) | Refusal::Crowded | Refusal::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -205,6 +214,7 @@ impl Refusal {
             Refusal::Unanswered { broken: Broken::Silent, .. } => {
                 ("upstream_error", "upstream_timeout")
             }
+            Refusal::ClientBusy { .. } => ("rate_limit_error", "rate_limit_exceeded"),
             Refusal::Resting(all) if all.is_limit() => ("rate_limit_error", "rate_limit_exceeded"),
             Refusal::Resting(_) | Refusal::Unanswered { .. } => {
                 ("upstream_error", "upstream_unavailable")
@@ -306,6 +316,11 @@ impl Refusal {
                 .into(),
             Refusal::Batch(fault) => format!("Request {}: {}", fault.request, fault.what).into(),
             Refusal::Unsaid(rejected) => rejected.to_string().into(),
+            Refusal::ClientBusy { client, limit } => format!(
+                "The client `{client}` has {limit} requests under way, as many as its \
+                 max_concurrent allows; try again."
+            )
+            .into(),
             Refusal::Resting(all) => all.message().into(),
             Refusal::Unanswered { provider, broken } => {
                 format!("The provider `{provider}` {}.", broken.words()).into()

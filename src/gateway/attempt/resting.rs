@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::keys::Standing;
+use crate::keys::{Reason, Standing, Whose};
 use crate::wire::failure::Class;
 
 /// The shortest and the longest that a caller is asked to wait.
@@ -24,7 +24,11 @@ impl AllResting {
     pub(in crate::gateway) fn is_limit(&self) -> bool {
         let soonest = self.keys.iter().min_by_key(|(_, standing)| left(*standing));
         let why = soonest.and_then(|(_, standing)| standing.why());
-        matches!(why, Some(Class::Throttled | Class::NoCredit))
+        match why {
+            Some(Reason::Failed(class)) => matches!(class, Class::Throttled | Class::NoCredit),
+            Some(Reason::Requests | Reason::Tokens | Reason::Busy(_)) => true,
+            None => false,
+        }
     }
 
     /// When to come again.
@@ -50,30 +54,48 @@ impl AllResting {
     }
 }
 
-/// What is being probed may be free any moment.
+/// What is being probed or busy may be free any moment.
 fn left(standing: Standing) -> Duration {
     match standing {
         Standing::Cooling { left, .. } => left,
-        Standing::Free | Standing::Due(_) | Standing::Probing { .. } => Duration::ZERO,
+        Standing::Free | Standing::Due(_) | Standing::Busy(_) | Standing::Probing { .. } => {
+            Duration::ZERO
+        }
     }
 }
 
 fn words(standing: Standing) -> String {
     let why = match standing.why() {
-        Some(Class::BadCredential) => "was refused by the provider",
-        Some(Class::NoAccess) => "has no access to it",
-        Some(Class::NoCredit) => "has no credit or quota left",
-        Some(Class::Throttled) => "is throttled",
-        Some(Class::Trouble) => "has met failures of the provider",
-        Some(Class::Caller | Class::ContextTooLong) | None => "is in use",
+        Some(Reason::Failed(class)) => of_failure(class),
+        Some(Reason::Requests) => "is over its own rpm",
+        Some(Reason::Tokens) => "is over its own tpm",
+        Some(Reason::Busy(Whose::Key)) => {
+            "has as many requests under way as its max_concurrent allows"
+        }
+        Some(Reason::Busy(Whose::Provider)) => {
+            "has a provider with as many requests under way as its max_concurrent allows"
+        }
+        None => "is in use",
     };
     match standing {
         Standing::Cooling { left, .. } => {
             format!("{why}, to be tried again in {} s", left.as_millis().div_ceil(1000))
         }
+        Standing::Busy(_) => why.to_owned(),
         Standing::Free | Standing::Due(_) | Standing::Probing { .. } => {
             format!("{why}, and is being tried again")
         }
+    }
+}
+
+fn of_failure(class: Class) -> &'static str {
+    match class {
+        Class::BadCredential => "was refused by the provider",
+        Class::NoAccess => "has no access to it",
+        Class::NoCredit => "has no credit or quota left",
+        Class::Throttled => "is throttled",
+        Class::Trouble => "has met failures of the provider",
+        Class::Caller | Class::ContextTooLong => "is in use",
     }
 }
 
@@ -84,7 +106,7 @@ mod tests {
     use super::*;
 
     fn cooling(why: Class, millis: u64) -> Standing {
-        Standing::Cooling { why, left: Duration::from_millis(millis) }
+        Standing::Cooling { why: Reason::Failed(why), left: Duration::from_millis(millis) }
     }
 
     fn resting(standings: &[Standing]) -> AllResting {
@@ -115,6 +137,10 @@ mod tests {
         assert!(!resting(&[limit, trouble]).is_limit());
         assert!(resting(&[cooling(Class::NoCredit, 4000), trouble]).is_limit());
         assert!(!resting(&[cooling(Class::BadCredential, 4000)]).is_limit());
+        let own = Standing::Cooling { why: Reason::Requests, left: Duration::from_secs(3) };
+        assert!(resting(&[own, trouble]).is_limit());
+        assert!(resting(&[Standing::Busy(Whose::Key), trouble]).is_limit());
+        assert_eq!(asks_for(&[Standing::Busy(Whose::Provider), own]), (1, true));
     }
 
     #[test]

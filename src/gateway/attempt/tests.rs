@@ -5,6 +5,7 @@
 mod haste;
 mod limits;
 mod probes;
+mod quotas;
 mod resting;
 mod simulation;
 mod walking;

@@ -15,11 +15,16 @@ use super::{Answered, Call, Fallen, Limits, Rest, Try};
 use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
 use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
-use crate::keys::{Chosen, Standing, Tried};
+use crate::keys::places::{Permit, Waiter};
+use crate::keys::{Chosen, Standing, Tried, Want, Whose};
 use crate::provider::{Kind, Way};
 use crate::route::{self, Hop, Plan};
 use crate::wire::failure::Class;
 use crate::wire::fields::Rejected;
+
+/// A token of English text has about four bytes, and JSON around it little more
+/// (<https://platform.openai.com/tokenizer>). What the answer may have is not known before.
+const BYTES_A_TOKEN: u64 = 4;
 
 /// What requests share as they try again; it outlives every configuration.
 #[derive(Debug, Default)]
@@ -68,6 +73,8 @@ pub(in crate::gateway) struct Walk {
     /// No attempt may follow.
     pub(super) over: bool,
     waits: u32,
+    /// The place that the latest wait was for.
+    given: Option<Permit>,
 }
 
 /// A key at a hop.
@@ -112,6 +119,7 @@ impl Walk {
             troubled: false,
             over: false,
             waits: 0,
+            given: None,
         }
     }
 
@@ -182,9 +190,12 @@ impl Walk {
             }
             let chosen = self.choose(call, hop, &mut tried, now).or_else(|| {
                 let pool = &gateway.providers[hop.provider].pool;
-                only.and_then(|place| pool.again(place, hop.model, now.into_std()))
+                let (want, now) = (call.want(hop), now.into_std());
+                only.and_then(|place| pool.again(place, want, &mut self.given, now))
             });
             let Some(chosen) = chosen else { return ControlFlow::Continue(()) };
+            // It is used now, or another came free in the meantime.
+            self.given = None;
             if !self.may_spend(call, now) {
                 self.over = true;
                 return ControlFlow::Continue(());
@@ -228,18 +239,19 @@ impl Walk {
     }
 
     fn choose(
-        &self,
+        &mut self,
         call: &Call<'_>,
         hop: Hop<'_>,
         tried: &mut Tried,
         now: Instant,
     ) -> Option<Chosen> {
         let pool = &call.gateway.providers[hop.provider].pool;
-        let (client, now) = (call.client_name(), now.into_std());
-        if let Some(owner) = call.pin {
-            return pool.this(owner.key, client, hop.model, tried, now);
+        let (want, now) = (call.want(hop), now.into_std());
+        let Self { bonds, given, .. } = self;
+        match call.pin {
+            Some(owner) => pool.this(owner.key, want, tried, given, now),
+            None => pool.choose(want, tried, given, now, &|| bonds.ties(call, hop)),
         }
-        pool.choose(client, hop.model, tried, now, &|| self.bonds.ties(call, hop))
     }
 
     /// Whether an attempt may be made; one that follows a trouble is paid for.
@@ -285,9 +297,11 @@ impl Walk {
         })
     }
 
-    /// Waits until a key is due, if that is soon. `false`: it is not, or the request has waited enough.
+    /// Waits until a key is due or a place has come free, if that is soon. `false`: it is not, or the
+    /// request has waited enough.
     async fn wait(&mut self, call: &Call<'_>, plan: &Plan<'_>) -> bool {
         let gateway = call.gateway;
+        self.given = None;
         if self.over || self.waits >= gateway.config.retry.max_waits {
             return false;
         }
@@ -301,28 +315,40 @@ impl Walk {
                 self.spent.push(spot);
             }
         }
+        let mut line = Waiter::default();
         loop {
             // Listens before it looks: what happens in between is not missed.
             let mut probed = pin!(gateway.retries.probed.notified());
             probed.as_mut().enable();
             let now = Instant::now();
-            match self.soonest(call, plan, now, by) {
+            match self.soonest(call, plan, now, by, &mut line) {
                 None => return false,
                 Some(due) if due <= now => return true,
                 Some(due) => {
-                    let _ = timeout_at(due, probed).await;
+                    let either = async {
+                        tokio::select! {
+                            permit = &mut line => Some(permit),
+                            () = probed => None,
+                        }
+                    };
+                    if let Ok(Some(permit)) = timeout_at(due, either).await {
+                        self.given = Some(permit);
+                        return true;
+                    }
                 }
             }
         }
     }
 
-    /// When it is worth while to look at the keys again; `None`: not by then.
+    /// When it is worth while to look at the keys again; `None`: not by then. Lines up for the places of
+    /// those that are busy.
     fn soonest(
         &self,
         call: &Call<'_>,
         plan: &Plan<'_>,
         now: Instant,
         by: Instant,
+        line: &mut Waiter,
     ) -> Option<Instant> {
         let config = &call.gateway.config;
         let mut soonest: Option<Instant> = None;
@@ -335,6 +361,17 @@ impl Walk {
                 let due = match standing {
                     Standing::Free | Standing::Due(_) => now,
                     Standing::Cooling { left, .. } => now + left,
+                    Standing::Busy(whose) => {
+                        let pool = &call.gateway.providers[hop.provider].pool;
+                        let places = match whose {
+                            Whose::Key => &pool.members()[place].places,
+                            Whose::Provider => pool.places(),
+                        };
+                        if by <= now || by >= total || !line.line_up(places) {
+                            continue;
+                        }
+                        by
+                    }
                     // An answer may take minutes: a probe that is not back soon is not waited for.
                     Standing::Probing { since, .. } => {
                         let patience = Instant::from_std(since) + config.server.queue_timeout;
@@ -363,6 +400,8 @@ impl Walk {
         let now = Instant::now();
         let config = &call.gateway.config;
         let kept = self.kept.take();
+        // A stream may outlive the walk that cannot go on with it.
+        self.given = None;
         let mut keys: Vec<(String, Standing)> = Vec::new();
         let unsaid = |hop: Hop<'_>| {
             let all = &mut self.unsaid.iter();
@@ -372,9 +411,8 @@ impl Walk {
             if kept.is_some() {
                 break;
             }
-            let provider = &config.providers[hop.provider];
             for (place, standing) in call.standings(hop, now) {
-                let name = format!("{}/{}", provider.name, provider.keys[place].name);
+                let name = call.key_name(hop, place);
                 if !keys.iter().any(|(known, _)| *known == name) {
                     keys.push((name, standing));
                 }
@@ -397,6 +435,18 @@ impl Walk {
 }
 
 impl Call<'_> {
+    /// What a key of the hop is wanted for.
+    pub(super) fn want<'h>(&'h self, hop: Hop<'h>) -> Want<'h> {
+        let tokens = (self.body.len() as u64).div_ceil(BYTES_A_TOKEN);
+        Want { client: self.client_name(), model: hop.model, tokens }
+    }
+
+    /// `provider/key`
+    pub(super) fn key_name(&self, hop: Hop<'_>, key: usize) -> String {
+        let provider = &self.gateway.config.providers[hop.provider];
+        format!("{}/{}", provider.name, provider.keys[key].name)
+    }
+
     pub(super) fn client_name(&self) -> Option<&str> {
         self.client.map(|client| &*client.name)
     }
@@ -409,7 +459,7 @@ impl Call<'_> {
     /// The keys of a hop that may serve, and how they stand.
     fn standings(&self, hop: Hop<'_>, now: Instant) -> Vec<(usize, Standing)> {
         let pool = &self.gateway.providers[hop.provider].pool;
-        let mut all = pool.standings(self.client_name(), hop.model, now.into_std());
+        let mut all = pool.standings(self.want(hop), now.into_std());
         all.retain(|(place, _)| self.pin.is_none_or(|owner| owner.key == *place));
         all
     }

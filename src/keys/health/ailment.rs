@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Standing;
 use crate::keys::cooldown::{Cooldown, LONGEST, TROUBLES};
+use crate::keys::standing::{Reason, Standing};
 use crate::wire::failure::{Class, Failure};
 
 /// So much longer than the table has it a cooldown may be, so that keys which failed together are not
@@ -35,7 +35,7 @@ impl Ailment {
             (Some(_), Some((_, since))) => Standing::Probing { why, since },
             (Some(until), None) => match until.saturating_duration_since(now) {
                 Duration::ZERO => Standing::Due(why),
-                left => Standing::Cooling { why, left },
+                left => Standing::Cooling { why: Reason::Failed(why), left },
             },
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::keys::standing::Reason;
 
 const S: Duration = Duration::from_secs(1);
 const M: &str = "m";
@@ -192,7 +193,11 @@ fn a_cooldown_is_only_ever_extended() {
     assert_eq!(patient.left(M), before);
     patient.fails(Class::NoAccess);
     assert!(is(patient.left(M).unwrap(), 300));
-    assert_eq!(patient.stands(M).why(), Some(Class::NoAccess), "the longest is what it is for");
+    assert_eq!(
+        patient.stands(M).why(),
+        Some(Reason::Failed(Class::NoAccess)),
+        "the longest is what it is for"
+    );
 }
 
 #[test]
@@ -262,7 +267,7 @@ fn one_trouble_is_enough_to_fail_a_probe() {
     patient.wait();
     assert!(patient.asks_and_fails(Class::Trouble));
     assert!(is(patient.left(M).unwrap(), 5));
-    assert_eq!(patient.stands(M).why(), Some(Class::Trouble));
+    assert_eq!(patient.stands(M).why(), Some(Reason::Failed(Class::Trouble)));
 }
 
 #[test]

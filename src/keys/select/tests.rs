@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Endpoint, Pattern};
-use crate::keys::{Pass, Tried, stay};
+use crate::keys::{Pass, Reason, Tried};
 use crate::secret::Secret;
 use crate::wire::failure::{Class, Failure};
 
@@ -25,9 +25,11 @@ fn patterns(list: &[&str]) -> Vec<Pattern> {
 }
 
 fn members(keys: Vec<Key>) -> Vec<Member> {
-    keys.into_iter()
-        .map(|key| Member { id: stay::id(&key), key: Arc::new(key), health: Arc::default() })
-        .collect()
+    keys.into_iter().map(|key| Member::new(Arc::new(key))).collect()
+}
+
+fn want<'a>(client: Option<&'a str>, model: &'a str) -> Want<'a> {
+    Want { client, model, tokens: 1 }
 }
 
 struct Asker {
@@ -52,7 +54,7 @@ impl Asker {
     }
 
     fn ask(&self, client: Option<&str>, model: &str, tried: &[usize]) -> Option<usize> {
-        choose(&self.members, client, model, tried, &self.turns, self.now, &|_| None)
+        choose(&self.members, want(client, model), tried, &self.turns, self.now, &|_| None)
     }
 }
 
@@ -103,7 +105,8 @@ fn cooling_keys_are_not_asked() {
     asker.throttle(1);
     assert_eq!(asker.ask(None, "m", &[]), None);
     let later = asker.now + Duration::from_secs(12);
-    assert!(choose(&asker.members, None, "m", &[], &asker.turns, later, &|_| None).is_some());
+    let free = choose(&asker.members, want(None, "m"), &[], &asker.turns, later, &|_| None);
+    assert!(free.is_some());
 }
 
 #[test]
@@ -112,11 +115,11 @@ fn what_may_serve_is_told_with_how_it_stands() {
     let off = Key { enabled: false, ..key("off", 1.0) };
     let asker = Asker::new(vec![key("a", 1.0), off, named, key("b", 1.0)]);
     asker.throttle(3);
-    let told = |client| candidates(&asker.members, client, "m", asker.now);
+    let told = |client| candidates(&asker.members, want(client, "m"), asker.now);
     assert_eq!(told(Some("staging")), [(2, Standing::Free)]);
     let all = told(None);
     assert_eq!((all[0], all[1].0, all.len()), ((0, Standing::Free), 3, 2));
-    assert_eq!(all[1].1.why(), Some(Class::Throttled));
+    assert_eq!(all[1].1.why(), Some(Reason::Failed(Class::Throttled)));
 }
 
 fn any_key() -> impl Strategy<Value = Key> {

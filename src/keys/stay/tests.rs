@@ -1,11 +1,11 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
-use crate::keys::Health;
 use crate::keys::health::Pass;
 use crate::secret::Secret;
 use crate::wire::failure::{Class, Failure};
+use crate::wire::quota::{Left, Quota};
 
 const MANY: u32 = 20_000;
 
@@ -19,7 +19,7 @@ fn pool(keys: &[(&str, f64)]) -> Vec<Member> {
         let fingerprint = Secret::new((*name).to_owned()).fingerprint();
         let key =
             Key { fingerprint, weight: *weight, ..Key::new("p".into(), name, endpoint.clone()) };
-        Member { id: id(&key), key: Arc::new(key), health: Arc::<Health>::default() }
+        Member::new(Arc::new(key))
     };
     keys.iter().map(member).collect()
 }
@@ -33,7 +33,7 @@ fn of(members: &[Member], conversation: u32, now: Instant) -> Option<&str> {
         .filter(|(_, standing)| standing.is_open())
         .collect();
     let ties = Ties { conversation: Some(conversation.into()), seals: Vec::new() };
-    home(members, &Made::default(), &open, &ties).map(|place| &*members[place].key.name)
+    home(members, &Made::default(), &open, &ties, "m", now).map(|place| &*members[place].key.name)
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_conversation_leaves_a_key_that_cools_and_comes_back() {
         assert!(away.is_some() && away != Some("a"));
         assert!(away == *home || *home == Some("a"), "the others stay");
     }
-    let later = now + std::time::Duration::from_secs(60);
+    let later = now + Duration::from_secs(60);
     let back: Vec<_> = (0..1000).map(|n| of(&members, n, later)).collect();
     assert_eq!(back, at_home);
 }
@@ -107,14 +107,40 @@ fn a_standby_key_is_nobodys_home() {
 }
 
 #[test]
+fn what_providers_say_is_left_moves_a_conversation_only_from_nothing_to_something() {
+    let (members, now) = (pool(&[("a", 1.0), ("b", 1.0), ("standby", 0.0)]), Instant::now());
+    let at_a = (0..).find(|n| of(&members, *n, now) == Some("a")).expect("one of them");
+    let says = |place: usize, remaining| {
+        let left = Left { remaining, limit: None, reset: Duration::from_secs(30) };
+        let quota = Quota { tokens: Some(left), ..Quota::default() };
+        members[place].learned.learn("m", quota, now);
+    };
+    says(0, 1);
+    assert_eq!(of(&members, at_a, now), Some("a"), "there is little left");
+    says(0, 0);
+    assert_eq!(of(&members, at_a, now), Some("b"));
+    assert_eq!(of(&members, at_a, now + Duration::from_secs(30)), Some("a"), "after the reset");
+    says(1, 0);
+    assert_eq!(of(&members, at_a, now), None, "the standby steps in");
+    says(2, 0);
+    assert_eq!(of(&members, at_a, now), Some("a"), "nobody has more");
+}
+
+#[test]
 fn a_seal_leads_back_to_its_maker() {
     let (members, made) = (pool(&[("a", 1.0), ("b", 0.0)]), Made::default());
     made.note(7, members[1].id);
-    let open: Vec<_> = (0..2).map(|place| (place, Standing::Free)).collect();
-    let ties = |seals: &[u64]| Ties { conversation: Some(1), seals: seals.to_vec() };
-    assert_eq!(home(&members, &made, &open, &ties(&[9, 7])), Some(1), "also of a standby key");
-    assert_eq!(home(&members, &made, &open, &ties(&[9])), Some(0), "of nobody that is known");
-    assert_eq!(home(&members, &made, &open[..1], &ties(&[7])), Some(0), "while its maker rests");
+    let (open, now) = ([(0, Standing::Free), (1, Standing::Free)], Instant::now());
+    let to = |seals: &[u64], open: &[_]| {
+        let ties = Ties { conversation: Some(1), seals: seals.to_vec() };
+        home(&members, &made, open, &ties, "m", now)
+    };
+    assert_eq!(to(&[9, 7], &open), Some(1), "also of a standby key");
+    assert_eq!(to(&[9], &open), Some(0), "of nobody that is known");
+    assert_eq!(to(&[7], &open[..1]), Some(0), "while its maker rests");
+    let none = Left { remaining: 0, limit: None, reset: Duration::from_secs(30) };
+    members[1].learned.learn("m", Quota { requests: Some(none), ..Quota::default() }, now);
+    assert_eq!(to(&[7], &open), Some(1), "whatever is said to be left");
 }
 
 #[test]

@@ -9,6 +9,8 @@
 //! 5. Attempts that follow a trouble stay within the budget, over any stretch of time.
 //! 6. While a key is well and not left alone, a request alone succeeds, unless the budget is spent.
 //! 7. When all keys are well again, so is every request, after the longest cooldown at most.
+//! 8. Where keys have limits, none has more requests at once or in any 60 seconds than those say, and in
+//!    the end all places are given back.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -42,6 +44,9 @@ const STATUSES: [u16; 9] = [200, 200, 200, 200, 401, 402, 429, 500, 503];
 const SHAPES: [&[&str]; 5] =
     [&["a"], &["a", "b"], &["a=3", "b=0"], &["a=2", "b", "c=0"], &["a", "b", "c=5", "d"]];
 const FLOOR: u32 = 3;
+/// The limits of each key in worlds that have them.
+const AT_ONCE: u32 = 2;
+const RPM: u32 = 10;
 /// The longest that an answer takes.
 const SLOW: u64 = 900;
 
@@ -59,28 +64,34 @@ const WELL: Mood = Mood { status: 200, millis: 0, hint: 0 };
 /// By key and model.
 type Moods = Arc<Mutex<HashMap<(String, String), Mood>>>;
 
+/// What a world has: the place in [`SHAPES`], and whether its keys have limits.
+type Shape = (usize, bool);
+
 /// Configurations of each shape that nobody uses at present: reading one takes longer than a world.
 #[derive(Default)]
-struct Shelf(HashMap<usize, Vec<Config>>);
+struct Shelf(HashMap<Shape, Vec<Config>>);
 
 impl Shelf {
-    fn take(&mut self, shape: usize) -> Config {
+    fn take(&mut self, shape: Shape) -> Config {
         self.0.entry(shape).or_default().pop().unwrap_or_else(|| {
-            load(&format!(
-                "[retry]\nfloor_per_second = {FLOOR}\n{}",
-                provider("p", "", SHAPES[shape])
-            ))
+            let keys = provider("p", "", SHAPES[shape.0]);
+            let mut config = load(&format!("[retry]\nfloor_per_second = {FLOOR}\n{keys}"));
+            for key in config.providers[0].keys.iter_mut().filter(|_| shape.1) {
+                let key = Arc::get_mut(key).expect("nobody else has it yet");
+                (key.max_concurrent, key.rpm) = (Some(AT_ONCE), Some(RPM));
+            }
+            config
         })
     }
 
-    fn put(&mut self, shape: usize, config: Option<Config>) {
+    fn put(&mut self, shape: Shape, config: Option<Config>) {
         self.0.entry(shape).or_default().extend(config);
     }
 }
 
 struct Simulation<'s> {
     shelf: &'s mut Shelf,
-    shape: usize,
+    shape: Shape,
     world: World,
     moods: Moods,
     dice: Dice,
@@ -91,7 +102,7 @@ struct Simulation<'s> {
 impl<'s> Simulation<'s> {
     fn new(seed: u64, shelf: &'s mut Shelf) -> Self {
         let mut dice = Dice::new(seed);
-        let shape = dice.place(SHAPES.len());
+        let shape = (dice.place(SHAPES.len()), dice.roll(2) == 0);
         let moods = Moods::default();
         let own = moods.clone();
         let world = World::of(shelf.take(shape), move |asked| {
@@ -124,7 +135,11 @@ impl<'s> Simulation<'s> {
         let asked = self.world.asked();
         rests_are_kept(&asked);
         budget_is_kept(&asked, &self.came);
+        if self.shape.1 {
+            limits_are_kept(&asked);
+        }
         self.recovers().await;
+        assert!(self.world.live.gateway().members().all(|own| own.places.taken() == 0), "8");
         let gateway = Arc::into_inner(self.world.live).map(|live| live.current.into_inner());
         let gateway = gateway.and_then(Arc::into_inner);
         self.shelf.put(self.shape, gateway.map(|gateway| gateway.config));
@@ -133,7 +148,7 @@ impl<'s> Simulation<'s> {
     /// Changes how some keys do.
     fn change(&mut self) {
         let mut moods = self.moods.lock().expect("moods");
-        for key in SHAPES[self.shape] {
+        for key in SHAPES[self.shape.0] {
             for model in MODELS {
                 let status = STATUSES[self.dice.place(STATUSES.len())];
                 let hint = self.dice.roll(2) * (100 + self.dice.roll(5000));
@@ -211,9 +226,8 @@ impl<'s> Simulation<'s> {
     /// How each key stands with a model.
     fn standings(&self, model: &str) -> Vec<(String, Standing)> {
         let (gateway, now) = (self.world.live.gateway(), Instant::now().into_std());
-        let told = gateway
-            .members()
-            .map(|own| (own.key.name.to_string(), own.health.standing(model, now)));
+        let told =
+            gateway.members().map(|own| (own.key.name.to_string(), own.standing(model, 1, now)));
         told.collect()
     }
 
@@ -297,6 +311,22 @@ fn budget_is_kept(asked: &[Asked], came: &[Instant]) {
             let most = floor * (1.0 + (*last - *first).as_secs_f64()) + 0.2 * requests;
             let count = f64::from(u32::try_from(count).expect("few")) + 1.0;
             assert!(count <= most + 0.01, "5: {count} of {most}");
+        }
+    }
+}
+
+/// 8
+fn limits_are_kept(asked: &[Asked]) {
+    for key in ["a", "b", "c", "d"] {
+        let own: Vec<&Asked> = asked.iter().filter(|own| own.key == key).collect();
+        for one in &own {
+            let under_way = |other: &&&Asked| other.at <= one.at && other.over > Some(one.at);
+            let at_once = own.iter().filter(under_way).count();
+            assert!(at_once <= AT_ONCE as usize, "8: {at_once} beside {one:?}");
+        }
+        for few in own.windows(RPM as usize + 1) {
+            let within = few[RPM as usize].at - few[0].at;
+            assert!(within > Duration::from_secs(60), "8: {} in {within:?}", few.len());
         }
     }
 }
