@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use common::keymux::{Keymux, run};
-use keymux::config::{Loaded, Options, Surroundings, load, schema, without_effect};
+use keymux::config::{Loaded, Options, Surroundings, load, schema};
 use keymux::observe::access::End;
 use keymux::observe::metrics::Metrics;
 use keymux::provider::{Auth, Kind};
@@ -303,6 +303,8 @@ fn printed() -> Told {
     metrics.provider(&name);
     let key = metrics.key(&name, &name);
     classes().for_each(|class| key.failed(class.name()));
+    key.limits([("max_concurrent", Some(1)), ("rpm", Some(1)), ("tpm", Some(1))]);
+    key.remaining([("requests", Some(1)), ("tokens", Some(1)), ("output_tokens", Some(1))]);
     let text = metrics.text();
     let histograms: Vec<&str> = text
         .lines()
@@ -498,17 +500,6 @@ fn rest_on_the_source(rows: &[(&str, &str, &str)]) {
         let text = fs::read_to_string(root.join(file)).unwrap();
         assert!(text.contains(source), "{file} has no {source:?}, on which {words:?} rests");
     }
-}
-
-#[test]
-fn the_settings_without_effect_are_those_that_check_warns_of() {
-    let (_, rest) = section("Limits").split_once("without effect in this version").unwrap();
-    let told = set(code(rest.split("\n\n").next().unwrap()).into_iter().map(str::to_owned));
-    let known = without_effect().map(|path| match path.split_once('.') {
-        Some(("server", _)) => path.to_owned(),
-        _ => path.rsplit('.').next().unwrap().to_owned(),
-    });
-    assert_eq!(told, set(known));
 }
 
 #[test]

@@ -111,11 +111,11 @@ fn a_health_check_says_where_nothing_answered() {
 }
 
 #[test]
-fn what_has_no_effect_is_said_at_the_start_too() {
+fn what_is_warned_of_is_said_at_the_start_too() {
     let (_held, _, folder) = taken();
     let file = folder.path().join("keymux.toml");
-    let text = fs::read_to_string(&file).unwrap() + "max_concurrent = 3\n";
+    let text = fs::read_to_string(&file).unwrap() + "base_url = \"https://llm.internal/v1\"\n";
     fs::write(&file, text).unwrap();
     let (_, out, _) = said(folder.path(), &["run"], &[]);
-    assert!(out.contains("WARN") && out.contains("`max_concurrent` has no effect"), "{out}");
+    assert!(out.contains("WARN") && out.contains("`base_url` has no effect"), "{out}");
 }

@@ -307,13 +307,13 @@ pub(super) struct Key {
     /// Requests at once.
     #[schemars(range(min = 1))]
     pub(super) max_concurrent: Option<u32>,
-    /// Requests a minute.
+    /// Requests in any 60 seconds.
     #[schemars(range(min = 1))]
     pub(super) rpm: Option<u32>,
-    /// Tokens a minute.
+    /// Tokens in a minute, estimated before and corrected after each answer.
     #[schemars(range(min = 1))]
     pub(super) tpm: Option<u32>,
-    /// Keys with the same name here share one limit at the provider.
+    /// Keys with the same name here are of one account: its limits at the provider are met by all of them.
     pub(super) quota_group: Option<String>,
     /// For `azure`: the resource, its deployments, Entra ID credentials.
     pub(super) azure_key_config: Option<Azure>,

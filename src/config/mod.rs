@@ -53,7 +53,6 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::provider::Kind;
 use crate::secret::{Fingerprint, Secret};
 
-pub use check::without_effect;
 pub use cloud::{
     ApiVersion, Aws, AwsPair, Azure, AzureAccess, Bedrock, Bucket, Cloud, Entra, Google, Proof,
     Region, Vertex,

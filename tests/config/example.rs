@@ -50,30 +50,8 @@ fn the_example_runs_without_any_key() {
 fn the_whole_example_lacks_nothing_but_keys_and_files() {
     let loaded = load_text(&uncommented());
     for problem in &loaded.problems {
-        let expected =
-            ["is not set", "cannot be read", "is taken literally", "has no effect in this version"];
+        let expected = ["is not set", "cannot be read", "is taken literally"];
         assert!(expected.iter().any(|part| problem.message.contains(part)), "{problem}");
-    }
-}
-
-#[test]
-fn the_example_sets_nothing_without_effect_and_says_what_that_is() {
-    // In the example as it stands that is held by its having no problem at all.
-    let asked = uncommented();
-    let loaded = load_text(&asked);
-    let idle = loaded.problems.iter().filter(|problem| problem.message.contains("no effect in"));
-    let idle: Vec<_> = idle.collect();
-    for pattern in keymux::config::without_effect() {
-        let name = pattern.rsplit('.').next().unwrap();
-        let named = |path: &str| path.rsplit('.').next() == Some(name);
-        assert!(idle.iter().any(|problem| named(&problem.path)), "nothing is said of {pattern}");
-    }
-    // "Not yet" stands in the comment above each, or above the header of its table.
-    let lines: Vec<&str> = asked.lines().collect();
-    for problem in idle {
-        let above = lines[..problem.line - 1].iter().rev();
-        let explained = above.take_while(|line| !line.is_empty());
-        assert!(explained.clone().any(|line| line.starts_with("# Not yet")), "{problem}");
     }
 }
 

@@ -11,7 +11,6 @@ mod routes;
 mod server;
 mod sources;
 mod values;
-mod without_effect;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +25,6 @@ use super::tree::{Finding, Mark, Tree};
 
 pub(super) use server::address;
 pub(super) use sources::reason;
-pub use without_effect::without_effect;
 
 /// Everything a check needs to look at and to write to.
 pub(super) struct Check<'c, 'a> {
@@ -52,7 +50,6 @@ pub(super) fn check(
     let retry = server::retry(&retry);
     let providers = check.providers(providers, &clients);
     let routes = check.routes(routes, &providers);
-    check.without_effect();
     let (effective, hash) = (Vec::new(), String::new());
     let config =
         Config { server, admin, reload, retry, clients, providers, routes, effective, hash };

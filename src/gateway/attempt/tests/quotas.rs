@@ -123,6 +123,38 @@ async fn a_busy_target_makes_way_for_the_fallback() {
     assert_eq!(two.took, Duration::from_millis(300));
 }
 
+/// A route to the key `a` and then to `b`, each with one place.
+fn hasty() -> String {
+    with("", "max_concurrent = 1", &["a"])
+        + &with("", "max_concurrent = 1", &["b"]).replace("providers.p", "providers.q")
+        + "[routes.r]\nfirst_token = \"2s\"\n\
+           targets = [{ model = \"p/m\" }, { model = \"q/m\", weight = 0 }]\n"
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_given_back_when_a_first_token_is_late() {
+    let world = World::new(&hasty(), |asked| match &*asked.key {
+        "a" => later(30_000, well()),
+        _ => well(),
+    });
+    for _ in 0..3 {
+        let reply = world.ask_for("r", true).await;
+        assert_eq!((reply.from.as_deref(), reply.attempts), (Some("q/b"), 2), "`a` was free again");
+        assert_eq!(reply.took, Duration::from_secs(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_first_token_does_not_make_way_for_a_key_that_is_busy() {
+    let world = World::new(&hasty(), |asked| match &*asked.key {
+        "a" => later(5000, well()),
+        _ => later(9000, well()),
+    });
+    let (reply, _) = tokio::join!(world.ask_for("r", true), world.ask("q/m"));
+    assert_eq!((reply.from.as_deref(), reply.attempts), (Some("p/a"), 1));
+    assert_eq!(reply.took, Duration::from_secs(5));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reload_counts_what_is_under_way_and_puts_the_new_limit_in_force() {
     let world = World::new(&with("", "max_concurrent = 3", &["a"]), |_| later(800, well()));
@@ -181,8 +213,8 @@ async fn a_failed_attempt_counts_as_a_request() {
 
 #[tokio::test(start_paused = true)]
 async fn tokens_are_estimated_by_the_size_of_the_body() {
-    // The body has 33 bytes.
-    let world = World::new(&with("", "tpm = 20", &["a"]), |_| well());
+    // The body has 44 bytes.
+    let world = World::new(&with("", "tpm = 25", &["a"]), |_| well());
     assert_eq!(world.ask("p/m").await.status, 200);
     assert_eq!(world.ask("p/m").await.status, 200);
     let reply = world.ask("p/m").await;
