@@ -243,7 +243,7 @@ fn shown() -> Shown {
 }
 
 /// What is left of an answer behind a caller of the same format.
-fn told(reply: Reply) -> (Vec<Seen>, Vec<Option<Stop>>, Usage, bool) {
+fn told(reply: &Reply) -> (Vec<Seen>, Vec<Option<Stop>>, Usage, bool) {
     let stops = reply.candidates.iter().map(|one| one.stop).collect();
     let seen = reply.candidates.iter().map(|one| Seen { finish: String::new(), ..seen_in(one) });
     (seen.collect(), stops, reply.usage, reply.ended)
@@ -260,15 +260,17 @@ fn what_is_written_for_callers_reads_the_same() {
         }
         let mut encoder = Encoder::new(shown());
         let mut stream = Vec::new();
-        events.iter().for_each(|event| encoder.event(event, &mut stream));
+        for event in &events {
+            encoder.event(event, &mut stream);
+        }
         let again = decode(std::iter::once(stream.as_slice()), true);
         grammar::check(&again).unwrap_or_else(|broken| panic!("{id}: {broken}"));
-        assert_eq!(told(Reply::fold(&again)), told(reply.clone()), "{id}, as a stream");
+        assert_eq!(told(&Reply::fold(&again)), told(&reply), "{id}, as a stream");
 
         let whole = encode_whole(&reply, &shown());
         let again = decode_whole(&whole, &quirks::PLAIN);
         grammar::check(&again).unwrap_or_else(|broken| panic!("{id}: {broken}"));
-        assert_eq!(told(Reply::fold(&again)), told(reply.clone()), "{id}, whole");
+        assert_eq!(told(&Reply::fold(&again)), told(&reply), "{id}, whole");
 
         let written = see(&stream, true);
         assert_eq!(written, see(&whole, false), "{id}: stream and whole say the same");
@@ -326,9 +328,10 @@ fn plain(body: &Value, quirks: &Quirks) -> Value {
         "system": parts,
         "messages": messages,
         "tools": tools,
-        "tool_choice": match body["tool_choice"].as_str() {
-            Some("any") => json!("required"),
-            _ => body["tool_choice"].clone(),
+        "tool_choice": match (&body["tool_choice"], &body["function_call"]) {
+            (Value::Null, older) => older.clone(),
+            (Value::String(any), _) if any == "any" => json!("required"),
+            (choice, _) => choice.clone(),
         },
         "most": most.into_iter().find(|most| !most.is_null()),
         "temperature": body["temperature"],

@@ -258,9 +258,6 @@ impl<'r> Writer<'r, '_> {
             message.reasoning_content.get_or_insert_default();
         }
         let said = message.refusal.is_some() || !message.tool_calls.is_empty();
-        if parts.is_empty() && !said && message.is_thoughtless() {
-            return Ok(());
-        }
         message.content = match parts.is_empty() {
             true if said => Some(None),
             true => Some(Some(Content::Text(""))),
@@ -284,7 +281,7 @@ impl<'r> Writer<'r, '_> {
             (_, "") => {}
             (Thoughts::Member("reasoning"), text) => join(&mut message.reasoning, text),
             (Thoughts::Member(_) | Thoughts::Beside(_), text) => {
-                join(&mut message.reasoning_content, text)
+                join(&mut message.reasoning_content, text);
             }
             (Thoughts::Chunk, text) => {
                 parts.push(Part::Thinking { thinking: [Text { kind: "text", text }] });
@@ -307,15 +304,15 @@ impl<'r> Writer<'r, '_> {
         name: &'r str,
         arguments: &'r str,
     ) -> Result<Call<'r>, Rejected> {
-        let id = match id {
-            Some(id) => call_id(id.into(), self.quirks),
-            None => {
-                let made = format!("call_{}", self.made);
-                self.made += 1;
-                self.unnamed.push_back((name, made.clone()));
-                call_id(made.into(), self.quirks)
-            }
+        let id: Cow<'r, str> = if let Some(id) = id {
+            id.into()
+        } else {
+            let made = format!("call_{}", self.made);
+            self.made += 1;
+            self.unnamed.push_back((name, made.clone()));
+            made.into()
         };
+        let id = call_id(id, self.quirks);
         let extra_content = match &block.seal {
             Some(seal) if self.quirks.google_seals && seal.wire == Wire::Gemini => {
                 Some(google(seal))
@@ -437,14 +434,6 @@ impl<'r> Writer<'r, '_> {
             }
         }
         Ok(())
-    }
-}
-
-impl Message<'_> {
-    fn is_thoughtless(&self) -> bool {
-        self.reasoning_content.is_none()
-            && self.reasoning.is_none()
-            && self.reasoning_details.is_none()
     }
 }
 
