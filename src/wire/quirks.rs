@@ -157,7 +157,8 @@ pub static COMPATIBLE: Quirks = Quirks { thoughts: Thoughts::Member("reasoning_c
 pub static VERTEX: Quirks = Quirks { efforts: NONE_TO_HIGH, google_seals: true, ..ALIKE };
 
 /// Messages are closed objects, in which any other member is an error; usage stands in every stream's last
-/// chunk. <https://docs.mistral.ai/api/>. Recorded: an id of another form and `logprobs` are each a 400.
+/// chunk. <https://docs.mistral.ai/api/>. `logprobs` is a 400 (recorded). Ids of
+/// calls: <https://github.com/mistralai/mistral-common>, the validator of messages.
 pub static MISTRAL: Quirks = Quirks {
     asks_usage: false,
     call_ids: CallIds::Nine,

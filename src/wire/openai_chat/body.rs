@@ -152,8 +152,8 @@ fn thinking(
     Ok(())
 }
 
-/// The steps are those that clients of APIs with budgets use for these words: 1024 tokens is the least that
-/// Anthropic takes, 24 576 the most of Gemini's Flash models.
+/// The steps are ours: 1024 tokens is the least that Anthropic takes, 24 576 the most of Gemini's Flash
+/// models, and the words lie between.
 fn effort_of(budget: u64) -> Effort {
     match budget {
         0 => Effort::None,

@@ -427,7 +427,7 @@ impl Candidate {
         let why = match why(&word) {
             Stop::End if sequence.is_some() => Stop::Sequence,
             Stop::End if self.refused => Stop::Refusal,
-            // Some finish with `stop` whatever was called (Gemini, Ollama before 0.3).
+            // Some servers finish with `stop` whatever was called.
             Stop::End if self.calls.any() => Stop::Calls,
             why => why,
         };
