@@ -203,8 +203,7 @@ fn any_chunking_gives_the_same_stream_and_it_reads_as_the_recorded_one() {
                 let decoder = Decoder::new(Wire::Gemini, &PLAIN);
                 let encoder = Encoder::new(Wire::Gemini, shown(framing)).unwrap();
                 let mut stream =
-                    Translation::new(exchange.framing(), Framing::Events, decoder, encoder, None)
-                        .unwrap();
+                    Translation::new(exchange.framing(), framing, decoder, encoder, None).unwrap();
                 let mut out = Vec::new();
                 for chunk in exchange.body.chunks(size) {
                     stream.push(chunk, &mut out);
