@@ -1,6 +1,11 @@
 //! Gemini's format over recorded exchanges of the Gemini API and of Vertex.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "so a test fails, or says that it is skipped"
+)]
 
 #[path = "wire_recorded/exchanges.rs"]
 mod exchanges;

@@ -341,13 +341,12 @@ impl Decoder {
             return;
         }
         let goes_on = |open: &Open| open.thought == thought && !(open.sealed && seal.is_some());
-        let mut open = match open.filter(goes_on) {
-            Some(open) => open,
-            None => {
-                self.close(at, out);
-                let kind = if thought { Kind::Thought } else { Kind::Text };
-                Open { block: self.open(at, kind, out), thought, sealed: false }
-            }
+        let mut open = if let Some(open) = open.filter(goes_on) {
+            open
+        } else {
+            self.close(at, out);
+            let kind = if thought { Kind::Thought } else { Kind::Text };
+            Open { block: self.open(at, kind, out), thought, sealed: false }
         };
         let block = open.block;
         out.push(Event::Delta { block, piece: Piece::Text(text) });

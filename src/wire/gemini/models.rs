@@ -45,13 +45,12 @@ impl Family {
             Size::Pro
         };
         let generation = match name.strip_prefix("gemini-") {
-            None => Generation::Older,
             Some(rest) if rest.starts_with("2.5") => Generation::Budget,
             Some(rest) if rest.starts_with(['0', '1', '2']) && !is_two_digits(rest) => {
                 Generation::Older
             }
             // The first names: `gemini-pro`, `gemini-pro-vision`, `gemini-ultra`, `gemini-exp-1206`.
-            Some(rest) if matches!(rest, "pro" | "pro-vision") => Generation::Older,
+            None | Some("pro" | "pro-vision") => Generation::Older,
             Some(rest) if rest.starts_with("ultra") || rest.starts_with("exp-") => {
                 Generation::Older
             }
@@ -87,9 +86,8 @@ impl Family {
     pub(super) fn can_stop_thinking(self) -> bool {
         match self.generation {
             Generation::Older => true,
-            Generation::Budget => self.size != Size::Pro,
-            // `MINIMAL` is not thinking for most prompts; the larger models do not have it.
-            Generation::Level => self.size != Size::Pro,
+            // Of the later ones `MINIMAL` is not thinking for most prompts.
+            Generation::Budget | Generation::Level => self.size != Size::Pro,
         }
     }
 

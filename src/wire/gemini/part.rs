@@ -68,6 +68,7 @@ pub(super) struct Call<'p> {
     pub(super) args: &'p RawValue,
 }
 
+#[expect(clippy::struct_field_names, reason = "Google's names")]
 #[derive(Debug, Serialize)]
 pub(super) struct Response<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]

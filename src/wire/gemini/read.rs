@@ -154,6 +154,7 @@ fn function(
 
 fn tool_config(mut config: Object, request: &mut Request) -> Result<(), Rejected> {
     if let Some(mut calling) = config.object("functionCallingConfig")? {
+        let at = calling.at("mode");
         let mode = calling.text("mode")?.map(|mode| mode.to_ascii_uppercase());
         let mut names = calling.texts("allowedFunctionNames")?;
         request.choice = match (mode.as_deref(), names.len()) {
@@ -161,7 +162,7 @@ fn tool_config(mut config: Object, request: &mut Request) -> Result<(), Rejected
             (Some("AUTO"), _) => Some(Choice::Auto),
             // As AUTO, with arguments held to their schemas.
             (Some("VALIDATED"), _) => {
-                request.asked.push((Feature::StrictTools, calling.at("mode")));
+                request.asked.push((Feature::ProviderFields, at));
                 Some(Choice::Auto)
             }
             (Some("NONE"), _) => Some(Choice::None),
@@ -170,7 +171,7 @@ fn tool_config(mut config: Object, request: &mut Request) -> Result<(), Rejected
             (Some("ANY"), _) => Some(Choice::AnyOf(names)),
             _ => {
                 let why = "must be `AUTO`, `ANY`, `NONE` or `VALIDATED`";
-                return Err(calling.must("mode", why));
+                return Err(Rejected::new(at, why));
             }
         };
         // How a stream of Vertex tells arguments: all formats take what they do of it.
@@ -188,6 +189,11 @@ fn tool_config(mut config: Object, request: &mut Request) -> Result<(), Rejected
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "so a test reads like what it says"
+)]
 mod tests {
     use serde_json::json;
 

@@ -63,7 +63,7 @@ pub(super) fn standard(mut text: String) -> String {
     if text.contains(['-', '_']) {
         text = text.replace('-', "+").replace('_', "/");
     }
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text

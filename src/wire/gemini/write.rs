@@ -169,7 +169,6 @@ fn tool_config<'r>(
         saying.says(Feature::OneCall, "")?;
     }
     let (mode, names) = match &request.choice {
-        None => return Ok(None),
         Some(Choice::Auto) => ("AUTO", Vec::new()),
         Some(Choice::None) if saying.says(Feature::ChoiceNone, "")? => ("NONE", Vec::new()),
         Some(Choice::Any) if saying.says(Feature::ChoiceAny, "")? => ("ANY", Vec::new()),
@@ -179,7 +178,9 @@ fn tool_config<'r>(
         Some(Choice::AnyOf(names)) if saying.says(Feature::ChoiceAnyOf, "")? => {
             ("ANY", names.iter().map(String::as_str).collect())
         }
-        Some(Choice::None | Choice::Any | Choice::Tool(_) | Choice::AnyOf(_)) => return Ok(None),
+        None | Some(Choice::None | Choice::Any | Choice::Tool(_) | Choice::AnyOf(_)) => {
+            return Ok(None);
+        }
     };
     // Of functions alone; without them Google refuses it.
     let calling = Calling { mode, allowed_function_names: names };

@@ -138,6 +138,11 @@ fn quoted_name<'p>(quoted: &'p str, quote: char, steps: &mut Vec<Step>) -> Optio
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "so a test reads like what it says"
+)]
 mod tests {
     use serde_json::json;
 

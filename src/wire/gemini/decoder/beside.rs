@@ -93,6 +93,11 @@ pub(super) fn logprobs(result: &RawValue) -> Vec<Value> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "so a test reads like what it says"
+)]
 mod tests {
     use super::*;
 

@@ -1,4 +1,9 @@
-#![allow(clippy::panic, reason = "so a test fails")]
+#![allow(
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "so a test fails, and reads like what it says"
+)]
 
 use serde_json::json;
 

@@ -62,6 +62,7 @@ impl Content<'_> {
 }
 
 /// `usageMetadata`: thoughts stand beside the candidates' tokens, what was cached within the prompt's.
+#[expect(clippy::struct_field_names, reason = "Google's names")]
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Count {

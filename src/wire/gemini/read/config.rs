@@ -122,6 +122,11 @@ fn modalities(config: &mut Object, asked: &mut Vec<(Feature, String)>) -> Result
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "so a test reads like what it says"
+)]
 mod tests {
     use serde_json::json;
 

@@ -220,6 +220,11 @@ fn told(mut body: Map<String, Value>) -> (String, bool) {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "so a test reads like what it says"
+)]
 mod tests {
     use serde_json::json;
 

@@ -9,6 +9,7 @@ use crate::wire::fields::Rejected;
 use crate::wire::ir::{Effort, Form, Request};
 use crate::wire::translate::Saying;
 
+#[expect(clippy::struct_field_names, reason = "Google's names")]
 #[derive(Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Config<'r> {
@@ -42,6 +43,7 @@ pub(super) struct Config<'r> {
     thinking_config: Option<Thinking>,
 }
 
+#[expect(clippy::struct_field_names, reason = "Google's names")]
 #[derive(Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Thinking {
