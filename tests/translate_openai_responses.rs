@@ -2,6 +2,7 @@
 //! sent.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
+#![allow(clippy::print_stderr, reason = "a test says that it was skipped")]
 
 #[path = "wire_recorded/exchanges.rs"]
 mod exchanges;
@@ -54,9 +55,10 @@ fn told(frames: &[(Vec<u8>, Vec<u8>)]) -> Vec<Event> {
 }
 
 fn events(exchange: &Exchange) -> Vec<Event> {
-    match exchange.is_stream() {
-        true => told(&frames(&exchange.body)),
-        false => decode_whole(OWN, &exchange.body, &PLAIN),
+    if exchange.is_stream() {
+        told(&frames(&exchange.body))
+    } else {
+        decode_whole(OWN, &exchange.body, &PLAIN)
     }
 }
 
@@ -73,7 +75,9 @@ fn shown() -> Shown {
 
 fn encoded(events: &[Event]) -> Vec<u8> {
     let (mut encoder, mut out) = (Encoder::new(OWN, shown()).unwrap(), Vec::new());
-    events.iter().for_each(|event| encoder.event(event, &mut out));
+    for event in events {
+        encoder.event(event, &mut out);
+    }
     out
 }
 
@@ -157,12 +161,12 @@ fn a_stream_tells_what_its_last_event_repeats() {
     let mut compared = 0;
     for exchange in answered.iter().filter(|exchange| exchange.is_stream()) {
         let frames = frames(&exchange.body);
-        let responses = frames.iter().filter_map(|(_, data)| {
+        let mut responses = frames.iter().filter_map(|(_, data)| {
             let event: Value = serde_json::from_slice(data).ok()?;
             let ends = ["response.completed", "response.incomplete"];
             ends.contains(&event["type"].as_str()?).then(|| event["response"].clone())
         });
-        let Some(response) = responses.last() else { continue };
+        let Some(response) = responses.next_back() else { continue };
         let whole = decode_whole(OWN, response.to_string().as_bytes(), &PLAIN);
         let (streamed, whole) = (Reply::fold(&told(&frames)), Reply::fold(&whole));
         let (own, repeated) = (meaning(&streamed), meaning(&whole));
@@ -187,7 +191,9 @@ fn a_stream_that_is_cut_has_no_end() {
         for (name, data) in &frames[..end] {
             let before = events.len();
             decoder.frame(Frame::Event { name, data }, &mut events);
-            events[before..].iter().for_each(|event| encoder.event(event, &mut out));
+            for event in &events[before..] {
+                encoder.event(event, &mut out);
+            }
         }
         decoder.end(&mut events);
         grammar::check(&events).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));

@@ -11,7 +11,7 @@ pub(crate) fn normal(body: Value) -> Value {
     let Value::Object(mut body) = body else { return body };
     body.retain(|_, value| !value.is_null());
     for (name, value) in WITHOUT_MEANING {
-        if body.get(*name).is_some_and(|own| *value == "*" || own.to_string() == *value) {
+        if body.get(*name).is_some_and(|own| *value == "*" || *own == value_of(value)) {
             body.shift_remove(*name);
         }
     }
@@ -32,6 +32,10 @@ pub(crate) fn normal(body: Value) -> Value {
     }
     body.insert("input".to_owned(), Value::Array(items));
     Value::Object(body)
+}
+
+fn value_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
 }
 
 fn tool(tool: &mut Value) {
@@ -72,6 +76,9 @@ fn content(content: Value) -> Value {
     for part in &mut parts {
         let part: &mut Map<_, _> = part.as_object_mut().unwrap();
         part.retain(|name, value| !value.is_null() && name != "annotations" && name != "logprobs");
+        if part["type"] == "input_image" {
+            part.entry("detail").or_insert(Value::from("auto"));
+        }
     }
     match &*parts {
         [only] if only["text"].is_string() => only["text"].clone(),

@@ -236,7 +236,9 @@ mod tests {
 
     fn written(events: &[Event], freeform: &[&str]) -> Vec<Value> {
         let (mut encoder, mut out) = (Encoder::new(shown(freeform)), Vec::new());
-        events.iter().for_each(|event| encoder.event(event, &mut out));
+        for event in events {
+            encoder.event(event, &mut out);
+        }
         let text = String::from_utf8(out).unwrap();
         let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
         data.map(|data| serde_json::from_str(data).unwrap()).collect()

@@ -66,8 +66,7 @@ pub(super) enum Part<'r> {
         image_url: Option<Cow<'r, str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         file_id: Option<&'r str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        detail: Option<&'r str>,
+        detail: &'r str,
     },
     File {
         r#type: &'static str,
@@ -272,7 +271,8 @@ fn image<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>
         Source::File { wire, id } => file_id = Some(own_file(*wire, id, at, saying)?),
         Source::Text(_) => return Err(saying.refusal(Feature::DocumentText, at)),
     }
-    let detail = media.detail.as_deref();
+    // The reference requires it, and has this default.
+    let detail = media.detail.as_deref().unwrap_or("auto");
     Ok(Part::Image { r#type: "input_image", image_url, file_id, detail })
 }
 
