@@ -188,14 +188,8 @@ impl Walk {
             if now >= total {
                 return ControlFlow::Continue(());
             }
-            let chosen = self.choose(call, hop, &mut tried, now).or_else(|| {
-                let pool = &gateway.providers[hop.provider].pool;
-                let (want, now) = (call.want(hop), now.into_std());
-                only.and_then(|place| pool.again(place, want, &mut self.given, now))
-            });
+            let chosen = self.choose(call, hop, &mut tried, only, now);
             let Some(chosen) = chosen else { return ControlFlow::Continue(()) };
-            // It is used now, or another came free in the meantime.
-            self.given = None;
             if !self.may_spend(call, now) {
                 self.over = true;
                 return ControlFlow::Continue(());
@@ -238,20 +232,26 @@ impl Walk {
         }
     }
 
+    /// A key that was not tried, or else the only one again.
     fn choose(
         &mut self,
         call: &Call<'_>,
         hop: Hop<'_>,
         tried: &mut Tried,
+        only: Option<usize>,
         now: Instant,
     ) -> Option<Chosen> {
         let pool = &call.gateway.providers[hop.provider].pool;
         let (want, now) = (call.want(hop), now.into_std());
         let Self { bonds, given, .. } = self;
-        match call.pin {
+        let fresh = match call.pin {
             Some(owner) => pool.this(owner.key, want, tried, given, now),
             None => pool.choose(want, tried, given, now, &|| bonds.ties(call, hop)),
-        }
+        };
+        let chosen = fresh.or_else(|| pool.again(only?, want, given, now))?;
+        // The place that was waited for is used now, or another came free in the meantime.
+        self.given = None;
+        Some(chosen)
     }
 
     /// Whether an attempt may be made; one that follows a trouble is paid for.
