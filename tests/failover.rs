@@ -263,3 +263,34 @@ async fn explain_says_when_nothing_runs() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&format!("127.0.0.1:{admin}/keys")), "{said}");
 }
+
+#[tokio::test]
+async fn a_whole_answer_that_breaks_off_or_is_an_error_is_asked_for_elsewhere() {
+    let error = json!({"error": {"message": "Overloaded", "type": "overloaded_error"}});
+    let half = answer(200, &[("content-type", "application/json")], &[b' '; 300]);
+    let [Step::Send(bytes)] = &half[..] else { panic!("one step") };
+    let broken = vec![Step::Send(bytes[..bytes.len() - 100].to_vec()), Step::Reset];
+    for bad in [json_answer(200, &error), broken] {
+        let upstream = Upstream::start(move |request| {
+            if carries(request, "a") { bad.clone() } else { chat_answer("hello") }
+        })
+        .await;
+        let keymux = with(&upstream, "", &["a", "b"]).await;
+        for _ in 0..4 {
+            let reply = ask(&keymux, "m").await;
+            assert_eq!(reply.status(), 200);
+            assert_eq!(reply.json()["choices"][0]["message"]["content"], "hello");
+            assert_eq!(reply.header("x-keymux-key"), Some("b"));
+        }
+        assert!(upstream.requests().iter().any(|request| carries(request, "a")));
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_came_as_an_answer_has_the_status_that_it_means() {
+    let body = json!({"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}});
+    let upstream = Upstream::always(json_answer(200, &body)).await;
+    let keymux = with(&upstream, "", &["a"]).await;
+    let reply = ask(&keymux, "m").await;
+    assert_eq!((reply.status(), reply.json()), (429, body));
+}

@@ -10,14 +10,13 @@ use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER}
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use self::refusal::status_of;
 use super::relay::Body;
 use crate::upstream::aws::verify::Why;
 use crate::wire::failure::Class;
 use crate::wire::listen::Told;
 use crate::wire::{Api, errors};
 
-pub(super) use refusal::Refusal;
+pub(super) use refusal::{Refusal, status_of};
 
 /// Our own id of the request, on every answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

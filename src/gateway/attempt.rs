@@ -246,6 +246,7 @@ async fn once(
     let operation = written.map_or_else(|| call.what.operation(), Written::operation);
     let content_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let framing = Framing::of(operation, content_type);
+    let is_json = content_type.is_some_and(|media| media.starts_with(b"application/json"));
     let mut listener = Listener::new(operation, framing);
     listener.read_head(&|name| response.headers().get(name)?.to_str().ok());
     let mut answered = Answered {
@@ -267,6 +268,17 @@ async fn once(
             Err(Begun::Failed(failure)) => {
                 let failed = Failed { name: name(), failure, written, id };
                 return Err(failed_at_once(provider, key, failed, operation, answered));
+            }
+        }
+    }
+    if written.is_none() && framing == Framing::Whole && is_json {
+        let held = reading::short_answer(&mut answered, operation.api(), limits).await;
+        match held {
+            Ok(()) => {}
+            Err(Begun::Not(broken)) => return Err(Fallen::unanswered(name(), broken, limits)),
+            Err(Begun::Failed(failure)) => {
+                let body = provider.upstream.redact(key, answered.early.concat().into());
+                return Err(Fallen::in_answer(answered, operation, body, failure));
             }
         }
     }
@@ -349,6 +361,17 @@ impl Fallen {
             rest: Rest::Refusal(Refusal::Resting(resting)),
             silent: false,
         }
+    }
+
+    /// An error that came as an answer: the caller gets it with the status that it should have had.
+    fn in_answer(
+        mut answered: Answered,
+        operation: Operation,
+        body: Bytes,
+        failure: Failure,
+    ) -> Self {
+        *answered.response.status_mut() = answer::status_of(failure.class);
+        Self { failure, rest: answered.whole(operation, body), silent: false }
     }
 
     fn unanswered(provider: String, broken: Broken, limits: Limits) -> Self {

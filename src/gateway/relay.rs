@@ -188,7 +188,7 @@ impl HttpBody for Body {
             Kind::Relay(relay) if relay.is_stream() || relay.signing.is_some() => {
                 SizeHint::default()
             }
-            Kind::Relay(relay) => relay.arriving.size_hint(),
+            Kind::Relay(relay) => relay.left(),
             Kind::Rescue(_) => SizeHint::default(),
         }
     }
@@ -263,6 +263,16 @@ impl Relay {
             }
             Read::Broken(how) => Some(self.break_off(record, how)),
         })
+    }
+
+    /// How much of an answer is left that is passed on as it is.
+    fn left(&self) -> SizeHint {
+        let early: u64 = self.early.as_slice().iter().map(|bytes| bytes.len() as u64).sum();
+        let arriving = self.arriving.size_hint();
+        match arriving.exact() {
+            Some(exact) => SizeHint::with_exact(early + exact),
+            None => SizeHint::default(),
+        }
     }
 
     /// What comes next.

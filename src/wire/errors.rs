@@ -85,14 +85,13 @@ fn status(api: Api, told: &Told) -> u16 {
             Some(given @ (403 | 422)) if api == Api::OpenAi => given,
             _ => 400,
         },
-        (Class::ContextTooLong, _) => 400,
+        (Class::ContextTooLong, _) | (Class::NoCredit, Api::Bedrock) => 400,
         // <https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>
         (Class::BadCredential, Api::Bedrock) => 403,
         (Class::BadCredential, _) => 401,
         (Class::NoAccess, _) => given.filter(|given| *given == 403).unwrap_or(404),
         // <https://platform.claude.com/docs/en/api/errors>: billing_error.
         (Class::NoCredit, Api::Anthropic) => 402,
-        (Class::NoCredit, Api::Bedrock) => 400,
         (Class::NoCredit | Class::Throttled, _) => 429,
         (Class::Trouble, Api::Anthropic) => match given {
             Some(503 | 529) => 529,

@@ -8,6 +8,7 @@ mod words;
 use std::time::Duration;
 
 use super::Api;
+use super::scan::members;
 use google::GoogleError;
 use words::Words;
 
@@ -107,6 +108,19 @@ pub(super) fn classify_named(name: &str, payload: &[u8]) -> Failure {
     let words = Words::of_body(&payload[..payload.len().min(LOOKED_AT)]);
     let class = aws::class(name, &words).unwrap_or(Class::Trouble);
     Failure { class, retry_after: None }
+}
+
+/// Whether a whole answer that begins so may be an error: the cheap look before [`in_whole`].
+pub fn may_be_error(begin: &[u8]) -> bool {
+    memchr::memmem::find(&begin[..begin.len().min(64)], b"\"error\"").is_some()
+}
+
+/// What a whole answer means that said it was none, and is an error: nothing else than errors has `error`
+/// at its beginning and neither choices nor output (recorded of Azure and of OpenRouter).
+pub fn in_whole(api: Api, body: &[u8]) -> Option<Failure> {
+    let [error, choices, output] = members(body, ["error", "choices", "output"]);
+    let told = matches!(error, Some([b'{' | b'"', ..])) && choices.is_none() && output.is_none();
+    told.then(|| classify_told(api, body))
 }
 
 /// Where an API means something else by a status or a phrase than the table has it.

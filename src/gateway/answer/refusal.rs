@@ -340,7 +340,7 @@ fn shown(id: &str) -> String {
 }
 
 /// The status for a failure that a provider told without one.
-pub(super) fn status_of(class: Class) -> StatusCode {
+pub(in crate::gateway) fn status_of(class: Class) -> StatusCode {
     match class {
         Class::Caller | Class::ContextTooLong => StatusCode::BAD_REQUEST,
         Class::Throttled | Class::NoCredit => StatusCode::TOO_MANY_REQUESTS,
