@@ -1,0 +1,340 @@
+//! What is asked, and the bodies that ask it.
+
+use serde_json::{Map, Value, json};
+
+use super::{Format, is_one_by_one};
+use crate::wire::fields::{Fields, Rejected, elements};
+
+/// OpenAI's own limit. <https://platform.openai.com/docs/api-reference/embeddings/create>
+const MOST_TEXTS: usize = 2048;
+/// Cohere's, also on Bedrock. <https://docs.cohere.com/reference/embed>
+const COHERE_TEXTS: usize = 96;
+/// "at most 100 requests can be in one batch", says Gemini of more.
+const GEMINI_TEXTS: usize = 100;
+/// <https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings>: 250 texts, and
+/// 20,000 tokens together. A token has a byte at least.
+const VERTEX_TEXTS: usize = 250;
+const VERTEX_BYTES: usize = 20_000;
+
+/// How the caller wants a vector written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// A list of numbers.
+    #[default]
+    Float,
+    /// Numbers of 32 bits, little-endian, in base64.
+    Base64,
+}
+
+/// Texts to be made vectors of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// The texts.
+    pub texts: Vec<String>,
+    /// How long a vector is to be.
+    pub dimensions: Option<u64>,
+    /// How it is to be written.
+    pub encoding: Encoding,
+    /// What no other provider has a place for, in the caller's names.
+    pub dropped: Vec<String>,
+}
+
+impl Request {
+    /// Reads a caller's request.
+    ///
+    /// # Errors
+    ///
+    /// When the body is not what OpenAI's API asks for, and when its input is tokens: only a model with
+    /// the same tokens could read them.
+    pub fn decode(body: &[u8]) -> Result<Request, Rejected> {
+        let mut body = Fields::of_body(body)?;
+        body.value("model");
+        let at = body.at("input");
+        let texts = match body.value("input") {
+            None => return Err(Rejected::new(at, "is missing")),
+            Some(Value::String(text)) => vec![text],
+            Some(Value::Array(list)) if (1..=MOST_TEXTS).contains(&list.len()) => {
+                if list.iter().all(Value::is_number) {
+                    return Err(Rejected::new(at, OF_TOKENS));
+                }
+                elements(list, &at).into_iter().map(text).collect::<Result<_, _>>()?
+            }
+            Some(Value::Array(_)) => {
+                return Err(Rejected::new(at, format!("must have 1 to {MOST_TEXTS} elements")));
+            }
+            Some(_) => return Err(Rejected::new(at, "must be a string or a list of strings")),
+        };
+        let dimensions = body.count("dimensions")?;
+        if dimensions == Some(0) {
+            return Err(body.must("dimensions", "must be at least 1"));
+        }
+        let encoding = match body.text("encoding_format")?.as_deref() {
+            None | Some("float") => Encoding::Float,
+            Some("base64") => Encoding::Base64,
+            Some(_) => return Err(body.must("encoding_format", "must be `float` or `base64`")),
+        };
+        let dropped = body.left().map(str::to_owned).collect();
+        Ok(Request { texts, dimensions, encoding, dropped })
+    }
+
+    /// Whether Cohere's compatible endpoint can carry it as it came: it knows no dimensions.
+    /// <https://docs.cohere.com/docs/compatibility-api>
+    pub fn fits_in_cohere_compatibility(&self) -> bool {
+        self.dimensions.is_none() && self.texts.len() <= COHERE_TEXTS
+    }
+}
+
+const OF_TOKENS: &str =
+    "is a list of tokens, and the provider of this model takes text only: send strings";
+
+fn text((value, at): (Value, String)) -> Result<String, Rejected> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Array(_) => Err(Rejected::new(at, OF_TOKENS)),
+        _ => Err(Rejected::new(at, "must be a string")),
+    }
+}
+
+impl Format {
+    /// The bodies that ask for all vectors, in the order of the texts, each with the number of its texts.
+    /// `model`: as the provider is to be asked for it.
+    ///
+    /// A text that is too long is an error, as it is at OpenAI, wherever the provider would otherwise cut
+    /// it in silence and can be told not to.
+    pub fn bodies(self, request: &Request, model: &str) -> Vec<(Vec<u8>, usize)> {
+        let groups = self.groups(&request.texts, model).into_iter();
+        let body = |texts: &[String]| self.body(request, texts, model).to_string().into_bytes();
+        groups.map(|texts| (body(texts), texts.len())).collect()
+    }
+
+    /// The texts by requests.
+    fn groups<'t>(self, texts: &'t [String], model: &str) -> Vec<&'t [String]> {
+        let most = match self {
+            Format::Gemini => GEMINI_TEXTS,
+            Format::VertexPredict if !is_one_by_one(model) => VERTEX_TEXTS,
+            Format::OpenAi | Format::Cohere | Format::CohereOnBedrock => COHERE_TEXTS,
+            Format::VertexPredict
+            | Format::VertexContent
+            | Format::Titan
+            | Format::TitanImage
+            | Format::Nova => 1,
+        };
+        let most_bytes = if self == Format::VertexPredict { VERTEX_BYTES } else { usize::MAX };
+        let (mut groups, mut rest) = (Vec::new(), texts);
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fitting = rest.iter().take(most).take_while(|text| {
+                bytes += text.len();
+                bytes <= most_bytes
+            });
+            let (group, behind) = rest.split_at(fitting.count().max(1));
+            groups.push(group);
+            rest = behind;
+        }
+        groups
+    }
+
+    fn body(self, request: &Request, texts: &[String], model: &str) -> Value {
+        let first = texts.first().map_or("", String::as_str);
+        let content = |text: &str| json!({"parts": [{"text": text}]});
+        let with = |mut body: Value, name: &str| {
+            if let (Some(dimensions), Value::Object(members)) = (request.dimensions, &mut body) {
+                members.insert(name.to_owned(), dimensions.into());
+            }
+            body
+        };
+        match self {
+            Format::OpenAi => with(
+                json!({"model": model, "input": texts, "encoding_format": "float"}),
+                "dimensions",
+            ),
+            Format::Gemini => {
+                let model = format!("models/{model}");
+                let one = |text: &String| {
+                    with(json!({"model": model, "content": content(text)}), "outputDimensionality")
+                };
+                json!({"requests": texts.iter().map(one).collect::<Vec<_>>()})
+            }
+            Format::VertexPredict => {
+                let instances: Vec<_> = texts.iter().map(|text| json!({"content": text})).collect();
+                let parameters = with(json!({"autoTruncate": false}), "outputDimensionality");
+                json!({"instances": instances, "parameters": parameters})
+            }
+            Format::VertexContent => {
+                let mut body = json!({"content": content(first)});
+                let config = with(Value::Object(Map::new()), "outputDimensionality");
+                if request.dimensions.is_some() {
+                    body["embedContentConfig"] = config;
+                }
+                body
+            }
+            // Of the types of input this is the one for texts that are kept, which most are; a caller of
+            // OpenAI's API cannot say another.
+            Format::Cohere => with(
+                json!({"model": model, "texts": texts, "input_type": "search_document",
+                    "embedding_types": ["float"], "truncate": "NONE"}),
+                "output_dimension",
+            ),
+            Format::CohereOnBedrock => with(
+                json!({"texts": texts, "input_type": "search_document",
+                    "embedding_types": ["float"], "truncate": "NONE"}),
+                "output_dimension",
+            ),
+            Format::Titan => with(json!({"inputText": first}), "dimensions"),
+            Format::TitanImage => {
+                let mut body = json!({"inputText": first});
+                if let Some(dimensions) = request.dimensions {
+                    body["embeddingConfig"] = json!({"outputEmbeddingLength": dimensions});
+                }
+                body
+            }
+            // <https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html>
+            Format::Nova => {
+                let text = json!({"truncationMode": "NONE", "value": first});
+                let asked = json!({"embeddingPurpose": "GENERIC_INDEX", "text": text});
+                let asked = with(asked, "embeddingDimension");
+                json!({"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": asked})
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(body: &Value) -> Result<Request, Rejected> {
+        Request::decode(body.to_string().as_bytes())
+    }
+
+    fn bodies(format: Format, model: &str, asked: &Value) -> Vec<Value> {
+        let bodies = format.bodies(&decode(asked).unwrap(), model);
+        bodies.iter().map(|(body, _)| serde_json::from_slice(body).unwrap()).collect()
+    }
+
+    #[test]
+    fn one_text_or_several_are_read() {
+        let one = decode(&json!({"model": "m", "input": "a", "user": "u", "x": 1})).unwrap();
+        assert_eq!((one.texts, one.encoding), (vec!["a".to_owned()], Encoding::Float));
+        assert_eq!(one.dropped, ["user", "x"]);
+        let asked = json!({"input": ["a", "b"], "dimensions": 8, "encoding_format": "base64"});
+        let two = decode(&asked).unwrap();
+        assert_eq!((two.texts.len(), two.dimensions, two.encoding), (2, Some(8), Encoding::Base64));
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused_with_its_place() {
+        for (asked, at) in [
+            (json!({}), "/input"),
+            (json!({"input": []}), "/input"),
+            (json!({"input": vec!["a"; 2049]}), "/input"),
+            (json!({"input": {"text": "a"}}), "/input"),
+            (json!({"input": [1, 2, 3]}), "/input"),
+            (json!({"input": [[1, 2], [3]]}), "/input/0"),
+            (json!({"input": ["a", 1]}), "/input/1"),
+            (json!({"input": "a", "dimensions": 0}), "/dimensions"),
+            (json!({"input": "a", "dimensions": -1}), "/dimensions"),
+            (json!({"input": "a", "encoding_format": "int8"}), "/encoding_format"),
+        ] {
+            assert_eq!(decode(&asked).unwrap_err().at, at, "{asked}");
+        }
+        let tokens = decode(&json!({"input": [[1]]})).unwrap_err().to_string();
+        assert!(tokens.contains("send strings"), "{tokens}");
+    }
+
+    #[test]
+    fn each_provider_is_asked_in_its_own_words() {
+        let asked = json!({"input": ["a", "b"], "dimensions": 8});
+        let gemini = |text| {
+            json!({"model": "models/m", "content": {"parts": [{"text": text}]},
+                "outputDimensionality": 8})
+        };
+        let content = |text| {
+            json!({"content": {"parts": [{"text": text}]},
+                "embedContentConfig": {"outputDimensionality": 8}})
+        };
+        let nova = |text| {
+            json!({"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": {
+                "embeddingPurpose": "GENERIC_INDEX", "embeddingDimension": 8,
+                "text": {"truncationMode": "NONE", "value": text}}})
+        };
+        let cohere = json!({"texts": ["a", "b"], "input_type": "search_document",
+            "embedding_types": ["float"], "truncate": "NONE", "output_dimension": 8});
+        let mut own = cohere.clone();
+        own["model"] = "m".into();
+        for (format, expected) in [
+            (
+                Format::OpenAi,
+                vec![json!({"model": "m", "input": ["a", "b"], "encoding_format": "float",
+                    "dimensions": 8})],
+            ),
+            (Format::Gemini, vec![json!({"requests": [gemini("a"), gemini("b")]})]),
+            (
+                Format::VertexPredict,
+                vec![json!({"instances": [{"content": "a"}, {"content": "b"}],
+                    "parameters": {"autoTruncate": false, "outputDimensionality": 8}})],
+            ),
+            (Format::VertexContent, vec![content("a"), content("b")]),
+            (Format::Cohere, vec![own]),
+            (Format::CohereOnBedrock, vec![cohere]),
+            (
+                Format::Titan,
+                vec![
+                    json!({"inputText": "a", "dimensions": 8}),
+                    json!({"inputText": "b", "dimensions": 8}),
+                ],
+            ),
+            (
+                Format::TitanImage,
+                vec![
+                    json!({"inputText": "a", "embeddingConfig": {"outputEmbeddingLength": 8}}),
+                    json!({"inputText": "b", "embeddingConfig": {"outputEmbeddingLength": 8}}),
+                ],
+            ),
+            (Format::Nova, vec![nova("a"), nova("b")]),
+        ] {
+            assert_eq!(bodies(format, "m", &asked), expected, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn no_dimensions_are_made_up() {
+        for format in Format::ALL {
+            let all = format!("{:?}", bodies(format, "m", &json!({"input": "a"})));
+            assert!(!all.to_ascii_lowercase().contains("dimension"), "{all}");
+            assert!(!all.contains("outputEmbeddingLength") && !all.contains("Config"), "{all}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_divided_in_order_and_nothing_is_lost() {
+        let texts: Vec<String> = (0..300).map(|n| format!("<{n}>")).collect();
+        let asked = json!({"input": texts});
+        for (format, model, requests) in [
+            (Format::OpenAi, "m", 4),
+            (Format::Gemini, "gemini-embedding-001", 3),
+            (Format::VertexPredict, "text-embedding-005", 2),
+            (Format::VertexPredict, "gemini-embedding-001", 300),
+            (Format::VertexContent, "gemini-embedding-2", 300),
+            (Format::Cohere, "embed-v4.0", 4),
+            (Format::CohereOnBedrock, "cohere.embed-v4:0", 4),
+            (Format::Titan, "amazon.titan-embed-text-v2:0", 300),
+        ] {
+            let all = bodies(format, model, &asked);
+            assert_eq!(all.len(), requests, "{format:?}");
+            let text = all.iter().map(Value::to_string).collect::<String>();
+            let places: Vec<_> = texts.iter().map(|one| text.find(one.as_str()).unwrap()).collect();
+            assert!(places.is_sorted(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn vertex_gets_no_more_than_it_takes_tokens_at_once() {
+        let asked =
+            json!({"input": ["x".repeat(15_000), "y", "z".repeat(5_000), "w".repeat(30_000)]});
+        let all = bodies(Format::VertexPredict, "text-embedding-005", &asked);
+        let counts: Vec<_> =
+            all.iter().map(|one| one["instances"].as_array().unwrap().len()).collect();
+        assert_eq!(counts, [2, 1, 1]);
+    }
+}
