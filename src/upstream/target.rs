@@ -254,6 +254,7 @@ fn path_with(
             let Cloud::Bedrock(bedrock) = &key.cloud else { return None };
             let model = match &bedrock.arn {
                 _ if model.starts_with("arn:") => segment(model)?,
+                _ if operation == Operation::BedrockCountTokens => segment(foundation(model))?,
                 // That of one profile; else what stands before the names of all.
                 Some(arn) if arn.contains('/') => segment(arn)?,
                 Some(arn) => segment(&format!("{arn}/{model}"))?,
@@ -279,6 +280,15 @@ fn path_with(
         }
         _ => return None,
     })
+}
+
+/// The model behind an inference profile of several regions: tokens are counted for models only.
+/// <https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html>
+fn foundation(model: &str) -> &str {
+    match model.split_once('.') {
+        Some(("us" | "us-gov" | "eu" | "apac" | "jp" | "au" | "ca" | "global", model)) => model,
+        _ => model,
+    }
 }
 
 /// The collection of the Gemini API that a model is of, and its name there.
@@ -413,6 +423,14 @@ mod tests {
     fn a_model_is_one_segment() {
         assert_eq!(segment("a/b:c d").as_deref(), Some("a%2Fb%3Ac%20d"));
         assert_eq!((segment(".."), segment("."), segment("")), (None, None, None));
+    }
+
+    #[test]
+    fn a_profile_leads_to_its_model() {
+        let model = "anthropic.claude-haiku-4-5-20251001-v1:0";
+        assert_eq!(foundation(model), model);
+        assert_eq!(foundation("global.anthropic.claude-haiku-4-5-20251001-v1:0"), model);
+        assert_eq!(foundation("custom"), "custom");
     }
 
     #[test]
