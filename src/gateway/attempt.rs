@@ -10,8 +10,10 @@
 //! queue.rs    a wait for a place where there is no choice: of a client, or at the one key that will do
 //! reading.rs  first events and error bodies
 //! foreign.rs  providers of other formats than the caller's
+//!   batch.rs    embeddings and counts, in several requests where one cannot carry all
 //! ```
 
+mod batch;
 mod budget;
 mod foreign;
 mod haste;
@@ -221,19 +223,46 @@ async fn once(
     written: Option<&Written>,
     id: &str,
 ) -> Result<Answered, Fallen> {
+    let Some(written) = written else { return begun(call, hop, key, limits, None, id).await };
+    if written.is_conversation() {
+        let answered = begun(call, hop, key, limits, Some(Part { written, at: 0 }), id).await?;
+        let name = &call.gateway.config.providers[hop.provider].name;
+        return written.answer(call, answered, name, limits, id).await;
+    }
+    batch::once(call, hop, key, limits, written, id).await
+}
+
+/// One of the requests that a written request is sent in.
+#[derive(Clone, Copy)]
+struct Part<'w> {
+    written: &'w Written,
+    at: usize,
+}
+
+/// The request sent, and its answer as far as its head and first event.
+async fn begun(
+    call: &Call<'_>,
+    hop: Hop<'_>,
+    key: usize,
+    limits: Limits,
+    part: Option<Part<'_>>,
+    id: &str,
+) -> Result<Answered, Fallen> {
     let provider = &call.gateway.providers[hop.provider];
     let name = || call.gateway.config.providers[hop.provider].name.to_string();
     let (model, now) = (hop.model, call.now);
-    let sent = match written {
+    let written = part.map(|part| part.written);
+    let sent = match part {
         None => {
             let Call { what, query, headers, body, .. } = *call;
             let attempt = Attempt { what, model, query, headers, body, id, now };
             timeout_at(limits.first_byte, send(provider, key, attempt)).await
         }
-        Some(written) => {
-            let (address, peek) = (written.address(), written.peek());
+        Some(Part { written, at }) => {
+            let body = written.body(at);
+            let (address, peek) = (written.address(), written.peek(body));
             let what = What::Operation { address: &address, peek: &peek };
-            let (query, headers, body) = (written.query(), written.headers(), written.body());
+            let (query, headers) = (written.query(), written.headers());
             let attempt = Attempt { what, model, query, headers, body, id, now };
             timeout_at(limits.first_byte, send(provider, key, attempt)).await
         }
@@ -282,10 +311,7 @@ async fn once(
             }
         }
     }
-    match written {
-        Some(written) => written.answer(call, answered, &name(), limits, id).await,
-        None => Ok(answered),
-    }
+    Ok(answered)
 }
 
 /// Takes note of what the answer's headers say of the provider's limits.

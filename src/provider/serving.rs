@@ -3,6 +3,8 @@
 
 use super::Kind;
 use crate::wire::Operation;
+use crate::wire::counting::{self, Counter};
+use crate::wire::embeddings::Format;
 use crate::wire::ir::Request;
 use crate::wire::translate::Wire;
 
@@ -13,6 +15,10 @@ pub enum Way {
     Same,
     /// In this one.
     Through(Wire),
+    /// For embeddings in this form.
+    Embed(Format),
+    /// For a count of tokens in this form.
+    Count(Counter),
     /// Not at all: it has no such thing.
     Not,
 }
@@ -22,8 +28,16 @@ impl Kind {
     /// the one that `deployments` makes of it. `body`: the format the caller's body is in, where it is
     /// another than the operation's.
     pub fn way(self, operation: Operation, body: Option<Wire>, model: [&str; 2]) -> Way {
+        if let Some(wire) = counting::asked_in(operation) {
+            return self.way_to_count(operation, wire, model);
+        }
         let Some(asked) = Wire::of(operation) else {
-            return if self.serves(operation) { Way::Same } else { Way::Not };
+            let made = if operation == Operation::Embeddings { self.embeds(model) } else { None };
+            return match made {
+                Some(format) => Way::Embed(format),
+                None if self.serves(operation) => Way::Same,
+                None => Way::Not,
+            };
         };
         if body.is_none() && self.serves(operation) && self.has(asked, model) {
             return Way::Same;
@@ -53,6 +67,35 @@ impl Kind {
             | Kind::Sglang
             | Kind::OpenAiCompatible
             | Kind::Echo => Way::Through(Wire::OpenAiChat),
+        }
+    }
+
+    /// The form in which it makes embeddings, where that is not OpenAI's.
+    fn embeds(self, model: [&str; 2]) -> Option<Format> {
+        match self {
+            Kind::Gemini => Some(Format::Gemini),
+            Kind::Vertex => Format::on_vertex(model),
+            Kind::Bedrock => Format::on_bedrock(model),
+            // Its compatible endpoint makes them as well, and is asked wherever that can carry the request.
+            Kind::Cohere => Some(Format::Cohere),
+            _ => None,
+        }
+    }
+
+    /// How it is asked to count tokens: by the ways that vendors document, and no other.
+    fn way_to_count(self, operation: Operation, wire: Wire, model: [&str; 2]) -> Way {
+        if self.serves(operation) && self.has(wire, model) {
+            return Way::Same;
+        }
+        match self {
+            Kind::Anthropic => Way::Count(Counter::Anthropic),
+            Kind::Vertex | Kind::Azure if is_claude(model) => Way::Count(Counter::Anthropic),
+            Kind::Gemini => Way::Count(Counter::Gemini),
+            Kind::Vertex => Way::Count(Counter::Vertex),
+            // <https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html> lists Claude alone.
+            Kind::Bedrock if is_claude(model) => Way::Count(Counter::Bedrock),
+            Kind::OpenAi | Kind::Azure | Kind::Echo => Way::Count(Counter::OpenAi),
+            _ => Way::Not,
         }
     }
 
@@ -165,6 +208,55 @@ mod tests {
         assert_eq!(Kind::Anthropic.way(Operation::Speech, None, ["tts-1"; 2]), Way::Not);
         assert_eq!(Kind::Anthropic.way(Operation::Completions, None, ["m"; 2]), Way::Not);
         assert_eq!(Kind::OpenAi.way(Operation::CohereChat, None, ["m"; 2]), Way::Not);
+    }
+
+    #[test]
+    fn embeddings_are_asked_for_in_the_form_that_the_model_has() {
+        for (kind, model, way) in [
+            (Kind::OpenAi, "text-embedding-3-small", Way::Same),
+            (Kind::Mistral, "mistral-embed", Way::Same),
+            (Kind::Azure, "text-embedding-3-small", Way::Same),
+            (Kind::Gemini, "gemini-embedding-001", Way::Embed(Format::Gemini)),
+            (Kind::Vertex, "text-embedding-005", Way::Embed(Format::VertexPredict)),
+            (Kind::Vertex, "intfloat/multilingual-e5-large-instruct-maas", Way::Same),
+            (Kind::Cohere, "embed-v4.0", Way::Embed(Format::Cohere)),
+            (Kind::Bedrock, "amazon.titan-embed-text-v2:0", Way::Embed(Format::Titan)),
+            (Kind::Bedrock, "amazon.nova-lite-v1:0", Way::Not),
+            (Kind::Anthropic, "claude-haiku-4-5", Way::Not),
+            (Kind::Replicate, "a/b", Way::Not),
+        ] {
+            assert_eq!(kind.way(Operation::Embeddings, None, [model; 2]), way, "{kind} {model}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_counted_where_there_is_a_count() {
+        let claude = "anthropic.claude-haiku-4-5-20251001-v1:0";
+        for (kind, operation, model, way) in [
+            (Kind::Anthropic, Operation::CountTokens, claude, Way::Same),
+            (Kind::Vertex, Operation::CountTokens, "claude-sonnet-4", Way::Same),
+            (Kind::Gemini, Operation::GeminiCountTokens, "gemini-2.5-flash", Way::Same),
+            (Kind::OpenAi, Operation::ResponsesInputTokens, "gpt-4o", Way::Same),
+            (Kind::Bedrock, Operation::BedrockCountTokens, claude, Way::Same),
+            (Kind::OpenAi, Operation::CountTokens, "gpt-4o", Way::Count(Counter::OpenAi)),
+            (Kind::Azure, Operation::GeminiCountTokens, "gpt-4o", Way::Count(Counter::OpenAi)),
+            (Kind::Gemini, Operation::CountTokens, "gemini-2.5-flash", Way::Count(Counter::Gemini)),
+            (Kind::Vertex, Operation::CountTokens, "gemini-2.5-flash", Way::Count(Counter::Vertex)),
+            (
+                Kind::Vertex,
+                Operation::GeminiCountTokens,
+                "claude-sonnet-4",
+                Way::Count(Counter::Anthropic),
+            ),
+            (Kind::Bedrock, Operation::CountTokens, claude, Way::Count(Counter::Bedrock)),
+            (Kind::Bedrock, Operation::CountTokens, "amazon.nova-lite-v1:0", Way::Not),
+            (Kind::Mistral, Operation::CountTokens, "mistral-small", Way::Not),
+            (Kind::Mistral, Operation::ResponsesInputTokens, "mistral-small", Way::Not),
+            (Kind::Groq, Operation::GeminiCountTokens, "llama", Way::Not),
+        ] {
+            let found = kind.way(operation, None, [model; 2]);
+            assert_eq!(found, way, "{kind} {} {model}", operation.name());
+        }
     }
 
     #[test]

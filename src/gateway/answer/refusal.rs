@@ -16,7 +16,7 @@ use crate::upstream::aws::verify::Why;
 use crate::wire::failure::Class;
 use crate::wire::fields::Rejected;
 use crate::wire::peek::PeekError;
-use crate::wire::{Operation, batch};
+use crate::wire::{Operation, batch, counting};
 
 /// Why keymux does not pass on a provider's answer.
 #[derive(Debug)]
@@ -276,7 +276,8 @@ impl Refusal {
                 "Large request bodies take all the memory there is for them; try again.".into()
             }
             Refusal::Stopping => {
-                "The gateway is stopping and has no answer to this request yet; send it again.".into()
+                "The gateway is stopping and has no answer to this request yet; send it again."
+                    .into()
             }
             Refusal::Fault => "The gateway failed on this request; its log says where.".into(),
             Refusal::Compressed => "Send the body uncompressed (no Content-Encoding).".into(),
@@ -294,12 +295,29 @@ impl Refusal {
                 "No key for the model `{model}` is open to this client (see `keymux explain`)."
             )
             .into(),
-            Refusal::OtherApi { provider, kind, operation } => format!(
-                "The provider `{provider}` (kind {kind}) does not take {} in the form of the {} API.",
-                operation.name(),
-                operation.api().name(),
-            )
-            .into(),
+            Refusal::OtherApi { provider, kind, operation } => {
+                let to = format!("The provider `{provider}` (kind {kind})");
+                match operation {
+                    Operation::Completions => format!(
+                        "{to} answers chats and no bare prompts, and the one is not made into the \
+                         other: ask at /v1/chat/completions."
+                    ),
+                    Operation::Embeddings => {
+                        format!(
+                            "{to} makes no embeddings with this model, as far as is known here."
+                        )
+                    }
+                    _ if counting::asked_in(*operation).is_some() => {
+                        format!("{to} has no way to count tokens for this model.")
+                    }
+                    _ => format!(
+                        "{to} does not take {} in the form of the {} API.",
+                        operation.name(),
+                        operation.api().name(),
+                    ),
+                }
+                .into()
+            }
             Refusal::NotKept(id) => format!("There is nothing of the id `{}`.", shown(id)).into(),
             Refusal::OtherKey => "The ids in this request belong to different keys of this \
                                   gateway, or to another provider than its model."

@@ -17,6 +17,7 @@ use crate::provider::Way;
 use crate::route::Hop;
 use crate::upstream::{Arriving, Broken};
 use crate::wire::address::Address;
+use crate::wire::counting::{self, Counter};
 use crate::wire::failure::{Class, Failure};
 use crate::wire::fields::Rejected;
 use crate::wire::ir::{Echo, Event, Reply, Request};
@@ -27,10 +28,10 @@ use crate::wire::translate::{
     Decoder, Encoded, Encoder, Forced, Shown, Translation, Wire, decode_request, decode_whole,
     encode_request, encode_whole,
 };
-use crate::wire::{Operation, errors};
+use crate::wire::{Api, Operation, embeddings, errors};
 
 /// The longest whole answer that is read to be written anew: one with a few images in it.
-const WHOLE: usize = 64 * 1024 * 1024;
+pub(super) const WHOLE: usize = 64 * 1024 * 1024;
 
 const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
@@ -50,14 +51,37 @@ pub(in crate::gateway) struct Understood(OnceLock<Result<Request, Rejected>>);
 /// A request as one provider is to get it.
 #[derive(Debug)]
 pub(super) struct Written {
-    wire: Wire,
-    caller: Wire,
-    quirks: &'static Quirks,
-    body: Bytes,
+    asks: Asks,
+    /// What the caller asks for.
+    caller: Operation,
+    /// What the provider is asked for.
+    operation: Operation,
+    /// One, but for the embeddings of many texts.
+    bodies: Vec<Bytes>,
     headers: HeaderMap,
     model: String,
     /// What was left out, in the caller's names.
     dropped: Vec<String>,
+}
+
+/// What is asked for, with what its answer is to be read and written by.
+#[derive(Debug)]
+pub(super) enum Asks {
+    Conversation(Conversation),
+    Embeddings {
+        format: embeddings::Format,
+        encoding: embeddings::Encoding,
+        /// How many texts each request has.
+        texts: Vec<usize>,
+    },
+    Count(Counter),
+}
+
+#[derive(Debug)]
+pub(super) struct Conversation {
+    wire: Wire,
+    caller: Wire,
+    quirks: &'static Quirks,
     forced: Option<String>,
     stream: bool,
     /// Whether a stream is to tell its usage.
@@ -82,44 +106,113 @@ impl Call<'_> {
 
     /// The request as the hop's provider is to get it; `None`: as it came.
     pub(super) fn written(&self, hop: Hop<'_>) -> Result<Option<Written>, Rejected> {
-        let Way::Through(wire) = self.way(hop) else { return Ok(None) };
+        match self.way(hop) {
+            Way::Same | Way::Not => Ok(None),
+            Way::Through(wire) => self.conversation(hop, wire),
+            Way::Embed(format) => self.embeddings(hop, format),
+            Way::Count(counter) => self.count(hop, counter).map(Some),
+        }
+    }
+
+    fn conversation(&self, hop: Hop<'_>, wire: Wire) -> Result<Option<Written>, Rejected> {
         let Some(caller) = Wire::of(self.what.operation()) else { return Ok(None) };
         let stream = self.what.streams();
         let body_wire = self.body_wire.unwrap_or(caller);
         let model = self.names(hop)[1];
-        let read = || decode_request(body_wire, self.body, model, stream);
-        let request = self.understood.0.get_or_init(read).as_ref().map_err(Clone::clone)?;
+        let mut request = self.understood(body_wire, self.body, "", model)?;
         // A prediction's stream stands at another address, so it is asked for whole.
-        let whole = stream && wire == Wire::Replicate;
-        let mut changed = None;
-        if request.model != model || whole {
-            let (model, stream) = (model.to_owned(), stream && !whole);
-            changed = Some(Request { model, stream, ..request.clone() });
+        if stream && wire == Wire::Replicate {
+            request.to_mut().stream = false;
         }
-        let request = changed.as_ref().unwrap_or(request);
         let kind = self.gateway.config.providers[hop.provider].kind;
-        let wire = kind.format_for(wire, request, model);
+        let wire = kind.format_for(wire, &request, model);
         let quirks = kind.row().quirks;
-        let Encoded { body, dropped, forced } = encode_request(wire, body_wire, request, quirks)?;
-        Ok(Some(Written {
-            wire,
-            caller,
-            quirks,
-            body: body.into(),
-            headers: headers_for(wire, stream, self.headers),
-            model: hop.model.to_owned(),
-            dropped,
-            forced,
-            stream,
-            usage: request.stream_usage,
-            echo: request.echo.clone(),
-        }))
+        let Encoded { body, dropped, forced } = encode_request(wire, body_wire, &request, quirks)?;
+        let (usage, echo) = (request.stream_usage, request.echo.clone());
+        let asks = Conversation { wire, caller, quirks, forced, stream, usage, echo };
+        let asks = Asks::Conversation(asks);
+        let operations = [caller.operation(false), wire.operation(stream)];
+        Ok(Some(self.asking(hop, asks, operations, vec![body], dropped)))
     }
+
+    fn embeddings(
+        &self,
+        hop: Hop<'_>,
+        format: embeddings::Format,
+    ) -> Result<Option<Written>, Rejected> {
+        let request = embeddings::Request::decode(self.body)?;
+        let format = match format {
+            embeddings::Format::Cohere if request.fits_in_cohere_compatibility() => {
+                return Ok(None);
+            }
+            // A text is to have the same vector however many others come with it.
+            embeddings::Format::Cohere if request.dimensions.is_none() => {
+                embeddings::Format::OpenAi
+            }
+            format => format,
+        };
+        let (bodies, texts) = format.bodies(&request, self.names(hop)[1]).into_iter().unzip();
+        let asks = Asks::Embeddings { format, encoding: request.encoding, texts };
+        let operations = [Operation::Embeddings, format.operation()];
+        Ok(Some(self.asking(hop, asks, operations, bodies, request.dropped)))
+    }
+
+    fn count(&self, hop: Hop<'_>, counter: Counter) -> Result<Written, Rejected> {
+        let (caller, wire) = (self.what.operation(), counter.wire());
+        let model = self.names(hop)[1];
+        let (body, at) = counting::conversation(caller, self.body)?;
+        let body_wire = counting::asked_in(caller).unwrap_or(wire);
+        let request = self.understood(body_wire, &body, at, model)?;
+        let quirks = self.gateway.config.providers[hop.provider].kind.row().quirks;
+        let written = encode_request(wire, body_wire, &request, quirks);
+        let Encoded { body, dropped, .. } = written.map_err(|rejected| within(at, rejected))?;
+        let body = counter.body(&body, model).unwrap_or(body);
+        let operations = [caller, counter.operation()];
+        Ok(self.asking(hop, Asks::Count(counter), operations, vec![body], dropped))
+    }
+
+    /// The conversation in a body, read once for all providers. `at`: where it stands in the caller's.
+    fn understood(
+        &self,
+        wire: Wire,
+        body: &[u8],
+        at: &str,
+        model: &str,
+    ) -> Result<Cow<'_, Request>, Rejected> {
+        let read = || {
+            decode_request(wire, body, model, self.what.streams())
+                .map_err(|rejected| within(at, rejected))
+        };
+        let request = self.understood.0.get_or_init(read).as_ref().map_err(Clone::clone)?;
+        if request.model == model {
+            return Ok(Cow::Borrowed(request));
+        }
+        Ok(Cow::Owned(Request { model: model.to_owned(), ..request.clone() }))
+    }
+
+    fn asking(
+        &self,
+        hop: Hop<'_>,
+        asks: Asks,
+        [caller, operation]: [Operation; 2],
+        bodies: Vec<Vec<u8>>,
+        dropped: Vec<String>,
+    ) -> Written {
+        let stream = matches!(&asks, Asks::Conversation(conversation) if conversation.stream);
+        let headers = headers_for(operation, stream, self.headers);
+        let bodies = bodies.into_iter().map(Bytes::from).collect();
+        Written { asks, caller, operation, bodies, headers, model: hop.model.to_owned(), dropped }
+    }
+}
+
+/// What is wrong in something that stands within the caller's body.
+fn within(at: &str, rejected: Rejected) -> Rejected {
+    Rejected::new(format!("{at}{}", rejected.at), rejected.why)
 }
 
 /// The headers of a request that is written anew: nothing in the caller's own format concerns this
 /// provider.
-fn headers_for(wire: Wire, stream: bool, of_caller: &HeaderMap) -> HeaderMap {
+fn headers_for(operation: Operation, stream: bool, of_caller: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     for name in FOR_ANYBODY {
         if let Some(value) = of_caller.get(&name) {
@@ -127,16 +220,16 @@ fn headers_for(wire: Wire, stream: bool, of_caller: &HeaderMap) -> HeaderMap {
         }
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let accept = match (wire, stream) {
-        (Wire::Bedrock, true) => "application/vnd.amazon.eventstream",
+    let accept = match (operation.api(), stream) {
+        (Api::Bedrock, true) => "application/vnd.amazon.eventstream",
         (_, true) => "text/event-stream",
         (_, false) => "application/json",
     };
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    match wire {
-        Wire::Anthropic => headers.extend([ANTHROPIC_VERSION]),
-        Wire::Replicate => headers.extend([PREFER_WAIT]),
-        Wire::OpenAiChat | Wire::OpenAiResponses | Wire::Gemini | Wire::Bedrock | Wire::Cohere => {}
+    match operation.api() {
+        Api::Anthropic => headers.extend([ANTHROPIC_VERSION]),
+        Api::Replicate => headers.extend([PREFER_WAIT]),
+        Api::OpenAi | Api::Gemini | Api::Bedrock | Api::Cohere => {}
     }
     headers
 }
@@ -144,11 +237,29 @@ fn headers_for(wire: Wire, stream: bool, of_caller: &HeaderMap) -> HeaderMap {
 impl Written {
     /// What the provider is asked for.
     pub(super) fn operation(&self) -> Operation {
-        self.wire.operation(self.stream)
+        self.operation
     }
 
-    pub(super) fn body(&self) -> &Bytes {
-        &self.body
+    /// What the caller asks for, whole.
+    pub(super) fn caller(&self) -> Operation {
+        self.caller
+    }
+
+    pub(super) fn asks(&self) -> &Asks {
+        &self.asks
+    }
+
+    pub(super) fn is_conversation(&self) -> bool {
+        matches!(self.asks, Asks::Conversation(_))
+    }
+
+    /// In how many requests it is sent.
+    pub(super) fn parts(&self) -> usize {
+        self.bodies.len()
+    }
+
+    pub(super) fn body(&self, part: usize) -> &Bytes {
+        &self.bodies[part]
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
@@ -157,30 +268,30 @@ impl Written {
 
     /// The query: of Gemini events are asked for rather than an array.
     pub(super) fn query(&self) -> Option<&'static str> {
-        (self.wire == Wire::Gemini && self.stream).then_some("alt=sse")
+        (self.operation == Operation::StreamGenerateContent).then_some("alt=sse")
     }
 
     /// Where the model stands: in the path or in the body.
     pub(super) fn address(&self) -> Address<'_> {
-        let (form, model) = match self.wire {
-            Wire::Gemini => ("v1beta", Some(Cow::Borrowed(&*self.model))),
-            Wire::Bedrock => ("v1", Some(Cow::Borrowed(&*self.model))),
-            Wire::Replicate if self.model.contains('/') => {
-                ("models", Some(Cow::Borrowed(&*self.model)))
-            }
+        let model = Some(Cow::Borrowed(&*self.model));
+        let (form, model) = match self.operation.api() {
+            Api::Gemini => ("v1beta", model),
+            Api::Bedrock => ("v1", model),
+            Api::Replicate if self.model.contains('/') => ("models", model),
             // A version.
-            Wire::Replicate => ("predictions", Some(Cow::Borrowed(&*self.model))),
-            _ => ("v1", None),
+            Api::Replicate => ("predictions", model),
+            Api::OpenAi | Api::Anthropic | Api::Cohere => ("v1", None),
         };
-        Address { operation: self.operation(), form, model }
+        Address { operation: self.operation, form, model }
     }
 
-    /// What was found in the body.
-    pub(super) fn peek(&self) -> Peek<'_> {
-        match self.wire {
-            Wire::Gemini | Wire::Bedrock | Wire::Replicate => Peek::unread(self.stream),
+    /// What was found in a body.
+    pub(super) fn peek<'b>(&self, body: &'b [u8]) -> Peek<'b> {
+        let unread = || Peek::unread(self.operation.streams());
+        match self.operation.api() {
+            Api::Gemini | Api::Bedrock | Api::Replicate => unread(),
             // An encoder writes one JSON object.
-            _ => peek(&self.body).unwrap_or_else(|_| Peek::unread(self.stream)),
+            Api::OpenAi | Api::Anthropic | Api::Cohere => peek(body).unwrap_or_else(|_| unread()),
         }
     }
 
@@ -191,6 +302,38 @@ impl Written {
 
     /// A provider's answer as the caller is to get it. Of a stream the first event has come.
     pub(super) async fn answer(
+        &self,
+        call: &Call<'_>,
+        answered: Answered,
+        provider: &str,
+        limits: Limits,
+        id: &str,
+    ) -> Result<Answered, Fallen> {
+        match &self.asks {
+            Asks::Conversation(conversation) => {
+                conversation.answer(call, answered, provider, limits, id).await
+            }
+            Asks::Embeddings { .. } | Asks::Count(_) => Err(unreadable(provider)),
+        }
+    }
+
+    /// A provider's error, in the caller's form. `status`: the provider's, if it gave one.
+    pub(super) fn error(
+        &self,
+        answered: Answered,
+        status: Option<StatusCode>,
+        body: &[u8],
+        failure: Failure,
+        id: &str,
+    ) -> Rest {
+        let told = errors::read(status.map(|status| status.as_u16()), body, failure);
+        let error = errors::write(self.caller.api(), &told, id);
+        answered.error(self.caller, error)
+    }
+}
+
+impl Conversation {
+    async fn answer(
         &self,
         call: &Call<'_>,
         mut answered: Answered,
@@ -222,7 +365,7 @@ impl Written {
         provider: &str,
         limits: Limits,
     ) -> Result<Answered, Fallen> {
-        let body = match read(answered.response.body_mut(), limits).await {
+        let body = match read(answered.response.body_mut(), limits, WHOLE).await {
             Ok(body) => body,
             Err(broken) => return Err(Fallen::unanswered(provider.to_owned(), broken, limits)),
         };
@@ -246,13 +389,7 @@ impl Written {
             return Err(Fallen { failure, rest, silent: false });
         }
         if !events.contains(&Event::End) {
-            let failure = Failure { class: Class::Trouble, retry_after: None };
-            let refusal = Refusal::Failed {
-                provider: provider.to_owned(),
-                class: Class::Trouble,
-                retry_after: None,
-            };
-            return Err(Fallen { failure, rest: Rest::Refusal(refusal), silent: false });
+            return Err(unreadable(provider));
         }
         content_type(&mut answered.response, shown.framing);
         let framing = shown.framing;
@@ -269,20 +406,6 @@ impl Written {
         };
         let operation = self.caller.operation(framing.is_stream());
         Ok(answered.rewritten(operation, framing, body.into()))
-    }
-
-    /// A provider's error, in the caller's form. `status`: the provider's, if it gave one.
-    pub(super) fn error(
-        &self,
-        answered: Answered,
-        status: Option<StatusCode>,
-        body: &[u8],
-        failure: Failure,
-        id: &str,
-    ) -> Rest {
-        let told = errors::read(status.map(|status| status.as_u16()), body, failure);
-        let error = errors::write(self.caller.api(), &told, id);
-        answered.error(self.caller.operation(false), error)
     }
 
     fn shown(&self, call: &Call<'_>, id: &str) -> Shown {
@@ -310,7 +433,15 @@ fn asks_for_events(query: Option<&str>) -> bool {
     parts.any(|part| matches!(part, "alt=sse" | "$alt=sse" | "%24alt=sse"))
 }
 
-fn content_type<B>(response: &mut Response<B>, framing: Framing) {
+/// An answer that is none.
+pub(super) fn unreadable(provider: &str) -> Fallen {
+    let failure = Failure { class: Class::Trouble, retry_after: None };
+    let provider = provider.to_owned();
+    let refusal = Refusal::Failed { provider, class: Class::Trouble, retry_after: None };
+    Fallen { failure, rest: Rest::Refusal(refusal), silent: false }
+}
+
+pub(super) fn content_type<B>(response: &mut Response<B>, framing: Framing) {
     let media = match framing {
         Framing::Whole | Framing::Array => "application/json",
         Framing::Events => "text/event-stream; charset=utf-8",
@@ -320,8 +451,12 @@ fn content_type<B>(response: &mut Response<B>, framing: Framing) {
     response.headers_mut().remove(CONTENT_LENGTH);
 }
 
-/// A body to its end.
-async fn read(body: &mut Arriving, limits: Limits) -> Result<Bytes, Broken> {
+/// A body to its end, of that many bytes at most.
+pub(super) async fn read(
+    body: &mut Arriving,
+    limits: Limits,
+    most: usize,
+) -> Result<Bytes, Broken> {
     let mut whole = BytesMut::new();
     loop {
         let by = (tokio::time::Instant::now() + limits.idle).min(limits.total);
@@ -330,7 +465,7 @@ async fn read(body: &mut Arriving, limits: Limits) -> Result<Bytes, Broken> {
             Ok(None) => return Ok(whole.freeze()),
             Ok(Some(Ok(frame))) => {
                 let bytes = frame.into_data().unwrap_or_default();
-                if whole.len() + bytes.len() > WHOLE {
+                if whole.len() + bytes.len() > most {
                     return Err(Broken::Lost);
                 }
                 whole.extend_from_slice(&bytes);
