@@ -15,7 +15,7 @@ use common::keymux::{Keymux, run};
 use keymux::config::{Loaded, Options, Surroundings, load, schema};
 use keymux::observe::access::End;
 use keymux::observe::metrics::Metrics;
-use keymux::provider::{Auth, Kind};
+use keymux::provider::{Auth, Kind, Way};
 use keymux::wire::address::{Place, find};
 use keymux::wire::failure::Class;
 use keymux::wire::{Api, Operation};
@@ -239,6 +239,60 @@ fn the_paths_are_the_operations() {
     }
     let all = Operation::all().filter(|operation| !operation.path().is_empty());
     assert_eq!(told, set(all.map(Operation::name)));
+}
+
+/// Models that show all the ways of a kind.
+fn models(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Vertex => {
+            &["text-embedding-005", "gemini-embedding-2", "intfloat/e5-maas", "claude-x"]
+        }
+        Kind::Azure => &["gpt-x", "claude-x"],
+        Kind::Bedrock => &[
+            "amazon.titan-embed-text-v2:0",
+            "amazon.nova-2-multimodal-embeddings-v1:0",
+            "cohere.embed-v4:0",
+            "anthropic.claude-x",
+        ],
+        _ => &["x"],
+    }
+}
+
+#[test]
+fn embeddings_and_counts_are_asked_for_as_it_says() {
+    let mut told = BTreeSet::new();
+    for row in rows(part("Embeddings and counts of tokens")) {
+        for name in code(row[0]) {
+            let kind = Kind::named(name).unwrap();
+            assert!(told.insert(name), "{name} stands there twice");
+            let paths = |operation: Operation| {
+                let ways = models(kind).iter().map(|model| kind.way(operation, None, [model; 2]));
+                ways.filter_map(|way| match way {
+                    Way::Embed(format) => Some(format.operation().path()),
+                    Way::Count(counter) => Some(counter.operation().path()),
+                    Way::Same => Some(operation.path()),
+                    Way::Through(_) | Way::Not => None,
+                })
+                .collect::<BTreeSet<_>>()
+            };
+            let mut embeddings = paths(Operation::Embeddings);
+            if kind == Kind::Cohere {
+                // Whether its compatible endpoint will do is seen in the request.
+                embeddings.insert(Operation::Embeddings.path());
+            }
+            // Asked in a format that none of these providers has, so that each is asked in its own.
+            let counts = match kind {
+                Kind::Anthropic | Kind::Azure => paths(Operation::GeminiCountTokens),
+                _ => paths(Operation::CountTokens),
+            };
+            let named = |cell: &'static str| {
+                set(code(cell).into_iter().filter(|name| *name != "dimensions"))
+            };
+            assert_eq!(named(row[1]), embeddings, "{name}");
+            assert_eq!(named(row[2]), counts, "{name}");
+        }
+    }
+    assert_eq!(told, set(Kind::all().map(Kind::name)));
 }
 
 #[test]
