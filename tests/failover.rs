@@ -271,10 +271,13 @@ async fn a_whole_answer_that_breaks_off_or_is_an_error_is_asked_for_elsewhere() 
     let [Step::Send(bytes)] = &half[..] else { panic!("one step") };
     let broken = vec![Step::Send(bytes[..bytes.len() - 100].to_vec()), Step::Reset];
     for bad in [json_answer(200, &error), broken] {
-        let upstream = Upstream::start(move |request| {
-            if carries(request, "a") { bad.clone() } else { chat_answer("hello") }
-        })
-        .await;
+        let upstream =
+            Upstream::start(
+                move |request| {
+                    if carries(request, "a") { bad.clone() } else { chat_answer("hello") }
+                },
+            )
+            .await;
         let keymux = with(&upstream, "", &["a", "b"]).await;
         for _ in 0..4 {
             let reply = ask(&keymux, "m").await;

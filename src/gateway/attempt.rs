@@ -290,28 +290,28 @@ async fn begun(
     if !answered.response.status().is_success() {
         return Err(rejected(call, hop, key, answered, limits, written, id).await);
     }
-    if framing.is_stream() {
-        match reading::first_event(&mut answered, limits.first_byte).await {
-            Ok(()) => {}
-            Err(Begun::Not(broken)) => return Err(Fallen::unanswered(name(), broken, limits)),
-            Err(Begun::Failed(failure)) => {
-                let failed = Failed { name: name(), failure, written, id };
-                return Err(failed_at_once(provider, key, failed, operation, answered));
-            }
+    let begun = match (framing, written) {
+        (Framing::Whole, None) if is_json => {
+            reading::short_answer(&mut answered, operation.api(), limits).await
+        }
+        // What is written anew is read to its end first.
+        (Framing::Whole, _) => Ok(()),
+        (Framing::Events | Framing::Array | Framing::Aws, _) => {
+            reading::first_event(&mut answered, limits.first_byte).await
+        }
+    };
+    match begun {
+        Ok(()) => Ok(answered),
+        Err(Begun::Not(broken)) => Err(Fallen::unanswered(name(), broken, limits)),
+        Err(Begun::Failed(failure)) if framing == Framing::Whole => {
+            let body = provider.upstream.redact(key, answered.early.concat().into());
+            Err(Fallen::in_answer(answered, operation, body, failure))
+        }
+        Err(Begun::Failed(failure)) => {
+            let failed = Failed { name: name(), failure, written, id };
+            Err(failed_at_once(provider, key, failed, operation, answered))
         }
     }
-    if written.is_none() && framing == Framing::Whole && is_json {
-        let held = reading::short_answer(&mut answered, operation.api(), limits).await;
-        match held {
-            Ok(()) => {}
-            Err(Begun::Not(broken)) => return Err(Fallen::unanswered(name(), broken, limits)),
-            Err(Begun::Failed(failure)) => {
-                let body = provider.upstream.redact(key, answered.early.concat().into());
-                return Err(Fallen::in_answer(answered, operation, body, failure));
-            }
-        }
-    }
-    Ok(answered)
 }
 
 /// Takes note of what the answer's headers say of the provider's limits.
