@@ -347,7 +347,7 @@ async fn errors_come_in_the_shape_of_the_api_that_the_caller_speaks() {
         assert_eq!(body["request_id"].as_str(), reply.header("x-request-id"));
     }
     for request in [
-        http::request("POST", "/v1beta/models/m:generateContent", &[], b"{}"),
+        http::request("POST", "/v1beta/models/m:predict", &[], b"{}"),
         http::request("GET", "/v1beta/nowhere", &[], b""),
     ] {
         let reply = exchange(keymux.address(), &request).await;

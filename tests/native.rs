@@ -35,7 +35,7 @@ fn azure(upstream: &Upstream, version: &str) -> String {
         "[server]\nlisten = \"127.0.0.1:{{PORT}}\"\n[admin]\nlisten = \"127.0.0.1:{{ADMIN}}\"\n\
          [[clients]]\nname = \"me\"\nkey = \"{CLIENT}\"\n\
          [[providers.azure.keys]]\nname = \"k\"\nvalue = \"{key}\"\n\
-         azure_key_config = {{ endpoint = \"{url}\", api_version = \"{version}\", deployments = {{ \"gpt-4o\" = \"prod four\" }} }}\n",
+         azure_key_config = {{ endpoint = \"{url}\", api_version = \"{version}\", deployments = {{ \"gpt-4o\" = \"prod four\", \"sonnet\" = \"prod five\" }} }}\n",
         url = upstream.url(),
         key = secret("azure"),
     )
@@ -174,7 +174,13 @@ async fn azure_gets_the_deployment_in_the_path_or_in_the_body_as_its_version_has
             "/openai/v1/chat/completions",
             renamed,
         ),
-        ("2024-10-21", "/v1/messages", named, "/anthropic/v1/messages", renamed),
+        (
+            "2024-10-21",
+            "/v1/messages",
+            b"{\"model\":\"sonnet\",\"messages\":[]}",
+            "/anthropic/v1/messages",
+            b"{\"model\":\"prod five\",\"messages\":[]}",
+        ),
     ] {
         let received =
             received_with(|upstream| azure(upstream, version), asked, &[("api-key", CLIENT)], sent)
@@ -207,17 +213,17 @@ async fn an_operation_that_the_provider_has_not_is_refused_in_the_callers_form()
         let headers = [("authorization", &*auth), ("content-type", "application/json")];
         http::exchange(keymux.address(), &http::request("POST", path, &headers, body)).await
     };
-    let reply = ask("/v1/messages", br#"{"model":"cohere/x","max_tokens":1}"#).await;
+    let reply = ask("/v1/messages/count_tokens", br#"{"model":"cohere/x","messages":[]}"#).await;
     assert_eq!((reply.status(), &reply.json()["type"]), (404, &json!("error")));
     let message = &reply.json()["error"]["message"];
     assert!(message.as_str().unwrap().contains("kind cohere"), "{message}");
-    let reply = ask("/model/anthropic%2Fx/converse", b"{}").await;
+    let reply = ask("/model/anthropic%2Fx/invoke", b"{}").await;
     assert_eq!(reply.header("x-amzn-errortype"), Some("ResourceNotFoundException"));
     let reply = ask("/v1/predictions", br#"{"version":"replicate/..","input":{}}"#).await;
     assert_eq!(reply.status(), 200, "a version may be anything");
     let reply = ask("/v1/models/replicate%2Fonly-a-name/predictions", b"{}").await;
     assert_eq!(reply.status(), 404, "{}", reply.text());
-    let reply = ask("/v1beta/models/cohere/x:generateContent", b"{}").await;
+    let reply = ask("/v1beta/models/cohere/x:predict", b"{}").await;
     assert_eq!(reply.json()["error"]["status"], "NOT_FOUND");
     assert_eq!(upstream.requests().len(), 1);
 }

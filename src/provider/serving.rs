@@ -105,8 +105,11 @@ impl Kind {
             // <https://docs.mistral.ai/api>, <https://docs.z.ai/api-reference>,
             // <https://docs.cohere.com/docs/compatibility-api>: chat, and no responses.
             (Kind::Mistral | Kind::Zai | Kind::Cohere, Wire::OpenAiResponses) => false,
-            // Claude is served in Anthropic's format, and nothing else is.
-            (Kind::Vertex | Kind::Azure | Kind::Bedrock, Wire::Anthropic) => is_claude(model),
+            // Claude is served in Anthropic's format, and nothing else is. A name that says nothing of
+            // its maker may be Claude's.
+            (Kind::Vertex | Kind::Azure | Kind::Bedrock, Wire::Anthropic) => {
+                is_claude(model) || !is_of_another(model)
+            }
             (Kind::Vertex | Kind::Azure, _) => !is_claude(model),
             // <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html>: of
             // OpenAI's own models.
@@ -132,6 +135,39 @@ impl Kind {
 /// Also with a region, a publisher or a version around it.
 fn is_claude(model: [&str; 2]) -> bool {
     model.iter().any(|name| name.to_ascii_lowercase().contains("claude"))
+}
+
+/// Whether the name is that of a model that Azure, Bedrock or Vertex have of anybody else.
+fn is_of_another(model: [&str; 2]) -> bool {
+    const FAMILIES: [&str; 22] = [
+        "gpt",
+        "gemini",
+        "gemma",
+        "llama",
+        "mistral",
+        "mixtral",
+        "codestral",
+        "ministral",
+        "nova",
+        "titan",
+        "command",
+        "deepseek",
+        "grok",
+        "phi-",
+        "qwen",
+        "jamba",
+        "palmyra",
+        "kimi",
+        "glm",
+        "minimax",
+        "nemotron",
+        "model-router",
+    ];
+    model.iter().any(|name| {
+        let name = name.to_ascii_lowercase();
+        ["o1", "o3", "o4"].iter().any(|family| name.starts_with(family))
+            || FAMILIES.iter().any(|family| name.contains(family))
+    })
 }
 
 /// <https://platform.openai.com/docs/models>: endpoints of each.
@@ -201,6 +237,9 @@ mod tests {
         let profile = "arn:aws:bedrock:us-east-1:1:application-inference-profile/x";
         let asked = Kind::Bedrock.way(Operation::Messages, None, ["claude-sonnet-4", profile]);
         assert_eq!(asked, Way::Same);
+        assert_eq!(Kind::Azure.way(Operation::Messages, None, ["fast", "prod-1"]), Way::Same);
+        let through = Kind::Azure.way(Operation::Messages, None, ["gpt-4o", "prod-1"]);
+        assert_eq!(through, Way::Through(Wire::OpenAiChat));
     }
 
     #[test]
