@@ -1,7 +1,9 @@
 """Prints the configuration under test: config.py PORT ADMIN_PORT KIND...
 
 A provider of each kind, called like it (`recorded` for OpenAI's, which also plays all that copied it), and one more for
-each recorded refusal of that kind, called `refused-PLACE`: a refusal takes a key out of service for a while.
+each recorded refusal of that kind, called `refused-PLACE`: a refusal takes a key out of service for a while. For the one
+kind `translated`: a provider of every kind, called like it, and for each recorded refusal one for each format of callers,
+called `refused-PLACE-FORMAT`.
 """
 
 import json
@@ -95,11 +97,13 @@ access_key = {{ env_var = "RECORDED_AWS_ID" }}
 secret_key = {{ env_var = "RECORDED_AWS_SECRET" }}
 """
 
-BEDROCK_OTHERS = """
+SIGNER = """
 [[clients]]
 name = "signer"
-aws = {{ access_key = {{ env_var = "SDK_AWS_ID" }}, secret_key = {{ env_var = "SDK_AWS_SECRET" }} }}
+aws = { access_key = { env_var = "SDK_AWS_ID" }, secret_key = { env_var = "SDK_AWS_SECRET" } }
+"""
 
+BEDROCK_OTHERS = """
 [providers.bedrock-bearer]
 kind = "bedrock"
 base_url = "{base_url}"
@@ -111,12 +115,21 @@ bedrock_key_config = {{ region = "us-east-1" }}
 
 FORMS = {"azure": AZURE, "vertex": VERTEX, "bedrock": BEDROCK}
 
+KINDS = (
+    "openai anthropic gemini vertex azure bedrock mistral deepseek xai zai cohere groq together replicate vllm ollama "
+    "sglang openai-compatible"
+).split()
+CALLERS = ("chat", "responses", "anthropic", "gemini", "bedrock")
+
+# Kinds whose address is the bare origin.
+BARE = ("anthropic", "gemini", "vertex", "azure", "bedrock", "cohere", "replicate")
+
 
 def provider(name, kind):
     fields = {
         "name": name,
         "kind": kind,
-        "base_url": RECORDED + ("/v1" if kind == "openai" else ""),
+        "base_url": RECORDED + ("" if kind in BARE else "/v1"),
         "account": os.environ["RECORDED_ACCOUNT"],
         "version": "v1" if name == "azure-v1" else "2024-10-21",
     }
@@ -137,11 +150,32 @@ def refusals(kind):
     ]
 
 
+def translated():
+    print(SIGNER)
+    for kind in KINDS:
+        print(provider(kind, kind))
+    if not SHARED:
+        return
+    index = json.loads((pathlib.Path(SHARED) / "fixtures/index.json").read_text())
+    for place, entry in enumerate(index):
+        if entry["status"] >= 400 or "error_in_stream" in entry["features"]:
+            for caller in CALLERS:
+                print(provider(f"refused-{place}-{caller}", kind_of(entry)))
+
+
+def kind_of(entry):
+    """The kind that plays the provider of a recording."""
+    kind = "gemini" if entry["provider"] == "google" else entry["provider"]
+    return kind if kind in KINDS else "openai-compatible"
+
+
 def main(port, admin, *kinds):
     # boto3 shows a Bedrock API key on TLS only.
     certificate = os.environ["KEYMUX_CERTIFICATE"]
     tls = f'tls = {{ cert = "{certificate}", key = "{certificate}.key" }}' if "bedrock" in kinds else ""
     print(HEAD.format(port=port, admin=admin, tls=tls))
+    if kinds == ("translated",):
+        return translated()
     for kind in kinds:
         print(provider("recorded" if kind == "openai" else kind, kind))
         for place in refusals(kind):
@@ -151,7 +185,9 @@ def main(port, admin, *kinds):
         for name, scope in (("azure-entra", "https://cognitiveservices.azure.com/.default"), ("azure-brief", "brief")):
             print(ENTRA.format(base_url=RECORDED, name=name, scope=scope))
     if "bedrock" in kinds:
+        print(SIGNER)
         print(BEDROCK_OTHERS.format(base_url=RECORDED))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

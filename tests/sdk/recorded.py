@@ -2,6 +2,7 @@
 
 The model asked for, in the path or the body, says what to answer: the id of a recording below $KEYMUX_SHARED/fixtures,
 its place in the index there as `recording-PLACE` with anything behind, or a name that begins with
+(`recording-PLACE-ends-BYTES` answers so many bytes and ends in order, `recording-PLACE-breaks-BYTES` hangs up there)
 
     long-stream     2000 events at full speed
     short-stream    one word, `pineapple`
@@ -163,7 +164,9 @@ class Handler(BaseHTTPRequestHandler):
         response = recording["response"]
         body = base64.b64decode(response["body_b64"]) if "body_b64" in response else response["body"].encode()
         headers = {name: value for name, value in response["headers"].items() if name not in NOT_REPLAYED}
-        if recording["stream"] and response["status"] == 200:
+        if cut := re.match(r"recording-\d+-(ends|breaks)-(\d+)", model):
+            self.cut(headers, body[: int(cut[2])], cut[1] == "breaks")
+        elif recording["stream"] and response["status"] == 200:
             self.stream(headers, body)
         else:
             self.whole(response["status"], headers, body)
@@ -181,6 +184,15 @@ class Handler(BaseHTTPRequestHandler):
         for piece in pieces(body):
             self.chunk(piece)
         self.wfile.write(b"0\r\n\r\n")
+
+    def cut(self, headers, body, breaks):
+        self.head(200, {"content-type": "text/event-stream"} | headers | {"transfer-encoding": "chunked"})
+        if body:
+            self.chunk(body)
+        if breaks:
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
 
     def made_stream(self, words):
         form = streams.form_of(self.path)

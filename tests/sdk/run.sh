@@ -160,7 +160,7 @@ export KEYMUX_URL RECORDED_URL
 passed=0 failed=0 skipped=0
 
 suites=("$@")
-[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate azure vertex bedrock cli)
+[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate azure vertex bedrock translated cli)
 for suite in "${suites[@]}"; do
     case $suite in
         node) node_js ;;

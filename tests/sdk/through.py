@@ -30,13 +30,13 @@ needs_recordings = unittest.skipUnless(SHARED, "KEYMUX_SHARED is not set")
 
 
 def recordings(provider, *apis):
-    """The recordings of a provider, each with its place in the index; all of its APIs when none is named."""
+    """The recordings of a provider, or of all, each with its place in the index; all of its APIs when none is named."""
     if not SHARED:
         return []
     index = json.loads((pathlib.Path(SHARED) / "fixtures/index.json").read_text())
     for place, entry in enumerate(index):
         entry["place"] = place
-    return [entry for entry in index if entry["provider"] == provider and (not apis or entry["api"] in apis)]
+    return [entry for entry in index if provider in (entry["provider"], None) and (not apis or entry["api"] in apis)]
 
 
 def request_of(entry):
