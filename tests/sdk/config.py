@@ -160,13 +160,22 @@ def translated():
     for place, entry in enumerate(index):
         if entry["status"] >= 400 or "error_in_stream" in entry["features"]:
             for caller in CALLERS:
-                print(provider(f"refused-{place}-{caller}", kind_of(entry)))
+                print(provider(f"refused-{place}-{caller}", kind_of(entry, caller)))
 
 
-def kind_of(entry):
-    """The kind that plays the provider of a recording."""
-    kind = "gemini" if entry["provider"] == "google" else entry["provider"]
-    return kind if kind in KINDS else "openai-compatible"
+def kind_of(entry, caller):
+    """The kind that plays the provider of a recording, so that a caller of that format is answered in another."""
+    if entry["api"] == "openai.responses":
+        return "openai"
+    provider, chats = entry["provider"], entry["api"].startswith("openai.")
+    kind = "gemini" if provider == "google" else provider
+    if kind not in KINDS or (chats and kind in ("gemini", "bedrock")):
+        kind = "openai-compatible"
+    if chats and caller == "responses" and kind != "mistral":
+        kind = "zai"  # Most others have responses of their own.
+    if caller == "chat" and kind == "vertex" and entry["api"].startswith("gemini."):
+        kind = "gemini"  # Vertex has a chat of its own.
+    return kind
 
 
 def main(port, admin, *kinds):

@@ -31,7 +31,7 @@ def is_whole(spoken, body, in_order):
         case "gemini":
             stopped = any(choice.get("finishReason") for event in told for choice in event.get("candidates") or [])
             blocked = any("promptFeedback" in event for event in told)
-            return (stopped or blocked) and in_order
+            return stopped or blocked  # There is no last event.
         case "bedrock":
             return b"metadata" in body or (b"messageStop" in body and in_order)
         case "cohere":

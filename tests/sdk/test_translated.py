@@ -79,6 +79,7 @@ direct = clients(RECORDED, RECORDED_KEY, "RECORDED_AWS")
 def seen_by(client, reader, model, stream):
     """The view, and the error that ended it."""
     view = View()
+    views.strict = client is through
     try:
         READERS[reader].read(client[reader], model, stream, view)
     except AssertionError:
@@ -99,19 +100,14 @@ def is_ours(error):
 
 def model_for(entry, caller, label):
     """By what name the recording is asked for, so that it is asked for in its own format; None: it cannot be."""
-    kind, spoken = kind_of(entry), FORMAT[entry["api"]]
-    if spoken == caller or (spoken == "cohere" and caller == "chat"):
+    kind, spoken = kind_of(entry, caller), FORMAT[entry["api"]]
+    if entry["place"] in UNREADABLE or spoken == caller or (spoken == "cohere" and caller == "chat"):
         return None
     if entry["api"] == RESPONSES:
         # Models of this name are asked in this format only.
-        kind, label = "openai", f"{label}-codex"
+        label = f"{label}-codex"
     elif entry["api"] in (RAW, RAW_STREAM):
         label = f"{label}-claude"
-    elif entry["api"] == CHAT and caller == "responses" and kind != "mistral":
-        # The others have responses of their own.
-        kind = "zai"
-    elif entry["api"] == CHAT and kind == "bedrock":
-        kind = "openai-compatible"
     if entry["status"] >= 400 or "error_in_stream" in entry["features"]:
         kind = f"refused-{entry['place']}-{caller}"
     return f"{kind}/{label}"
@@ -122,6 +118,11 @@ def entries(keep):
     return [entry for entry in every if keep(entry)]
 
 
+# Recordings that no provider has sent, by their places in the index.
+UNREADABLE = {
+    315: "the recorder wrote numbers for the names of Gemini's enumerations",
+    329: "the recorder wrote a whole message as one event",
+}
 EXPECTED = {}
 
 
@@ -155,7 +156,10 @@ def differences(caller, spoken, without, got):
     if caller in ("chat", "responses"):
         check("refusal", without.refusal, got.refusal)
     check("thoughts", without.thoughts, got.thoughts)
-    check("calls", without.called(), got.called())
+    # A call that was cut off has no arguments that each format could say.
+    damaged = any(isinstance(told, str) for _, told in without.called())
+    if not (damaged and without.end == "length"):
+        check("calls", without.called(), got.called())
     if "gemini" not in (caller, spoken):
         check("ids", without.ids(), got.ids())
     ends = WORDS[caller].get(without.end, {without.end})
@@ -165,7 +169,10 @@ def differences(caller, spoken, without, got):
         ends = ends | {"refusal", "filter"}
     if got.end not in ends:
         found.append(f"end: {without.end!r} and through keymux {got.end!r}")
-    for name in ("input", "cached", "output", "reasoning"):
+    counts = ("input", "cached", "output", "reasoning")
+    if without.usage.get("cached", 0) > without.usage.get("input", 0):
+        counts = ("output", "reasoning")  # xAI's on Azure: more tokens of the prompt from the cache than it has.
+    for name in counts:
         if name not in UNCOUNTED.get(caller, ()) and name in without.usage | got.usage:
             check(f"usage {name}", without.usage.get(name) or 0, got.usage.get(name) or 0)
     return found
@@ -213,11 +220,25 @@ def add_refusal(entry, caller):
         _, own = expected_of(entry)
         _, error = seen_by(through, caller, model, entry["stream"])
         self.assertIsNotNone(error)
-        self.assertEqual(status_of(own), status_of(error), f"{own!r:.400} and through keymux {error!r:.400}")
+        status = status_in(caller, entry)
+        self.assertEqual(status, status_of(error), f"{own!r:.400} and through keymux {error!r:.400}")
         words = words_of(entry)
         self.assertTrue(words and words in str(error), f"{words!r} is not in {error!s:.600}")
 
     setattr(Refusals, f"test {caller} of {entry['id']} ({entry['place']})", test)
+
+
+# Errors that say more than their status does: what they are to a caller of another format.
+MEANT = {74: 401, 85: 404, 149: 401, 266: 404, 360: 401}
+
+
+def status_in(caller, entry):
+    status = MEANT.get(entry["place"], entry["status"])
+    if caller == "bedrock" and status == 401:
+        return 403  # Amazon's status of a credential that it does not know.
+    if caller != "anthropic" and status == 529:
+        return 503  # Of Anthropic's alone.
+    return status
 
 
 def status_of(error):
