@@ -304,7 +304,7 @@ impl Relay {
                 }
                 Poll::Ready(None) => return Poll::Ready(self.clean_end()),
                 Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(self.broken("the provider's stream broke off"));
+                    return Poll::Ready(self.broken_off());
                 }
                 Poll::Pending => {
                     ready!(self.poll_silence(cx));
@@ -373,6 +373,16 @@ impl Relay {
             }
         }
         Read::Broken(Break { end: End::Cut, why, stalled: false })
+    }
+
+    /// The connection broke. What comes behind a stop is counts, and written anew the answer would say that
+    /// there were none: only the last event makes it whole.
+    fn broken_off(&mut self) -> Read {
+        const WHY: &str = "the provider's stream broke off";
+        if self.translation.as_ref().is_some_and(|translation| !translation.is_over()) {
+            return Read::Broken(Break { end: End::Cut, why: WHY, stalled: false });
+        }
+        self.broken(WHY)
     }
 
     /// A stream ends with an error in the caller's format and without its terminal event; any other body
