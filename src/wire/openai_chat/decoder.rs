@@ -169,7 +169,10 @@ impl Decoder {
         let own = self.candidates.entry(at).or_default();
         let mut writer = Writer { candidate: at, next: &mut self.next, out };
         let none = Delta::default();
-        let delta = choice.delta.as_ref().or(choice.message.as_ref()).unwrap_or(&none);
+        // Perplexity has both: a delta with nothing in it beside a whole message.
+        let (delta, message) = (choice.delta.as_ref(), choice.message.as_ref());
+        let told = if whole { message.or(delta) } else { delta.or(message) };
+        let delta = told.unwrap_or(&none);
         let kept = own.delta(delta, whole, &mut writer);
         if let Some(logprobs) = &choice.logprobs {
             for tokens in [&logprobs.content, &logprobs.refusal].into_iter().flatten() {

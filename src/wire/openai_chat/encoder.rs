@@ -23,12 +23,18 @@ pub struct Encoder {
     usage: Usage,
 }
 
-#[derive(Debug)]
+/// The arguments of a call without any: programs read them as JSON, and some providers say nothing at all
+/// where a tool takes nothing.
+pub(super) const NOTHING: &str = "{}";
+
+#[derive(Clone, Copy, Debug)]
 struct Block {
     candidate: u32,
     what: What,
     /// Where its text began, in characters of the candidate's.
     from: usize,
+    /// Whether it has said anything.
+    said: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,9 +129,7 @@ impl Encoder {
             }
             Event::Open { block, candidate, kind } => self.open(*block, *candidate, kind, out),
             Event::Delta { block, piece } => self.piece(*block, piece, out),
-            Event::Close { block } => {
-                self.blocks.remove(block);
-            }
+            Event::Close { block } => self.close(*block, out),
             Event::Usage(usage) => self.usage.update(*usage),
             Event::Stop { candidate, why, .. } => self.stop(*candidate, *why, out),
             Event::Tier(word) => self.tier = shown::service_tier(word),
@@ -203,15 +207,16 @@ impl Encoder {
             // No other format's block can be said here, and this one's are all known.
             Kind::Foreign { .. } => What::Nothing,
         };
-        self.blocks.insert(block, Block { candidate, what, from });
+        self.blocks.insert(block, Block { candidate, what, from, said: false });
         if first || delta.tool_calls.is_some() || delta.images.is_some() {
             self.chunk(candidate, &delta, None, None, out);
         }
     }
 
     fn piece(&mut self, block: u32, piece: &Piece, out: &mut Vec<u8>) {
-        let Some(Block { candidate, what, from }) = self.blocks.get(&block) else { return };
-        let (candidate, what, from) = (*candidate, *what, *from);
+        let Some(open) = self.blocks.get_mut(&block) else { return };
+        open.said |= matches!(piece, Piece::Text(text) if !text.is_empty());
+        let Block { candidate, what, from, said: _ } = *open;
         let mut delta = Delta::default();
         match (piece, what) {
             (Piece::Text(text), What::Text) => {
@@ -247,6 +252,16 @@ impl Encoder {
             _ => return,
         }
         self.chunk(candidate, &delta, None, None, out);
+    }
+
+    fn close(&mut self, block: u32, out: &mut Vec<u8>) {
+        let Some(closed) = self.blocks.remove(&block) else { return };
+        if let (What::Call(index), false) = (closed.what, closed.said) {
+            let function = Some(Function { name: None, arguments: NOTHING });
+            let tool_calls = Some([Call { function, ..Delta::call(index) }]);
+            let delta = Delta { tool_calls, ..Delta::default() };
+            self.chunk(closed.candidate, &delta, None, None, out);
+        }
     }
 
     fn stop(&mut self, candidate: u32, why: Stop, out: &mut Vec<u8>) {

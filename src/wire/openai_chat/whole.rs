@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::encoder::{Logprobs, google, image};
+use super::encoder::{Logprobs, NOTHING, google, image};
 use super::shown::{self, Counted};
 use crate::wire::ir::{Block, Candidate, Content, Reply};
 use crate::wire::translate::{Shown, Wire};
@@ -120,6 +120,7 @@ impl<'r> Message<'r> {
             Content::Refusal(text) => self.refusal.get_or_insert_default().push_str(text),
             Content::Call { id: known, name, arguments } => {
                 let seal = block.seal.as_ref().filter(|seal| seal.wire == Wire::Gemini);
+                let arguments = if arguments.is_empty() { NOTHING } else { arguments };
                 self.tool_calls.push(Call {
                     id: known.clone().unwrap_or_else(|| format!("call_{id}_{number}")),
                     kind: "function",

@@ -302,6 +302,7 @@ mod tests {
                 "content_part.done",
                 "output_item.done",
                 "output_item.added",
+                "function_call_arguments.delta",
                 "function_call_arguments.done",
                 "output_item.done",
                 "completed",

@@ -150,7 +150,7 @@ impl Output {
                 thought.close(lines);
                 self.done(thought.index, lines, |out, id| thought.write(id, out));
             }
-            Open::Call(call) => {
+            Open::Call(mut call) => {
                 let said = call.close(lines);
                 self.done(call.index, lines, |out, id| call.write(&said, "completed", id, out));
                 self.seal(call.seal.as_ref(), lines);

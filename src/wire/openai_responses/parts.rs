@@ -259,10 +259,13 @@ impl Call {
     }
 
     /// What is called with, told in full.
-    pub(super) fn close(&self, lines: &mut Lines<'_>) -> String {
+    pub(super) fn close(&mut self, lines: &mut Lines<'_>) -> String {
         if !self.freeform {
             // Some providers call without a word a tool that takes nothing.
-            let said = if self.arguments.is_empty() { "{}" } else { &*self.arguments };
+            if self.arguments.is_empty() {
+                self.say("{}", lines);
+            }
+            let said = &*self.arguments;
             let kind = "response.function_call_arguments.done";
             let out = lines.begin_at(kind, FUNCTION, self.index);
             text(out, "name", &self.name);

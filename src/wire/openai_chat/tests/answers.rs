@@ -239,3 +239,32 @@ fn a_citation_says_where_the_text_is_that_cites() {
     let whole = String::from_utf8(whole).unwrap();
     assert!(whole.contains(annotation), "{whole}");
 }
+
+#[test]
+fn a_call_without_a_word_is_one_with_no_arguments() {
+    let silent = piece(json!({ "index": 0, "id": "a", "function": { "name": "f" } }));
+    let events = decode(&[silent, finish("tool_calls")]);
+    let whole = encode_whole(&Reply::fold(&events), &shown(false));
+    let whole: Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(whole["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], "{}");
+    let mut encoder = Encoder::new(shown(false));
+    let mut out = Vec::new();
+    for event in &events {
+        encoder.event(event, &mut out);
+    }
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains(r#""tool_calls":[{"index":0,"function":{"arguments":"{}"}}]"#), "{out}");
+}
+
+#[test]
+fn a_message_is_told_rather_than_the_empty_delta_beside_it() {
+    let choice = json!({
+        "index": 0,
+        "delta": { "role": "assistant", "content": "" },
+        "message": { "role": "assistant", "content": "x" },
+        "finish_reason": "stop",
+    });
+    let body = json!({ "choices": [choice] }).to_string();
+    let reply = Reply::fold(&decode_whole(body.as_bytes(), &quirks::PLAIN));
+    assert_eq!(reply.candidates[0].blocks[0].content, crate::wire::ir::Content::text("x"));
+}
