@@ -39,6 +39,14 @@ impl Kind {
                 None => Way::Not,
             };
         };
+        let [_, own] = model;
+        if body.is_none()
+            && asked == Wire::OpenAiChat
+            && self.has_both()
+            && is_of_responses_only(own)
+        {
+            return Way::Through(Wire::OpenAiResponses);
+        }
         if body.is_none() && self.serves(operation) && self.has(asked, model) {
             return Way::Same;
         }
@@ -118,11 +126,16 @@ impl Kind {
         }
     }
 
+    /// Whether it has OpenAI's responses as well as its chat, for models that take only one of them.
+    fn has_both(self) -> bool {
+        matches!(self, Kind::OpenAi | Kind::Azure)
+    }
+
     /// The format in which a request for that model is written, where its kind has two: OpenAI takes tools
     /// and reasoning together in its responses only, from GPT-5.4 on, and some models there only
     /// (<https://github.com/openai/openai-openapi/issues/541>).
     pub fn format_for(self, wire: Wire, request: &Request, model: &str) -> Wire {
-        let has_both = matches!(self, Kind::OpenAi | Kind::Azure) && wire == Wire::OpenAiChat;
+        let has_both = self.has_both() && wire == Wire::OpenAiChat;
         let reasons = request.thinking.is_some() || !request.tools.is_empty();
         if has_both && (is_of_responses_only(model) || (reasons && is_from_gpt_5_4(model))) {
             Wire::OpenAiResponses
@@ -224,6 +237,8 @@ mod tests {
             (Kind::Bedrock, Operation::Chat, "amazon.nova-lite-v1:0", Wire::Bedrock),
             (Kind::Cohere, Operation::Messages, "command-a-03-2025", Wire::Cohere),
             (Kind::Replicate, Operation::Chat, "meta/meta-llama-3-8b-instruct", Wire::Replicate),
+            (Kind::OpenAi, Operation::Chat, "gpt-5-pro", Wire::OpenAiResponses),
+            (Kind::Azure, Operation::Chat, "gpt-5.1-codex", Wire::OpenAiResponses),
         ] {
             let way = kind.way(operation, None, [model, model]);
             assert_eq!(way, Way::Through(wire), "{kind} {}", operation.name());
