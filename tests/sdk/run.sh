@@ -32,9 +32,9 @@ install() {
     if [ ! -x "$home/venv/bin/python" ]; then
         python3 -m venv "$home/venv" || die "python3 -m venv does not work here (Debian: apt install python3-venv)"
     fi
-    "$home/venv/bin/python" -c "import openai, anthropic, google.genai, boto3, cohere, replicate" 2>/dev/null ||
+    "$home/venv/bin/python" -c "import openai, anthropic, google.genai, boto3, cohere, replicate, jsonschema, yaml" 2>/dev/null ||
         "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-            openai 'anthropic[bedrock,vertex]' google-genai boto3 cohere replicate ||
+            openai 'anthropic[bedrock,vertex]' google-genai boto3 cohere replicate jsonschema pyyaml ||
         die "pip install of the SDKs did not work; is a package index reachable?"
     [ -d "$home/node/node_modules/openai" ] ||
         npm install --silent --no-audit --no-fund --prefix "$home/node" openai ||
@@ -160,11 +160,12 @@ export KEYMUX_URL RECORDED_URL
 passed=0 failed=0 skipped=0
 
 suites=("$@")
-[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate azure vertex bedrock translated cli)
+[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate azure vertex bedrock translated requested cli)
 for suite in "${suites[@]}"; do
     case $suite in
         node) node_js ;;
         cli) cli ;;
+        requested) python requested translated ;;
         *) python "$suite" "$suite" ;;
     esac
 done
