@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
+use serde_json::Value;
 use tokio::time::timeout_at;
 
 use super::{Answered, Call, Fallen, Limits, Rest};
@@ -128,7 +129,9 @@ impl Call<'_> {
         let wire = kind.format_for(wire, &request, model);
         let quirks = kind.row().quirks;
         let Encoded { body, dropped, forced } = encode_request(wire, body_wire, &request, quirks)?;
-        let (usage, echo) = (request.stream_usage, request.echo.clone());
+        // A body of another format asks in the caller's own way, if it asks.
+        let asks_for_usage = self.body_wire.is_none_or(|_| asks_for_usage(self.body));
+        let (usage, echo) = (request.stream_usage && asks_for_usage, request.echo.clone());
         let asks = Conversation { wire, caller, quirks, forced, stream, usage, echo };
         let asks = Asks::Conversation(asks);
         let operations = [caller.operation(false), wire.operation(stream)];
@@ -424,6 +427,12 @@ impl Conversation {
             echo: self.echo.clone(),
         }
     }
+}
+
+/// Whether a body of chat asks a stream for its usage.
+fn asks_for_usage(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    body["stream_options"]["include_usage"] == true
 }
 
 /// Whether a query asks for server-sent events.
