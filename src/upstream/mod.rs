@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 pub use arriving::Arriving;
 pub use client::{Broken, Clients};
 pub use outgoing::Outgoing;
+pub use target::segment;
 
 use self::auth::{Credential, Shown};
 use self::client::Client;

@@ -338,7 +338,7 @@ fn resource(vertex: &Vertex, api: Api, model: &str) -> Option<String> {
 }
 
 /// A name as one segment of a path; `None` for what a path would take for a step.
-pub(super) fn segment(name: &str) -> Option<String> {
+pub fn segment(name: &str) -> Option<String> {
     (!matches!(name, "" | "." | "..")).then(|| utf8_percent_encode(name, SEGMENT).to_string())
 }
 
