@@ -1,6 +1,6 @@
 //! The configurations of most tests: both listeners, and providers that are [`Upstream`]s.
 
-use super::upstream::Upstream;
+use super::upstream::{Received, Upstream};
 
 /// A configuration of both listeners, with more settings of `[server]` and whatever else.
 pub fn config(server: &str, rest: &[String]) -> String {
@@ -41,4 +41,39 @@ pub fn client(name: &str, settings: &str) -> String {
 /// One provider `main` with one key `only`.
 pub fn one_key(upstream: &Upstream) -> String {
     config("", &[provider("main", upstream, "", &[key("only", "")])])
+}
+
+/// A provider of a kind whose `base_url` is the bare origin, with more settings of its own.
+pub fn native(
+    name: &str,
+    kind: &str,
+    upstream: &Upstream,
+    settings: &str,
+    keys: &[String],
+) -> String {
+    let mut text = format!(
+        "[providers.{name}]\nkind = \"{kind}\"\nbase_url = \"{}\"\n{settings}\n",
+        upstream.url()
+    );
+    for key in keys {
+        text.push_str(&format!("[[providers.{name}.keys]]\n{key}"));
+        if kind == "bedrock" {
+            text.push_str("bedrock_key_config = { region = \"us-east-1\" }\n");
+        }
+    }
+    text
+}
+
+/// The name of the [`key`] that a request carries, in the header of whichever API; empty: none.
+pub fn name_of_key(request: &Received) -> String {
+    let headers = ["authorization", "x-api-key", "x-goog-api-key"];
+    let credential = headers.iter().find_map(|name| request.header(name)).unwrap_or_default();
+    let credential = credential.strip_prefix("Bearer ").unwrap_or(credential);
+    let name = credential.strip_prefix("sk-").and_then(|rest| rest.strip_suffix("-7f3a9c2e51b8"));
+    name.unwrap_or_default().to_owned()
+}
+
+/// The names of the keys that a provider was asked with, in order of arrival.
+pub fn keys_asked(upstream: &Upstream) -> Vec<String> {
+    upstream.requests().iter().map(name_of_key).collect()
 }

@@ -262,6 +262,50 @@ pub fn chat_events(words: &[&str]) -> Vec<String> {
     events
 }
 
+/// A whole message of Anthropic's of one sentence.
+pub fn message_answer(text: &str) -> Vec<Step> {
+    json_answer(
+        200,
+        &json!({
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "test-model",
+            "content": [{"type": "text", "text": text}],
+            "stop_reason": "end_turn", "stop_sequence": null,
+            "usage": {"input_tokens": 3, "output_tokens": 2},
+        }),
+    )
+}
+
+/// The events of a streamed message of Anthropic's, one a word.
+pub fn message_events(words: &[&str]) -> Vec<String> {
+    let event = |kind: &str, mut data: Value| {
+        data["type"] = kind.into();
+        format!("event: {kind}\ndata: {data}\n\n")
+    };
+    let message = json!({
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "test-model",
+        "content": [], "stop_reason": null, "usage": {"input_tokens": 3, "output_tokens": 1},
+    });
+    let mut events = vec![
+        event("message_start", json!({"message": message})),
+        event(
+            "content_block_start",
+            json!({"index": 0, "content_block": {"type": "text", "text": ""}}),
+        ),
+    ];
+    events.extend(words.iter().map(|word| {
+        let delta = json!({"type": "text_delta", "text": word});
+        event("content_block_delta", json!({"index": 0, "delta": delta}))
+    }));
+    events.push(event("content_block_stop", json!({"index": 0})));
+    let usage = json!({"output_tokens": words.len()});
+    events.push(event(
+        "message_delta",
+        json!({"delta": {"stop_reason": "end_turn"}, "usage": usage}),
+    ));
+    events.push(event("message_stop", json!({})));
+    events
+}
+
 /// Keeps the head and the first `events` events of [`sse`], then does `end`.
 pub fn cut(mut steps: Vec<Step>, events: usize, end: Step) -> Vec<Step> {
     steps.truncate(1 + 2 * events);
