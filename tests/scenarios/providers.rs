@@ -1,0 +1,246 @@
+//! A provider fails: before the head, behind it, in a whole answer, and for all of its keys.
+
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::*;
+use crate::common::config::keys_asked;
+use crate::common::http::{Connection, json_request};
+use crate::common::upstream::message_answer;
+
+/// Head and half a body of a whole answer that then ends so.
+fn truncated(end: Step) -> Vec<Step> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 400\r\n\r\n";
+    let half = r#"{"object":"chat.completion","choices":[{"message":{"content":"hel"#;
+    vec![
+        Step::Send([head, half].concat().into_bytes()),
+        Step::Pause(Duration::from_millis(50)),
+        end,
+    ]
+}
+
+#[tokio::test]
+async fn a_burst_of_errors_is_never_seen_and_ends_in_a_cooldown() {
+    let upstream = failing(&["a"], error(500, "server_error", "Oops.")).await;
+    let keymux = with_keys(&upstream, "", &[("a", "weight = 9"), ("b", "")]).await;
+    for _ in 0..30 {
+        assert_eq!(ask(&keymux, "m").await.status(), 200);
+    }
+    assert_eq!(count(&keys_asked(&upstream), "a"), 3, "the third in a row is one too many");
+    let key = keymux.admin("/keys").await.json()[0].clone();
+    assert_eq!(key["models"][0]["why"], "trouble", "{key}");
+}
+
+#[tokio::test]
+async fn an_overloaded_provider_makes_way_for_the_fallback() {
+    let overloaded =
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+    let first = Upstream::always(json_answer(529, &overloaded)).await;
+    let second = Upstream::always(chat_answer("hello")).await;
+    let route = "[routes.r]\ntargets = [{ model = \"first/m\" }]\nfallbacks = [\"second/m\"]\n";
+    let text = config(
+        "",
+        &[
+            native("first", "anthropic", &first, "", &[key("a", ""), key("b", "")]),
+            provider("second", &second, "", &[key("c", "")]),
+            route.to_owned(),
+        ],
+    );
+    let keymux = Keymux::start(&text, &[]).await;
+    let body =
+        json!({"model": "r", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]});
+    for attempts in ["3", "3", "3", "1"] {
+        let reply = http::post(keymux.address(), "/v1/messages", &[], &body).await;
+        assert_eq!(told(&reply), (200, "second", "c", attempts));
+        let message = reply.json();
+        assert_eq!(
+            (&message["type"], &message["stop_reason"]),
+            (&json!("message"), &json!("end_turn"))
+        );
+        assert_eq!(message["content"][0]["text"], "hello");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_costs_nothing() {
+    let gone = Upstream::always(vec![Step::Close]).await;
+    let second = Upstream::always(chat_answer("hello")).await;
+    let keymux = with_fallback(&gone, "", &second).await;
+    drop(gone);
+    let start = Instant::now();
+    assert_eq!(told(&ask(&keymux, "r").await), (200, "second", "c", "3"));
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_before_the_head_makes_way_for_the_next_key() {
+    for failure in [
+        vec![Step::Reset],
+        vec![Step::Close],
+        vec![Step::Send(b"HTTP/1.1 20".to_vec()), Step::Reset],
+        vec![Step::Send(b"SSH-2.0-OpenSSH_9.6\r\n".to_vec()), Step::Close],
+    ] {
+        let upstream = failing(&["a"], failure).await;
+        let keymux = with_keys(&upstream, "", &[("a", ""), ("b", "weight = 0")]).await;
+        assert_eq!(told(&ask(&keymux, "m").await), (200, "main", "b", "2"));
+        assert_eq!(keys_asked(&upstream), ["a", "b"]);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_handshake_makes_way_for_the_fallback() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        // It takes the connection and wants no TLS.
+        while let Ok((stream, _)) = listener.accept().await {
+            drop(stream);
+        }
+    });
+    let second = Upstream::always(chat_answer("hello")).await;
+    let text = config(
+        "",
+        &[
+            format!(
+                "[providers.first]\nkind = \"openai-compatible\"\nbase_url = \"https://127.0.0.1:{port}/v1\"\n\
+                 [[providers.first.keys]]\n{}",
+                key("a", "")
+            ),
+            provider("second", &second, "", &[key("c", "")]),
+            "[routes.r]\ntargets = [{ model = \"first/m\" }]\nfallbacks = [\"second/m\"]\n".into(),
+        ],
+    );
+    let keymux = Keymux::start(&text, &[]).await;
+    let start = Instant::now();
+    // The only key of the target has a second try.
+    assert_eq!(told(&ask(&keymux, "r").await), (200, "second", "c", "3"));
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_before_its_head_is_asked_once() {
+    let first = Upstream::always(vec![Step::Hang]).await;
+    let second = Upstream::always(chat_answer("hello")).await;
+    let keymux = with_fallback(&first, "timeouts = { first_byte = \"400ms\" }", &second).await;
+    let start = Instant::now();
+    let reply = ask(&keymux, "r").await;
+    assert_eq!(told(&reply), (200, "second", "c", "2"));
+    assert!(start.elapsed() < Duration::from_millis(400) + AT_ONCE, "{:?}", start.elapsed());
+    assert_eq!(first.requests().len(), 1, "its other key would be as silent");
+    first.left(0).await;
+}
+
+#[tokio::test]
+async fn an_error_that_says_it_is_none_is_not_passed_on() {
+    let error = json!({"error": {"message": "The engine is overloaded.", "type": "server_error"}});
+    let upstream = failing(&["a"], json_answer(200, &error)).await;
+    let keymux = with_keys(&upstream, "", &[("a", ""), ("b", "weight = 0")]).await;
+    let reply = ask(&keymux, "m").await;
+    assert_eq!((told(&reply), said(&reply)), ((200, "main", "b", "2"), "hello".into()));
+    // Where nobody else can be asked the caller gets the words, and a status that fits them.
+    let upstream = Upstream::always(json_answer(200, &error)).await;
+    let keymux = with_keys(&upstream, "", &[("a", "")]).await;
+    let reply = ask(&keymux, "m").await;
+    assert!(reply.status() >= 500, "{}", reply.status());
+    assert!(reply.text().contains("The engine is overloaded."), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_breaks_off_is_had_from_another_key() {
+    for end in [Step::Close, Step::Reset] {
+        let upstream = failing(&["a"], truncated(end)).await;
+        let keymux = with_keys(&upstream, "", &[("a", ""), ("b", "weight = 0")]).await;
+        let reply = ask(&keymux, "m").await;
+        assert_eq!((told(&reply), said(&reply)), ((200, "main", "b", "2"), "hello".into()));
+        assert!(reply.complete);
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_goes_to_the_larger_model_alone() {
+    let upstream = Upstream::start(|request| match request.json()["model"].as_str().unwrap() {
+        "large" => chat_answer("hello"),
+        _ => error(
+            400,
+            "context_length_exceeded",
+            "This model's maximum context length is 8192 tokens.",
+        ),
+    })
+    .await;
+    let keys = [key("a", ""), key("b", "")];
+    let route =
+        "[routes.r]\ntargets = [{ model = \"main/small\" }]\nfallbacks = [\"main/large\"]\n";
+    let text = config("", &[provider("main", &upstream, "", &keys), route.into()]);
+    let keymux = Keymux::start(&text, &[]).await;
+    for _ in 0..3 {
+        let reply = ask(&keymux, "r").await;
+        assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (200, Some("2")));
+    }
+    let models: Vec<Value> =
+        upstream.requests().iter().map(|request| request.json()["model"].clone()).collect();
+    assert_eq!(models, ["small", "large"].repeat(3));
+    for name in ["a", "b"] {
+        assert_eq!(state(&keymux, name).await.0, "ok");
+    }
+}
+
+#[tokio::test]
+async fn what_a_policy_forbids_is_asked_of_nobody_else() {
+    let body = json!({"error": {
+        "code": "content_policy_violation", "type": "invalid_request_error", "param": null,
+        "message": "Your request was rejected as a result of our safety system.",
+    }});
+    let first = Upstream::always(json_answer(400, &body)).await;
+    let second = Upstream::always(chat_answer("hello")).await;
+    let keymux = with_fallback(&first, "", &second).await;
+    for _ in 0..4 {
+        let reply = ask(&keymux, "r").await;
+        assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (400, Some("1")));
+        assert_eq!(reply.json(), body, "in its own words");
+    }
+    assert_eq!((first.requests().len(), second.requests().len()), (4, 0));
+    assert_eq!(state(&keymux, "a").await.0, "ok");
+}
+
+#[tokio::test]
+async fn a_fallback_of_another_format_answers_in_the_callers() {
+    let first = Upstream::always(error(503, "unavailable", "Down for maintenance.")).await;
+    let second = Upstream::always(message_answer("hello")).await;
+    let keymux = with_foreign_fallback(&first, "", &second).await;
+    let reply = ask(&keymux, "r").await;
+    assert_eq!((told(&reply), said(&reply)), ((200, "second", "c", "3"), "hello".into()));
+    assert_eq!(reply.json()["choices"][0]["finish_reason"], "stop");
+    let asked = &second.requests()[0];
+    assert_eq!((asked.path(), asked.json()["model"].as_str()), ("/v1/messages", Some("m")));
+    assert!(
+        asked.header("authorization").is_none(),
+        "the first provider's credential stays with it"
+    );
+}
+
+#[tokio::test]
+async fn when_the_fallback_of_another_format_fails_too_the_error_is_in_the_callers() {
+    let first = Upstream::always(error(503, "unavailable", "Down for maintenance.")).await;
+    let body =
+        json!({"type": "error", "error": {"type": "rate_limit_error", "message": "Slow down."}});
+    let second = Upstream::always(json_answer(429, &body)).await;
+    let keymux = with_foreign_fallback(&first, "", &second).await;
+    let reply = ask(&keymux, "r").await;
+    assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (429, Some("3")));
+    let error = &reply.json()["error"];
+    assert_eq!((&error["message"], error.get("param").is_some()), (&json!("Slow down."), true));
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_ends_the_walk() {
+    let first = Upstream::always(vec![Step::Hang]).await;
+    let second = Upstream::always(chat_answer("hello")).await;
+    let keymux = with_fallback(&first, "timeouts = { first_byte = \"600ms\" }", &second).await;
+    let mut caller = Connection::open(keymux.address()).await;
+    caller.send(&json_request(CHAT, &[], &chat("r", false))).await;
+    first.request(0).await;
+    drop(caller);
+    first.left(0).await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!((first.requests().len(), second.requests().len()), (1, 0));
+}
