@@ -251,6 +251,16 @@ async fn an_error_within_the_stream_passes_and_nothing_is_added() {
 }
 
 #[tokio::test]
+async fn a_stream_that_stays_open_after_an_error_is_ended() {
+    let error = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n";
+    let events = [chat_events(&["one"])[0].clone(), error.to_owned()];
+    let start = Instant::now();
+    let reply = streamed(cut(sse(&events, PACE), 2, Step::Hang)).await;
+    assert_eq!(reply.text(), events.concat());
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn an_error_as_the_first_event_is_a_real_status() {
     for (error, status) in [
         (json!({"message": "Rate limit reached", "code": "rate_limit_exceeded"}), 429),

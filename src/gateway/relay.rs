@@ -25,7 +25,8 @@ use crate::wire::translate::Translation;
 
 /// How long a stream may stay open after its last event has come.
 const AFTER_DONE: Duration = Duration::from_millis(500);
-/// How long after its answer is whole but for the closing event, which some vendors never send.
+/// How long after its answer is whole but for the closing event, which some vendors never send; and after an
+/// error, behind which some send one.
 const AFTER_COMPLETE: Duration = Duration::from_secs(2);
 
 /// No API has a longer event; a client would gather it for ever.
@@ -331,7 +332,8 @@ impl Relay {
             if at_end {
                 translation.end(&mut out);
             }
-            let is_last = at_end && translation.is_over();
+            // Of what may follow an error nothing would be passed on.
+            let is_last = translation.failure().is_some() || at_end && translation.is_over();
             return (is_last || !out.is_empty()).then(|| Read::Bytes(out.into(), is_last));
         }
         let is_last = self.is_last();
@@ -462,7 +464,7 @@ impl Relay {
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let pause = if self.listener.done() {
             AFTER_DONE.min(self.idle)
-        } else if self.listener.finished() {
+        } else if self.listener.finished() || self.listener.failure().is_some() {
             AFTER_COMPLETE.min(self.idle)
         } else {
             self.idle
