@@ -2,6 +2,7 @@
 //!
 //! Time moves only while all wait for it, so a span is exact, and what must not wait takes no time at all.
 
+mod classes;
 mod haste;
 mod limits;
 mod probes;
