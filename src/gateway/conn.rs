@@ -13,10 +13,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
+use super::serve::Duplex;
 
 /// How long a connection may rest between two requests. Above the 90 s of Go's clients and the 60 s
 /// of common load balancers, so that these close first and never race with a request.
 const REST: Duration = Duration::from_secs(120);
+/// How long an HTTP/1 connection rests before the library's state of it is put away: longer than a caller
+/// takes that asks again at once, so that it is not made anew for each request.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Where a connection stands between requests.
 #[derive(Debug, Default)]
@@ -27,7 +31,9 @@ pub(super) struct Stage {
     open: AtomicU32,
     /// The head that has come says twice where its body ends.
     framed_twice: AtomicBool,
-    /// An HTTP/2 connection has rested for long enough.
+    /// Something was written of which it is not known that it is out, or nothing more may be.
+    unsent: AtomicBool,
+    /// The connection has rested for as long as is of interest.
     rested: AtomicBool,
 }
 
@@ -81,9 +87,15 @@ impl Stage {
         self.framed_twice.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the connection should be closed in peace; true once.
+    /// Whether an HTTP/2 connection should be closed in peace; true once.
     pub(super) fn has_rested(&self) -> bool {
         self.rested.load(Ordering::Relaxed) && self.rested.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether an HTTP/1 connection has been resting for a while, its last answer written out; true once,
+    /// and again when it has been waited on further.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.has_rested() && self.is_resting() && !self.unsent.load(Ordering::Relaxed)
     }
 }
 
@@ -119,8 +131,8 @@ pub(super) struct Guarded<S> {
     limits: Limits,
     /// When the head must be whole, once it has been waited for.
     head_due: Option<Instant>,
-    rest_due: Option<Instant>,
-    /// How many requests had begun when a rest was first due; over HTTP/2 only.
+    resting_since: Option<Instant>,
+    /// How many requests had begun when it began to rest; over HTTP/2 only.
     rest_after: u32,
     reading: Alarm,
     write_due: Option<Instant>,
@@ -135,7 +147,7 @@ impl<S> Guarded<S> {
             stage,
             limits,
             head_due: Some(due),
-            rest_due: None,
+            resting_since: None,
             rest_after: 0,
             reading: Alarm::default(),
             write_due: None,
@@ -150,10 +162,9 @@ impl<S> Guarded<S> {
                 let due = *self.head_due.get_or_insert_with(|| Instant::now() + self.limits.head);
                 self.reading.poll(cx, due)
             }
-            RESTING => {
-                let due = *self.rest_due.get_or_insert_with(|| Instant::now() + REST);
-                self.reading.poll(cx, due)
-            }
+            // Whoever still reads an answer does not rest; the deadline on writes holds.
+            RESTING if self.stage.unsent.load(Ordering::Relaxed) => Poll::Pending,
+            RESTING => self.poll_rest(cx, QUIET, REST),
             SHARED => self.poll_shared_rest(cx),
             _ => Poll::Pending,
         }
@@ -164,19 +175,24 @@ impl<S> Guarded<S> {
     fn poll_shared_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let begun = self.stage.begun.load(Ordering::Relaxed);
         if self.stage.open.load(Ordering::Relaxed) > 0 {
-            self.rest_due = None;
+            self.resting_since = None;
             return Poll::Pending;
         }
         if self.rest_after != begun {
             self.rest_after = begun;
-            self.rest_due = None;
+            self.resting_since = None;
         }
-        let due = *self.rest_due.get_or_insert_with(|| Instant::now() + REST);
-        if due > Instant::now() {
-            ready!(self.reading.poll(cx, due));
+        self.poll_rest(cx, REST, REST + self.limits.write)
+    }
+
+    /// Tells when a connection has rested for so long; ready when it has for too long.
+    fn poll_rest(&mut self, cx: &mut Context<'_>, tell: Duration, most: Duration) -> Poll<()> {
+        let since = *self.resting_since.get_or_insert_with(Instant::now);
+        if since + tell > Instant::now() {
+            ready!(self.reading.poll(cx, since + tell));
         }
         self.stage.rested.store(true, Ordering::Relaxed);
-        self.reading.poll(cx, due + self.limits.write)
+        self.reading.poll(cx, since + most)
     }
 
     /// Something was read: a resting connection has begun its next head.
@@ -186,11 +202,16 @@ impl<S> Guarded<S> {
             SHARED => return,
             RESTING => {
                 self.stage.at.store(HEAD, Ordering::Relaxed);
+                self.stage.rested.store(false, Ordering::Relaxed);
                 self.head_due = None;
             }
             _ => {}
         }
-        self.rest_due = None;
+        self.resting_since = None;
+    }
+
+    fn set_unsent(&self, unsent: bool) {
+        self.stage.unsent.store(unsent, Ordering::Relaxed);
     }
 
     /// The outcome of a write, or an error when none has got through for too long.
@@ -205,6 +226,18 @@ impl<S> Guarded<S> {
         }
         let due = *self.write_due.get_or_insert_with(|| Instant::now() + self.limits.write);
         ready!(self.writing.poll(cx, due));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: Duplex> Guarded<S> {
+    /// Ready once there is something to read, or an end; an error when the caller has been silent for too
+    /// long.
+    pub(super) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(heard) = self.inner.poll_heard(cx) {
+            return Poll::Ready(heard);
+        }
+        ready!(self.poll_silence(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -238,6 +271,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.set_unsent(true);
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.progress(cx, written)
     }
@@ -247,6 +281,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.set_unsent(true);
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, pieces);
         self.progress(cx, written)
     }
@@ -255,12 +290,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         self.inner.is_write_vectored()
     }
 
+    /// The library flushes once it has nothing left to write itself.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.set_unsent(false);
+        }
         self.progress(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.set_unsent(true);
         let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
         self.progress(cx, shut)
     }
@@ -328,6 +368,38 @@ mod tests {
         let (_caller, mut io, stage) = guarded();
         drop(stage.begin(Version::HTTP_11));
         assert_eq!(fails_after(&mut io).await, REST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_quiet_a_while_after_its_answer_is_out() {
+        let (mut caller, mut io, stage) = guarded();
+        drop(stage.begin(Version::HTTP_11));
+        io.write_all(&[0; 16]).await.unwrap();
+        let start = Instant::now();
+        let mut quiet_after = async |io: &mut Guarded<DuplexStream>| loop {
+            let mut byte = [0; 1];
+            let read = tokio::time::timeout(Duration::from_millis(10), io.read(&mut byte)).await;
+            if read.is_ok() || stage.is_quiet() {
+                break start.elapsed().as_millis() / 100;
+            }
+            if start.elapsed().as_secs() == 200 {
+                caller.read_exact(&mut [0; 16]).await.unwrap();
+                io.flush().await.unwrap();
+            }
+        };
+        assert_eq!(quiet_after(&mut io).await, 2010);
+        assert_eq!(fails_after(&mut io).await.as_secs(), (REST - QUIET).as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_has_begun_to_come_is_no_quiet() {
+        let (mut caller, mut io, stage) = guarded();
+        drop(stage.begin(Version::HTTP_11));
+        let waited = tokio::time::timeout(2 * QUIET, io.read_u8()).await;
+        assert!(waited.is_err());
+        caller.write_u8(b'G').await.unwrap();
+        assert_eq!(io.read_u8().await.unwrap(), b'G');
+        assert!(!stage.is_quiet());
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ use super::ids::{self, Owner, Signing};
 use super::record::Record;
 use super::relay::{Body, Relay};
 use super::rescue::{self, Rescue};
-use super::serve::{HEAD, HEAD_LINES};
+use super::protocol::{HEAD, HEAD_LINES};
 use super::stored::{self, Errand};
 use super::{Gateway, Live, callers, contain, incoming, models};
 use crate::config::{self, Client};

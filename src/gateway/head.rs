@@ -19,7 +19,7 @@ use super::Live;
 use super::answer::{self, KEYMUX_REQUEST_ID, Refusal};
 use super::conn::Stage;
 use super::record::Record;
-use super::serve::{HEAD, HEAD_LINES};
+use super::protocol::{HEAD, HEAD_LINES};
 use crate::observe::access::End;
 use crate::wire::{Api, address};
 
@@ -41,6 +41,11 @@ pub(super) struct Watched<S> {
 impl<S> Watched<S> {
     pub(super) fn new(inner: S, stage: Arc<Stage>, live: Arc<Live>) -> Self {
         Self { inner, stage, live, head: Head::default(), own: None }
+    }
+
+    /// The connection as it is without the watch.
+    pub(super) fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
     }
 
     fn heard(&mut self, was_resting: bool, bytes: &[u8]) {

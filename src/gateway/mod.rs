@@ -1,7 +1,8 @@
 //! The running program: what one request needs, built from a [`Config`] and swapped whole.
 //!
 //! ```text
-//! serve.rs    accept, connection limits, drain           a caller's connection
+//! serve.rs    accept, connection limits, TLS             a caller's connection
+//!   protocol.rs  HTTP/1 or HTTP/2 on it, until it ends or is drained
 //!   conn.rs   deadlines on its reads and writes (alarm.rs)
 //!   head.rs   what the library does not tell of a head, and its refusals in our words
 //!   pace.rs   whether an HTTP/2 caller takes its answer
@@ -35,6 +36,7 @@ mod ids;
 mod incoming;
 mod models;
 mod pace;
+mod protocol;
 mod record;
 mod relay;
 pub mod reload;

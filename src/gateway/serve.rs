@@ -1,61 +1,34 @@
 //! The accept loop: connections in, under their limits, until the stop signal has drained them.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::Executor;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use listenfd::ListenFd;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::Live;
-use super::conn::{Guarded, Limits, Stage};
-use super::contain::Contained;
-use super::handle::handle;
-use super::head::Watched;
-use super::pace::{self, Paced};
+use super::conn::Limits;
+use super::protocol::{self, Settings};
 use crate::config::{Listen, Tls};
 
-/// Largest head of a request, over HTTP/1 and HTTP/2.
-pub(super) const HEAD: usize = 64 * 1024;
-/// Most lines of it. The library's own limit over HTTP/1.
-pub(super) const HEAD_LINES: usize = 100;
-/// Requests that one HTTP/2 connection may have open.
-const STREAMS: u32 = 256;
-/// Streams of one HTTP/2 connection that may be reset before they are served, at a time: more is an
-/// attack (CVE-2023-44487), and the connection is closed.
-const RESET_STREAMS: usize = 20;
-/// Streams that the library may have to reset on one connection, because its caller breaks the protocol.
-const REFUSED_STREAMS: usize = 256;
-/// What may wait to be sent on one HTTP/2 stream.
-const UNSENT: usize = 64 * 1024;
-/// An HTTP/2 connection is asked that often whether its caller is there, and ends when no answer comes
-/// within the same time.
-const PING: Duration = Duration::from_secs(20);
 /// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
 /// How long to wait after a failure to accept, and until it is told again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const TELL_AGAIN: Duration = Duration::from_secs(10);
-/// How long answers may take to say that they are cut, once the drain time is over.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
 /// How far the program is on its way to an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -94,6 +67,20 @@ impl Duplex for TcpStream {
 impl Duplex for UnixStream {
     fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
+    }
+}
+
+impl Duplex for Stream {
+    fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_heard(cx)
+    }
+}
+
+impl<S: Duplex> Duplex for TlsStream<S> {
+    /// What is heard may be of TLS alone, with nothing to read in it. What came before has been taken from
+    /// the socket and read, or else reading would not have had to wait.
+    fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_ref().0.poll_heard(cx)
     }
 }
 
@@ -188,7 +175,7 @@ fn handed_place(name: Option<&str>) -> io::Result<usize> {
 pub async fn run(live: Arc<Live>, listener: Listener, mut phase: watch::Receiver<Phase>) {
     let most = live.gateway().config.server.max_connections;
     let free = Arc::new(Semaphore::new(most));
-    let settings = Arc::new(settings(Streams { live: live.clone(), phase: phase.clone() }));
+    let settings = Arc::new(Settings::new(live.clone(), phase.clone()));
     let mut trouble = Trouble::default();
     loop {
         let accepted = tokio::select! {
@@ -266,57 +253,10 @@ async fn accept(
     Ok((listener.accept().await?, permit))
 }
 
-/// Runs the answers of HTTP/2 connections, each a task of its own, and wakes them when the drain time
-/// is over, so that they can say that they are cut. An answer over HTTP/1 is polled with its connection.
-#[derive(Clone)]
-struct Streams {
-    live: Arc<Live>,
-    phase: watch::Receiver<Phase>,
-}
-
-impl<F> Executor<F> for Streams
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, answer: F) {
-        let mut phase = self.phase.clone();
-        let patience = self.live.gateway().config.server.write_timeout;
-        tokio::spawn(async move {
-            let mut answer = pin!(pace::send(answer, patience));
-            let cut = async { drop(phase.wait_for(|phase| *phase == Phase::Cut).await) };
-            tokio::select! {
-                () = &mut answer => return,
-                () = cut => {}
-            }
-            answer.await;
-        });
-    }
-}
-
-/// What keeps HTTP/2 callers from more than they asked for. The library bounds the rest by itself: it
-/// answers no more pings and settings than it can write, counts the frames of a head and frames that say
-/// nothing, and closes a connection whose streams are reset before they are served.
-fn settings(streams: Streams) -> auto::Builder<Streams> {
-    let mut settings = auto::Builder::new(streams);
-    settings.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD);
-    settings
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(REFUSED_STREAMS)
-        .max_send_buf_size(UNSENT)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
-    settings
-}
-
 async fn connection(
     live: &Arc<Live>,
     stream: Stream,
-    settings: &auto::Builder<Streams>,
+    settings: &Settings,
     mut phase: watch::Receiver<Phase>,
 ) {
     let (limits, due) = {
@@ -333,61 +273,12 @@ async fn connection(
     }
     // In boxes: callers that have not said a word cost a tenth of the others.
     match live.gateway().tls.clone() {
-        None => Box::pin(http(live, stream, limits, due, settings, phase)).await,
+        None => Box::pin(protocol::serve(live, stream, limits, due, settings, phase)).await,
         Some(config) => {
             let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
             if let Ok(Ok(stream)) = timeout_at(due, handshake).await {
                 let due = Instant::now() + limits.head;
-                Box::pin(http(live, stream, limits, due, settings, phase)).await;
-            }
-        }
-    }
-}
-
-async fn http<S>(
-    live: &Arc<Live>,
-    stream: S,
-    limits: Limits,
-    due: Instant,
-    settings: &auto::Builder<Streams>,
-    mut phase: watch::Receiver<Phase>,
-) where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let stage = Arc::<Stage>::default();
-    let guarded = Guarded::new(stream, stage.clone(), limits, due);
-    let io = TokioIo::new(Watched::new(guarded, stage.clone(), live.clone()));
-    let service = service_fn(|request| {
-        let busy = stage.begin(request.version());
-        let live = live.clone();
-        // In a box: it is moved several times before it runs, and it is large.
-        let answering = Box::pin(handle(live, request, busy));
-        async move {
-            let answer = answering.await;
-            Ok::<_, Infallible>(answer.map(|body| Paced(Contained::new(body))))
-        }
-    });
-    let mut connection = pin!(settings.serve_connection(io, service));
-    loop {
-        let served = poll_fn(|cx| {
-            let ended = connection.as_mut().poll(cx);
-            if ended.is_pending() && stage.has_rested() {
-                connection.as_mut().graceful_shutdown();
-                return connection.as_mut().poll(cx);
-            }
-            ended
-        });
-        tokio::select! {
-            biased;
-            // What goes wrong on a caller's connection is the caller's business; the access line of
-            // its request tells how it ended.
-            _ = served => break,
-            changed = phase.changed() => {
-                if changed.is_err() || *phase.borrow() == Phase::Cut {
-                    let _ = timeout(LAST_WORDS, connection.as_mut()).await;
-                    break;
-                }
-                connection.as_mut().graceful_shutdown();
+                Box::pin(protocol::serve(live, stream, limits, due, settings, phase)).await;
             }
         }
     }
