@@ -63,8 +63,10 @@ fn asked(upstream: &Upstream) -> Vec<(String, Value)> {
     requests.map(|request| (request.path().to_owned(), request.json())).collect()
 }
 
+type Headers = Vec<(String, String)>;
+
 /// A recorded answer: its body, and its headers.
-fn recorded(id: &str) -> Option<(Vec<u8>, Vec<(String, String)>)> {
+fn recorded(id: &str) -> Option<(Vec<u8>, Headers)> {
     let Some(shared) = std::env::var_os("KEYMUX_SHARED") else {
         eprintln!("skipped: KEYMUX_SHARED does not say where the recorded exchanges are");
         return None;

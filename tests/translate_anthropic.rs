@@ -1,6 +1,7 @@
 //! Anthropic's messages, read and written: held over recorded exchanges.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
+#![allow(clippy::print_stderr, reason = "says what was skipped")]
 
 #[path = "wire_recorded/exchanges.rs"]
 mod exchanges;

@@ -388,7 +388,7 @@ mod tests {
             }
         };
         assert_eq!(quiet_after(&mut io).await, 2010);
-        assert_eq!(fails_after(&mut io).await.as_secs(), (REST - QUIET).as_secs());
+        assert_eq!(fails_after(&mut io).await.as_secs(), REST.as_secs() - QUIET.as_secs());
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Live;
 use super::answer::{self, KEYMUX_REQUEST_ID, Refusal};
 use super::conn::Stage;
-use super::record::Record;
 use super::protocol::{HEAD, HEAD_LINES};
+use super::record::Record;
 use crate::observe::access::End;
 use crate::wire::{Api, address};
 

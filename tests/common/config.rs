@@ -56,7 +56,7 @@ pub fn native(
         upstream.url()
     );
     for key in keys {
-        text.push_str(&format!("[[providers.{name}.keys]]\n{key}"));
+        text.extend([&format!("[[providers.{name}.keys]]\n"), key].map(String::as_str));
         if kind == "bedrock" {
             text.push_str("bedrock_key_config = { region = \"us-east-1\" }\n");
         }

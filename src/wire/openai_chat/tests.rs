@@ -22,7 +22,7 @@ fn decode(chunks: &[Value]) -> Vec<Event> {
     out
 }
 
-fn delta(delta: Value) -> Value {
+fn delta(delta: &Value) -> Value {
     json!({ "id": "x", "choices": [{ "index": 0, "delta": delta }] })
 }
 

@@ -19,14 +19,14 @@ fn call(id: &str, name: &str, arguments: &str) -> (Option<String>, String, Strin
     (Some(id.to_owned()).filter(|id| !id.is_empty()), name.to_owned(), arguments.to_owned())
 }
 
-fn piece(call: Value) -> Value {
-    delta(json!({ "tool_calls": [call] }))
+fn piece(call: &Value) -> Value {
+    delta(&json!({ "tool_calls": [call] }))
 }
 
 #[test]
 fn calls_at_one_index_are_told_apart_by_their_ids() {
     let one = |id: &str, name: &str| {
-        piece(json!({ "index": 0, "id": id, "function": { "name": name, "arguments": "{}" } }))
+        piece(&json!({ "index": 0, "id": id, "function": { "name": name, "arguments": "{}" } }))
     };
     let read = calls(&[one("a", "f"), one("b", "f"), finish("tool_calls")]);
     assert_eq!(read, [call("a", "f", "{}"), call("b", "f", "{}")]);
@@ -34,16 +34,16 @@ fn calls_at_one_index_are_told_apart_by_their_ids() {
 
 #[test]
 fn a_call_may_repeat_its_id_and_have_no_index() {
-    let first = piece(json!({ "id": "a", "function": { "name": "f", "arguments": "" } }));
-    let more = |text: &str| piece(json!({ "id": "a", "function": { "arguments": text } }));
+    let first = piece(&json!({ "id": "a", "function": { "name": "f", "arguments": "" } }));
+    let more = |text: &str| piece(&json!({ "id": "a", "function": { "arguments": text } }));
     let read = calls(&[first, more("{\"x\""), more(":1}"), finish("tool_calls")]);
     assert_eq!(read, [call("a", "f", "{\"x\":1}")]);
 }
 
 #[test]
 fn a_name_may_come_in_pieces_and_ids_not_at_all() {
-    let named = |name: &str| piece(json!({ "index": 0, "function": { "name": name } }));
-    let told = |text: &str| piece(json!({ "index": 0, "function": { "arguments": text } }));
+    let named = |name: &str| piece(&json!({ "index": 0, "function": { "name": name } }));
+    let told = |text: &str| piece(&json!({ "index": 0, "function": { "arguments": text } }));
     let chunks = [named("get_"), named("time"), told("{}"), named("stop"), told("{}")];
     let read = calls(&chunks.into_iter().chain([finish("stop")]).collect::<Vec<_>>());
     assert_eq!(read, [call("", "get_time", "{}"), call("", "stop", "{}")]);
@@ -52,19 +52,19 @@ fn a_name_may_come_in_pieces_and_ids_not_at_all() {
 #[test]
 fn arguments_may_be_an_object_and_a_call_of_the_old_form() {
     let object = piece(
-        json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": { "x": 1 } } }),
+        &json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": { "x": 1 } } }),
     );
     assert_eq!(calls(&[object, finish("tool_calls")]), [call("a", "f", "{\"x\":1}")]);
-    let old = delta(json!({ "function_call": { "name": "f", "arguments": "{}" } }));
+    let old = delta(&json!({ "function_call": { "name": "f", "arguments": "{}" } }));
     assert_eq!(calls(&[old, finish("function_call")]), [call("", "f", "{}")]);
 }
 
 #[test]
 fn interleaved_calls_lose_nothing() {
     let begin = |index: u32, id: &str| {
-        piece(json!({ "index": index, "id": id, "function": { "name": "f", "arguments": "{" } }))
+        piece(&json!({ "index": index, "id": id, "function": { "name": "f", "arguments": "{" } }))
     };
-    let end = |index: u32| piece(json!({ "index": index, "function": { "arguments": "}" } }));
+    let end = |index: u32| piece(&json!({ "index": index, "function": { "arguments": "}" } }));
     let read = calls(&[begin(0, "a"), begin(1, "b"), end(0), end(1), finish("tool_calls")]);
     assert_eq!(read, [call("a", "f", "{}"), call("b", "f", "{}")]);
 }
@@ -72,9 +72,9 @@ fn interleaved_calls_lose_nothing() {
 #[test]
 fn a_stop_with_calls_is_for_the_calls() {
     let one =
-        piece(json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{}" } }));
+        piece(&json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{}" } }));
     assert_eq!(reply(&[one, finish("stop")]).candidates[0].stop, Some(Stop::Calls));
-    let text = delta(json!({ "content": "x" }));
+    let text = delta(&json!({ "content": "x" }));
     assert_eq!(reply(&[text, finish("stop")]).candidates[0].stop, Some(Stop::End));
 }
 
@@ -92,7 +92,7 @@ fn a_stop_sequence_is_named_by_vllm() {
 
 #[test]
 fn errors_in_all_shapes_end_the_answer() {
-    let text = delta(json!({ "content": "x" }));
+    let text = delta(&json!({ "content": "x" }));
     let shapes = [
         json!({ "error": { "message": "no", "code": 502 } }),
         json!({ "error": "no" }),
@@ -130,7 +130,7 @@ fn without_done_a_finish_reason_is_enough_and_text_is_not() {
         decoder.end(&mut end);
         end
     };
-    assert_eq!(take(delta(json!({ "content": "x" })), &mut out), []);
+    assert_eq!(take(delta(&json!({ "content": "x" })), &mut out), []);
     let end = take(finish("stop"), &mut out);
     assert_eq!(end.last(), Some(&Event::End));
 }
@@ -138,11 +138,11 @@ fn without_done_a_finish_reason_is_enough_and_text_is_not() {
 #[test]
 fn signed_thoughts_keep_their_details() {
     let thought = delta(
-        json!({ "reasoning": "a", "reasoning_details": [{ "type": "reasoning.text", "text": "a" }] }),
+        &json!({ "reasoning": "a", "reasoning_details": [{ "type": "reasoning.text", "text": "a" }] }),
     );
     let signed =
-        delta(json!({ "reasoning_details": [{ "type": "reasoning.text", "signature": "s" }] }));
-    let text = delta(json!({ "content": "x" }));
+        delta(&json!({ "reasoning_details": [{ "type": "reasoning.text", "signature": "s" }] }));
+    let text = delta(&json!({ "content": "x" }));
     let blocks = reply(&[thought, signed, text, finish("stop")]).candidates.remove(0).blocks;
     let seal = blocks[0].seal.as_ref().unwrap();
     assert_eq!(seal.wire, Wire::OpenAiChat);
@@ -152,7 +152,9 @@ fn signed_thoughts_keep_their_details() {
 fn encode_all(events: &[Event], usage: bool) -> String {
     let mut encoder = Encoder::new(shown(usage));
     let mut out = Vec::new();
-    events.iter().for_each(|event| encoder.event(event, &mut out));
+    for event in events {
+        encoder.event(event, &mut out);
+    }
     String::from_utf8(out).unwrap()
 }
 
@@ -242,7 +244,7 @@ fn a_citation_says_where_the_text_is_that_cites() {
 
 #[test]
 fn a_call_without_a_word_is_one_with_no_arguments() {
-    let silent = piece(json!({ "index": 0, "id": "a", "function": { "name": "f" } }));
+    let silent = piece(&json!({ "index": 0, "id": "a", "function": { "name": "f" } }));
     let events = decode(&[silent, finish("tool_calls")]);
     let whole = encode_whole(&Reply::fold(&events), &shown(false));
     let whole: Value = serde_json::from_slice(&whole).unwrap();
