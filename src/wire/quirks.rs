@@ -55,8 +55,8 @@ pub struct Quirks {
     pub refusal: bool,
     /// Whether `prefix: true` lets the answer go on where the last message ends.
     pub prefix: bool,
-    /// Whether a document may be given by URL (`document_url`).
-    pub document_urls: bool,
+    /// How documents are given.
+    pub documents: Documents,
     /// Whether Gemini's signatures go back in `extra_content.google`.
     pub google_seals: bool,
 }
@@ -68,6 +68,18 @@ pub enum CallIds {
     Any,
     /// Nine letters and digits.
     Nine,
+}
+
+/// How documents are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Documents {
+    /// In `file` parts, as bytes.
+    Files,
+    /// In `document_url` parts, as bytes too: in a `data:` URL.
+    /// <https://docs.mistral.ai/capabilities/document_ai/document_qna>
+    Urls,
+    /// Not at all.
+    Never,
 }
 
 /// How answers by schema are asked for.
@@ -130,7 +142,7 @@ const AS_OPENAI: Quirks = Quirks {
     cache_key: true,
     refusal: true,
     prefix: false,
-    document_urls: false,
+    documents: Documents::Files,
     google_seals: false,
 };
 
@@ -171,7 +183,7 @@ pub static MISTRAL: Quirks = Quirks {
     user: None,
     cache_key: true,
     prefix: true,
-    document_urls: true,
+    documents: Documents::Urls,
     ..ALIKE
 };
 
@@ -196,6 +208,7 @@ pub static DEEPSEEK: Quirks = Quirks {
     ],
     thinking_switch: true,
     user: None,
+    documents: Documents::Never,
     ..ALIKE
 };
 
@@ -205,6 +218,7 @@ pub static XAI: Quirks = Quirks {
     max_tokens: "max_completion_tokens",
     thoughts: Thoughts::Member("reasoning_content"),
     efforts: &[Effort::Low, Effort::High],
+    documents: Documents::Never,
     ..ALIKE
 };
 
@@ -226,6 +240,7 @@ pub static ZAI: Quirks = Quirks {
     efforts: &[],
     thinking_switch: true,
     user: None,
+    documents: Documents::Never,
     ..ALIKE
 };
 
@@ -237,6 +252,7 @@ pub static COHERE: Quirks = Quirks {
     names: false,
     efforts: ON_OR_OFF,
     user: None,
+    documents: Documents::Never,
     ..ALIKE
 };
 
@@ -247,6 +263,7 @@ pub static GROQ: Quirks = Quirks {
     logprobs: false,
     names: false,
     efforts: NONE_TO_HIGH,
+    documents: Documents::Never,
     ..ALIKE
 };
 
@@ -259,6 +276,7 @@ pub static TOGETHER: Quirks = Quirks {
     logprobs: false,
     efforts: LOW_TO_HIGH,
     user: None,
+    documents: Documents::Never,
     ..ALIKE
 };
 
@@ -267,6 +285,7 @@ pub static VLLM: Quirks = Quirks {
     top_k: true,
     thoughts: Thoughts::Member("reasoning_content"),
     efforts: LOW_TO_HIGH,
+    documents: Documents::Never,
     ..ALIKE
 };
 
@@ -278,6 +297,7 @@ pub static OLLAMA: Quirks = Quirks {
     thoughts: Thoughts::Member("reasoning"),
     efforts: NONE_TO_HIGH,
     user: None,
+    documents: Documents::Never,
     ..ALIKE
 };
 
@@ -286,5 +306,6 @@ pub static SGLANG: Quirks = Quirks {
     top_k: true,
     thoughts: Thoughts::Member("reasoning_content"),
     efforts: LOW_TO_HIGH,
+    documents: Documents::Never,
     ..ALIKE
 };

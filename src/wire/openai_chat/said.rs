@@ -13,7 +13,7 @@ use crate::wire::fields::Rejected;
 use crate::wire::ir::{
     Block, Content as Of, Media, MediaKind, Outcome, Request, Role, Source, Turn,
 };
-use crate::wire::quirks::{CallIds, Quirks, Thoughts};
+use crate::wire::quirks::{CallIds, Documents, Quirks, Thoughts};
 use crate::wire::translate::{Saying, Wire};
 
 #[expect(clippy::option_option, reason = "`null` is not the same as absent")]
@@ -69,7 +69,7 @@ enum Part<'r> {
     },
     /// Mistral's.
     DocumentUrl {
-        document_url: &'r str,
+        document_url: Cow<'r, str>,
     },
 }
 
@@ -400,13 +400,12 @@ impl<'r> Writer<'r, '_> {
                 Ok(Part::InputAudio { input_audio: Audio { data, format } })
             }
             (MediaKind::Document, Source::Base64 { media_type, data }) => {
-                let file_data = Some(data_url(media_type, data));
-                // The file's name is required beside its data.
-                let filename = Some(media.name.as_deref().unwrap_or("document.pdf"));
-                Ok(Part::File { file: File { filename, file_data, file_id: None } })
+                self.document(media, data_url(media_type, data), at)
             }
-            (MediaKind::Document, Source::Url { url, .. }) if self.quirks.document_urls => {
-                Ok(Part::DocumentUrl { document_url: url })
+            (MediaKind::Document, Source::Url { url, .. })
+                if self.quirks.documents == Documents::Urls =>
+            {
+                Ok(Part::DocumentUrl { document_url: url.as_str().into() })
             }
             // OpenAI keeps files for both of its APIs.
             (
@@ -418,6 +417,19 @@ impl<'r> Writer<'r, '_> {
             }
             (_, Source::File { .. }) => Err(self.saying.refusal(Feature::FileId, at)),
             (kind, _) => Err(self.saying.refusal(of_kind(kind), at)),
+        }
+    }
+
+    /// The bytes of a document.
+    fn document(&self, media: &'r Media, url: String, at: &str) -> Result<Part<'r>, Rejected> {
+        match self.quirks.documents {
+            Documents::Files => {
+                // The file's name is required beside its data.
+                let filename = Some(media.name.as_deref().unwrap_or("document.pdf"));
+                Ok(Part::File { file: File { filename, file_data: Some(url), file_id: None } })
+            }
+            Documents::Urls => Ok(Part::DocumentUrl { document_url: url.into() }),
+            Documents::Never => Err(self.saying.refusal(Feature::DocumentBytes, at)),
         }
     }
 

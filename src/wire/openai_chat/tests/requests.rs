@@ -214,3 +214,17 @@ fn every_feature_that_is_asked_for_has_a_place() {
     let foreign = Feature::all().filter(|feature| place(*feature).is_none());
     assert!(foreign.count() < 15);
 }
+
+#[test]
+fn documents_go_as_each_vendor_takes_them() {
+    let file = json!({ "filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA" });
+    let asked = json!({
+        "model": "m",
+        "messages": [{ "role": "user", "content": [{ "type": "file", "file": file }] }],
+    });
+    let part = |quirks| said(&asked, quirks).0["messages"][0]["content"][0].clone();
+    assert_eq!(part(&quirks::PLAIN), json!({ "type": "file", "file": file }));
+    let url = &file["file_data"];
+    assert_eq!(part(&quirks::MISTRAL), json!({ "type": "document_url", "document_url": url }));
+    assert_eq!(refused(&asked, &quirks::DEEPSEEK), "/messages/0/content/0");
+}
