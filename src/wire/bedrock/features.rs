@@ -52,6 +52,7 @@ pub fn verdict(feature: F) -> Verdict {
         | F::Store
         | F::Truncation
         | F::Include
+        | F::Logprobs
         | F::Prediction
         | F::ProviderFields => Verdict::Dropped,
         // Those of a bucket are said.
@@ -61,7 +62,6 @@ pub fn verdict(feature: F) -> Verdict {
         | F::ForeignBlock
         | F::ServerTool
         | F::Candidates
-        | F::Logprobs
         | F::AudioOut
         | F::ImageOut
         | F::Guardrail
