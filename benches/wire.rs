@@ -1,17 +1,26 @@
-//! What the wire room costs: finding and replacing the model, framing and hearing a stream.
+//! What the wire room costs: finding and replacing the model, framing and hearing a stream, and translating
+//! streams and requests from each format to each other.
 //!
 //! `cargo bench --bench wire`
 
 #![allow(clippy::unwrap_used, reason = "the inputs are fixed")]
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use keymux::wire::Operation;
 use keymux::wire::frame::sse::Sse;
+use keymux::wire::ir::{
+    Block, Content, Event, Kind, Outcome, Piece, Request, Role, Stop, Tool, Turn, Usage,
+};
 use keymux::wire::listen::{Framing, Listener};
 use keymux::wire::peek::peek;
+use keymux::wire::quirks::PLAIN;
+use keymux::wire::translate::{
+    Decoder, Encoder, Shown, Translation, Wire, decode_request, encode_request,
+};
 use serde_json::json;
 
 /// A chat request whose prompt has about this many bytes, in lines of some sixty.
@@ -93,5 +102,154 @@ fn streams(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, requests, streams);
+/// How a stream of each format is framed.
+fn framing(wire: Wire) -> Framing {
+    if wire == Wire::Bedrock { Framing::Aws } else { Framing::Events }
+}
+
+fn encoder(wire: Wire) -> Encoder {
+    let shown = Shown {
+        id: "chatcmpl-1".to_owned(),
+        created: 1_741_570_283,
+        model: "gpt-4o-mini".to_owned(),
+        usage: true,
+        framing: framing(wire),
+        echo: None,
+    };
+    Encoder::new(wire, shown).unwrap()
+}
+
+/// A stream of a hundred words in a provider's format, an event a chunk.
+fn stream_of(wire: Wire) -> Vec<Vec<u8>> {
+    let (id, model) = (Some("msg_1".to_owned()), Some("gpt-4o-mini-2024-07-18".to_owned()));
+    let mut events = vec![
+        Event::Start { id, model, created: Some(1_741_570_283) },
+        Event::Open { block: 0, candidate: 0, kind: Kind::Text },
+    ];
+    events.extend(
+        (0..100).map(|_| Event::Delta { block: 0, piece: Piece::Text(" word".to_owned()) }),
+    );
+    let usage = Usage { input: Some(19), output: Some(100), ..Usage::default() };
+    let (raw, sequence) = (None, None);
+    events.extend([
+        Event::Close { block: 0 },
+        Event::Stop { candidate: 0, why: Stop::End, raw, sequence },
+        Event::Usage(usage),
+        Event::End,
+    ]);
+    let mut encoder = encoder(wire);
+    let chunks = events.iter().map(|event| {
+        let mut chunk = Vec::new();
+        encoder.event(event, &mut chunk);
+        chunk
+    });
+    chunks.filter(|chunk| !chunk.is_empty()).collect()
+}
+
+/// As a relay does it: the listener hears what comes, and the translation writes it anew.
+fn translated_streams(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("a stream of 100 words, an event a chunk");
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    for provider in Wire::OF_CALLERS {
+        let (chunks, framed) = (stream_of(provider), framing(provider));
+        let hear = |translation: &mut Option<Translation>, out: &mut Vec<u8>| {
+            let mut listener = Listener::new(provider.operation(true), framed);
+            for chunk in &chunks {
+                listener.hear(black_box(chunk));
+                if let Some(translation) = translation {
+                    out.clear();
+                    translation.push(chunk, out);
+                    black_box(&out);
+                }
+            }
+            black_box(listener.usage())
+        };
+        group.bench_function(format!("{}, as it is", provider.name()), |bencher| {
+            bencher.iter(|| hear(&mut None, &mut Vec::new()));
+        });
+        for caller in Wire::OF_CALLERS.into_iter().filter(|caller| *caller != provider) {
+            let name = format!("{} to {}", provider.name(), caller.name());
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| {
+                    let decoder = Decoder::new(provider, &PLAIN);
+                    let encoder = encoder(caller);
+                    let to = framing(caller);
+                    let mut way = Translation::new(framed, to, decoder, encoder, None);
+                    hear(&mut way, &mut Vec::new())
+                });
+            });
+        }
+    }
+}
+
+/// A conversation of some 50 kB with tools, calls and their outcomes.
+fn conversation() -> Request {
+    let line = "The quick brown fox jumps over the \"lazy\" dog, and so it goes.\n";
+    let block = |content| Block::new(content, "/messages/0");
+    let turn = |role, content| Turn { role, name: None, blocks: vec![block(content)] };
+    let mut turns = Vec::new();
+    for n in 0..8 {
+        let id = format!("call_{n}");
+        let arguments = json!({ "path": "src/main.rs", "lines": [n, 20] }).to_string();
+        let call = Content::Call { id: Some(id.clone()), name: "read".to_owned(), arguments };
+        let content = vec![block(Content::text(line.repeat(40)))];
+        let name = Some("read".to_owned());
+        let outcome = Outcome { id, name, content, is_error: false };
+        turns.extend([
+            turn(Role::User, Content::text(line.repeat(20))),
+            turn(Role::Model, call),
+            turn(Role::User, Content::Outcome(outcome)),
+            turn(Role::Model, Content::text(line.repeat(25))),
+        ]);
+    }
+    turns.push(turn(Role::User, Content::text("And now?")));
+    let tool = |name: &str| Tool::Function {
+        name: name.to_owned(),
+        description: Some(line.repeat(4)),
+        parameters: Some(json!({
+            "type": "object",
+            "properties": {
+                "path": { "type": "string", "description": "a file" },
+                "lines": { "type": "array", "items": { "type": "integer" } },
+            },
+            "required": ["path"],
+        })),
+        strict: None,
+        cache: None,
+        at: "/tools/0".to_owned(),
+    };
+    Request {
+        model: "gpt-4o".to_owned(),
+        system: vec![block(Content::text(line.repeat(60)))],
+        turns,
+        tools: ["read", "write", "list", "search"].map(tool).to_vec(),
+        max_tokens: Some(4096),
+        ..Request::default()
+    }
+}
+
+fn translated_requests(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("a request of 50 kB, read and written");
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let conversation = conversation();
+    for caller in Wire::OF_CALLERS {
+        let written = encode_request(caller, caller, &conversation, &PLAIN).unwrap();
+        let body = written.body;
+        assert!((45_000..60_000).contains(&body.len()), "{}", body.len());
+        for provider in Wire::ALL.into_iter().filter(|provider| *provider != caller) {
+            let translate = || {
+                let request = decode_request(caller, black_box(&body), "gpt-4o", true).unwrap();
+                encode_request(provider, caller, &request, &PLAIN)
+            };
+            // Replicate's models take no tools.
+            if translate().is_err() {
+                continue;
+            }
+            let name = format!("{} to {}", caller.name(), provider.name());
+            group.bench_function(name, |bencher| bencher.iter(translate));
+        }
+    }
+}
+
+criterion_group!(benches, requests, streams, translated_streams, translated_requests);
 criterion_main!(benches);

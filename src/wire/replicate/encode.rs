@@ -166,9 +166,6 @@ fn messages(request: &Request, saying: &mut Saying) -> Result<Vec<Value>, Reject
         messages.push(json!({ "role": "system", "content": system }));
     }
     for turn in &request.turns {
-        if turn.name.is_some() {
-            saying.says(Feature::SpeakerName, "")?;
-        }
         let role = match turn.role {
             Role::User => "user",
             Role::Model => "assistant",
@@ -261,6 +258,7 @@ fn refuse(request: &Request, saying: &mut Saying) -> Result<(), Rejected> {
         Some(Form::Schema { .. }) => drop(saying.says(Feature::Schema, "")?),
     }
     for (there, feature) in [
+        (request.turns.iter().any(|turn| turn.name.is_some()), Feature::SpeakerName),
         (request.candidates.is_some_and(|count| count > 1), Feature::Candidates),
         (request.logprobs.is_some(), Feature::Logprobs),
         (request.user.is_some(), Feature::User),
