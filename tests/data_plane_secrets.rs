@@ -4,10 +4,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::config::config;
 use common::http;
 use common::keymux::{Keymux, run};
-use common::upstream::{Step, Upstream, answer, chat_answer};
+use common::upstream::{
+    Step, Upstream, answer, chat_answer, chat_events, json_answer, message_answer, message_events,
+};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -47,6 +51,10 @@ fn text(upstream: &Upstream) -> String {
              [[providers.main.keys]]\nname = \"only\"\nvalue = {{ file = \"{{DIR}}/key\" }}\n\
              [providers.second]\nkind = \"openai-compatible\"\nbase_url = \"{base}/v1\"\n\
              [[providers.second.keys]]\nname = \"only\"\nvalue = {{ file = \"{{DIR}}/key\" }}\n\
+             [providers.claude]\nkind = \"anthropic\"\nbase_url = \"{base}\"\n\
+             [[providers.claude.keys]]\nname = \"only\"\nvalue = {{ file = \"{{DIR}}/key\" }}\n\
+             [providers.few]\nkind = \"openai-compatible\"\nbase_url = \"{base}/v1\"\n\
+             [[providers.few.keys]]\nname = \"rare\"\nvalue = {{ file = \"{{DIR}}/key\" }}\nrpm = 1\n\
              [providers.proxied]\nkind = \"openai-compatible\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
              proxy = \"http://user:{PROXY}@127.0.0.1:9\"\n\
              [[providers.proxied.keys]]\nname = \"p\"\nvalue = \"{PROVIDER}\"\n"
@@ -62,14 +70,30 @@ const ENV: [(&str, &str); 4] =
 async fn parrot() -> Upstream {
     Upstream::start(|request| {
         let echo = String::from_utf8_lossy(&request.head.raw).into_owned();
-        let error = json!({"error": {"message": echo, "code": "invalid_request"}}).to_string();
-        match request.json()["model"].as_str().unwrap() {
-            "fine" => chat_answer("hello"),
-            "stream" => {
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-                let event = format!("data: {error}\n\n");
-                vec![Step::Send([head, &event].concat().into_bytes()), Step::Close]
+        let error = json!({"message": echo, "code": "invalid_request", "type": "server_error"});
+        let error = json!({"type": "error", "error": error}).to_string();
+        let events = |events: &[&str]| {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+            let mut steps = vec![Step::Send(head.into())];
+            for event in events {
+                steps.push(Step::Send(event.as_bytes().to_vec()));
+                steps.push(Step::Pause(Duration::from_millis(100)));
             }
+            [steps, vec![Step::Close]].concat()
+        };
+        let claude = request.path() == "/v1/messages";
+        let failed = format!("event: error\ndata: {error}\n\n");
+        if request.method() == "GET" {
+            return answer(401, &[], error.as_bytes());
+        }
+        match request.json()["model"].as_str().unwrap() {
+            "fine" if claude => message_answer("hello"),
+            "fine" => chat_answer("hello"),
+            // An error in place of the first event, behind some, and in place of a whole answer.
+            "stream" => events(&[&failed]),
+            "late" if claude => events(&[&message_events(&["hello"])[..3].concat(), &failed]),
+            "late" => events(&[&chat_events(&["hello"])[0], &failed]),
+            "whole" => json_answer(200, &serde_json::from_str(&error).unwrap()),
             "cut" => vec![Step::Reset],
             model => answer(model.parse().unwrap(), &[], error.as_bytes()),
         }
@@ -77,7 +101,8 @@ async fn parrot() -> Upstream {
     .await
 }
 
-#[tokio::test]
+// Two threads: one is taken by the commands that are run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
     let upstream = parrot().await;
     let folder = tempfile::tempdir().unwrap();
@@ -94,19 +119,39 @@ async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
         "main/500",
         "main/529",
         "main/stream",
+        "main/late",
+        "main/whole",
         "main/cut",
         "main/fine",
         "main/401",
         "second/403",
+        "claude/400",
+        "claude/429",
+        "claude/529",
+        "claude/stream",
+        "claude/late",
+        "claude/whole",
+        "claude/fine",
+        "claude/401",
+        "few/fine",
     ] {
         let model = asked.split_once('/').unwrap().1;
         let headers = [("authorization", &*bearer), ("cookie", CLIENT_LITERAL)];
-        let body = json!({"model": asked});
-        let reply = http::post(keymux.address(), CHAT, &headers, &body).await;
-        let cut_out = model == "stream" || model.parse::<u16>().is_ok();
-        assert_eq!(reply.text().contains("***"), cut_out, "{}", reply.text());
-        let head = String::from_utf8_lossy(&reply.head.raw).into_owned();
-        hold_no_secret(&format!("the answer to {model}"), &(head + &reply.text()));
+        // OpenAI's format, and Anthropic's: one of them is translated.
+        for path in [CHAT, "/v1/messages"] {
+            let turns = json!([{"role": "user", "content": "Hello there"}]);
+            let stream = matches!(model, "stream" | "late");
+            let body =
+                json!({"model": asked, "messages": turns, "max_tokens": 9, "stream": stream});
+            let reply = http::post(keymux.address(), path, &headers, &body).await;
+            let told = format!("{path} {asked}: {} {}", reply.status(), reply.text());
+            let echoes = !matches!(model, "fine" | "cut");
+            // What cools is answered by nobody.
+            let asleep = reply.header("x-keymux-attempts") == Some("0");
+            assert_eq!(reply.text().contains("***"), echoes && !asleep, "{told}");
+            let head = String::from_utf8_lossy(&reply.head.raw).into_owned();
+            hold_no_secret(&format!("the answer to {asked} at {path}"), &(head + &reply.text()));
+        }
     }
     let body = json!({"model": "proxied/m"});
     let reply = http::post(keymux.address(), CHAT, &[("x-api-key", CLIENT_LITERAL)], &body).await;
@@ -126,13 +171,25 @@ async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
     keymux.signal(Signal::HUP);
     keymux.log_with("is refused").await;
     let admin = [("authorization", &*format!("Bearer {ADMIN}"))];
-    for path in ["/metrics", "/config", "/readyz", "/"] {
+    for path in ["/metrics", "/config", "/readyz", "/keys", "/"] {
         let reply = http::get(keymux.admin_address(), path, &admin).await;
         assert_eq!(reply.status(), 200);
         hold_no_secret(path, &reply.text());
     }
     hold_no_secret("the log", &keymux.log());
 
+    keymux.rewrite(&right);
+    for arguments in [
+        &["explain", "main/m", "--running"][..],
+        &["explain", "few/fine", "--client", "one", "--running"],
+        &["explain", "nobody/m", "--running"],
+        &["check", "--live"],
+        &["check", "--live", "--json"],
+    ] {
+        let output = run(keymux.folder(), arguments, &ENV);
+        let said = [output.stdout, output.stderr].concat();
+        hold_no_secret(&arguments.join(" "), &String::from_utf8(said).unwrap());
+    }
     for arguments in [&["check"][..], &["check", "--json"], &["keys"], &["explain", "main/m"]] {
         for good in [true, false] {
             keymux.rewrite(if good { &right } else { &wrong });

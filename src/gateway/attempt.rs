@@ -227,7 +227,9 @@ async fn once(
     if written.is_conversation() {
         let answered = begun(call, hop, key, limits, Some(Part { written, at: 0 }), id).await?;
         let name = &call.gateway.config.providers[hop.provider].name;
-        return written.answer(call, answered, name, limits, id).await;
+        let upstream = &call.gateway.providers[hop.provider].upstream;
+        let redact = |body| upstream.redact(key, body);
+        return written.answer(call, answered, name, &redact, limits, id).await;
     }
     batch::once(call, hop, key, limits, written, id).await
 }

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::Live;
 use super::alarm::Alarm;
 use super::attempt::{Answered, Sealing};
 use super::conn::Busy;
@@ -248,7 +247,7 @@ impl Relay {
                 return Poll::Ready(Some(Err(Cut)));
             }
         }
-        Poll::Ready(match ready!(self.read(cx, record.live())) {
+        Poll::Ready(match ready!(self.read(cx, record)) {
             Read::Bytes(bytes, is_last) => {
                 record.first_byte();
                 self.hear_seals(&bytes, record);
@@ -277,13 +276,13 @@ impl Relay {
     }
 
     /// What comes next.
-    pub(super) fn read(&mut self, cx: &mut Context<'_>, live: &Live) -> Poll<Read> {
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Read> {
         while let Some(bytes) = self.early.next() {
             if let Some(read) = self.pass(&bytes) {
                 return Poll::Ready(read);
             }
         }
-        if live.is_cut() {
+        if record.live().is_cut() {
             return Poll::Ready(Read::Broken(Break::STOPPED));
         }
         loop {
@@ -293,6 +292,7 @@ impl Relay {
                     let Ok(bytes) = frame.into_data() else { continue };
                     self.last = Instant::now();
                     self.listener.hear(&bytes);
+                    let bytes = self.without_key(bytes, record);
                     if self.last > self.deadline {
                         return Poll::Ready(self.broken("the answer took longer than allowed"));
                     }
@@ -315,6 +315,17 @@ impl Relay {
                     });
                 }
             }
+        }
+    }
+
+    /// Cuts the key out of an error within a stream. A frame of AWS is then damaged, which is told as an
+    /// error too.
+    fn without_key(&self, bytes: Bytes, record: &Record) -> Bytes {
+        match record.tried {
+            Some((provider, key)) if self.is_stream() && self.listener.failure().is_some() => {
+                record.gateway().providers[provider].upstream.redact(key, bytes)
+            }
+            _ => bytes,
         }
     }
 

@@ -158,7 +158,7 @@ impl Attempts {
     /// What comes next of the answer.
     async fn read(&mut self) -> Read {
         let Self { relay, record, .. } = self;
-        let read = poll_fn(|cx| relay.read(cx, record.live())).await;
+        let read = poll_fn(|cx| relay.read(cx, record)).await;
         record.first_byte();
         if let Read::Bytes(bytes, _) = &read {
             relay.hear_seals(bytes, record);

@@ -303,18 +303,20 @@ impl Written {
         record.dropped.clone_from(&self.dropped);
     }
 
-    /// A provider's answer as the caller is to get it. Of a stream the first event has come.
+    /// A provider's answer as the caller is to get it. Of a stream the first event has come. `redact` cuts
+    /// the key out of an error.
     pub(super) async fn answer(
         &self,
         call: &Call<'_>,
         answered: Answered,
         provider: &str,
+        redact: &(dyn Fn(Bytes) -> Bytes + Sync),
         limits: Limits,
         id: &str,
     ) -> Result<Answered, Fallen> {
         match &self.asks {
             Asks::Conversation(conversation) => {
-                conversation.answer(call, answered, provider, limits, id).await
+                conversation.answer(call, answered, provider, redact, limits, id).await
             }
             Asks::Embeddings { .. } | Asks::Count(_) => Err(unreadable(provider)),
         }
@@ -341,13 +343,14 @@ impl Conversation {
         call: &Call<'_>,
         mut answered: Answered,
         provider: &str,
+        redact: &(dyn Fn(Bytes) -> Bytes + Sync),
         limits: Limits,
         id: &str,
     ) -> Result<Answered, Fallen> {
         let framing = answered.listener.framing();
         let shown = self.shown(call, id);
         if !framing.is_stream() {
-            return self.whole(answered, shown, provider, limits).await;
+            return self.whole(answered, shown, provider, redact, limits).await;
         }
         content_type(&mut answered.response, shown.framing);
         let decoder = Decoder::new(self.wire, self.quirks);
@@ -366,6 +369,7 @@ impl Conversation {
         mut answered: Answered,
         shown: Shown,
         provider: &str,
+        redact: &(dyn Fn(Bytes) -> Bytes + Sync),
         limits: Limits,
     ) -> Result<Answered, Fallen> {
         let body = match read(answered.response.body_mut(), limits, WHOLE).await {
@@ -387,7 +391,8 @@ impl Conversation {
         if let Some(told) = failed {
             // A failure in an answer that said it was none.
             let failure = told.failure;
-            let error = errors::write(self.caller.api(), told, &shown.id);
+            let mut error = errors::write(self.caller.api(), told, &shown.id);
+            error.body = redact(error.body.into()).into();
             let rest = answered.error(self.caller.operation(false), error);
             return Err(Fallen { failure, rest, silent: false });
         }
