@@ -72,6 +72,8 @@ type Script = dyn Fn(&Received) -> Vec<Step> + Send + Sync;
 #[derive(Debug, Default)]
 struct Book {
     connections: AtomicUsize,
+    /// Nothing is written in it.
+    counts_only: bool,
     requests: Mutex<Vec<Received>>,
     /// When the peer was seen to leave, by number of the request that was being answered.
     left: Mutex<Vec<Option<Instant>>>,
@@ -81,9 +83,21 @@ struct Book {
 impl Upstream {
     /// Answers each request with the steps that the script chooses for it.
     pub async fn start(script: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::with_book(Book::default(), script).await
+    }
+
+    /// [`Upstream::start`] for a load without end: what comes is counted and not kept.
+    pub async fn unbooked(script: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::with_book(Book { counts_only: true, ..Book::default() }, script).await
+    }
+
+    async fn with_book(
+        book: Book,
+        script: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let book = Arc::new(Book::default());
+        let book = Arc::new(book);
         let task = tokio::spawn(accept(listener, Arc::new(script), Arc::clone(&book)));
         Self { address, book, task }
     }
@@ -160,7 +174,7 @@ async fn serve(stream: TcpStream, connection: usize, script: Arc<Script>, book: 
         let (body, complete) = peer.body(Framing::of_request(&head)).await;
         let at = Instant::now();
         let mut received = Received { number: 0, connection, at, head, body };
-        {
+        if !book.counts_only {
             let mut requests = book.requests.lock().unwrap();
             received.number = requests.len();
             requests.push(received.clone());
@@ -172,7 +186,9 @@ async fn serve(stream: TcpStream, connection: usize, script: Arc<Script>, book: 
         }
         for step in script(&received) {
             if !perform(step, &mut peer).await {
-                book.left.lock().unwrap()[received.number] = Some(Instant::now());
+                if let Some(left) = book.left.lock().unwrap().get_mut(received.number) {
+                    *left = Some(Instant::now());
+                }
                 book.news.send_replace(());
                 return;
             }
