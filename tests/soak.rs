@@ -84,7 +84,9 @@ async fn nothing_grows_nothing_stays_and_every_answer_is_right() {
     over.store(true, Ordering::SeqCst);
     let mut taken = BTreeMap::<String, u64>::new();
     for counts in callers.join_all().await {
-        counts.into_iter().for_each(|(turn, count)| *taken.entry(turn).or_default() += count);
+        for (turn, count) in counts {
+            *taken.entry(turn).or_default() += count;
+        }
     }
     let reloads = reloads.await.unwrap();
     let all: u64 = taken.values().sum();
@@ -291,7 +293,7 @@ fn play(request: &Received) -> Vec<Step> {
             answer(400, &[], json!({"error": {"message": word}}).to_string().as_bytes())
         }
         ("broken", _) => vec![Step::Reset],
-        ("bad", _) if request.connection % 3 == 0 => vec![Step::Close],
+        ("bad", _) if request.connection.is_multiple_of(3) => vec![Step::Close],
         ("bad", _) if request.connection % 3 == 1 => answer(500, &[], b"{}"),
         ("bad", _) => answer(429, &[("retry-after-ms", "150")], b"{}"),
         (_, "cut") => cut(sse(&chat_events(&[&word, " more"]), PACE), 1, Step::Close),

@@ -156,16 +156,17 @@ export RECORDED_KEY=sk-7QzX9vJ2kWb4Yt8H RECORDED_BEDROCK_KEY=ABSKq3Vn8Rz5Lw1Xf6
 export RECORDED_AWS_ID=AKIARECORDED00000002 RECORDED_AWS_SECRET=hT9k/Vr2mQ+b7Pz3LsGt0+x5BzWn8JdYcEuFa1LqKo
 export RECORDED_ENTRA_SECRET=w8~Qentra7Kz.Xv3 RECORDED_ACCOUNT=$scratch/account.json
 export KEYMUX_CERTIFICATE=$scratch/keymux.pem
-export KEYMUX_URL RECORDED_URL
+export KEYMUX_URL RECORDED_URL KEYMUX_PROGRAM=$keymux
 passed=0 failed=0 skipped=0
 
 suites=("$@")
-[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate azure vertex bedrock translated requested cli)
+[ $# != 0 ] || suites=(openai node anthropic gemini cohere replicate azure vertex bedrock translated requested failover cli)
 for suite in "${suites[@]}"; do
     case $suite in
         node) node_js ;;
         cli) cli ;;
         requested) python requested translated ;;
+        failover) python failover openai ;;
         *) python "$suite" "$suite" ;;
     esac
 done
