@@ -18,22 +18,23 @@ use super::serve::Duplex;
 /// How long a connection may rest between two requests. Above the 90 s of Go's clients and the 60 s
 /// of common load balancers, so that these close first and never race with a request.
 const REST: Duration = Duration::from_secs(120);
-/// How long an HTTP/1 connection rests before the library's state of it is put away: longer than a caller
-/// takes that asks again at once, so that it is not made anew for each request.
+/// How long an HTTP/1 connection rests before it is [`Quiet`]: longer than a caller takes that asks again at
+/// once, so that what is put away then is not made anew for each request.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Where a connection stands between requests.
 #[derive(Debug, Default)]
 pub(super) struct Stage {
     at: AtomicU8,
-    /// Requests that have begun, and those of them that are being answered; over HTTP/2 only.
+    /// Requests that have begun.
     begun: AtomicU32,
+    /// Those of them that are being answered; over HTTP/2 only.
     open: AtomicU32,
+    /// Something was written of which it is not known that it is out.
+    unsent: AtomicBool,
     /// The head that has come says twice where its body ends.
     framed_twice: AtomicBool,
-    /// Something was written of which it is not known that it is out, or nothing more may be.
-    unsent: AtomicBool,
-    /// The connection has rested for as long as is of interest.
+    /// An HTTP/2 connection has rested for long enough.
     rested: AtomicBool,
 }
 
@@ -60,8 +61,8 @@ impl Stage {
     /// A whole head has come.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> Busy {
         let shared = version == Version::HTTP_2;
+        self.begun.fetch_add(1, Ordering::Relaxed);
         if shared {
-            self.begun.fetch_add(1, Ordering::Relaxed);
             self.open.fetch_add(1, Ordering::Relaxed);
         }
         self.at.store(if shared { SHARED } else { BUSY }, Ordering::Relaxed);
@@ -87,15 +88,34 @@ impl Stage {
         self.framed_twice.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an HTTP/2 connection should be closed in peace; true once.
+    /// Whether the connection should be closed in peace; true once.
     pub(super) fn has_rested(&self) -> bool {
         self.rested.load(Ordering::Relaxed) && self.rested.swap(false, Ordering::Relaxed)
     }
+}
 
-    /// Whether an HTTP/1 connection has been resting for a while, its last answer written out; true once,
-    /// and again when it has been waited on further.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.has_rested() && self.is_resting() && !self.unsent.load(Ordering::Relaxed)
+/// Tells when an HTTP/1 connection has rested for a while, with its last answer written out. hyper reads no
+/// further by itself once an answer is out, if it has tried before, so a deadline on reads does not tell.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    /// Since when, and how many requests had begun then.
+    since: Option<(Instant, u32)>,
+    alarm: Alarm,
+}
+
+impl Quiet {
+    /// To be asked whenever the connection has been polled.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, stage: &Stage) -> Poll<()> {
+        if !stage.is_resting() || stage.unsent.load(Ordering::Relaxed) {
+            self.since = None;
+            return Poll::Pending;
+        }
+        let begun = stage.begun.load(Ordering::Relaxed);
+        let since = match self.since {
+            Some((since, then)) if then == begun => since,
+            _ => self.since.insert((Instant::now(), begun)).0,
+        };
+        self.alarm.poll(cx, since + QUIET)
     }
 }
 
@@ -131,8 +151,8 @@ pub(super) struct Guarded<S> {
     limits: Limits,
     /// When the head must be whole, once it has been waited for.
     head_due: Option<Instant>,
-    resting_since: Option<Instant>,
-    /// How many requests had begun when it began to rest; over HTTP/2 only.
+    rest_due: Option<Instant>,
+    /// How many requests had begun when a rest was first due; over HTTP/2 only.
     rest_after: u32,
     reading: Alarm,
     write_due: Option<Instant>,
@@ -147,7 +167,7 @@ impl<S> Guarded<S> {
             stage,
             limits,
             head_due: Some(due),
-            resting_since: None,
+            rest_due: None,
             rest_after: 0,
             reading: Alarm::default(),
             write_due: None,
@@ -162,9 +182,12 @@ impl<S> Guarded<S> {
                 let due = *self.head_due.get_or_insert_with(|| Instant::now() + self.limits.head);
                 self.reading.poll(cx, due)
             }
-            // Whoever still reads an answer does not rest; the deadline on writes holds.
+            // Whoever still takes an answer does not rest; the deadline on writes holds.
             RESTING if self.stage.unsent.load(Ordering::Relaxed) => Poll::Pending,
-            RESTING => self.poll_rest(cx, QUIET, REST),
+            RESTING => {
+                let due = *self.rest_due.get_or_insert_with(|| Instant::now() + REST);
+                self.reading.poll(cx, due)
+            }
             SHARED => self.poll_shared_rest(cx),
             _ => Poll::Pending,
         }
@@ -175,24 +198,19 @@ impl<S> Guarded<S> {
     fn poll_shared_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let begun = self.stage.begun.load(Ordering::Relaxed);
         if self.stage.open.load(Ordering::Relaxed) > 0 {
-            self.resting_since = None;
+            self.rest_due = None;
             return Poll::Pending;
         }
         if self.rest_after != begun {
             self.rest_after = begun;
-            self.resting_since = None;
+            self.rest_due = None;
         }
-        self.poll_rest(cx, REST, REST + self.limits.write)
-    }
-
-    /// Tells when a connection has rested for so long; ready when it has for too long.
-    fn poll_rest(&mut self, cx: &mut Context<'_>, tell: Duration, most: Duration) -> Poll<()> {
-        let since = *self.resting_since.get_or_insert_with(Instant::now);
-        if since + tell > Instant::now() {
-            ready!(self.reading.poll(cx, since + tell));
+        let due = *self.rest_due.get_or_insert_with(|| Instant::now() + REST);
+        if due > Instant::now() {
+            ready!(self.reading.poll(cx, due));
         }
         self.stage.rested.store(true, Ordering::Relaxed);
-        self.reading.poll(cx, since + most)
+        self.reading.poll(cx, due + self.limits.write)
     }
 
     /// Something was read: a resting connection has begun its next head.
@@ -202,12 +220,11 @@ impl<S> Guarded<S> {
             SHARED => return,
             RESTING => {
                 self.stage.at.store(HEAD, Ordering::Relaxed);
-                self.stage.rested.store(false, Ordering::Relaxed);
                 self.head_due = None;
             }
             _ => {}
         }
-        self.resting_since = None;
+        self.rest_due = None;
     }
 
     fn set_unsent(&self, unsent: bool) {
@@ -231,12 +248,13 @@ impl<S> Guarded<S> {
 }
 
 impl<S: Duplex> Guarded<S> {
-    /// Ready once there is something to read, or an end; an error when the caller has been silent for too
-    /// long.
+    /// For a connection that is [`Quiet`]: ready once there is something to read, or an end; an error when the
+    /// caller has been silent for too long.
     pub(super) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(heard) = self.inner.poll_heard(cx) {
             return Poll::Ready(heard);
         }
+        self.rest_due.get_or_insert_with(|| Instant::now() + (REST - QUIET));
         ready!(self.poll_silence(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -290,7 +308,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         self.inner.is_write_vectored()
     }
 
-    /// The library flushes once it has nothing left to write itself.
+    /// hyper flushes once it has nothing left to write itself.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
         if let Poll::Ready(Ok(())) = flushed {
@@ -300,6 +318,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing may begin behind an end.
         self.set_unsent(true);
         let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
         self.progress(cx, shut)
@@ -370,36 +389,63 @@ mod tests {
         assert_eq!(fails_after(&mut io).await, REST);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_is_quiet_a_while_after_its_answer_is_out() {
-        let (mut caller, mut io, stage) = guarded();
-        drop(stage.begin(Version::HTTP_11));
-        io.write_all(&[0; 16]).await.unwrap();
+    async fn quiet_after(quiet: &mut Quiet, stage: &Stage) -> Duration {
         let start = Instant::now();
-        let mut quiet_after = async |io: &mut Guarded<DuplexStream>| loop {
-            let mut byte = [0; 1];
-            let read = tokio::time::timeout(Duration::from_millis(10), io.read(&mut byte)).await;
-            if read.is_ok() || stage.is_quiet() {
-                break start.elapsed().as_millis() / 100;
-            }
-            if start.elapsed().as_secs() == 200 {
-                caller.read_exact(&mut [0; 16]).await.unwrap();
-                io.flush().await.unwrap();
-            }
-        };
-        assert_eq!(quiet_after(&mut io).await, 2010);
-        assert_eq!(fails_after(&mut io).await.as_secs(), REST.as_secs() - QUIET.as_secs());
+        std::future::poll_fn(|cx| quiet.poll(cx, stage)).await;
+        start.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_has_begun_to_come_is_no_quiet() {
+    async fn a_connection_is_quiet_a_while_after_its_last_request() {
+        let (stage, mut quiet) = (Arc::<Stage>::default(), Quiet::default());
+        assert!(tokio::time::timeout(REST, quiet_after(&mut quiet, &stage)).await.is_err());
+        for _ in 0..5 {
+            drop(stage.begin(Version::HTTP_11));
+            let wait = tokio::time::timeout(QUIET / 2, quiet_after(&mut quiet, &stage));
+            assert!(wait.await.is_err());
+        }
+        assert_eq!(quiet_after(&mut quiet, &stage).await, QUIET / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_not_quiet_while_its_answer_is_not_out() {
+        let (mut caller, mut io, stage) = guarded();
+        let mut quiet = Quiet::default();
+        drop(stage.begin(Version::HTTP_11));
+        io.write_all(&[0; 16]).await.unwrap();
+        assert!(tokio::time::timeout(REST, quiet_after(&mut quiet, &stage)).await.is_err());
+        assert!(tokio::time::timeout(2 * REST, io.read_u8()).await.is_err(), "nor does it rest");
+        caller.read_exact(&mut [0; 16]).await.unwrap();
+        io.flush().await.unwrap();
+        assert_eq!(quiet_after(&mut quiet, &stage).await, QUIET);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_not_quiet_when_a_head_has_begun_to_come() {
         let (mut caller, mut io, stage) = guarded();
         drop(stage.begin(Version::HTTP_11));
-        let waited = tokio::time::timeout(2 * QUIET, io.read_u8()).await;
-        assert!(waited.is_err());
         caller.write_u8(b'G').await.unwrap();
-        assert_eq!(io.read_u8().await.unwrap(), b'G');
-        assert!(!stage.is_quiet());
+        io.read_u8().await.unwrap();
+        let waited = tokio::time::timeout(REST, quiet_after(&mut Quiet::default(), &stage)).await;
+        assert!(waited.is_err());
+    }
+
+    /// Nothing is ever heard of it.
+    impl Duplex for DuplexStream {
+        fn poll_heard(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_connection_is_closed_in_the_end() {
+        let (_caller, mut io, stage) = guarded();
+        drop(stage.begin(Version::HTTP_11));
+        let start = Instant::now();
+        quiet_after(&mut Quiet::default(), &stage).await;
+        let heard = std::future::poll_fn(|cx| io.poll_heard(cx)).await;
+        assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), REST);
     }
 
     #[tokio::test(start_paused = true)]

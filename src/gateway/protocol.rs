@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::Live;
-use super::conn::{Guarded, Limits, Stage};
+use super::conn::{Guarded, Limits, Quiet, Stage};
 use super::contain::Contained;
 use super::handle::handle;
 use super::head::Watched;
@@ -153,16 +153,15 @@ async fn alone<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 ) -> Option<Rewound<S>> {
     let mut connection =
         settings.http1.serve_connection(TokioIo::new(io), answering(live.clone(), stage.clone()));
+    let mut quiet = Quiet::default();
     let is_quiet = drive(Pin::new(&mut connection), phase, |connection, cx| {
         let connection = connection.get_mut();
         if Pin::new(&mut *connection).poll(cx).is_ready() {
             return Poll::Ready(false);
         }
-        if !stage.is_quiet() {
-            return Poll::Pending;
-        }
-        // Nothing is left to write, as `stage` knows. hyper agrees that it stands between two requests if it
-        // ends at once when it is told to; it reads no more then. Otherwise it goes on to a regular end.
+        ready!(quiet.poll(cx, stage));
+        // Nothing is left to write. hyper agrees that it stands between two requests if it ends at once when
+        // it is told to; it reads no more then. Otherwise it goes on to a regular end.
         Pin::new(&mut *connection).graceful_shutdown();
         connection.poll_without_shutdown(cx).map(|ended| ended.is_ok())
     });
