@@ -18,9 +18,10 @@ use super::serve::Duplex;
 /// How long a connection may rest between two requests. Above the 90 s of Go's clients and the 60 s
 /// of common load balancers, so that these close first and never race with a request.
 const REST: Duration = Duration::from_secs(120);
-/// How long an HTTP/1 connection rests before it is [`Quiet`]: longer than a caller takes that asks again at
-/// once, so that what is put away then is not made anew for each request.
-const QUIET: Duration = Duration::from_secs(1);
+/// How long an HTTP/1 connection rests before it is [`Quiet`]. Longer than a caller takes that asks again at
+/// once, so that what is put away then is not made anew for each request; and no longer, because allocators
+/// keep the room for as many as were busy within that time.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// Where a connection stands between requests.
 #[derive(Debug, Default)]
