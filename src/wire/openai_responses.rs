@@ -104,7 +104,8 @@ pub fn verdict(feature: Feature) -> Verdict {
         | Feature::Include
         | Feature::Prediction
         | Feature::ContextEdits
-        | Feature::ProviderFields => Verdict::Dropped,
+        | Feature::ProviderFields
+        | Feature::LogitBias => Verdict::Dropped,
         Feature::Prefill
         | Feature::Audio
         | Feature::Video
@@ -114,7 +115,6 @@ pub fn verdict(feature: Feature) -> Verdict {
         | Feature::Candidates
         | Feature::AudioOut
         | Feature::ImageOut
-        | Feature::LogitBias
         | Feature::Guardrail
         | Feature::CachedContent
         | Feature::StoredConversation

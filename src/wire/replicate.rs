@@ -59,7 +59,9 @@ pub fn verdict(feature: F) -> Verdict {
         | F::Truncation
         | F::Include
         | F::Prediction
-        | F::ProviderFields => Verdict::Dropped,
+        | F::ProviderFields
+        | F::Logprobs
+        | F::ContextEdits => Verdict::Dropped,
         F::Prefill
         | F::DocumentBytes
         | F::DocumentUrl
@@ -80,7 +82,6 @@ pub fn verdict(feature: F) -> Verdict {
         | F::Json
         | F::Schema
         | F::Candidates
-        | F::Logprobs
         | F::AudioOut
         | F::ImageOut
         | F::Guardrail
@@ -89,7 +90,6 @@ pub fn verdict(feature: F) -> Verdict {
         | F::PromptTemplate
         | F::Background
         | F::WebSearch
-        | F::Container
-        | F::ContextEdits => Verdict::Refused,
+        | F::Container => Verdict::Refused,
     }
 }

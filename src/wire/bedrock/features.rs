@@ -54,7 +54,9 @@ pub fn verdict(feature: F) -> Verdict {
         | F::Include
         | F::Logprobs
         | F::Prediction
-        | F::ProviderFields => Verdict::Dropped,
+        | F::ProviderFields
+        | F::Logprobs
+        | F::ContextEdits => Verdict::Dropped,
         // Those of a bucket are said.
         F::ImageUrl
         | F::DocumentUrl
@@ -70,8 +72,7 @@ pub fn verdict(feature: F) -> Verdict {
         | F::PromptTemplate
         | F::Background
         | F::WebSearch
-        | F::Container
-        | F::ContextEdits => Verdict::Refused,
+        | F::Container => Verdict::Refused,
     }
 }
 

@@ -50,7 +50,8 @@ pub fn verdict(feature: F) -> Verdict {
         | F::Truncation
         | F::Include
         | F::Prediction
-        | F::ProviderFields => Verdict::Dropped,
+        | F::ProviderFields
+        | F::ContextEdits => Verdict::Dropped,
         F::Prefill
         | F::DocumentBytes
         | F::DocumentUrl
@@ -69,7 +70,6 @@ pub fn verdict(feature: F) -> Verdict {
         | F::PromptTemplate
         | F::Background
         | F::WebSearch
-        | F::Container
-        | F::ContextEdits => Verdict::Refused,
+        | F::Container => Verdict::Refused,
     }
 }
