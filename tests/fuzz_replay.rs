@@ -30,7 +30,7 @@ type Damage = fn(&mut Dice, &[u8]) -> Vec<u8>;
 /// How often each entry of the corpus is damaged.
 fn times(short: u64) -> u64 {
     let long = std::env::var_os("KEYMUX_LONG").is_some_and(|value| value == "1");
-    if long { short * 100 } else { short }
+    if long { short * 25 } else { short }
 }
 
 /// Runs a target over an entry and what becomes of it, and says which input broke a rule.
