@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 pub(crate) fn spec(name: &str) -> Option<Value> {
     let path = PathBuf::from(std::env::var_os("KEYMUX_SHARED")?).join("specs").join(name);
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    if !name.ends_with(".gz") {
+    if path.extension().is_none_or(|extension| extension != "gz") {
         return Some(serde_json::from_slice(&bytes).unwrap());
     }
     let mut text = Vec::new();
@@ -75,7 +75,7 @@ impl OpenApi {
             }
         }
         let own = |wrong: &mut Wrong, what: String| wrong.push(format!("{at} {what}"));
-        if !self.is_of(&schema["type"], value) {
+        if !Self::is_of(&schema["type"], value) {
             own(&mut wrong, format!("is no {}: {}", schema["type"], short(value)));
             return wrong;
         }
@@ -119,7 +119,7 @@ impl OpenApi {
         wrong
     }
 
-    fn is_of(&self, kind: &Value, value: &Value) -> bool {
+    fn is_of(kind: &Value, value: &Value) -> bool {
         match kind {
             Value::String(kind) => match &**kind {
                 "object" => value.is_object(),
@@ -131,7 +131,7 @@ impl OpenApi {
                 "null" => value.is_null(),
                 other => panic!("no type {other}"),
             },
-            Value::Array(kinds) => kinds.iter().any(|kind| self.is_of(kind, value)),
+            Value::Array(kinds) => kinds.iter().any(|kind| Self::is_of(kind, value)),
             _ => true,
         }
     }
@@ -230,7 +230,7 @@ impl Service {
         if !fits {
             return vec![format!("{at} is no {kind}: {}", short(value))];
         }
-        let mut wrong = self.limits(shape, value, at);
+        let mut wrong = Self::limits(shape, value, at);
         match (kind, value) {
             ("structure", Value::Object(members)) => {
                 wrong.extend(self.structure(shape, members, at));
@@ -274,7 +274,7 @@ impl Service {
     }
 
     /// The words of a closed list, and how much there may be.
-    fn limits(&self, shape: &Value, value: &Value, at: &str) -> Wrong {
+    fn limits(shape: &Value, value: &Value, at: &str) -> Wrong {
         let mut wrong = Wrong::new();
         if let Some(words) = shape["enum"].as_array()
             && !words.contains(value)
