@@ -4,6 +4,7 @@ pub mod address;
 pub mod anthropic;
 pub mod batch;
 pub mod bedrock;
+mod carried;
 pub mod cohere;
 pub mod counting;
 pub mod digest;

@@ -1,11 +1,6 @@
 //! Signatures: those of this format, and how those of others are carried in its fields.
-//!
-//! A signature of another format stands in a thought's `signature` as `NAME:data`, or `NAME#id:data` where
-//! the format wants an id back with it. The format has no field for the signature of a call or a text; such
-//! a one gets an empty thought of its own directly behind the block, with `NAME^:data`. Clients hand thoughts
-//! back as they came, because the API demands it of its own, so all of them find their way home. Base64 has
-//! none of these signs in it, so one of this format is never mistaken for another's.
 
+use crate::wire::carried::{self, Carried};
 use crate::wire::ir::Seal;
 use crate::wire::translate::Wire;
 
@@ -29,42 +24,14 @@ pub(super) fn own(signature: &str) -> Option<Seal> {
     (!signature.is_empty()).then_some(Seal { wire: Wire::Anthropic, data, id: None })
 }
 
-/// What the caller's `signature` is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Carried {
-    pub(super) seal: Seal,
-    /// Whether it is of the block before.
-    pub(super) of_block_before: bool,
-}
-
 /// Reads a signature that a caller hands back; an empty one is none.
 pub(super) fn read(signature: &str) -> Option<Carried> {
-    let foreign = signature.split_once(':').and_then(|(sign, data)| {
-        let (sign, of_block_before) = match sign.strip_suffix('^') {
-            Some(sign) => (sign, true),
-            None => (sign, false),
-        };
-        let (name, id) = match sign.split_once('#') {
-            Some((name, id)) => (name, Some(id.to_owned())),
-            None => (sign, None),
-        };
-        let seal = Seal { wire: Wire::named(name)?, data: data.to_owned(), id };
-        Some(Carried { seal, of_block_before })
-    });
-    foreign.or_else(|| Some(Carried { seal: own(signature)?, of_block_before: false }))
+    carried::read(Wire::Anthropic, signature)
 }
 
 /// Writes a signature for a caller.
 pub(super) fn write(seal: &Seal, of_block_before: bool) -> String {
-    if seal.wire == Wire::Anthropic {
-        return seal.data.clone();
-    }
-    let (hash, id) = match &seal.id {
-        Some(id) => ("#", id.as_str()),
-        None => ("", ""),
-    };
-    let above = if of_block_before { "^" } else { "" };
-    format!("{}{hash}{id}{above}:{}", seal.wire.name(), seal.data)
+    carried::write(Wire::Anthropic, seal, of_block_before)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::say::is_own_citation;
 use super::{REDACTED, formats};
+use crate::wire::carried;
 use crate::wire::failure::Class;
 use crate::wire::frame::aws;
 use crate::wire::ir::{
@@ -45,6 +46,8 @@ struct Current {
     is_call: bool,
     is_thought: bool,
     has_text: bool,
+    /// Written behind it.
+    seal: Option<String>,
 }
 
 /// A block that began while another was being told.
@@ -148,6 +151,7 @@ impl Encoder {
             is_call: false,
             is_thought: matches!(kind, Kind::Thought),
             has_text: false,
+            seal: None,
         };
         match kind {
             Kind::Text | Kind::Refusal | Kind::Thought => {}
@@ -222,6 +226,13 @@ impl Encoder {
         if let Some(index) = own.index {
             write("contentBlockStop", &json!({ "contentBlockIndex": index }), out);
         }
+        if let Some(seal) = own.seal.take() {
+            let index = self.next;
+            self.next += 1;
+            let delta = Delta::ReasoningContent(Thought::Signature(seal));
+            write("contentBlockDelta", &Grown { content_block_index: index, delta }, out);
+            write("contentBlockStop", &json!({ "contentBlockIndex": index }), out);
+        }
     }
 
     /// Tells of the block that waits the longest; false: none does.
@@ -266,8 +277,9 @@ impl Encoder {
                     self.grow(own, Delta::Citation(citation), out);
                 }
             }
-            // There is no field for either.
-            Piece::Seal(_) | Piece::Logprobs(_) => {}
+            Piece::Seal(seal) => own.seal = borne_behind(seal),
+            // There is no field for it.
+            Piece::Logprobs(_) => {}
         }
     }
 
@@ -320,10 +332,13 @@ fn redacted(seal: &Seal) -> Option<&str> {
 }
 
 fn signature(seal: &Seal) -> String {
-    match seal.wire {
-        Wire::Bedrock => seal.data.clone(),
-        wire => format!("{}:{}", wire.name(), seal.data),
-    }
+    carried::write(Wire::Bedrock, seal, false)
+}
+
+/// A block has no field for a signature but a thought has: that of another format gets a thought of its own
+/// behind the block.
+fn borne_behind(seal: &Seal) -> Option<String> {
+    (seal.wire != Wire::Bedrock).then(|| carried::write(Wire::Bedrock, seal, true))
 }
 
 /// A citation in this format's words: its own, or one of a page by address and title.
@@ -437,7 +452,13 @@ pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
     let mut content = Vec::with_capacity(blocks.len());
     let mut calls = 0;
     for block in blocks {
+        let before = content.len();
         show(block, shown, &mut calls, &mut content);
+        let is_sealed = content.len() > before && !matches!(block.content, Content::Thought { .. });
+        if let Some(seal) = block.seal.as_ref().filter(|_| is_sealed).and_then(borne_behind) {
+            let thought = json!({ "reasoningText": { "text": "", "signature": seal } });
+            content.push(json!({ "reasoningContent": thought }));
+        }
     }
     let mut whole = json!({ "output": { "message": { "role": "assistant", "content": content } } });
     if let Some((own, stop)) = candidate.and_then(|own| Some((own, own.stop?))) {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::decode::{cache, member};
 use super::{REDACTED, formats};
+use crate::wire::carried::{self, Carried};
 use crate::wire::feature::Feature;
 use crate::wire::fields::{Fields, Rejected, elements};
 use crate::wire::ir::{Block, Content, Media, MediaKind, Outcome, Role, Seal, Source, Turn};
@@ -63,7 +64,13 @@ fn push(
         Content::Media(media)
     } else if let Some(thought) = fields.fields("reasoningContent")? {
         let (text, own) = reasoning(thought)?;
-        seal = own;
+        match (own, blocks.last_mut()) {
+            (Some(own), Some(before)) if own.of_block_before && before.seal.is_none() => {
+                before.seal = Some(own.seal);
+                return Ok(());
+            }
+            (own, _) => seal = own.map(|own| own.seal),
+        }
         Content::Thought { text }
     } else if let Some(cited) = fields.fields("citationsContent")? {
         citations(cited)?
@@ -127,26 +134,17 @@ fn outcome(fields: &mut Fields, asked: &mut Asked) -> Result<Content, Rejected> 
     }))
 }
 
-fn reasoning(mut thought: Fields) -> Result<(String, Option<Seal>), Rejected> {
+fn reasoning(mut thought: Fields) -> Result<(String, Option<Carried>), Rejected> {
     if let Some(data) = thought.text("redactedContent")? {
         let data = format!("{REDACTED}{data}");
-        return Ok((String::new(), Some(Seal { wire: Wire::Bedrock, data, id: None })));
+        let seal = Seal { wire: Wire::Bedrock, data, id: None };
+        return Ok((String::new(), Some(Carried { seal, of_block_before: false })));
     }
     let Some(mut text) = thought.fields("reasoningText")? else {
         return Err(thought.must("reasoningText", "is missing"));
     };
-    let seal = text.text("signature")?.map(seal_of);
+    let seal = text.text("signature")?.and_then(|own| carried::read(Wire::Bedrock, &own));
     Ok((text.text("text")?.unwrap_or_default(), seal))
-}
-
-/// A signature; before that of another format stands the format's name.
-fn seal_of(signature: String) -> Seal {
-    if let Some((name, data)) = signature.split_once(':')
-        && let Some(wire) = Wire::named(name)
-    {
-        return Seal { wire, data: data.to_owned(), id: None };
-    }
-    Seal { wire: Wire::Bedrock, data: signature, id: None }
 }
 
 fn citations(mut cited: Fields) -> Result<Content, Rejected> {
