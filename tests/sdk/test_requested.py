@@ -202,7 +202,9 @@ def add(entry, caller, target):
         body = recorded["request"]["body"]
         stream = bool(body.get("stream")) or "tream" in entry["api"].split(".")[1]
         kind = target.removesuffix("-codex")
-        label = f"recording-{streamed if stream else whole}-{uuid.uuid4().hex}{'-codex' if 'codex' in target else ''}"
+        label = f"recording-{streamed if stream else whole}-{uuid.uuid4().hex}"
+        # A name that says nothing of its maker may be Claude's on Bedrock.
+        label += {"openai-codex": "-codex", "bedrock": "-amazon.nova-lite-v1"}.get(target, "")
         answer = send(caller, f"{kind}/{label}", body, stream)
         if answer.status_code == 400:
             return self.refusal(answer, body, caller, target)

@@ -7,6 +7,7 @@
 Streams are cut at three places each; SDK_ALL_CUTS=1 cuts them behind every event, and within.
 """
 
+import base64
 import json
 import os
 import re
@@ -20,10 +21,12 @@ import openai
 from botocore.config import Config
 from google import genai
 
+import specs
+import turns
 import views
 from config import CALLERS, kind_of
 from frames import boundaries, is_whole
-from through import CLIENT_KEY, KEYMUX, RECORDED, RECORDED_KEY, main, needs_recordings, recordings
+from through import CLIENT_KEY, KEYMUX, RECORDED, RECORDED_KEY, main, needs_recordings, recordings, seen
 from views import View
 
 ALL_CUTS = os.environ.get("SDK_ALL_CUTS") == "1"
@@ -108,6 +111,9 @@ def model_for(entry, caller, label):
         label = f"{label}-codex"
     elif entry["api"] in (RAW, RAW_STREAM):
         label = f"{label}-claude"
+    else:
+        # A name that says nothing of its maker may be Claude's.
+        label += {"azure": "-gpt-4o", "bedrock": "-amazon.nova-lite-v1", "vertex": "-gemini-2.5-flash"}.get(kind, "")
     if entry["status"] >= 400 or "error_in_stream" in entry["features"]:
         kind = f"refused-{entry['place']}-{caller}"
     return f"{kind}/{label}"
@@ -267,8 +273,6 @@ def recording_of(entry):
 
 
 def body_of(entry):
-    import base64
-
     response = recording_of(entry)["response"]
     return base64.b64decode(response["body_b64"]) if "body_b64" in response else response["body"].encode()
 
@@ -311,9 +315,62 @@ def add_cuts(entry, caller):
     setattr(Cuts, f"test {caller} of {entry['id']} ({entry['place']})", test)
 
 
+def add_whole_cut(entry, caller):
+    if model_for(entry, caller, "") is None:
+        return
+
+    def test(self):
+        place = len(body_of(entry)) * 2 // 3
+        for how in ("ends", "breaks"):
+            label = f"recording-{entry['place']}-{how}-{place}-{caller}-{uuid.uuid4().hex[:8]}"
+            got, error = seen_by(through, caller, model_for(entry, caller, label), False)
+            self.assertIsNotNone(error, f"{how} at {place}: looks whole, {got!r:.200}")
+
+    setattr(Cuts, f"test {caller} of {entry['id']} ({entry['place']})", test)
+
+
+@needs_recordings
+class Turns(unittest.TestCase):
+    """What a program sends back of an answer reaches the provider as the provider had said it."""
+
+
+def add_turn(entry, caller):
+    model = model_for(entry, caller, f"recording-{entry['place']}")
+    if model is None:
+        return
+
+    def test(self):
+        without, _ = expected_of(entry)
+        if not without.calls or without.end == "length":
+            return
+        model = model_for(entry, caller, f"recording-{entry['place']}-turn-{uuid.uuid4().hex[:8]}")
+        tools = sorted({name for _, name, _ in without.calls})
+        turns.TURNS[caller](through[caller], model, tools)
+        first, second = seen(model.split("/", 1)[1])
+        sent = base64.b64decode(second["body"]).decode()
+        spoken = FORMAT[entry["api"]]
+        if entry["api"] != RAW:  # Its envelope is Google's.
+            self.assertEqual([], specs.faults(spoken, json.loads(sent)), sent[:2000])
+        plain = list(turns.leaves(json.loads(sent)))
+        for id, name, _ in without.calls:
+            self.assertIn(name, plain)
+            if id and spoken != "gemini" and "gemini" != caller and kind_of(entry, caller) != "mistral":
+                self.assertGreaterEqual(plain.count(id), 2, f"{id} of the call and its result: {sent:.1500}")
+        if caller == "chat" and spoken != "gemini":
+            return  # Of this format's callers only Google's clients know signatures.
+        for seal in turns.seals(spoken, recording_of(entry)):
+            self.assertIn(seal, plain, f"a signature is missing in {sent:.1500}")
+
+    setattr(Turns, f"test {caller} of {entry['id']} ({entry['place']})", test)
+
+
 for caller in CALLERS:
     for entry in entries(lambda entry: entry["status"] == 200):
         add_answer(entry, caller)
+    for entry in entries(lambda entry: entry["status"] == 200 and not entry["stream"]):
+        add_whole_cut(entry, caller)
+        if "tool_call" in entry["features"]:
+            add_turn(entry, caller)
     for entry in entries(lambda entry: entry["status"] >= 400):
         add_refusal(entry, caller)
     for entry in entries(lambda entry: entry["status"] == 200 and entry["stream"]):

@@ -139,6 +139,8 @@ def check_revoked(test, ask):
 
 
 def main():
+    if pattern := os.environ.get("SDK_ONLY"):
+        unittest.defaultTestLoader.testNamePatterns = [pattern]
     suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
     result = unittest.TextTestRunner(verbosity=1).run(suite)
     failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
