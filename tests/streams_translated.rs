@@ -309,6 +309,8 @@ async fn ask(keymux: &Keymux, caller: &str, model: &str) -> Reply {
 
 /// A request for a stream.
 fn request(caller: &str, model: &str) -> Vec<u8> {
+    // A name that says nothing of its maker would be taken for one of the caller's own format.
+    let model = &*model.replace("bedrock/", "bedrock/amazon.nova-");
     let segment = model.replace('/', "%2F");
     let turns = json!([{"role": "user", "content": "Hello there"}]);
     let contents = json!([{"role": "user", "parts": [{"text": "Hello there"}]}]);
@@ -347,7 +349,7 @@ fn play(request: &Received) -> Vec<Step> {
     let (from, model) = if let Some(rest) = path.strip_prefix("/v1beta/models/") {
         ("gemini", rest.split(':').next().unwrap().to_owned())
     } else if let Some(rest) = path.strip_prefix("/model/") {
-        ("bedrock", rest.split('/').next().unwrap().to_owned())
+        ("bedrock", rest.split('/').next().unwrap().replace("amazon.nova-", ""))
     } else {
         let from = if path.starts_with("/v1/messages") { "anthropic" } else { "chat" };
         (from, request.json()["model"].as_str().unwrap().to_owned())
