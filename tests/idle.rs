@@ -64,7 +64,8 @@ async fn a_request_that_comes_in_the_moment_of_rest_is_answered() {
         tokio::spawn(async move {
             let mut caller = Connection::open(address).await;
             // From a little before it to a little after, in steps of a quarter of a millisecond.
-            let pause = QUIET - Duration::from_millis(5) + Duration::from_micros(250) * number;
+            let pause = QUIET.saturating_sub(Duration::from_millis(5))
+                + Duration::from_micros(250) * number;
             for _ in 0..10 {
                 caller.send(&models()).await;
                 assert_eq!(caller.reply().await.status(), 200);

@@ -80,7 +80,7 @@ fn way(kind: Kind, operation: Operation) -> String {
     let of = |model: &str| match kind.way(operation, None, [model; 2]) {
         Way::Same => "as it is".to_owned(),
         Way::Through(wire) => short(wire).to_owned(),
-        Way::Not => "not".to_owned(),
+        Way::Not | Way::Embed(_) | Way::Count(_) => "not".to_owned(),
     };
     let mut told = of("m");
     for (name, model) in [("Claude", "claude-haiku-4-5"), ("OpenAI's", "openai.gpt-oss-20b-1:0")] {

@@ -187,8 +187,9 @@ fn text(upstream: &str, number: u64) -> String {
         keys.push(key("guest", ""));
     }
     let of = |name: &str, kind: &str, base: &str, keys: &[String]| {
-        let keys: String =
+        let keys: Vec<String> =
             keys.iter().map(|key| format!("[[providers.{name}.keys]]\n{key}")).collect();
+        let keys = keys.concat();
         format!("[providers.{name}]\nkind = \"{kind}\"\nbase_url = \"{base}\"\n{keys}")
     };
     let openai = format!("{upstream}/v1");

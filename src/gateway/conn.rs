@@ -255,7 +255,7 @@ impl<S: Duplex> Guarded<S> {
         if let Poll::Ready(heard) = self.inner.poll_heard(cx) {
             return Poll::Ready(heard);
         }
-        self.rest_due.get_or_insert_with(|| Instant::now() + (REST - QUIET));
+        self.rest_due.get_or_insert_with(|| Instant::now() + REST.saturating_sub(QUIET));
         ready!(self.poll_silence(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

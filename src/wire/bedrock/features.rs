@@ -55,7 +55,6 @@ pub fn verdict(feature: F) -> Verdict {
         | F::Logprobs
         | F::Prediction
         | F::ProviderFields
-        | F::Logprobs
         | F::ContextEdits => Verdict::Dropped,
         // Those of a bucket are said.
         F::ImageUrl
