@@ -1,6 +1,7 @@
 //! The fuzz targets over a corpus made of recorded and own exchanges, and damage to them, in plain Rust.
 //!
-//! `KEYMUX_LONG=1` does more damage; `KEYMUX_SEED` is where it begins.
+//! `KEYMUX_LONG=1` does more damage; `KEYMUX_SEED` is where it begins. `KEYMUX_CORPUS=fuzz/corpus` also
+//! writes the corpus down, for libFuzzer to begin with.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 #![allow(clippy::print_stderr, reason = "says what was skipped and how much was read")]
@@ -16,6 +17,7 @@ mod exchanges;
 #[allow(unreachable_pub, reason = "it is a library of its own for cargo-fuzz")]
 mod targets;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -42,6 +44,13 @@ fn replay(target: &str, entry: &[u8], damage: Damage, short: u64) {
             panic!("{target}, {how}: {}", shown.chars().take(20_000).collect::<String>());
         }
     };
+    if let Some(corpus) = std::env::var_os("KEYMUX_CORPUS") {
+        let folder = Path::new(&corpus).join(target);
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut hash = DefaultHasher::new();
+        entry.hash(&mut hash);
+        std::fs::write(folder.join(format!("{:016x}", hash.finish())), entry).unwrap();
+    }
     try_one(entry, "as it is");
     for seed in begin..begin + times(short) {
         let mut dice = Dice(seed ^ entry.len() as u64);
