@@ -146,8 +146,8 @@ async fn idle_connections_cost_little() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let text = config("max_connections = 20000\nhead_timeout = \"300s\"", &[main]);
-    // 10,000 within 64 MiB, whether they are silent or have asked before.
-    let each = 64 * MIB / 10_000;
+    // Whether they are silent or have asked before. Among few, those count that were busy at the same time.
+    let most = if is_long() { 64 * MIB } else { 10 * MIB };
     for asked in [false, true] {
         let keymux = Keymux::start(&text, &[]).await;
         http::get(keymux.address(), "/v1/models", &[]).await;
@@ -161,13 +161,13 @@ async fn idle_connections_cost_little() {
             }
             idle.push(caller);
         }
-        // Those that have asked are put away a second later.
-        sleep(Duration::from_secs(2)).await;
+        // Those that have asked are put away soon.
+        sleep(Duration::from_millis(500)).await;
         let connected = keymux.admin("/metrics").await.text();
         assert!(connected.contains(&format!("keymux_connections {callers}")), "{connected}");
         let grown = resident(&keymux).saturating_sub(before);
         println!("{callers} idle (asked before: {asked}): {} KiB each", grown / callers / 1024);
-        assert!(grown < callers * each, "{} KiB for {callers}", grown / 1024);
+        assert!(grown < most, "{} KiB for {callers}", grown / 1024);
         assert_eq!(http::get(keymux.address(), "/v1/models", &[]).await.status(), 200);
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::config::{config, one_key};
 use common::http::{self, Connection, patiently};
 use common::keymux::{Keymux, free_ports};
-use common::upstream::{Upstream, chat_events, sse};
+use common::upstream::{Upstream, chat_answer, chat_events, sse};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -134,6 +134,28 @@ async fn tls_speaks_http_1_and_http_2_as_alpn_says() {
     assert_eq!(first, events[0]);
     let rest = body.collect().await.unwrap().to_bytes();
     assert_eq!(rest, events[1..].concat());
+}
+
+#[tokio::test]
+async fn a_tls_caller_asks_again_after_a_rest() {
+    let upstream = Upstream::always(chat_answer("hello")).await;
+    let authority = Authority::new();
+    let mut keymux = start(&one_key(&upstream), &authority, None).await;
+    let mut stream = connect(&keymux, &authority, None, b"http/1.1").await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"HEAD / HTTP/1.1\r\nhost: k\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(patiently("an answer", stream.read_u8()).await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        // Longer than until it is put away.
+        sleep(Duration::from_millis(600)).await;
+    }
+    keymux.signal(rustix::process::Signal::TERM);
+    // It ends as TLS does, which is not an error.
+    assert_eq!(patiently("the end", stream.read(&mut [0])).await.unwrap(), 0);
+    assert!(keymux.ended().await.success());
 }
 
 #[tokio::test]
