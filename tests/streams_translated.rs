@@ -1,8 +1,7 @@
 //! Streams of another format than the caller's: whatever breaks, the caller gets an error event of its own
 //! format behind what was said, and never a stream that looks finished.
 //!
-//! Every caller's format stands before every provider's, and the model asked for says how the provider
-//! fails.
+//! Every caller's format stands before every provider's, and the model asked for says what goes wrong.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -16,10 +15,11 @@ use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::BytesMut;
 use common::config::{config, key, native, provider};
-use common::http::{self, Connection, Framing, Reply};
+use common::http::{self, Connection, Framing, Piece, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Received, Step, Upstream, chat_events, chunk, message_events};
 use keymux::wire::frame::aws::{Frame, Frames, exception};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -113,6 +113,42 @@ async fn a_stream_that_fails_before_its_first_word_is_a_real_status_in_the_calle
 }
 
 #[tokio::test]
+async fn what_outlives_the_drain_timeout_ends_with_an_error_event() {
+    let upstream = Upstream::start(play).await;
+    let text =
+        config("drain_timeout = \"300ms\"", &[provider("chat", &upstream, "", &[key("chat", "")])]);
+    let mut keymux = Keymux::start(&text, &[]).await;
+    let mut callers = Vec::new();
+    for caller in ["anthropic", "gemini", "gemini-array", "bedrock"] {
+        let mut connection = Connection::open(keymux.address()).await;
+        connection.send(&request(caller, "chat/hang")).await;
+        let head = connection.head().await.unwrap();
+        let mut framing = Framing::of_answer(&head);
+        let Piece::Bytes(first) = connection.piece(&mut framing).await else { panic!("{caller}") };
+        callers.push((caller, connection, head, framing, first));
+    }
+    keymux.signal(Signal::TERM);
+    for (caller, mut connection, head, framing, mut body) in callers {
+        let (rest, complete) = connection.body(framing).await;
+        body.extend(rest);
+        let reply = Reply { head, body, complete };
+        let heard = Heard::of(caller, &reply);
+        assert!(heard.error && !heard.finished && complete, "{caller}: {}", reply.text());
+    }
+    assert_eq!(keymux.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_event_that_does_not_end_becomes_an_error_event() {
+    let upstream = Upstream::start(play).await;
+    let keymux = keymux(&upstream).await;
+    let reply = ask(&keymux, "anthropic", "chat/endless").await;
+    let heard = Heard::of("anthropic", &reply);
+    assert!(heard.text == "one " && heard.error && !heard.finished, "{heard:?}");
+    assert!(reply.body.len() < 64 * 1024, "{}", reply.body.len());
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_takes_the_provider_along() {
     let upstream = Upstream::start(play).await;
     let keymux = keymux(&upstream).await;
@@ -142,9 +178,8 @@ async fn a_caller_that_leaves_takes_the_provider_along() {
 #[tokio::test]
 async fn a_slow_caller_slows_the_provider_and_costs_no_memory() {
     const CALLERS: usize = 12;
-    /// Freed pages that the allocator has not given back, whatever the number of callers.
-    const ALLOCATOR: usize = 24 << 20;
-    const EACH: usize = 1 << 20;
+    /// A megabyte for each, and pages that the allocator has freed and not given back.
+    const MOST: usize = (24 + CALLERS) << 20;
     let (url, written) = fountain().await;
     let from = format!(
         "[providers.chat]\nkind = \"openai-compatible\"\nbase_url = \"{url}/v1\"\n\
@@ -164,7 +199,7 @@ async fn a_slow_caller_slows_the_provider_and_costs_no_memory() {
     }
     let stopped = stops(&written).await;
     let grown = resident(&keymux).saturating_sub(before);
-    assert!(grown < ALLOCATOR + CALLERS * EACH, "{grown} bytes for {CALLERS} slow callers");
+    assert!(grown < MOST, "{grown} bytes for {CALLERS} slow callers");
     let (caller, framing) = &mut callers[0];
     while written.load(Ordering::SeqCst) == stopped {
         caller.piece(framing).await;
@@ -376,14 +411,19 @@ fn play(request: &Received) -> Vec<Step> {
         }
         "error-first" => return vec![stream.head(), stream.piece(&stream.error), end()],
         "nothing" => return vec![stream.head(), end()],
+        // 17 MiB.
+        "endless" => {
+            steps.push(stream.piece(b"data: {\"choices\":[{\"delta\":{\"content\":\""));
+            steps.extend(vec![stream.piece(&b"x".repeat(1 << 20)); 17]);
+            steps.push(Step::Hang);
+        }
         "silent" => return vec![Step::Hang],
         other => panic!("no {other}"),
     }
     steps
 }
 
-/// A stream of one provider: what comes before its words, a word, what comes behind them; an error, and
-/// what cannot be read.
+/// A stream of one provider: its words and what stands around them, an error, and what cannot be read.
 struct Stream {
     content_type: &'static str,
     before: Vec<Vec<u8>>,
