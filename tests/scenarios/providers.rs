@@ -19,6 +19,15 @@ fn truncated(end: Step) -> Vec<Step> {
     ]
 }
 
+/// The same answer with more headers.
+fn with_headers(steps: Vec<Step>, headers: &[(&str, &str)]) -> Vec<Step> {
+    let [Step::Send(bytes)] = &steps[..] else { panic!("one step") };
+    let text = String::from_utf8_lossy(bytes);
+    let (first, rest) = text.split_once("\r\n").unwrap();
+    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    vec![Step::Send(format!("{first}\r\n{more}{rest}").into_bytes())]
+}
+
 #[tokio::test]
 async fn a_burst_of_errors_is_never_seen_and_ends_in_a_cooldown() {
     let upstream = failing(&["a"], error(500, "server_error", "Oops.")).await;
@@ -205,10 +214,14 @@ async fn what_a_policy_forbids_is_asked_of_nobody_else() {
 #[tokio::test]
 async fn a_fallback_of_another_format_answers_in_the_callers() {
     let first = Upstream::always(error(503, "unavailable", "Down for maintenance.")).await;
-    let second = Upstream::always(message_answer("hello")).await;
+    let headers = [("request-id", "req_of_c"), ("anthropic-ratelimit-requests-remaining", "7")];
+    let second = Upstream::always(with_headers(message_answer("hello"), &headers)).await;
     let keymux = with_foreign_fallback(&first, "", &second).await;
     let reply = ask(&keymux, "r").await;
     assert_eq!((told(&reply), said(&reply)), ((200, "second", "c", "3"), "hello".into()));
+    for (name, value) in headers {
+        assert_eq!(reply.header(name), Some(value), "{name}: {:?}", reply.head);
+    }
     assert_eq!(reply.json()["choices"][0]["finish_reason"], "stop");
     let asked = &second.requests()[0];
     assert_eq!((asked.path(), asked.json()["model"].as_str()), ("/v1/messages", Some("m")));
