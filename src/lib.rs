@@ -29,6 +29,11 @@
 //! one chunk in, at most one out, while [`wire::listen`] hears tokens and the end go by. When the body
 //! is dropped, `gateway::record` writes the access line and the counters.
 //!
+//! A provider that has the caller's format gets the caller's bytes. For one that has not
+//! ([`provider::Way`]), `gateway::attempt::foreign` has [`wire::translate`] read the request into
+//! [`wire::ir`] and write it in the provider's format, and the relay writes the answer in the caller's,
+//! event by event.
+//!
 //! # A secret
 //!
 //! The file names where it is; `config` reads it into a [`secret::Secret`], which cannot be printed;
