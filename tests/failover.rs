@@ -297,3 +297,15 @@ async fn an_error_that_came_as_an_answer_has_the_status_that_it_means() {
     let reply = ask(&keymux, "m").await;
     assert_eq!((reply.status(), reply.json()), (429, body));
 }
+
+/// As Azure answers a prompt that its filter refuses.
+#[tokio::test]
+async fn an_error_of_the_callers_that_came_as_an_answer_passes_as_it_came() {
+    let error = json!({"message": "filtered", "code": "content_filter", "status": 400});
+    let body = json!({"error": error});
+    let upstream = Upstream::always(json_answer(200, &body)).await;
+    let keymux = with(&upstream, "", &["a", "b"]).await;
+    let reply = ask(&keymux, "m").await;
+    assert_eq!((reply.status(), reply.json()), (200, body));
+    assert_eq!(upstream.requests().len(), 1);
+}

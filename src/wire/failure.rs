@@ -119,8 +119,17 @@ pub fn may_be_error(begin: &[u8]) -> bool {
 /// at its beginning and neither choices nor output (recorded of Azure and of OpenRouter).
 pub fn in_whole(api: Api, body: &[u8]) -> Option<Failure> {
     let [error, choices, output] = members(body, ["error", "choices", "output"]);
-    let told = matches!(error, Some([b'{' | b'"', ..])) && choices.is_none() && output.is_none();
-    told.then(|| classify_told(api, body))
+    let error = error.filter(|error| matches!(error, [b'{' | b'"', ..]))?;
+    if choices.is_some() || output.is_some() {
+        return None;
+    }
+    // The status that it should have had.
+    let [status] = members(error, ["status"]);
+    let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    Some(match status {
+        Some(status @ 400..=599) => classify(api, status, body, &|_| None),
+        _ => classify_told(api, body),
+    })
 }
 
 /// Where an API means something else by a status or a phrase than the table has it.

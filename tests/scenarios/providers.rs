@@ -20,11 +20,13 @@ fn truncated(end: Step) -> Vec<Step> {
 }
 
 /// The same answer with more headers.
-fn with_headers(steps: Vec<Step>, headers: &[(&str, &str)]) -> Vec<Step> {
-    let [Step::Send(bytes)] = &steps[..] else { panic!("one step") };
+fn with_headers(steps: &[Step], headers: &[(&str, &str)]) -> Vec<Step> {
+    let [Step::Send(bytes)] = steps else { panic!("one step") };
     let text = String::from_utf8_lossy(bytes);
     let (first, rest) = text.split_once("\r\n").unwrap();
-    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let more: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let more = more.concat();
     vec![Step::Send(format!("{first}\r\n{more}{rest}").into_bytes())]
 }
 
@@ -215,7 +217,7 @@ async fn what_a_policy_forbids_is_asked_of_nobody_else() {
 async fn a_fallback_of_another_format_answers_in_the_callers() {
     let first = Upstream::always(error(503, "unavailable", "Down for maintenance.")).await;
     let headers = [("request-id", "req_of_c"), ("anthropic-ratelimit-requests-remaining", "7")];
-    let second = Upstream::always(with_headers(message_answer("hello"), &headers)).await;
+    let second = Upstream::always(with_headers(&message_answer("hello"), &headers)).await;
     let keymux = with_foreign_fallback(&first, "", &second).await;
     let reply = ask(&keymux, "r").await;
     assert_eq!((told(&reply), said(&reply)), ((200, "second", "c", "3"), "hello".into()));

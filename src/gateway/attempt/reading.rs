@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Answered, Limits};
 use crate::upstream::{Arriving, Broken};
 use crate::wire::Api;
-use crate::wire::failure::{Failure, in_whole, may_be_error};
+use crate::wire::failure::{Class, Failure, in_whole, may_be_error};
 
 /// Largest error body that is read; a provider's errors are a few hundred bytes.
 const ERROR_BODY: usize = 256 * 1024;
@@ -54,7 +54,11 @@ pub(super) async fn short_answer(
     if kept >= SHORT || !may_be_error(begin) {
         return Ok(());
     }
-    in_whole(api, &answered.early.concat()).map_or(Ok(()), |failure| Err(Begun::Failed(failure)))
+    match in_whole(api, &answered.early.concat()) {
+        // What is the caller's fault passes as it came.
+        Some(failure) if failure.class != Class::Caller => Err(Begun::Failed(failure)),
+        _ => Ok(()),
+    }
 }
 
 /// Waits for the first event that means something, keeping what comes before it.
