@@ -263,8 +263,9 @@ def recorded_test(entry, provider):
         else:
             self.assertEqual(without, through)
         bodies = [request["body"] for request in seen(entry["id"])]
-        self.assertEqual(len(bodies), 2)
-        self.assertEqual(base64.b64decode(bodies[0]), base64.b64decode(bodies[1]))
+        # After a provider's failure its only key is asked once more.
+        self.assertEqual(len(bodies), 3 if entry["status"] >= 500 else 2)
+        self.assertEqual(len({base64.b64decode(body) for body in bodies}), 1)
 
     return test
 
