@@ -461,7 +461,7 @@ fn the_limits_are_the_defaults() {
 fn the_numbers_are_those_of_the_source() {
     rest_on_the_source(&[
         ("Rust (1.90 or newer)", "Cargo.toml", "rust-version = \"1.90\""),
-        ("| 256 streams a connection,", "src/gateway/serve.rs", "const STREAMS: u32 = 256;"),
+        ("| 256 streams a connection,", "src/gateway/protocol.rs", "const STREAMS: u32 = 256;"),
         (
             "| 16 times `server.max_body` and at least 256 MiB;",
             "src/gateway/incoming.rs",
@@ -472,7 +472,7 @@ fn the_numbers_are_those_of_the_source() {
             "src/gateway/incoming.rs",
             "const FIRST_ROOM: usize = 64 * 1024;",
         ),
-        ("| 64 KiB, 100 lines,", "src/gateway/serve.rs", "const HEAD: usize = 64 * 1024;"),
+        ("| 64 KiB, 100 lines,", "src/gateway/protocol.rs", "const HEAD: usize = 64 * 1024;"),
         (
             "requests | 120 s |",
             "src/gateway/conn.rs",
