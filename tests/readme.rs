@@ -474,9 +474,14 @@ fn the_numbers_are_those_of_the_source() {
         ),
         ("| 64 KiB, 100 lines,", "src/gateway/protocol.rs", "const HEAD: usize = 64 * 1024;"),
         (
-            "requests | 120 s |",
+            "requests | 120 s;",
             "src/gateway/conn.rs",
             "const REST: Duration = Duration::from_secs(120);",
+        ),
+        (
+            "| a whole answer | held until it is whole, up to 256 KiB and 1 s,",
+            "src/gateway/attempt/reading.rs",
+            "const SHORT: usize = 256 * 1024;\nconst AT_ONCE: Duration = Duration::from_secs(1);",
         ),
         (
             "error body | 256 KiB |",
