@@ -293,7 +293,8 @@ describe("recorded", () => {
         assert.deepEqual(through, without);
       }
       const bodies = (await seen(entry.id)).map((request) => request.body);
-      assert.equal(bodies.length, 2);
+      // After a provider's failure its only key is asked once more.
+      assert.equal(bodies.length, entry.status >= 500 ? 3 : 2);
       assert.equal(bodies[0], bodies[1]);
     });
   }
