@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod translation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -21,7 +23,7 @@ use keymux::wire::failure::Class;
 use keymux::wire::{Api, Operation};
 use serde_json::{Value as Json, json};
 
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 /// What stands under a header of the second level.
 fn section(title: &str) -> &'static str {
@@ -382,7 +384,7 @@ fn printed() -> Told {
         }
     }
     // One that is never counted here would not be printed either.
-    let registered = include_str!("../src/observe/metrics.rs").matches("all.register").count();
+    let registered = include_str!("../../src/observe/metrics.rs").matches("all.register").count();
     assert_eq!(printed.len(), registered, "{:?}", printed.keys());
     printed
 }
