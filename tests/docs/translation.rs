@@ -1,5 +1,4 @@
-//! The README's tables of formats, made from the code: what stands there is what happens.
-
+//! docs/translation.md: its tables of formats are written from the tables that the encoders use.
 
 use std::fmt::Write as _;
 
@@ -8,85 +7,71 @@ use keymux::wire::Operation;
 use keymux::wire::feature::{Feature, Verdict};
 use keymux::wire::translate::Wire;
 
-const README: &str = include_str!("../../README.md");
+use crate::page::{assert_generated, header, row};
 
-/// Asserts that the table stands in the README, and prints it where it does not.
-fn stands_there(table: &str) {
-    assert!(README.contains(table), "README.md has another table than this one:\n\n{table}");
-}
+const PAGE: &str = "docs/translation.md";
 
-/// What a format is called in the tables.
-fn short(wire: Wire) -> &'static str {
-    match wire {
+/// The name of a format in the tables.
+fn short(format: Wire) -> &'static str {
+    match format {
         Wire::OpenAiChat => "chat",
         Wire::OpenAiResponses => "responses",
         Wire::Anthropic | Wire::Gemini | Wire::Bedrock | Wire::Cohere | Wire::Replicate => {
-            wire.name()
+            format.name()
         }
     }
 }
 
-fn row(cells: &[String], out: &mut String) {
-    writeln!(out, "| {} |", cells.join(" | ")).unwrap();
-}
-
-fn head(first: &[&str], wires: &[Wire], out: &mut String) {
-    let names = first.iter().copied().chain(wires.iter().map(|wire| short(*wire)));
-    row(&names.map(str::to_owned).collect::<Vec<_>>(), out);
-    writeln!(out, "|{}", "---|".repeat(first.len() + wires.len())).unwrap();
+fn titles(first: &[&'static str], formats: &[Wire]) -> String {
+    header(first.iter().copied().chain(formats.iter().map(|format| short(*format))))
 }
 
 #[test]
-fn what_becomes_of_each_thing_that_is_asked_for() {
-    let mut table = String::new();
-    head(&["what is asked for", "by callers of"], &Wire::ALL, &mut table);
+fn the_table_of_features_is_what_the_encoders_do() {
+    let mut table = titles(&["feature", "callers that can request it"], &Wire::ALL);
     for feature in Feature::all() {
         let callers: Vec<_> =
-            Wire::OF_CALLERS.into_iter().filter(|wire| wire.place(feature).is_some()).collect();
+            Wire::OF_CALLERS.into_iter().filter(|format| format.place(feature).is_some()).collect();
         let callers = match callers.len() {
             0 => continue,
             5 => "all".to_owned(),
             _ => callers.into_iter().map(short).collect::<Vec<_>>().join(", "),
         };
-        let mut cells = vec![feature.name().to_owned(), callers];
-        cells.extend(Wire::ALL.map(|wire| {
-            match wire.verdict(feature) {
-                Verdict::Said => "yes",
-                Verdict::Dropped => "dropped",
-                Verdict::Refused => "400",
-            }
-            .to_owned()
-        }));
-        row(&cells, &mut table);
+        let verdicts = Wire::ALL.map(|format| match format.verdict(feature) {
+            Verdict::Said => "yes",
+            Verdict::Dropped => "dropped",
+            Verdict::Refused => "400",
+        });
+        table.push_str(&row([feature.name(), &callers].into_iter().chain(verdicts)));
     }
-    stands_there(&table);
+    assert_generated(PAGE, "features", &table);
 }
 
 #[test]
-fn in_which_format_each_kind_of_provider_is_asked() {
-    let mut table = String::new();
-    head(&["kind"], &Wire::OF_CALLERS, &mut table);
+fn the_table_of_kinds_has_the_format_that_each_receives() {
+    let mut table = titles(&["kind"], &Wire::OF_CALLERS);
     for kind in Kind::all() {
-        let mut cells = vec![format!("`{}`", kind.name())];
-        cells.extend(Wire::OF_CALLERS.map(|caller| way(kind, caller.operation(false))));
-        row(&cells, &mut table);
+        let name = format!("`{}`", kind.name());
+        let cells = Wire::OF_CALLERS.map(|caller| received(kind, caller.operation(false)));
+        table.push_str(&row([name].into_iter().chain(cells)));
     }
-    stands_there(&table);
+    assert_generated(PAGE, "kinds", &table);
 }
 
-/// How a kind is asked, and for which models in another way.
-fn way(kind: Kind, operation: Operation) -> String {
-    let of = |model: &str| match kind.way(operation, None, [model; 2]) {
-        Way::Same => "as it is".to_owned(),
-        Way::Through(wire) => short(wire).to_owned(),
-        Way::Not | Way::Embed(_) | Way::Count(_) => "not".to_owned(),
+/// The format that a kind receives, and the models for which it is another.
+fn received(kind: Kind, operation: Operation) -> String {
+    let format_for = |model: &str| match kind.way(operation, None, [model; 2]) {
+        Way::Same => "unchanged".to_owned(),
+        Way::Through(format) => short(format).to_owned(),
+        Way::Not | Way::Embed(_) | Way::Count(_) => "not supported".to_owned(),
     };
-    let mut told = of("m");
-    for (name, model) in [("Claude", "claude-haiku-4-5"), ("OpenAI's", "openai.gpt-oss-20b-1:0")] {
-        let other = of(model);
-        if other != of("m") {
-            write!(told, "; {name}: {other}").unwrap();
+    let usual = format_for("m");
+    let mut cell = usual.clone();
+    for (maker, model) in [("Claude", "claude-haiku-4-5"), ("OpenAI's", "openai.gpt-oss-20b-1:0")] {
+        let other = format_for(model);
+        if other != usual {
+            write!(cell, "; {maker}: {other}").unwrap();
         }
     }
-    told
+    cell
 }
