@@ -18,7 +18,6 @@ struct Everything {
 
 impl Surroundings for Everything {
     fn var(&self, name: &str) -> Option<OsString> {
-        // The page would not work on a machine where a credential is a word of ours.
         Some(format!("sk-of-{name}").into())
     }
 
@@ -41,7 +40,7 @@ impl Surroundings for Everything {
     }
 }
 
-pub fn load_text(text: &str, overrides: &[(String, String)]) -> Loaded {
+pub(crate) fn load_text(text: &str, overrides: &[(String, String)]) -> Loaded {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = (own.cert.pem(), own.signing_key.serialize_pem());
     let options = Options { file: "keymux.toml".into(), overrides: overrides.to_vec() };
@@ -53,7 +52,7 @@ fn every_configuration_loads() {
     let mut seen = 0;
     for page in for_users() {
         for text in blocks(&page, "toml") {
-            // A fragment about something else than providers stands without one.
+            // A fragment that is not about providers has none.
             let more = if text.contains("[providers") { "" } else { "\n[providers.echo]\n" };
             let problems = load_text(&format!("{text}{more}"), &[]).problems;
             assert_eq!(problems, [], "{page}:\n{text}");

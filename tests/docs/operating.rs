@@ -18,7 +18,7 @@ use crate::set;
 const PAGE: &str = "docs/operating.md";
 
 /// Every class of failure, by a chain that does not compile when one is added and not listed here.
-pub fn classes() -> impl Iterator<Item = Class> {
+pub(crate) fn classes() -> impl Iterator<Item = Class> {
     successors(Some(Class::BadCredential), |class| match class {
         Class::BadCredential => Some(Class::NoAccess),
         Class::NoAccess => Some(Class::NoCredit),
@@ -72,8 +72,8 @@ fn printed() -> BTreeMap<String, Printed> {
     for line in metrics.text().lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').unwrap();
-            family = name.to_owned();
-            about.help = help.trim_end_matches('.').to_owned();
+            name.clone_into(&mut family);
+            help.trim_end_matches('.').clone_into(&mut about.help);
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             rest.rsplit(' ').next().unwrap().clone_into(&mut about.kind);
         } else if !line.starts_with('#') && !line.is_empty() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Every page, as a path from the root of the project.
-pub fn all() -> Vec<String> {
+pub(crate) fn all() -> Vec<String> {
     let mut pages: Vec<String> =
         ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benches/README.md"]
             .map(Into::into)
@@ -19,22 +19,22 @@ pub fn all() -> Vec<String> {
 }
 
 /// The pages for users: README.md and `docs/`.
-pub fn for_users() -> Vec<String> {
+pub(crate) fn for_users() -> Vec<String> {
     all().into_iter().filter(|page| page == "README.md" || page.starts_with("docs/")).collect()
 }
 
 /// The folder that holds Cargo.toml.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The text of a page, or of any other file of the project.
-pub fn read(file: &str) -> String {
+pub(crate) fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// Returns the text under a heading without its fenced blocks, down to the next heading of the same or a higher level.
-pub fn section(page: &str, heading: &str) -> String {
+pub(crate) fn section(page: &str, heading: &str) -> String {
     let text = without_blocks(&read(page));
     let level = |line: &str| line.bytes().take_while(|byte| *byte == b'#').count();
     let mut lines = text.lines().skip_while(|line| line.trim_start_matches('#').trim() != heading);
@@ -44,7 +44,7 @@ pub fn section(page: &str, heading: &str) -> String {
 }
 
 /// Returns the cells of every table row of a text, without the header rows.
-pub fn rows(text: &str) -> Vec<Vec<String>> {
+pub(crate) fn rows(text: &str) -> Vec<Vec<String>> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let table = lines.iter().enumerate().filter(|(_, line)| line.starts_with("| "));
     table
@@ -55,13 +55,13 @@ pub fn rows(text: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Returns the pieces of a text that stand between backticks.
-pub fn code(text: &str) -> Vec<&str> {
+/// Returns the pieces of a text between backticks.
+pub(crate) fn code(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
 /// Returns the fenced blocks of a language, without their indentation.
-pub fn blocks(page: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks(page: &str, language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for line in read(page).lines() {
@@ -82,7 +82,7 @@ pub fn blocks(page: &str, language: &str) -> Vec<String> {
 }
 
 /// Returns a text without its fenced blocks.
-pub fn without_blocks(text: &str) -> String {
+pub(crate) fn without_blocks(text: &str) -> String {
     let mut inside = false;
     let prose = text.lines().filter(|line| {
         let fence = line.trim_start().starts_with("```");
@@ -93,8 +93,8 @@ pub fn without_blocks(text: &str) -> String {
 }
 
 /// Asserts that a generated part of a page is up to date; with `KEYMUX_WRITE_DOCS=1`, writes it.
-/// The part stands between the lines `<!-- generated: NAME -->` and `<!-- end: NAME -->`.
-pub fn assert_generated(page: &str, name: &str, expected: &str) {
+/// The part is between the lines `<!-- generated: NAME -->` and `<!-- end: NAME -->`.
+pub(crate) fn assert_generated(page: &str, name: &str, expected: &str) {
     // Two tests may write parts of one page.
     static WRITING: Mutex<()> = Mutex::new(());
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,21 +115,21 @@ pub fn assert_generated(page: &str, name: &str, expected: &str) {
 }
 
 /// Returns a table row.
-pub fn row<Cell: AsRef<str>>(cells: impl IntoIterator<Item = Cell>) -> String {
+pub(crate) fn row<Cell: AsRef<str>>(cells: impl IntoIterator<Item = Cell>) -> String {
     let cells: Vec<_> = cells.into_iter().map(|cell| cell.as_ref().to_owned()).collect();
     format!("| {} |\n", cells.join(" | "))
 }
 
 /// Returns the header of a table and the line below it.
-pub fn header<Cell: AsRef<str>>(cells: impl IntoIterator<Item = Cell>) -> String {
+pub(crate) fn header<Cell: AsRef<str>>(cells: impl IntoIterator<Item = Cell>) -> String {
     let titles = row(cells);
     let columns = titles.matches(" | ").count() + 1;
     format!("{titles}|{}\n", "---|".repeat(columns))
 }
 
-/// Asserts that each row's words stand in the page, and that the source on which they rest stands in
-/// the file, or in a file of the folder.
-pub fn assert_sources(page: &str, rows: &[(&str, &str, &str)]) {
+/// Asserts for each row that the page contains the words, and that the file, or a file of the folder,
+/// contains the source that they depend on.
+pub(crate) fn assert_sources(page: &str, rows: &[(&str, &str, &str)]) {
     let text = read(page).split_whitespace().collect::<Vec<_>>().join(" ");
     for (words, place, source) in rows {
         assert!(text.contains(words), "{page} no longer contains {words:?}: change this test too");

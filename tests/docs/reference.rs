@@ -157,7 +157,7 @@ fn toml(value: &Json) -> String {
 }
 
 /// The anchor of a heading, as GitHub makes it.
-pub fn slug(heading: &str) -> String {
+pub(crate) fn slug(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
     kept.map(|char| if char == ' ' { '-' } else { char }).collect()
