@@ -10,18 +10,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use keymux::wire::Operation;
-use keymux::wire::frame::sse::Sse;
-use keymux::wire::ir::{
-    Block, Content, Event, Kind, Outcome, Piece, Request, Role, Stop, Tool, Turn, Usage,
-};
-use keymux::wire::listen::{Framing, Listener};
-use keymux::wire::peek::peek;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Decoder, Encoder, Shown, Translation, Wire, decode_request, encode_request,
-};
 use serde_json::json;
+
+use keymux::wire::api::{Operation, Framing, Wire};
+use keymux::wire::format::context::Shown;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::sse::Sse;
+use keymux::wire::inspect::model::peek;
+use keymux::wire::inspect::observer::{Usage, Listener};
+use keymux::wire::ir::{Block, Content, Event, Kind, Outcome, Piece, Request, Role, Stop, Tool, Turn};
+use keymux::wire::translate::{Decoder, Encoder, Translation, decode_request, encode_request};
 
 /// A chat request whose prompt has about this many bytes, in lines of some sixty.
 fn request(bytes: usize) -> Bytes {

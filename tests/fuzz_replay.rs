@@ -23,9 +23,9 @@ use std::path::Path;
 
 use cases::{Kept, frames};
 use damage::{Dice, of_bytes, of_json, of_lines};
-use keymux::wire::listen::Framing;
-use keymux::wire::translate::Wire;
 use targets::{TARGETS, name, run};
+
+use keymux::wire::api::{Framing, Wire};
 
 type Damage = fn(&mut Dice, &[u8]) -> Vec<u8>;
 

@@ -5,9 +5,8 @@
 use std::fmt::Write as _;
 
 use keymux::provider::{Kind, Way};
-use keymux::wire::Operation;
+use keymux::wire::api::{Operation, Wire};
 use keymux::wire::feature::{Feature, Verdict};
-use keymux::wire::translate::Wire;
 
 const README: &str = include_str!("../README.md");
 

@@ -10,16 +10,15 @@ mod exchanges;
 mod grammar;
 
 use exchanges::Exchange;
-use keymux::wire::Operation;
+use serde_json::{Map, Value, json};
+
+use keymux::wire::api::{Operation, Framing, Wire};
+use keymux::wire::format::context::Shown;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::Frame;
 use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
 use keymux::wire::ir::{Event, Reply};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Decoder, Encoder, Frame, Shown, Wire, decode_request, decode_whole, encode_request,
-    encode_whole,
-};
-use serde_json::{Map, Value, json};
+use keymux::wire::translate::{Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole};
 
 const WIRE: Wire = Wire::Anthropic;
 

@@ -15,19 +15,17 @@ use std::collections::BTreeMap;
 
 use answers::{calls, events, frames, hold, more, opened, text};
 use exchanges::Exchange;
-use keymux::wire::Operation;
-use keymux::wire::failure::{Class, Failure};
-use keymux::wire::fields::Rejected;
-use keymux::wire::ir::{
-    Block, Choice, Content, Effort, Event, Form, Kind, Outcome, Piece, Reply, Request, Role, Seal,
-    Stop, Thinking, Told, Tool, Turn, Usage,
-};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Encoded, Encoder, Shown, Wire, decode_request, decode_whole, encode_request, encode_whole,
-};
 use serde_json::{Value, json};
+
+use keymux::wire::api::{Operation, Framing, Wire};
+use keymux::wire::failure::ProviderError;
+use keymux::wire::failure::class::{Class, Failure};
+use keymux::wire::format::context::Shown;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::inspect::observer::Usage;
+use keymux::wire::ir::{Block, Choice, Content, Effort, Event, Form, Kind, Outcome, Piece, Reply, Request, Role, Seal, Stop, Thinking, Tool, Turn};
+use keymux::wire::json::fields::Rejected;
+use keymux::wire::translate::{Encoded, Encoder, decode_request, decode_whole, encode_request, encode_whole};
 
 fn recorded() -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default().into_iter();
@@ -57,8 +55,8 @@ fn stream(all: &[Event]) -> Vec<u8> {
 /// What a caller reads of a stream, event by event.
 fn read(bytes: &[u8]) -> Vec<(String, Value)> {
     let mut heard = Vec::new();
-    keymux::wire::frame::aws::Frames::new(1 << 20).push(bytes, |frame| {
-        use keymux::wire::frame::aws::Frame;
+    keymux::wire::frame::aws_event_stream::Frames::new(1 << 20).push(bytes, |frame| {
+        use keymux::wire::frame::aws_event_stream::Frame;
         heard.push(match frame {
             Frame::Event { kind, payload } | Frame::Exception { kind, payload } => {
                 (kind.to_owned(), serde_json::from_slice(payload).unwrap())
@@ -177,7 +175,7 @@ fn exceptions_within_a_stream_keep_class_status_and_words() {
         ("modelStreamErrorException", Class::Trouble, 424),
         ("serviceUnavailableException", Class::Trouble, 503),
     ] {
-        let bytes = keymux::wire::frame::aws::exception(kind, "no more");
+        let bytes = keymux::wire::frame::aws_event_stream::exception(kind, "no more");
         let kept = frames(Framing::Aws, &bytes, 1000);
         let out = events(Wire::Bedrock, &kept, false);
         let [Event::Fail(told)] = &*out else { panic!("{out:?}") };

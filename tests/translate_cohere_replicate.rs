@@ -13,14 +13,13 @@ mod grammar;
 
 use answers::{calls, hold, text};
 use exchanges::Exchange;
-use keymux::wire::Operation;
-use keymux::wire::failure::Class;
-use keymux::wire::ir::{
-    Block, Choice, Content, Event, Outcome, Reply, Request, Role, Sampling, Stop, Tool, Turn,
-};
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{Wire, decode_whole, encode_request};
 use serde_json::{Number, Value, json};
+
+use keymux::wire::api::{Operation, Wire};
+use keymux::wire::failure::class::Class;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::ir::{Block, Choice, Content, Event, Outcome, Reply, Request, Role, Sampling, Stop, Tool, Turn};
+use keymux::wire::translate::{decode_whole, encode_request};
 
 fn recorded(operation: Operation) -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default().into_iter();

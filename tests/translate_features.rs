@@ -6,11 +6,13 @@
 mod features;
 
 use features::{asking, has_member, plain};
-use keymux::wire::feature::{Feature, Verdict};
-use keymux::wire::ir::Request;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{Wire, encode_request};
 use serde_json::Value;
+
+use keymux::wire::api::Wire;
+use keymux::wire::feature::{Feature, Verdict};
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::ir::Request;
+use keymux::wire::translate::encode_request;
 
 /// Where another model of the provider's takes what this one does not.
 fn model(provider: Wire, feature: Feature) -> &'static str {

@@ -13,14 +13,16 @@ mod exchanges;
 use std::collections::BTreeSet;
 
 use exchanges::Exchange;
-use keymux::wire::gemini;
-use keymux::wire::ir::{Content, Event, Kind, Reply, Request, Stop};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    self, Decoder, Encoder, Frame, Saying, Shown, Translation, Wire, decode_whole,
-};
 use serde_json::{Map, Value, json};
+
+use keymux::wire::translate;
+use keymux::wire::api::{Framing, Wire};
+use keymux::wire::format::gemini;
+use keymux::wire::format::context::Shown;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::Frame;
+use keymux::wire::ir::{Content, Event, Kind, Reply, Request, Stop};
+use keymux::wire::translate::{Decoder, Encoder, Saying, Translation, decode_whole};
 
 fn recorded() -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default();

@@ -9,15 +9,19 @@ mod exchanges;
 mod grammar;
 
 use exchanges::Exchange;
-use keymux::provider::Kind;
-use keymux::wire::Operation;
-use keymux::wire::frame::sse::{self, Sse};
-use keymux::wire::ir::{Candidate, Content, Event, Reply, Stop, Usage};
-use keymux::wire::listen::Framing;
-use keymux::wire::openai_chat::{Decoder, Encoder, decode_request, decode_whole, encode_whole};
-use keymux::wire::quirks::{self, CallIds, Quirks, Thoughts};
-use keymux::wire::translate::{Frame, Shown, Wire, encode_request};
 use serde_json::{Value, json};
+
+use keymux::provider::Kind;
+use keymux::wire::api::{Operation, Framing, Wire};
+use keymux::wire::format::quirks;
+use keymux::wire::format::context::Shown;
+use keymux::wire::format::openai_chat::{Decoder, Encoder, decode_request, decode_whole, encode_whole};
+use keymux::wire::format::quirks::{CallIds, Quirks, Thoughts};
+use keymux::wire::frame::{sse, Frame};
+use keymux::wire::frame::sse::Sse;
+use keymux::wire::inspect::observer::Usage;
+use keymux::wire::ir::{Candidate, Content, Event, Reply, Stop};
+use keymux::wire::translate::encode_request;
 
 fn exchanges() -> Vec<Exchange> {
     let all = exchanges::all(true).unwrap_or_default();

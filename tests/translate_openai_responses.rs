@@ -12,16 +12,16 @@ mod grammar;
 mod responses_body;
 
 use exchanges::Exchange;
-use keymux::wire::Operation;
-use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
-use keymux::wire::ir::{Content, Event, Kind, Piece, Reply, Request, Stop, Usage};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Decoder, Encoder, Frame, Shown, Wire, decode_request, decode_whole, encode_request,
-    encode_whole,
-};
 use serde_json::Value;
+
+use keymux::wire::api::{Operation, Framing, Wire};
+use keymux::wire::format::context::Shown;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::Frame;
+use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
+use keymux::wire::inspect::observer::Usage;
+use keymux::wire::ir::{Content, Event, Kind, Piece, Reply, Request, Stop};
+use keymux::wire::translate::{Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole};
 
 const OWN: Wire = Wire::OpenAiResponses;
 

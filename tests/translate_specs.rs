@@ -16,12 +16,14 @@ mod specs;
 
 use std::collections::BTreeMap;
 
-use keymux::wire::feature::Feature;
-use keymux::wire::ir::Request;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{Wire, encode_request};
 use serde_json::Value;
 use specs::{Discovery, OpenApi, Service, spec};
+
+use keymux::wire::api::Wire;
+use keymux::wire::feature::Feature;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::ir::Request;
+use keymux::wire::translate::encode_request;
 
 /// Models whose requests differ.
 fn models(provider: Wire) -> &'static [&'static str] {

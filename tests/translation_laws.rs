@@ -19,13 +19,13 @@ mod seen;
 
 use asked::asked;
 use cases::{Answer, CALLERS, answers, events, frames, requests, shown, streams, tell, told, way};
-use keymux::wire::ir::{Event, Reply, Usage};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Decoder, Wire, decode_request, decode_whole, encode_request, encode_whole,
-};
 use seen::{Said, Seen, left, seen};
+
+use keymux::wire::api::{Framing, Wire};
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::inspect::observer::Usage;
+use keymux::wire::ir::{Event, Reply};
+use keymux::wire::translate::{Decoder, decode_request, decode_whole, encode_request, encode_whole};
 
 fn is_long() -> bool {
     std::env::var_os("KEYMUX_LONG").is_some_and(|value| value == "1")
@@ -137,10 +137,10 @@ fn a_cut_stream_has_no_end_for_its_caller_but_an_error() {
 
 /// What a caller gets of a stream that breaks off behind these events.
 fn broken_off((caller, framing): (Wire, Framing), events: &[Event]) -> Vec<u8> {
-    use keymux::wire::failure::{Class, Failure};
+    use keymux::wire::failure::class::{Class, Failure};
     let mut encoder = keymux::wire::translate::Encoder::new(caller, shown(framing)).unwrap();
     let mut out = Vec::new();
-    let told = keymux::wire::ir::Told {
+    let told = keymux::wire::failure::ProviderError {
         failure: Failure { class: Class::Trouble, retry_after: None },
         status: None,
         kind: None,

@@ -4,11 +4,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use keymux::upstream::echo::{Reply, answer};
-use keymux::wire::Operation;
-use keymux::wire::ir::Usage;
-use keymux::wire::listen::{Framing, Listener};
 use serde_json::{Value, json};
+
+use keymux::upstream::echo::{Reply, answer};
+use keymux::wire::api::{Operation, Framing};
+use keymux::wire::inspect::observer::{Usage, Listener};
 
 fn ask(operation: Operation, request: &Value) -> Reply {
     answer(operation, request.to_string().as_bytes(), "7", 1_700_000_000)

@@ -8,14 +8,14 @@ mod exchanges;
 
 use bytes::Bytes;
 use exchanges::Exchange;
-use keymux::wire::failure::{Class, Failure, classify};
-use keymux::wire::frame::sse::{Frame, Sse};
-use keymux::wire::ir::Usage;
-use keymux::wire::listen::Listener;
-use keymux::wire::peek::peek;
-use keymux::wire::quota;
-use keymux::wire::{Api, Operation};
 use serde_json::Value;
+
+use keymux::wire::api::{Api, Operation};
+use keymux::wire::failure::rate_limits;
+use keymux::wire::failure::class::{Class, Failure, classify};
+use keymux::wire::frame::sse::{Frame, Sse};
+use keymux::wire::inspect::model::peek;
+use keymux::wire::inspect::observer::{Usage, Listener};
 
 #[derive(Debug, PartialEq)]
 struct Heard {
@@ -355,7 +355,7 @@ fn what_recorded_answers_say_is_left_is_read() {
     for exchange in all {
         let told = |now| {
             let headers = exchange.headers.iter();
-            quota::read(headers.map(|(name, value)| (&**name, value.as_bytes())), now)
+            rate_limits::read(headers.map(|(name, value)| (&**name, value.as_bytes())), now)
         };
         // Resets were recorded as times and without the answer's date: of 2025, or of 2026.
         let told = told(1_735_689_600).or_else(|| told(1_767_225_600));

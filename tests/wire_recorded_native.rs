@@ -10,12 +10,12 @@ mod exchanges;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use exchanges::Exchange;
-use keymux::wire::failure::{Class, Failure, classify};
-use keymux::wire::frame::aws::{Frame, Frames};
-use keymux::wire::ir::Usage;
-use keymux::wire::listen::{Framing, Listener};
-use keymux::wire::{Api, Operation};
 use serde_json::Value;
+
+use keymux::wire::api::{Framing, Api, Operation};
+use keymux::wire::failure::class::{Class, Failure, classify};
+use keymux::wire::frame::aws_event_stream::{Frame, Frames};
+use keymux::wire::inspect::observer::{Usage, Listener};
 
 #[derive(Debug, PartialEq)]
 struct Heard {

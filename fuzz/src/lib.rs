@@ -10,20 +10,17 @@
 mod grammar;
 
 use bytes::Bytes;
+
 use keymux::upstream::auth::redact;
-use keymux::wire::Api;
-use keymux::wire::address;
-use keymux::wire::failure::classify;
-use keymux::wire::frame::array::{Element, Elements};
-use keymux::wire::frame::aws;
-use keymux::wire::frame::sse::{self, Sse};
+use keymux::wire::api::{Api, routes, Framing, Wire};
+use keymux::wire::failure::class::classify;
+use keymux::wire::format::context::Shown;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::{aws_event_stream, sse, Frame};
+use keymux::wire::frame::json_array::{Element, Elements};
+use keymux::wire::frame::sse::Sse;
 use keymux::wire::ir::{Event, Reply};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Decoder, Encoder, Frame, Shown, Wire, decode_request, decode_whole, encode_request,
-    encode_whole,
-};
+use keymux::wire::translate::{Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole};
 
 /// Something that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -175,11 +172,11 @@ fn array_frames(chunks: &mut dyn Iterator<Item = &[u8]>) -> Framed {
 }
 
 fn aws_frames(chunks: &mut dyn Iterator<Item = &[u8]>) -> Framed {
-    let (mut frames, mut out) = (aws::Frames::new(LONGEST), Vec::new());
+    let (mut frames, mut out) = (aws_event_stream::Frames::new(LONGEST), Vec::new());
     chunks.for_each(|chunk| {
         frames.push(chunk, |frame| {
             out.push(match frame {
-                aws::Frame::Event { kind, payload } => (kind.as_bytes().to_vec(), payload.to_vec()),
+                aws_event_stream::Frame::Event { kind, payload } => (kind.as_bytes().to_vec(), payload.to_vec()),
                 other => (format!("{other:?}").into_bytes(), Vec::new()),
             });
         });
@@ -206,7 +203,7 @@ fn hints(data: &[u8]) {
 /// A path that a caller asks for, and a model's name as one segment of ours.
 fn paths(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let _ = (address::find(&text), address::api_of(&text));
+    let _ = (routes::find(&text), routes::api_of(&text));
     if let Some(segment) = keymux::upstream::segment(&text) {
         let plain =
             |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%:@!$&'()*+,;=".contains(&byte);

@@ -38,19 +38,20 @@ pub(super) use self::resting::AllResting;
 pub(super) use self::stay::Sealing;
 pub(super) use self::walk::{Retries, Walk};
 
-use super::answer::{self, Refusal};
-use super::ids::Owner;
-use super::record::Record;
-use super::{Gateway, Provider};
 use crate::config::Client;
 use crate::keys::{Chosen, Pass, Standing};
 use crate::observe::unix_time;
 use crate::route::Hop;
 use crate::upstream::{Arriving, Attempt, Broken, What};
-use crate::wire::failure::{Class, Failure, classify};
-use crate::wire::listen::{Framing, Listener};
-use crate::wire::translate::{Translation, Wire};
-use crate::wire::{Operation, errors, quota};
+use crate::wire::api::{Framing, Wire, Operation};
+use crate::wire::failure::{convert, rate_limits};
+use crate::wire::failure::class::{Class, Failure, classify};
+use crate::wire::inspect::observer::Listener;
+use crate::wire::translate::Translation;
+use super::{answer, Gateway, Provider};
+use super::answer::Refusal;
+use super::ids::Owner;
+use super::record::Record;
 
 /// A request, read and understood, that providers are to be asked for.
 pub(super) struct Call<'a> {
@@ -112,7 +113,7 @@ impl Answered {
     }
 
     /// An error in its place.
-    fn error(mut self, operation: Operation, error: errors::Error) -> Rest {
+    fn error(mut self, operation: Operation, error: convert::Error) -> Rest {
         let body = answer::as_foreign_error(&mut self.response, error);
         self.whole(operation, body)
     }
@@ -319,7 +320,7 @@ async fn begun(
 /// Takes note of what the answer's headers say of the provider's limits.
 fn learn(provider: &Provider, key: usize, model: &str, headers: &HeaderMap) {
     let each = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    if let Some(quota) = quota::read(each, unix_time()) {
+    if let Some(quota) = rate_limits::read(each, unix_time()) {
         provider.pool.learn(key, model, quota, Instant::now().into_std());
     }
 }

@@ -9,12 +9,12 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
-use super::Gateway;
-use super::answer::Refusal;
 use crate::config::Client;
 use crate::secret::{Secret, digest};
 use crate::upstream::aws::verify::Shown;
-use crate::wire::Api;
+use crate::wire::api::Api;
+use super::Gateway;
+use super::answer::Refusal;
 
 /// Where callers of Anthropic's, Azure's and Google's APIs show their key.
 const ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");

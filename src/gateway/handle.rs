@@ -12,27 +12,28 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::answer::{self, Refusal};
-use super::attempt::{self, Answered, Call, Sealing, Understood, Walk};
+use crate::{config, route};
+use crate::config::Client;
+use crate::observe::unix_time;
+use crate::observe::access::End;
+use crate::route::Plan;
+use crate::upstream::What;
+use crate::wire::api::{routes, Wire, Api, Operation};
+use crate::wire::api::resources::Stored;
+use crate::wire::api::routes::{Address, Place};
+use crate::wire::inspect::multipart;
+use crate::wire::inspect::model::{Peek, peek, peek_version};
+use super::{answer, attempt, ids, rescue, stored, Gateway, Live, callers, contain, incoming, models};
+use super::answer::Refusal;
+use super::attempt::{Answered, Call, Sealing, Understood, Walk};
 use super::callers::Caller;
 use super::conn::Busy;
-use super::ids::{self, Owner, Signing};
+use super::ids::{Owner, Signing};
 use super::protocol::{HEAD, HEAD_LINES};
 use super::record::Record;
 use super::relay::{Body, Relay};
-use super::rescue::{self, Rescue};
-use super::stored::{self, Errand};
-use super::{Gateway, Live, callers, contain, incoming, models};
-use crate::config::{self, Client};
-use crate::observe::access::End;
-use crate::observe::unix_time;
-use crate::route::{self, Plan};
-use crate::upstream::What;
-use crate::wire::address::{self, Address, Place};
-use crate::wire::peek::{Peek, peek, peek_version};
-use crate::wire::stored::Stored;
-use crate::wire::translate::Wire;
-use crate::wire::{Api, Operation, multipart};
+use super::rescue::Rescue;
+use super::stored::Errand;
 
 /// The version header that every caller of Anthropic's API sends.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -46,7 +47,7 @@ pub(super) async fn handle(
     let gateway = live.gateway();
     let mut record = Record::new(live, gateway.clone());
     let (head, body) = request.into_parts();
-    let place = address::find(head.uri.path());
+    let place = routes::find(head.uri.path());
     let api = api_of(&head, place.as_ref());
     let answered = attended(&gateway, &head, place, body, api, &busy, &mut record).await;
     let mut response = match answered {
@@ -295,7 +296,7 @@ fn own_origin(head: &Parts, tls: bool) -> String {
 
 /// Whose shapes the caller expects, of errors and of the models list.
 fn api_of(head: &Parts, place: Option<&Place<'_>>) -> Api {
-    let by_path = place.and_then(Place::api).or_else(|| address::api_of(head.uri.path()));
+    let by_path = place.and_then(Place::api).or_else(|| routes::api_of(head.uri.path()));
     if let Some(api) = by_path {
         api
     } else if head.headers.contains_key(&ANTHROPIC_VERSION) {

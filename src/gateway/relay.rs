@@ -10,17 +10,19 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
+use crate::observe::access::End;
+use crate::upstream::Arriving;
+use crate::wire::api::Framing;
+use crate::wire::failure::class::Failure;
+use crate::wire::failure::error_event::Ending;
+use crate::wire::inspect::observer::Listener;
+use crate::wire::translate::Translation;
 use super::alarm::Alarm;
 use super::attempt::{Answered, Sealing};
 use super::conn::Busy;
 use super::ids::Signing;
 use super::record::Record;
 use super::rescue::Rescue;
-use crate::observe::access::End;
-use crate::upstream::Arriving;
-use crate::wire::failure::Failure;
-use crate::wire::listen::{Ending, Framing, Listener};
-use crate::wire::translate::Translation;
 
 /// How long a stream may stay open after its last event has come.
 const AFTER_DONE: Duration = Duration::from_millis(500);

@@ -26,21 +26,22 @@ use http::{HeaderMap, Uri};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::yield_now;
 
-use super::attempt::{Answered, Call, Sealing, Understood, Walk};
-use super::handle::{body_wire, look_into, signing};
-use super::ids::Owner;
-use super::record::Record;
-use super::relay::{Break, Cut, Read, Relay};
-use super::{Gateway, Live};
 use crate::config;
 use crate::observe::access::End;
 use crate::route::Plan;
 use crate::share::Turn;
 use crate::upstream::What;
-use crate::wire::Operation;
-use crate::wire::address::{self, Place};
-use crate::wire::failure::Class;
-use crate::wire::listen::{Ending, Framing, Listener};
+use crate::wire::api::{Operation, routes, Framing};
+use crate::wire::api::routes::Place;
+use crate::wire::failure::class::Class;
+use crate::wire::failure::error_event::Ending;
+use crate::wire::inspect::observer::Listener;
+use super::{Gateway, Live};
+use super::attempt::{Answered, Call, Sealing, Understood, Walk};
+use super::handle::{body_wire, look_into, signing};
+use super::ids::Owner;
+use super::record::Record;
+use super::relay::{Break, Cut, Read, Relay};
 
 /// A request with all that its attempts need.
 pub(super) struct Request {
@@ -274,7 +275,7 @@ impl Request {
         walk: &mut Walk,
         record: &mut Record,
     ) -> Option<Answered> {
-        let Some(Place::Operation(address)) = address::find(self.uri.path()) else { return None };
+        let Some(Place::Operation(address)) = routes::find(self.uri.path()) else { return None };
         let peek = look_into(&address, &self.headers, &self.body).ok()?;
         let asked = self.gateway.config.resolve(&self.model).ok()?;
         let call = Call {

@@ -1,12 +1,12 @@
 //! In which format a kind of provider is asked for what a caller wants: its own, as long as the provider
 //! has it, so that the bytes stay; else the one of the provider's that says most.
 
-use super::Kind;
-use crate::wire::Operation;
-use crate::wire::counting::{self, Counter};
+use crate::wire::token_count;
+use crate::wire::api::{Operation, Wire};
 use crate::wire::embeddings::Format;
 use crate::wire::ir::Request;
-use crate::wire::translate::Wire;
+use crate::wire::token_count::Counter;
+use super::Kind;
 
 /// How a provider is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Kind {
     /// the one that `deployments` makes of it. `body`: the format the caller's body is in, where it is
     /// another than the operation's.
     pub fn way(self, operation: Operation, body: Option<Wire>, model: [&str; 2]) -> Way {
-        if let Some(wire) = counting::asked_in(operation) {
+        if let Some(wire) = token_count::asked_in(operation) {
             return self.way_to_count(operation, wire, model);
         }
         let Some(asked) = Wire::of(operation) else {

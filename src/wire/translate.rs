@@ -14,35 +14,15 @@ mod stream;
 
 use std::sync::Arc;
 
+use super::api::{Framing, Api, Operation};
 use super::feature::{Feature, Verdict};
-use super::fields::{Rejected, child};
+use super::format::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, replicate};
+use super::format::quirks::Quirks;
 use super::ir::{Echo, Event, Reply, Request};
-use super::listen::Framing;
-use super::quirks::Quirks;
-use super::{Api, Operation};
-use super::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, replicate};
+use super::json::fields::{Rejected, child};
 
 pub use forced::Forced;
 pub use stream::Translation;
-
-/// The formats of conversations with a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Wire {
-    /// `/v1/chat/completions` of OpenAI and of all who copied it.
-    OpenAiChat,
-    /// `/v1/responses` of OpenAI.
-    OpenAiResponses,
-    /// `/v1/messages` of Anthropic.
-    Anthropic,
-    /// `generateContent` of Gemini and Vertex.
-    Gemini,
-    /// `Converse` of Bedrock.
-    Bedrock,
-    /// `/v2/chat` of Cohere; of providers only.
-    Cohere,
-    /// Predictions of language models on Replicate; of providers only.
-    Replicate,
-}
 
 /// A request as a provider is to get it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,119 +34,6 @@ pub struct Encoded {
     /// The tool that the model is made to call because the format has no schema for answers: its
     /// arguments are the answer.
     pub forced: Option<String>,
-}
-
-/// What an answer is to show that does not come from the provider.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shown {
-    /// Our id of the request: the seed of the ids that the caller's format needs and the provider's lacks.
-    pub id: String,
-    /// Unix time in seconds, likewise.
-    pub created: u64,
-    /// The model as the caller asked for it.
-    pub model: String,
-    /// Whether a stream tells its usage.
-    pub usage: bool,
-    /// How a stream is framed.
-    pub framing: Framing,
-    /// What it repeats of the request: [`Request::echo`].
-    pub echo: Option<Arc<Echo>>,
-}
-
-impl Wire {
-    /// All of them.
-    pub const ALL: [Wire; 7] = [
-        Wire::OpenAiChat,
-        Wire::OpenAiResponses,
-        Wire::Anthropic,
-        Wire::Gemini,
-        Wire::Bedrock,
-        Wire::Cohere,
-        Wire::Replicate,
-    ];
-
-    /// Those that callers speak.
-    pub const OF_CALLERS: [Wire; 5] =
-        [Wire::OpenAiChat, Wire::OpenAiResponses, Wire::Anthropic, Wire::Gemini, Wire::Bedrock];
-
-    /// The format in which an operation asks a model; `None`: it asks for something else.
-    pub fn of(operation: Operation) -> Option<Wire> {
-        match operation {
-            Operation::Chat => Some(Wire::OpenAiChat),
-            Operation::Responses => Some(Wire::OpenAiResponses),
-            Operation::Messages => Some(Wire::Anthropic),
-            Operation::GenerateContent | Operation::StreamGenerateContent => Some(Wire::Gemini),
-            Operation::Converse | Operation::ConverseStream => Some(Wire::Bedrock),
-            Operation::CohereChat => Some(Wire::Cohere),
-            Operation::Prediction => Some(Wire::Replicate),
-            _ => None,
-        }
-    }
-
-    /// The operation that asks in this format.
-    pub fn operation(self, stream: bool) -> Operation {
-        match (self, stream) {
-            (Wire::OpenAiChat, _) => Operation::Chat,
-            (Wire::OpenAiResponses, _) => Operation::Responses,
-            (Wire::Anthropic, _) => Operation::Messages,
-            (Wire::Gemini, false) => Operation::GenerateContent,
-            (Wire::Gemini, true) => Operation::StreamGenerateContent,
-            (Wire::Bedrock, false) => Operation::Converse,
-            (Wire::Bedrock, true) => Operation::ConverseStream,
-            (Wire::Cohere, _) => Operation::CohereChat,
-            (Wire::Replicate, _) => Operation::Prediction,
-        }
-    }
-
-    /// Whose API it is of.
-    pub fn api(self) -> Api {
-        self.operation(false).api()
-    }
-
-    /// Its name: in the README, and before the signatures that other formats keep for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Wire::OpenAiChat => "openai-chat",
-            Wire::OpenAiResponses => "openai-responses",
-            Wire::Anthropic => "anthropic",
-            Wire::Gemini => "gemini",
-            Wire::Bedrock => "bedrock",
-            Wire::Cohere => "cohere",
-            Wire::Replicate => "replicate",
-        }
-    }
-
-    /// The format of that name.
-    pub fn named(name: &str) -> Option<Wire> {
-        Wire::ALL.into_iter().find(|wire| wire.name() == name)
-    }
-
-    /// What becomes of a feature at a provider of this format.
-    pub fn verdict(self, feature: Feature) -> Verdict {
-        match self {
-            Wire::OpenAiChat => openai_chat::verdict(feature),
-            Wire::OpenAiResponses => openai_responses::verdict(feature),
-            Wire::Anthropic => anthropic::verdict(feature),
-            Wire::Gemini => gemini::verdict(feature),
-            Wire::Bedrock => bedrock::verdict(feature),
-            Wire::Cohere => cohere::verdict(feature),
-            Wire::Replicate => replicate::verdict(feature),
-        }
-    }
-
-    /// Where a caller of this format asks for a feature, in the form of the API's reference
-    /// (`generationConfig.topK`, `tools[].strict`); `None`: the format has no such thing.
-    pub fn place(self, feature: Feature) -> Option<&'static str> {
-        match self {
-            Wire::OpenAiChat => openai_chat::place(feature),
-            Wire::OpenAiResponses => openai_responses::place(feature),
-            Wire::Anthropic => anthropic::place(feature),
-            Wire::Gemini => gemini::place(feature),
-            Wire::Bedrock => bedrock::place(feature),
-            // Of providers only.
-            Wire::Cohere | Wire::Replicate => None,
-        }
-    }
 }
 
 /// Reads a caller's request. `model` and `stream` are as routing found them: of some formats they stand in
@@ -308,25 +175,6 @@ pub enum Decoder {
     Bedrock(bedrock::Decoder),
     Cohere(cohere::Decoder),
     Replicate(replicate::Decoder),
-}
-
-/// What a stream falls into, however it is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frame<'f> {
-    /// An event: its name, empty where it has none, and its JSON. Of an array an element.
-    Event {
-        /// `event:` or `:event-type`.
-        name: &'f [u8],
-        /// JSON, but for OpenAI's `[DONE]`.
-        data: &'f [u8],
-    },
-    /// An exception of an AWS event stream.
-    Exception {
-        /// `:exception-type`
-        kind: &'f str,
-        /// JSON.
-        payload: &'f [u8],
-    },
 }
 
 impl Decoder {

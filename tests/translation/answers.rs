@@ -1,11 +1,11 @@
 //! Recorded answers as events, and what must hold of the events of any.
 
-use keymux::wire::frame::aws;
-use keymux::wire::frame::sse::{self, Sse};
+use keymux::wire::api::{Framing, Wire};
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::{aws_event_stream, sse, Frame};
+use keymux::wire::frame::sse::Sse;
 use keymux::wire::ir::{Content, Event, Kind, Piece, Reply};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{Decoder, Frame, Wire, decode_whole};
+use keymux::wire::translate::{Decoder, decode_whole};
 
 use crate::exchanges::Exchange;
 use crate::grammar;
@@ -20,16 +20,16 @@ pub(crate) struct Kept {
 /// The frames of a stream, cut into chunks of that size.
 pub(crate) fn frames(framing: Framing, body: &[u8], size: usize) -> Vec<Kept> {
     let mut kept = Vec::new();
-    let (mut events, mut aws) = (Sse::new(1 << 20), aws::Frames::new(1 << 20));
+    let (mut events, mut aws) = (Sse::new(1 << 20), aws_event_stream::Frames::new(1 << 20));
     for chunk in body.chunks(size) {
         if framing == Framing::Aws {
             aws.push(chunk, |frame| match frame {
-                aws::Frame::Event { kind, payload } => kept.push(Kept {
+                aws_event_stream::Frame::Event { kind, payload } => kept.push(Kept {
                     name: kind.to_owned(),
                     data: payload.to_vec(),
                     exception: false,
                 }),
-                aws::Frame::Exception { kind, payload } => kept.push(Kept {
+                aws_event_stream::Frame::Exception { kind, payload } => kept.push(Kept {
                     name: kind.to_owned(),
                     data: payload.to_vec(),
                     exception: true,

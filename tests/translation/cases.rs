@@ -1,18 +1,19 @@
 //! Answers of providers, recorded and our own, and how they are read and passed on.
 
-use keymux::provider::Kind;
-use keymux::wire::Operation;
-use keymux::wire::failure::{Class, Failure};
-use keymux::wire::frame::array::{Element, Elements};
-use keymux::wire::frame::aws;
-use keymux::wire::frame::sse::{self, Sse};
-use keymux::wire::ir::{Block, Candidate, Content, Event, Reply, Request, Seal, Stop, Told, Usage};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::{COMPATIBLE, PLAIN, Quirks};
-use keymux::wire::translate::{
-    Decoder, Encoder, Frame, Shown, Translation, Wire, decode_request, decode_whole, encode_whole,
-};
 use serde_json::Value;
+
+use keymux::provider::Kind;
+use keymux::wire::api::{Operation, Framing, Wire};
+use keymux::wire::failure::ProviderError;
+use keymux::wire::failure::class::{Class, Failure};
+use keymux::wire::format::context::Shown;
+use keymux::wire::format::quirks::{COMPATIBLE, PLAIN, Quirks};
+use keymux::wire::frame::{aws_event_stream, sse, Frame};
+use keymux::wire::frame::json_array::{Element, Elements};
+use keymux::wire::frame::sse::Sse;
+use keymux::wire::inspect::observer::Usage;
+use keymux::wire::ir::{Block, Candidate, Content, Event, Reply, Request, Seal, Stop};
+use keymux::wire::translate::{Decoder, Encoder, Translation, decode_request, decode_whole, encode_whole};
 
 use crate::exchanges::{self, Exchange};
 
@@ -190,9 +191,9 @@ pub(crate) fn frames(wire: Wire, framing: Framing, body: &[u8]) -> Vec<Kept> {
             let Element::Whole(data) = element else { panic!("no element is that long") };
             keep(b"", data, false);
         }),
-        Framing::Aws => aws::Frames::new(1 << 24).push(body, |frame| match frame {
-            aws::Frame::Event { kind, payload } => keep(kind.as_bytes(), payload, false),
-            aws::Frame::Exception { kind, payload } => keep(kind.as_bytes(), payload, true),
+        Framing::Aws => aws_event_stream::Frames::new(1 << 24).push(body, |frame| match frame {
+            aws_event_stream::Frame::Event { kind, payload } => keep(kind.as_bytes(), payload, false),
+            aws_event_stream::Frame::Exception { kind, payload } => keep(kind.as_bytes(), payload, true),
             frame => panic!("{frame:?}"),
         }),
         Framing::Whole => panic!("that is no stream"),

@@ -1,12 +1,10 @@
 //! Requests that ask for one thing each: every feature, as a caller's request reads.
 
-use keymux::wire::feature::Feature;
-use keymux::wire::ir::{
-    Block, Cache, Choice, Content, Effort, Form, Logprobs, Media, MediaKind, Outcome, Request,
-    Role, Seal, Source, Thinking, Tier, Tool, Turn,
-};
-use keymux::wire::translate::Wire;
 use serde_json::{Number, Value, json};
+
+use keymux::wire::api::Wire;
+use keymux::wire::feature::Feature;
+use keymux::wire::ir::{Block, Cache, Choice, Content, Effort, Form, Logprobs, Media, MediaKind, Outcome, Request, Role, Seal, Source, Thinking, Tier, Tool, Turn};
 
 /// A question, and nothing else.
 pub(crate) fn plain(model: &str) -> Request {

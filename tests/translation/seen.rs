@@ -1,8 +1,10 @@
 //! What a caller sees of an answer, and what of it each caller's format cannot say.
 
-use keymux::wire::ir::{Candidate, Content, Reply, Stop, Usage};
-use keymux::wire::translate::Wire;
 use serde_json::Value;
+
+use keymux::wire::api::Wire;
+use keymux::wire::inspect::observer::Usage;
+use keymux::wire::ir::{Candidate, Content, Reply, Stop};
 
 /// An answer by what matters of it.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,25 +11,24 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::timeout_at;
 
-use super::{Answered, Call, Fallen, Limits, Rest};
 use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
 use crate::provider::Way;
 use crate::route::Hop;
 use crate::upstream::{Arriving, Broken};
-use crate::wire::address::Address;
-use crate::wire::counting::{self, Counter};
-use crate::wire::failure::{Class, Failure};
-use crate::wire::fields::Rejected;
+use crate::wire::{token_count, embeddings};
+use crate::wire::api::{Framing, Wire, Api, Operation};
+use crate::wire::api::routes::Address;
+use crate::wire::failure::convert;
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::format::context::Shown;
+use crate::wire::format::quirks::Quirks;
+use crate::wire::inspect::model::{Peek, peek};
 use crate::wire::ir::{Echo, Event, Reply, Request};
-use crate::wire::listen::Framing;
-use crate::wire::peek::{Peek, peek};
-use crate::wire::quirks::Quirks;
-use crate::wire::translate::{
-    Decoder, Encoded, Encoder, Forced, Shown, Translation, Wire, decode_request, decode_whole,
-    encode_request, encode_whole,
-};
-use crate::wire::{Api, Operation, embeddings, errors};
+use crate::wire::json::fields::Rejected;
+use crate::wire::token_count::Counter;
+use crate::wire::translate::{Decoder, Encoded, Encoder, Forced, Translation, decode_request, decode_whole, encode_request, encode_whole};
+use super::{Answered, Call, Fallen, Limits, Rest};
 
 /// The longest whole answer that is read to be written anew: one with a few images in it.
 pub(super) const WHOLE: usize = 64 * 1024 * 1024;
@@ -163,8 +162,8 @@ impl Call<'_> {
     fn count(&self, hop: Hop<'_>, counter: Counter) -> Result<Written, Rejected> {
         let (caller, wire) = (self.what.operation(), counter.wire());
         let model = self.names(hop)[1];
-        let (body, at) = counting::conversation(caller, self.body)?;
-        let body_wire = counting::asked_in(caller).unwrap_or(wire);
+        let (body, at) = token_count::conversation(caller, self.body)?;
+        let body_wire = token_count::asked_in(caller).unwrap_or(wire);
         let request = self.understood(body_wire, &body, at, model)?;
         let quirks = self.gateway.config.providers[hop.provider].kind.row().quirks;
         let written = encode_request(wire, body_wire, &request, quirks);
@@ -331,8 +330,8 @@ impl Written {
         failure: Failure,
         id: &str,
     ) -> Rest {
-        let told = errors::read(status.map(|status| status.as_u16()), body, failure);
-        let error = errors::write(self.caller.api(), &told, id);
+        let told = convert::read(status.map(|status| status.as_u16()), body, failure);
+        let error = convert::write(self.caller.api(), &told, id);
         answered.error(self.caller, error)
     }
 }
@@ -391,7 +390,7 @@ impl Conversation {
         if let Some(told) = failed {
             // A failure in an answer that said it was none.
             let failure = told.failure;
-            let mut error = errors::write(self.caller.api(), told, &shown.id);
+            let mut error = convert::write(self.caller.api(), told, &shown.id);
             error.body = redact(error.body.into()).into();
             let rest = answered.error(self.caller.operation(false), error);
             return Err(Fallen { failure, rest, silent: false });

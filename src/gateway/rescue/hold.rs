@@ -13,12 +13,12 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Interval, interval};
 
-use super::{Attempts, Said, ending};
 use crate::gateway::incoming::Room;
 use crate::gateway::relay::{Break, Read};
 use crate::observe::access::End;
-use crate::wire::listen::{Framing, Listener};
-use crate::wire::{Api, Operation};
+use crate::wire::api::{Framing, Api, Operation};
+use crate::wire::inspect::observer::Listener;
+use super::{Attempts, Said, ending};
 
 /// Proxies and load balancers give up after 30 to 60 seconds of silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -9,9 +9,9 @@
 
 use serde_json::Value;
 
+use crate::wire::api::Wire;
+use crate::wire::failure::class::Failure;
 use super::{Candidate, Content, Media, Seal};
-use crate::wire::failure::Failure;
-use crate::wire::translate::Wire;
 
 /// A step of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,52 +136,8 @@ pub enum Stop {
     Other,
 }
 
-/// A failure within an answer, as the provider told it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// What it means.
-    pub failure: Failure,
-    /// The status that the provider gave it, or would have.
-    pub status: Option<u16>,
-    /// The provider's name of the error: `overloaded_error`, `RESOURCE_EXHAUSTED`, `throttlingException`.
-    pub kind: Option<String>,
-    /// The provider's finer code: `insufficient_quota`, `context_length_exceeded`.
-    pub code: Option<String>,
-    /// The field of the request that it is about.
-    pub param: Option<String>,
-    /// In the provider's words.
-    pub message: String,
-}
-
-/// Tokens of one exchange as the provider counted them. What it did not say stays absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Prompt tokens, those read from the cache and written to it included.
-    pub input: Option<u64>,
-    /// Prompt tokens that the provider read from its cache.
-    pub cached_input: Option<u64>,
-    /// Prompt tokens that the provider wrote to its cache.
-    pub cache_write: Option<u64>,
-    /// Answer tokens, reasoning included.
-    pub output: Option<u64>,
-    /// Answer tokens spent on reasoning.
-    pub reasoning: Option<u64>,
-}
-
-impl Usage {
-    /// Takes what `later` knows.
-    pub fn update(&mut self, later: Usage) {
-        let Usage { input, cached_input, cache_write, output, reasoning } = later;
-        self.input = input.or(self.input);
-        self.cached_input = cached_input.or(self.cached_input);
-        self.cache_write = cache_write.or(self.cache_write);
-        self.output = output.or(self.output);
-        self.reasoning = reasoning.or(self.reasoning);
-    }
-}
-
 /// A whole candidate's events.
-pub(super) fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: &mut Vec<Event>) {
+pub(crate) fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: &mut Vec<Event>) {
     let mut logprobs = Some(&candidate.logprobs).filter(|all| !all.is_empty());
     for block in &candidate.blocks {
         let number = *next;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
+use crate::wire::api::Wire;
 use crate::wire::feature::Feature;
-use crate::wire::translate::Wire;
 
 /// What is asked of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,7 +58,7 @@ pub struct Request {
 }
 
 /// What an answer in the caller's format repeats of its request. Handed on in
-/// [`Shown`](crate::wire::translate::Shown).
+/// [`Shown`](crate::wire::format::context::Shown).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
     /// Members of the answer's object as JSON text, one behind the other, each with a comma before it.

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::listen::Framing;
-use super::super::{Api, Operation};
+use crate::wire::api::{Framing, Api, Operation};
 use super::said::Taken;
 
 /// A format whose streams can be gone on with.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::super::frame::array::{Element, Elements, Place};
+use crate::wire::frame::json_array::{Element, Elements, Place};
 use super::super::frame::sse::{field, next_line};
 
 /// An event longer than this is not compared, and what follows it neither.

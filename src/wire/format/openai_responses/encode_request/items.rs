@@ -1,0 +1,331 @@
+//! A request's conversation as the items of `input`.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::wire::api::Wire;
+use crate::wire::feature::Feature;
+use crate::wire::ir::{Block, Content, Media, MediaKind, Outcome, Request, Role, Source, Turn};
+use crate::wire::json::fields::Rejected;
+use crate::wire::translate::Saying;
+use super::named;
+use super::call_ids::CallIds;
+
+/// An item.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Item<'r> {
+    Message {
+        r#type: &'static str,
+        role: &'static str,
+        content: Said<'r>,
+    },
+    Call {
+        r#type: &'static str,
+        call_id: Cow<'r, str>,
+        name: &'r str,
+        arguments: &'r str,
+    },
+    Output {
+        r#type: &'static str,
+        call_id: Cow<'r, str>,
+        output: Said<'r>,
+    },
+    Reasoning {
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'r str>,
+        summary: Vec<Part<'r>>,
+        encrypted_content: &'r str,
+    },
+    Foreign(&'r Value),
+}
+
+/// What a message or an output says: one text stands alone.
+#[derive(Debug)]
+pub(crate) struct Said<'r>(Vec<Part<'r>>);
+
+/// A part of it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Part<'r> {
+    Text {
+        r#type: &'static str,
+        text: &'r str,
+    },
+    Refusal {
+        r#type: &'static str,
+        refusal: &'r str,
+    },
+    Image {
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        image_url: Option<Cow<'r, str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_id: Option<&'r str>,
+        detail: &'r str,
+    },
+    File {
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        filename: Option<&'r str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_data: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_url: Option<&'r str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_id: Option<&'r str>,
+    },
+}
+
+impl Serialize for Said<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match &*self.0 {
+            [] => to.serialize_str(""),
+            [Part::Text { text, .. }] => to.serialize_str(text),
+            parts => parts.serialize(to),
+        }
+    }
+}
+
+/// The instructions, where they are one text.
+pub(crate) fn instructions(request: &Request) -> Option<&str> {
+    match &*request.system {
+        [Block { content: Content::Text { text, .. }, .. }] => Some(text),
+        _ => None,
+    }
+}
+
+/// All items.
+pub(crate) fn items<'r>(
+    request: &'r Request,
+    saying: &mut Saying,
+) -> Result<Vec<Item<'r>>, Rejected> {
+    let mut out = Conversation { out: Vec::new(), parts: Vec::new(), ids: CallIds::default() };
+    if instructions(request).is_none() {
+        out.blocks(Role::System, &request.system, saying)?;
+    }
+    for (place, turn) in request.turns.iter().enumerate() {
+        out.turn(turn, place + 1 == request.turns.len(), saying)?;
+    }
+    Ok(out.out)
+}
+
+struct Conversation<'r> {
+    out: Vec<Item<'r>>,
+    /// Of the message that is being written.
+    parts: Vec<Part<'r>>,
+    ids: CallIds<'r>,
+}
+
+impl<'r> Conversation<'r> {
+    fn turn(&mut self, turn: &'r Turn, last: bool, saying: &mut Saying) -> Result<(), Rejected> {
+        let Turn { role, name, blocks } = turn;
+        if name.is_some() {
+            saying.says(Feature::SpeakerName, "")?;
+        }
+        if *role == Role::System {
+            saying.says(Feature::LateSystem, blocks.first().map_or("", |block| &block.at))?;
+        }
+        if let (true, Role::Model, Some(Block { content: Content::Text { .. }, at, .. })) =
+            (last, role, blocks.last())
+        {
+            saying.says(Feature::Prefill, at)?;
+        }
+        self.blocks(*role, blocks, saying)
+    }
+
+    fn blocks(
+        &mut self,
+        role: Role,
+        blocks: &'r [Block],
+        saying: &mut Saying,
+    ) -> Result<(), Rejected> {
+        for block in blocks {
+            if block.cache.is_some() {
+                saying.says(Feature::CacheMark, "")?;
+            }
+            let item = match &block.content {
+                Content::Text { text, .. } => {
+                    self.parts.push(Part::Text { r#type: spoken(role), text });
+                    continue;
+                }
+                Content::Refusal(refusal) => {
+                    self.parts.push(Part::Refusal { r#type: "refusal", refusal });
+                    continue;
+                }
+                Content::Media(media) => {
+                    self.parts.push(part(media, &block.at, saying)?);
+                    continue;
+                }
+                Content::Call { id, name, arguments } => {
+                    let arguments = if arguments.is_empty() { "{}" } else { arguments };
+                    let call_id = self.ids.call(id.as_deref());
+                    named(name, &block.at)?;
+                    Some(Item::Call { r#type: "function_call", call_id, name, arguments })
+                }
+                Content::Outcome(outcome) => Some(self.outcome(outcome, &block.at, saying)?),
+                Content::Thought { text } => thought(text, block, saying)?,
+                Content::Foreign { wire: Wire::OpenAiResponses, json } => Some(Item::Foreign(json)),
+                Content::Foreign { .. } => {
+                    saying.says(Feature::ForeignBlock, &block.at)?;
+                    None
+                }
+            };
+            self.message(role);
+            self.out.extend(item);
+        }
+        self.message(role);
+        Ok(())
+    }
+
+    /// Ends the message that is being written.
+    fn message(&mut self, role: Role) {
+        if self.parts.is_empty() {
+            return;
+        }
+        let content = Said(std::mem::take(&mut self.parts));
+        let role = match role {
+            Role::User => "user",
+            Role::Model => "assistant",
+            // The vendors' models know `system`, and not all of them `developer`; to OpenAI's both are one.
+            Role::System => "system",
+        };
+        self.out.push(Item::Message { r#type: "message", role, content });
+    }
+
+    fn outcome(
+        &mut self,
+        outcome: &'r Outcome,
+        at: &str,
+        saying: &mut Saying,
+    ) -> Result<Item<'r>, Rejected> {
+        let Outcome { id, name: _, content, is_error } = outcome;
+        if *is_error {
+            saying.says(Feature::OutcomeError, "")?;
+        }
+        let Some(call_id) = self.ids.outcome(id) else {
+            return Err(Rejected::new(at, "is the result of a call that is not there"));
+        };
+        let mut parts = Vec::with_capacity(content.len());
+        for block in content {
+            parts.push(match &block.content {
+                Content::Text { text, .. } => Part::Text { r#type: "input_text", text },
+                Content::Media(media) => {
+                    saying.says(Feature::OutcomeMedia, &block.at)?;
+                    part(media, &block.at, saying)?
+                }
+                _ => return Err(saying.refusal(Feature::ForeignBlock, &block.at)),
+            });
+        }
+        Ok(Item::Output { r#type: "function_call_output", call_id, output: Said(parts) })
+    }
+}
+
+fn spoken(role: Role) -> &'static str {
+    if role == Role::Model { "output_text" } else { "input_text" }
+}
+
+/// A thought that this API has signed; all others are left out.
+fn thought<'r>(
+    text: &'r str,
+    block: &'r Block,
+    saying: &mut Saying,
+) -> Result<Option<Item<'r>>, Rejected> {
+    match &block.seal {
+        Some(seal) if seal.wire == Wire::OpenAiResponses => Ok(Some(Item::Reasoning {
+            r#type: "reasoning",
+            id: seal.id.as_deref(),
+            summary: match text {
+                "" => Vec::new(),
+                text => vec![Part::Text { r#type: "summary_text", text }],
+            },
+            encrypted_content: &seal.data,
+        })),
+        Some(_) => saying.says(Feature::Seals, "").map(|_| None),
+        None => saying.says(Feature::Thoughts, "").map(|_| None),
+    }
+}
+
+fn part<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>, Rejected> {
+    match media.kind {
+        MediaKind::Image => image(media, at, saying),
+        MediaKind::Document => file(media, at, saying),
+        MediaKind::Audio => Err(saying.refusal(Feature::Audio, at)),
+        MediaKind::Video => Err(saying.refusal(Feature::Video, at)),
+    }
+}
+
+fn image<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>, Rejected> {
+    let (mut image_url, mut file_id) = (None, None);
+    match &media.source {
+        Source::Base64 { media_type, data } => {
+            image_url = Some(Cow::Owned(data_url(media_type, data)));
+        }
+        Source::Url { url, .. } => {
+            image_url = Some(Cow::Borrowed(reachable(url, Feature::ImageUrl, at, saying)?));
+        }
+        Source::File { wire, id } => file_id = Some(own_file(*wire, id, at, saying)?),
+        Source::Text(_) => return Err(saying.refusal(Feature::DocumentText, at)),
+    }
+    // The reference requires it, and has this default.
+    let detail = media.detail.as_deref().unwrap_or("auto");
+    Ok(Part::Image { r#type: "input_image", image_url, file_id, detail })
+}
+
+fn file<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>, Rejected> {
+    let (mut file_data, mut file_url, mut file_id) = (None, None, None);
+    let mut filename = media.name.as_deref();
+    match &media.source {
+        Source::Base64 { media_type, data } => {
+            // A file in the body is not taken without a name.
+            filename = filename.or(Some(unnamed(media_type)));
+            file_data = Some(data_url(media_type, data));
+        }
+        Source::Text(text) => {
+            filename = filename.or(Some(unnamed("text/plain")));
+            file_data = Some(data_url("text/plain", &BASE64_STANDARD.encode(text)));
+        }
+        Source::Url { url, .. } => {
+            file_url = Some(reachable(url, Feature::DocumentUrl, at, saying)?);
+        }
+        Source::File { wire, id } => file_id = Some(own_file(*wire, id, at, saying)?),
+    }
+    // Next to an address or an id the API refuses a name.
+    let filename = filename.filter(|_| file_data.is_some());
+    Ok(Part::File { r#type: "input_file", filename, file_data, file_url, file_id })
+}
+
+fn data_url(media_type: &str, data: &str) -> String {
+    format!("data:{media_type};base64,{data}")
+}
+
+fn unnamed(media_type: &str) -> &'static str {
+    match media_type {
+        "application/pdf" => "document.pdf",
+        _ => "document.txt",
+    }
+}
+
+/// The API fetches from the web, and not from the stores of other clouds.
+fn reachable<'r>(
+    url: &'r str,
+    feature: Feature,
+    at: &str,
+    saying: &Saying,
+) -> Result<&'r str, Rejected> {
+    let web = url.starts_with("https:") || url.starts_with("http:");
+    if web { Ok(url) } else { Err(saying.refusal(feature, at)) }
+}
+
+/// OpenAI's files are the same in both of its formats.
+fn own_file<'r>(wire: Wire, id: &'r str, at: &str, saying: &Saying) -> Result<&'r str, Rejected> {
+    match wire {
+        Wire::OpenAiResponses | Wire::OpenAiChat => Ok(id),
+        _ => Err(saying.refusal(Feature::FileId, at)),
+    }
+}

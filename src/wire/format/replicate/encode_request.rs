@@ -1,0 +1,273 @@
+//! [`Request`] -> body.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use crate::wire::feature::Feature;
+use crate::wire::format::quirks::Quirks;
+use crate::wire::ir::{Block, Content, Effort, Form, Media, MediaKind, Request, Role, Sampling, Source, Tool};
+use crate::wire::json::fields::Rejected;
+use crate::wire::translate::Saying;
+use super::vendors;
+use super::vendors::{Images, Vendor};
+
+/// Writes a request for a provider. A model of the form `owner/name` stands in the path; any other is a
+/// version.
+///
+/// # Errors
+///
+/// When it cannot be said.
+pub fn encode_request(
+    request: &Request,
+    _quirks: &Quirks,
+    saying: &mut Saying,
+) -> Result<Vec<u8>, Rejected> {
+    refuse(request, saying)?;
+    let vendor = vendors::of(&request.model);
+    let mut input = Map::new();
+    match (&*request.turns, vendor.messages) {
+        ([only], _) if only.role == Role::User => {
+            if let Some(system) = texts(&request.system, saying)? {
+                let name = vendor.system.ok_or_else(|| {
+                    Rejected::new(
+                        at(&request.system),
+                        "is system text, which the model takes none of",
+                    )
+                })?;
+                input.insert(name.to_owned(), json!(system));
+            }
+            prompt(&only.blocks, vendor, &mut input, saying)?;
+        }
+        (_, true) => {
+            let messages = messages(request, saying)?;
+            input.insert("messages".to_owned(), Value::Array(messages));
+        }
+        (turns, false) => {
+            let second = turns.get(1).or(turns.first()).map_or("", |turn| at(&turn.blocks));
+            return Err(Rejected::new(second, "is more than the one prompt that the model takes"));
+        }
+    }
+    limits(request, vendor, &mut input, saying)?;
+    let mut body = Map::new();
+    if !request.model.contains('/') || request.model.contains(':') {
+        body.insert("version".to_owned(), json!(request.model));
+    }
+    body.insert("input".to_owned(), Value::Object(input));
+    if request.stream {
+        body.insert("stream".to_owned(), json!(true));
+    }
+    Ok(Value::Object(body).to_string().into_bytes())
+}
+
+fn at(blocks: &[Block]) -> &str {
+    blocks.first().map_or("", |block| &block.at)
+}
+
+/// Text that stands in a row, parted as paragraphs are.
+fn texts(blocks: &[Block], saying: &mut Saying) -> Result<Option<String>, Rejected> {
+    let mut all = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        if block.cache.is_some() {
+            saying.says(Feature::CacheMark, &block.at)?;
+        }
+        match &block.content {
+            Content::Text { text, .. } | Content::Refusal(text) => all.push(text.as_str()),
+            Content::Thought { .. } => saying.leave(Feature::Thoughts, &block.at),
+            content => return Err(refusal(content, &block.at, saying)),
+        }
+    }
+    Ok((!all.is_empty()).then(|| all.join("\n\n")))
+}
+
+fn refusal(content: &Content, at: &str, saying: &Saying) -> Rejected {
+    let feature = match content {
+        Content::Call { .. } | Content::Outcome(_) => Feature::Tools,
+        Content::Media(media) => match (&media.source, media.kind) {
+            (Source::File { .. }, _) => Feature::FileId,
+            (Source::Url { .. }, MediaKind::Image) => Feature::ImageUrl,
+            (_, MediaKind::Image) => Feature::ImageBytes,
+            (Source::Text(_), _) => Feature::DocumentText,
+            (Source::Url { .. }, MediaKind::Document) => Feature::DocumentUrl,
+            (_, MediaKind::Document) => Feature::DocumentBytes,
+            (_, MediaKind::Audio) => Feature::Audio,
+            (_, MediaKind::Video) => Feature::Video,
+        },
+        _ => Feature::ForeignBlock,
+    };
+    saying.refusal(feature, at)
+}
+
+/// One turn: its text, and its images beside it.
+fn prompt(
+    blocks: &[Block],
+    vendor: &Vendor,
+    input: &mut Map<String, Value>,
+    saying: &mut Saying,
+) -> Result<(), Rejected> {
+    let (mut all, mut images) = (Vec::new(), Vec::new());
+    for block in blocks {
+        if block.cache.is_some() {
+            saying.says(Feature::CacheMark, &block.at)?;
+        }
+        match &block.content {
+            Content::Text { text, .. } => all.push(text.as_str()),
+            Content::Media(media) if media.kind == MediaKind::Image => {
+                let fits = match vendor.images {
+                    Images::None => false,
+                    Images::One(_) => images.is_empty(),
+                    Images::Many(_) => true,
+                };
+                let url = url(media, &block.at, saying)?.filter(|_| fits);
+                images.push(url.ok_or_else(|| refusal(&block.content, &block.at, saying))?);
+            }
+            content => return Err(refusal(content, &block.at, saying)),
+        }
+    }
+    input.insert("prompt".to_owned(), json!(all.join("\n\n")));
+    match vendor.images {
+        Images::One(name) => {
+            input.extend(images.pop().map(|image| (name.to_owned(), json!(image))));
+        }
+        Images::Many(name) if !images.is_empty() => {
+            input.insert(name.to_owned(), json!(images));
+        }
+        Images::Many(_) | Images::None => {}
+    }
+    Ok(())
+}
+
+/// The API takes files by address, and small ones as `data:`.
+/// <https://replicate.com/docs/topics/predictions/input-files>
+fn url<'r>(
+    media: &'r Media,
+    at: &str,
+    saying: &mut Saying,
+) -> Result<Option<Cow<'r, str>>, Rejected> {
+    if media.detail.is_some() {
+        saying.says(Feature::ImageDetail, at)?;
+    }
+    Ok(match &media.source {
+        Source::Base64 { media_type, data } => saying
+            .says(Feature::ImageBytes, at)?
+            .then(|| Cow::Owned(format!("data:{media_type};base64,{data}"))),
+        Source::Url { url, .. } => {
+            saying.says(Feature::ImageUrl, at)?.then_some(Cow::Borrowed(url.as_str()))
+        }
+        Source::File { .. } | Source::Text(_) => None,
+    })
+}
+
+/// A conversation, as OpenAI's models take it.
+fn messages(request: &Request, saying: &mut Saying) -> Result<Vec<Value>, Rejected> {
+    let mut messages = Vec::new();
+    if let Some(system) = texts(&request.system, saying)? {
+        messages.push(json!({ "role": "system", "content": system }));
+    }
+    for turn in &request.turns {
+        let role = match turn.role {
+            Role::User => "user",
+            Role::Model => "assistant",
+            Role::System => {
+                saying.says(Feature::LateSystem, at(&turn.blocks))?;
+                "system"
+            }
+        };
+        if let Some(text) = texts(&turn.blocks, saying)? {
+            messages.push(json!({ "role": role, "content": text }));
+        }
+    }
+    if let Some(turn) = request.turns.last().filter(|turn| turn.role == Role::Model) {
+        saying.says(Feature::Prefill, at(&turn.blocks))?;
+    }
+    Ok(messages)
+}
+
+fn limits(
+    request: &Request,
+    vendor: &Vendor,
+    input: &mut Map<String, Value>,
+    saying: &mut Saying,
+) -> Result<(), Rejected> {
+    let mut say = |name: &str, value: Value| input.insert(name.to_owned(), value);
+    if let Some(most) = request.max_tokens {
+        say(vendor.max_tokens, json!(most));
+    }
+    if !request.stop.is_empty() {
+        if !vendor.stop || request.stop.iter().any(|stop| stop.contains(',')) {
+            return Err(saying.refusal(Feature::StopSequences, ""));
+        }
+        say("stop_sequences", json!(request.stop.join(",")));
+    }
+    let Sampling { temperature, top_p, top_k, frequency_penalty, presence_penalty, seed } =
+        &request.sampling;
+    for (number, takes, name, feature) in [
+        (temperature, vendor.temperature, "temperature", Feature::Temperature),
+        (top_p, vendor.top_p, "top_p", Feature::TopP),
+        (top_k, vendor.top_k, "top_k", Feature::TopK),
+        (frequency_penalty, vendor.penalties, "frequency_penalty", Feature::FrequencyPenalty),
+        (presence_penalty, vendor.penalties, "presence_penalty", Feature::PresencePenalty),
+        (seed, false, "seed", Feature::Seed),
+    ] {
+        match number {
+            Some(number) if takes => {
+                say(name, json!(number));
+            }
+            Some(_) => saying.leave(feature, ""),
+            None => {}
+        }
+    }
+    if let Some(thinking) = &request.thinking {
+        match thinking.effort {
+            Some(effort) if vendor.effort => {
+                say("reasoning_effort", json!(word(effort)));
+            }
+            Some(_) => saying.leave(Feature::Effort, ""),
+            None => {}
+        }
+        match thinking.budget {
+            Some(budget) if vendor.budget => {
+                say("thinking_budget", json!(budget));
+            }
+            Some(_) => saying.leave(Feature::Budget, ""),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn word(effort: Effort) -> &'static str {
+    match effort {
+        Effort::None => "none",
+        Effort::Minimal => "minimal",
+        Effort::Low => "low",
+        Effort::Medium => "medium",
+        Effort::High | Effort::XHigh | Effort::Max => "high",
+    }
+}
+
+/// What no model's input has a member for.
+fn refuse(request: &Request, saying: &mut Saying) -> Result<(), Rejected> {
+    if let Some(Tool::Function { at, .. } | Tool::Foreign { at, .. }) = request.tools.first() {
+        saying.says(Feature::Tools, at)?;
+    }
+    match request.form {
+        None => {}
+        Some(Form::Json) => drop(saying.says(Feature::Json, "")?),
+        Some(Form::Schema { .. }) => drop(saying.says(Feature::Schema, "")?),
+    }
+    for (there, feature) in [
+        (request.turns.iter().any(|turn| turn.name.is_some()), Feature::SpeakerName),
+        (request.candidates.is_some_and(|count| count > 1), Feature::Candidates),
+        (request.logprobs.is_some(), Feature::Logprobs),
+        (request.user.is_some(), Feature::User),
+        (request.metadata.is_some(), Feature::Metadata),
+        (request.tier.is_some(), Feature::Tier),
+        (request.cache_key.is_some(), Feature::CacheKey),
+    ] {
+        if there {
+            saying.says(feature, "")?;
+        }
+    }
+    Ok(())
+}
