@@ -18,8 +18,8 @@ use keymux::config::{Loaded, Options, Surroundings, load, schema};
 use keymux::observe::access::End;
 use keymux::observe::metrics::Metrics;
 use keymux::provider::{Auth, Kind, Way};
-use keymux::wire::api::{Api, Operation};
 use keymux::wire::api::routes::{Place, find};
+use keymux::wire::api::{Api, Operation};
 use keymux::wire::failure::class::Class;
 
 const README: &str = include_str!("../README.md");

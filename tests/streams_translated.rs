@@ -15,7 +15,7 @@ use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::BytesMut;
 use common::config::{config, key, native, provider};
-use common::http::{self, Connection, Framing, Piece, Reply};
+use common::http::{self, Connection, Framing, Piece, Response};
 use common::keymux::Keymux;
 use common::upstream::{Received, Step, Upstream, chat_events, chunk, message_events};
 use rustix::process::Signal;
@@ -132,7 +132,7 @@ async fn what_outlives_the_drain_timeout_ends_with_an_error_event() {
     for (caller, mut connection, head, framing, mut body) in callers {
         let (rest, complete) = connection.body(framing).await;
         body.extend(rest);
-        let reply = Reply { head, body, complete };
+        let reply = Response { head, body, complete };
         let heard = Heard::of(caller, &reply);
         assert!(heard.error && !heard.finished && complete, "{caller}: {}", reply.text());
     }
@@ -218,7 +218,7 @@ struct Heard {
 }
 
 impl Heard {
-    fn of(caller: &str, reply: &Reply) -> Self {
+    fn of(caller: &str, reply: &Response) -> Self {
         let mut heard = Self::default();
         if caller == "bedrock" {
             heard.aws(&reply.body);
@@ -296,7 +296,7 @@ impl Heard {
 }
 
 /// An answer: its caller, its provider, what was asked for, and how long it took.
-type Asked = (&'static str, &'static str, &'static str, Reply, Duration);
+type Asked = (&'static str, &'static str, &'static str, Response, Duration);
 
 /// Asks each provider for each model, for every caller, all at once.
 async fn ask_all(keymux: &Arc<Keymux>, models: &[&'static str]) -> Vec<Asked> {
@@ -339,7 +339,7 @@ async fn keymux_with(idle: &str, upstream: &Upstream) -> Keymux {
     Keymux::start(&text, &[]).await
 }
 
-async fn ask(keymux: &Keymux, caller: &str, model: &str) -> Reply {
+async fn ask(keymux: &Keymux, caller: &str, model: &str) -> Response {
     http::exchange(keymux.address(), &request(caller, model)).await
 }
 

@@ -11,11 +11,11 @@ use exchanges::Exchange;
 use serde_json::Value;
 
 use keymux::wire::api::{Api, Operation};
-use keymux::wire::failure::rate_limits;
 use keymux::wire::failure::class::{Class, Failure, classify};
+use keymux::wire::failure::rate_limits;
 use keymux::wire::frame::sse::{Frame, Sse};
 use keymux::wire::inspect::model::peek;
-use keymux::wire::inspect::observer::{Usage, Listener};
+use keymux::wire::inspect::observer::{ResponseObserver, Usage};
 
 #[derive(Debug, PartialEq)]
 struct Heard {
@@ -28,7 +28,7 @@ struct Heard {
 }
 
 fn hear<'b>(exchange: &Exchange, chunks: impl Iterator<Item = &'b [u8]>) -> Heard {
-    let mut listener = Listener::new(exchange.operation, exchange.framing());
+    let mut listener = ResponseObserver::new(exchange.operation, exchange.framing());
     chunks.for_each(|chunk| listener.hear(chunk));
     Heard {
         begun: listener.begun(),
@@ -105,7 +105,7 @@ fn recorded_streams_are_complete_at_their_end_and_not_before() {
             _ => text.len(),
         };
         let finish = first_finish(text).unwrap_or(last_event);
-        let mut listener = Listener::new(exchange.operation, exchange.framing());
+        let mut listener = ResponseObserver::new(exchange.operation, exchange.framing());
         for (at, byte) in body.iter().enumerate() {
             assert!(!listener.done() || at > last_event, "{id} is done at {at}");
             assert!(!listener.complete() || at > finish, "{id} is complete at {at}");

@@ -8,8 +8,8 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Value, json};
 
 use crate::config::Key;
-use crate::gateway::{Gateway, check};
 use crate::gateway::check::Checked;
+use crate::gateway::{Gateway, check};
 use crate::keys::{Member, Reason, Rest, Seen, Standing};
 use crate::secret::Fingerprint;
 use crate::wire::failure::class::Class;

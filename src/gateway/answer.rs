@@ -10,12 +10,12 @@ use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER}
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
+use super::relay::Body;
 use crate::upstream::aws::verify::Why;
 use crate::wire::api::Api;
-use crate::wire::failure::convert;
 use crate::wire::failure::class::Class;
+use crate::wire::failure::convert;
 use crate::wire::inspect::observer::Told;
-use super::relay::Body;
 
 pub(super) use refusal::{Refusal, status_of};
 

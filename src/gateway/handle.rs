@@ -12,18 +12,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::{config, route};
-use crate::config::Client;
-use crate::observe::unix_time;
-use crate::observe::access::End;
-use crate::route::Plan;
-use crate::upstream::What;
-use crate::wire::api::{routes, Wire, Api, Operation};
-use crate::wire::api::resources::Stored;
-use crate::wire::api::routes::{Address, Place};
-use crate::wire::inspect::multipart;
-use crate::wire::inspect::model::{Peek, peek, peek_version};
-use super::{answer, attempt, ids, rescue, stored, Gateway, Live, callers, contain, incoming, models};
 use super::answer::Refusal;
 use super::attempt::{Answered, Call, Sealing, Understood, Walk};
 use super::callers::Caller;
@@ -34,6 +22,20 @@ use super::record::Record;
 use super::relay::{Body, Relay};
 use super::rescue::Rescue;
 use super::stored::Errand;
+use super::{
+    Gateway, Live, answer, attempt, callers, contain, ids, incoming, models, rescue, stored,
+};
+use crate::config::Client;
+use crate::observe::access::End;
+use crate::observe::unix_time;
+use crate::route::Plan;
+use crate::upstream::What;
+use crate::wire::api::resources::Stored;
+use crate::wire::api::routes::{Address, Place};
+use crate::wire::api::{Api, Format, Operation, routes};
+use crate::wire::inspect::model::{Peek, peek, peek_version};
+use crate::wire::inspect::multipart;
+use crate::{config, route};
 
 /// The version header that every caller of Anthropic's API sends.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -367,8 +369,9 @@ pub(super) fn look_into<'b>(
 }
 
 /// The format of the body, where it is another than that of the address.
-pub(super) fn body_wire(address: &Address<'_>, peek: &Peek<'_>) -> Option<Wire> {
-    (address.operation == Operation::Chat && peek.is_of_responses).then_some(Wire::OpenAiResponses)
+pub(super) fn body_wire(address: &Address<'_>, peek: &Peek<'_>) -> Option<Format> {
+    (address.operation == Operation::Chat && peek.is_of_responses)
+        .then_some(Format::OpenAiResponses)
 }
 
 /// A provider's answer as the caller gets it: its status, its headers but for those that speak for

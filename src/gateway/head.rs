@@ -15,13 +15,13 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use memchr::{memchr, memmem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::observe::access::End;
-use crate::wire::api::{Api, routes};
-use super::{Live, answer};
 use super::answer::{KEYMUX_REQUEST_ID, Refusal};
 use super::conn::Stage;
 use super::protocol::{HEAD, HEAD_LINES};
 use super::record::Record;
+use super::{Live, answer};
+use crate::observe::access::End;
+use crate::wire::api::{Api, routes};
 
 /// What is kept of a line that comes in pieces, and of the first line: longer than the names that are
 /// looked for and than the paths by which the APIs are told apart.

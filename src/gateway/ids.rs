@@ -8,12 +8,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use memchr::memmem::Finder;
 
+use super::Gateway;
+use super::answer::Refusal;
 use crate::config::{Client, Config};
 use crate::upstream::seal::MARK;
 use crate::wire::api::Operation;
 use crate::wire::json::splice::{At, Rewriter, rewrite};
-use super::Gateway;
-use super::answer::Refusal;
 
 static SIGN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK));
 

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::route;
-use crate::config::{Asked, Client};
-use crate::keys::verdict;
-use crate::route::Hop;
-use crate::wire::api::Api;
 use super::Gateway;
 use super::answer::Refusal;
+use crate::config::{Asked, Client};
+use crate::keys::verdict;
+use crate::route;
+use crate::route::Hop;
+use crate::wire::api::Api;
 
 /// `GET /v1/models` in the caller's shape: the routes, then each model that a provider's keys name, as
 /// `provider/model`. Patterns name no model and are left out.

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::{Gateway, Live};
 use crate::keys::Held;
 use crate::keys::places::Permit;
 use crate::observe::access::{End, Line};
 use crate::wire::api::Operation;
-use crate::wire::inspect::observer::Usage;
-use super::{Gateway, Live};
+use crate::wire::inspect::usage::Usage;
 
 /// Longest model name that a log line repeats.
 const MODEL_SHOWN: usize = 128;

@@ -26,22 +26,22 @@ use http::{HeaderMap, Uri};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::yield_now;
 
-use crate::config;
-use crate::observe::access::End;
-use crate::route::Plan;
-use crate::share::Turn;
-use crate::upstream::What;
-use crate::wire::api::{Operation, routes, Framing};
-use crate::wire::api::routes::Place;
-use crate::wire::failure::class::Class;
-use crate::wire::failure::error_event::Ending;
-use crate::wire::inspect::observer::Listener;
-use super::{Gateway, Live};
 use super::attempt::{Answered, Call, Sealing, Understood, Walk};
 use super::handle::{body_wire, look_into, signing};
 use super::ids::Owner;
 use super::record::Record;
 use super::relay::{Break, Cut, Read, Relay};
+use super::{Gateway, Live};
+use crate::config;
+use crate::observe::access::End;
+use crate::route::Plan;
+use crate::share::Turn;
+use crate::upstream::What;
+use crate::wire::api::routes::Place;
+use crate::wire::api::{Framing, Operation, routes};
+use crate::wire::failure::class::Class;
+use crate::wire::failure::error_event::Ending;
+use crate::wire::inspect::observer::ResponseObserver;
 
 /// A request with all that its attempts need.
 pub(super) struct Request {
@@ -262,7 +262,7 @@ impl Attempts {
     }
 }
 
-fn ending(listener: &Listener, how: Break) -> Ending {
+fn ending(listener: &ResponseObserver, how: Break) -> Ending {
     listener.cut(how.why, "upstream_error")
 }
 

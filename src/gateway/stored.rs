@@ -8,20 +8,20 @@ use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::route;
-use crate::config::{Asked, Client, Cloud, Key};
-use crate::keys::{Scope, verdict};
-use crate::route::Hop;
-use crate::upstream::What;
-use crate::wire::api::Operation;
-use crate::wire::api::resources::Stored;
-use crate::wire::inspect::{multipart, batch};
-use crate::wire::inspect::multipart::Fields;
-use super::{ids, Gateway, attempt};
 use super::answer::Refusal;
 use super::attempt::{Answered, Call, Understood};
 use super::ids::Owner;
 use super::record::Record;
+use super::{Gateway, attempt, ids};
+use crate::config::{Asked, Client, Cloud, Key};
+use crate::keys::{Scope, verdict};
+use crate::route;
+use crate::route::Hop;
+use crate::upstream::What;
+use crate::wire::api::Operation;
+use crate::wire::api::resources::Stored;
+use crate::wire::inspect::multipart::Fields;
+use crate::wire::inspect::{batch, multipart};
 
 /// A request for something kept.
 pub(super) struct Errand<'a> {

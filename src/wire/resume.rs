@@ -24,7 +24,7 @@ use serde_json::Value;
 use self::leaves::Form;
 use self::said::{Said, Taken};
 use self::units::{Unit, Units};
-use super::api::{Operation, Framing};
+use super::api::{Framing, Operation};
 use super::failure::error_event::{Ending, error_event};
 
 /// One stream as the caller gets it, made of the streams of several answers.

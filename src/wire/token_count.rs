@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::api::{Operation, Wire};
+use super::api::{Format, Operation};
 use super::json::fields::Rejected;
 
 /// Who counts.
@@ -26,12 +26,12 @@ pub enum Counter {
 }
 
 /// The format of the conversation whose tokens an operation counts; `None`: it counts none.
-pub fn asked_in(operation: Operation) -> Option<Wire> {
+pub fn asked_in(operation: Operation) -> Option<Format> {
     match operation {
-        Operation::CountTokens => Some(Wire::Anthropic),
-        Operation::GeminiCountTokens => Some(Wire::Gemini),
-        Operation::BedrockCountTokens => Some(Wire::Bedrock),
-        Operation::ResponsesInputTokens => Some(Wire::OpenAiResponses),
+        Operation::CountTokens => Some(Format::Anthropic),
+        Operation::GeminiCountTokens => Some(Format::Gemini),
+        Operation::BedrockCountTokens => Some(Format::Bedrock),
+        Operation::ResponsesInputTokens => Some(Format::OpenAiResponses),
         _ => None,
     }
 }
@@ -83,12 +83,12 @@ pub fn answer(operation: Operation, tokens: u64) -> Vec<u8> {
 
 impl Counter {
     /// The format of the conversation.
-    pub fn wire(self) -> Wire {
+    pub fn format(self) -> Format {
         match self {
-            Counter::Anthropic => Wire::Anthropic,
-            Counter::Gemini | Counter::Vertex => Wire::Gemini,
-            Counter::Bedrock => Wire::Bedrock,
-            Counter::OpenAi => Wire::OpenAiResponses,
+            Counter::Anthropic => Format::Anthropic,
+            Counter::Gemini | Counter::Vertex => Format::Gemini,
+            Counter::Bedrock => Format::Bedrock,
+            Counter::OpenAi => Format::OpenAiResponses,
         }
     }
 

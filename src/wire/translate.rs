@@ -12,14 +12,14 @@
 mod forced;
 mod stream;
 
-use std::sync::Arc;
-
-use super::api::{Framing, Api, Operation};
-use super::feature::{Feature, Verdict};
-use super::format::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, replicate};
+use super::feature::{Feature, Support};
 use super::format::quirks::Quirks;
-use super::ir::{Echo, Event, Reply, Request};
+use super::format::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, replicate};
+use super::ir::{Event, Request, Response};
 use super::json::fields::{Rejected, child};
+use crate::wire::api::Format;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::frame::Frame;
 
 pub use forced::Forced;
 pub use stream::Translation;
@@ -43,18 +43,18 @@ pub struct Encoded {
 ///
 /// When the body is not what the format asks for.
 pub fn decode_request(
-    wire: Wire,
+    format: Format,
     body: &[u8],
     model: &str,
     stream: bool,
 ) -> Result<Request, Rejected> {
-    let mut request = match wire {
-        Wire::OpenAiChat => openai_chat::decode_request(body)?,
-        Wire::OpenAiResponses => openai_responses::decode_request(body)?,
-        Wire::Anthropic => anthropic::decode_request(body)?,
-        Wire::Gemini => gemini::decode_request(body)?,
-        Wire::Bedrock => bedrock::decode_request(body)?,
-        Wire::Cohere | Wire::Replicate => {
+    let mut request = match format {
+        Format::OpenAiChat => openai_chat::decode_request(body)?,
+        Format::OpenAiResponses => openai_responses::decode_request(body)?,
+        Format::Anthropic => anthropic::decode_request(body)?,
+        Format::Gemini => gemini::decode_request(body)?,
+        Format::Bedrock => bedrock::decode_request(body)?,
+        Format::Cohere | Format::Replicate => {
             return Err(Rejected::new("", "is of a format that is not read here"));
         }
     };
@@ -69,43 +69,43 @@ pub fn decode_request(
 ///
 /// When it asks for something that the format cannot say, and that may not be left out.
 pub fn encode_request(
-    wire: Wire,
-    caller: Wire,
+    format: Format,
+    caller: Format,
     request: &Request,
     quirks: &Quirks,
 ) -> Result<Encoded, Rejected> {
-    let mut saying = Saying::new(wire, caller);
+    let mut saying = Fitting::new(format, caller);
     for (feature, at) in &request.asked {
         saying.says(*feature, at)?;
     }
     for name in &request.unknown {
         saying.drop(&child("", name));
     }
-    let body = match wire {
-        Wire::OpenAiChat => openai_chat::encode_request(request, quirks, &mut saying)?,
-        Wire::OpenAiResponses => openai_responses::encode_request(request, quirks, &mut saying)?,
-        Wire::Anthropic => anthropic::encode_request(request, quirks, &mut saying)?,
-        Wire::Gemini => gemini::encode_request(request, quirks, &mut saying)?,
-        Wire::Bedrock => bedrock::encode_request(request, quirks, &mut saying)?,
-        Wire::Cohere => cohere::encode_request(request, quirks, &mut saying)?,
-        Wire::Replicate => replicate::encode_request(request, quirks, &mut saying)?,
+    let body = match format {
+        Format::OpenAiChat => openai_chat::encode_request(request, quirks, &mut saying)?,
+        Format::OpenAiResponses => openai_responses::encode_request(request, quirks, &mut saying)?,
+        Format::Anthropic => anthropic::encode_request(request, quirks, &mut saying)?,
+        Format::Gemini => gemini::encode_request(request, quirks, &mut saying)?,
+        Format::Bedrock => bedrock::encode_request(request, quirks, &mut saying)?,
+        Format::Cohere => cohere::encode_request(request, quirks, &mut saying)?,
+        Format::Replicate => replicate::encode_request(request, quirks, &mut saying)?,
     };
     Ok(Encoded { body, dropped: saying.dropped, forced: saying.forced })
 }
 
 /// What an encoder asks before it says something, and where it notes what it leaves out.
 #[derive(Debug)]
-pub struct Saying {
-    wire: Wire,
-    caller: Wire,
+pub struct Fitting {
+    format: Format,
+    caller: Format,
     dropped: Vec<String>,
     forced: Option<String>,
 }
 
-impl Saying {
+impl Fitting {
     /// For a provider of `wire`, on behalf of a caller of `caller`.
-    pub fn new(wire: Wire, caller: Wire) -> Saying {
-        Saying { wire, caller, dropped: Vec::new(), forced: None }
+    pub fn new(format: Format, caller: Format) -> Fitting {
+        Fitting { format, caller, dropped: Vec::new(), forced: None }
     }
 
     /// Whether the feature that stands at `at` is to be said: by the format's table. An empty `at` stands
@@ -115,13 +115,13 @@ impl Saying {
     ///
     /// When the format cannot say it, and it may not be left out.
     pub fn says(&mut self, feature: Feature, at: &str) -> Result<bool, Rejected> {
-        match self.wire.verdict(feature) {
-            Verdict::Said => Ok(true),
-            Verdict::Dropped => {
+        match feature.support(self.format) {
+            Support::Supported => Ok(true),
+            Support::Dropped => {
                 self.leave(feature, at);
                 Ok(false)
             }
-            Verdict::Refused => Err(self.refusal(feature, at)),
+            Support::Refused => Err(self.refusal(feature, at)),
         }
     }
 
@@ -135,7 +135,7 @@ impl Saying {
     pub fn refusal(&self, feature: Feature, at: &str) -> Rejected {
         let why = format!(
             "cannot be said to a provider of the format {} ({})",
-            self.wire.name(),
+            self.format.name(),
             feature.name()
         );
         Rejected::new(self.at(feature, at), why)
@@ -156,7 +156,7 @@ impl Saying {
     fn at(&self, feature: Feature, at: &str) -> String {
         match at {
             "" => {
-                let place = self.caller.place(feature).unwrap_or(feature.name());
+                let place = feature.place(self.caller).unwrap_or(feature.name());
                 format!("/{}", place.replace("[]", "").replace('.', "/"))
             }
             at => at.to_owned(),
@@ -179,17 +179,17 @@ pub enum Decoder {
 
 impl Decoder {
     /// For a stream of this format.
-    pub fn new(wire: Wire, quirks: &'static Quirks) -> Decoder {
-        match wire {
-            Wire::OpenAiChat => Decoder::OpenAiChat(openai_chat::Decoder::new(quirks)),
-            Wire::OpenAiResponses => {
+    pub fn new(format: Format, quirks: &'static Quirks) -> Decoder {
+        match format {
+            Format::OpenAiChat => Decoder::OpenAiChat(openai_chat::Decoder::new(quirks)),
+            Format::OpenAiResponses => {
                 Decoder::OpenAiResponses(openai_responses::Decoder::new(quirks))
             }
-            Wire::Anthropic => Decoder::Anthropic(anthropic::Decoder::new(quirks)),
-            Wire::Gemini => Decoder::Gemini(gemini::Decoder::new(quirks)),
-            Wire::Bedrock => Decoder::Bedrock(bedrock::Decoder::new(quirks)),
-            Wire::Cohere => Decoder::Cohere(cohere::Decoder::new(quirks)),
-            Wire::Replicate => Decoder::Replicate(replicate::Decoder::new(quirks)),
+            Format::Anthropic => Decoder::Anthropic(anthropic::Decoder::new(quirks)),
+            Format::Gemini => Decoder::Gemini(gemini::Decoder::new(quirks)),
+            Format::Bedrock => Decoder::Bedrock(bedrock::Decoder::new(quirks)),
+            Format::Cohere => Decoder::Cohere(cohere::Decoder::new(quirks)),
+            Format::Replicate => Decoder::Replicate(replicate::Decoder::new(quirks)),
         }
     }
 
@@ -223,15 +223,15 @@ impl Decoder {
 
 /// Makes events of a provider's whole answer, ending with [`Event::End`], or with [`Event::Fail`] where the
 /// body holds an error whatever its status, or is no answer of the format.
-pub fn decode_whole(wire: Wire, body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
-    match wire {
-        Wire::OpenAiChat => openai_chat::decode_whole(body, quirks),
-        Wire::OpenAiResponses => openai_responses::decode_whole(body, quirks),
-        Wire::Anthropic => anthropic::decode_whole(body, quirks),
-        Wire::Gemini => gemini::decode_whole(body, quirks),
-        Wire::Bedrock => bedrock::decode_whole(body, quirks),
-        Wire::Cohere => cohere::decode_whole(body, quirks),
-        Wire::Replicate => replicate::decode_whole(body, quirks),
+pub fn decode_whole(format: Format, body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
+    match format {
+        Format::OpenAiChat => openai_chat::decode_whole(body, quirks),
+        Format::OpenAiResponses => openai_responses::decode_whole(body, quirks),
+        Format::Anthropic => anthropic::decode_whole(body, quirks),
+        Format::Gemini => gemini::decode_whole(body, quirks),
+        Format::Bedrock => bedrock::decode_whole(body, quirks),
+        Format::Cohere => cohere::decode_whole(body, quirks),
+        Format::Replicate => replicate::decode_whole(body, quirks),
     }
 }
 
@@ -248,16 +248,16 @@ pub enum Encoder {
 
 impl Encoder {
     /// For a caller of this format; `None`: no caller speaks it.
-    pub fn new(wire: Wire, shown: Shown) -> Option<Encoder> {
-        Some(match wire {
-            Wire::OpenAiChat => Encoder::OpenAiChat(openai_chat::Encoder::new(shown)),
-            Wire::OpenAiResponses => {
+    pub fn new(format: Format, shown: ResponseContext) -> Option<Encoder> {
+        Some(match format {
+            Format::OpenAiChat => Encoder::OpenAiChat(openai_chat::Encoder::new(shown)),
+            Format::OpenAiResponses => {
                 Encoder::OpenAiResponses(openai_responses::Encoder::new(shown))
             }
-            Wire::Anthropic => Encoder::Anthropic(anthropic::Encoder::new(shown)),
-            Wire::Gemini => Encoder::Gemini(gemini::Encoder::new(shown)),
-            Wire::Bedrock => Encoder::Bedrock(bedrock::Encoder::new(shown)),
-            Wire::Cohere | Wire::Replicate => return None,
+            Format::Anthropic => Encoder::Anthropic(anthropic::Encoder::new(shown)),
+            Format::Gemini => Encoder::Gemini(gemini::Encoder::new(shown)),
+            Format::Bedrock => Encoder::Bedrock(bedrock::Encoder::new(shown)),
+            Format::Cohere | Format::Replicate => return None,
         })
     }
 
@@ -275,13 +275,13 @@ impl Encoder {
 }
 
 /// Writes a whole answer for the caller; `None`: no caller speaks the format.
-pub fn encode_whole(wire: Wire, reply: &Reply, shown: &Shown) -> Option<Vec<u8>> {
-    Some(match wire {
-        Wire::OpenAiChat => openai_chat::encode_whole(reply, shown),
-        Wire::OpenAiResponses => openai_responses::encode_whole(reply, shown),
-        Wire::Anthropic => anthropic::encode_whole(reply, shown),
-        Wire::Gemini => gemini::encode_whole(reply, shown),
-        Wire::Bedrock => bedrock::encode_whole(reply, shown),
-        Wire::Cohere | Wire::Replicate => return None,
+pub fn encode_whole(format: Format, reply: &Response, shown: &ResponseContext) -> Option<Vec<u8>> {
+    Some(match format {
+        Format::OpenAiChat => openai_chat::encode_whole(reply, shown),
+        Format::OpenAiResponses => openai_responses::encode_whole(reply, shown),
+        Format::Anthropic => anthropic::encode_whole(reply, shown),
+        Format::Gemini => gemini::encode_whole(reply, shown),
+        Format::Bedrock => bedrock::encode_whole(reply, shown),
+        Format::Cohere | Format::Replicate => return None,
     })
 }

@@ -13,12 +13,12 @@ use crate::provider::Kind;
 use crate::route::Refused;
 use crate::upstream::Broken;
 use crate::upstream::aws::verify::Why;
-use crate::wire::token_count;
 use crate::wire::api::Operation;
 use crate::wire::failure::class::Class;
 use crate::wire::inspect::batch;
 use crate::wire::inspect::model::PeekError;
 use crate::wire::json::fields::Rejected;
+use crate::wire::token_count;
 
 /// Why keymux does not pass on a provider's answer.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::route::Hop;
-use crate::wire::{token_count, embeddings};
-use crate::wire::api::Framing;
-use super::{Answered, Call, Fallen, Limits, Part, begun};
 use super::foreign::{Asks, WHOLE, Written, content_type, read, unreadable};
+use super::{Answered, Call, Fallen, Limits, Part, begun};
+use crate::route::Hop;
+use crate::wire::api::Framing;
+use crate::wire::{embeddings, token_count};
 
 /// How many of the requests are under way at a time.
 const ABREAST: usize = 8;

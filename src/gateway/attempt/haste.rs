@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::walk::{Spot, Walk};
+use super::{Answered, Call, Fallen, Try, noted};
 use crate::gateway::record::Record;
 use crate::route::{Hop, Plan};
 use crate::wire::failure::class::Class;
-use super::{Answered, Call, Fallen, Try, noted};
-use super::walk::{Spot, Walk};
 
 /// How much of a hurry a request is in.
 #[derive(Debug)]

@@ -7,10 +7,10 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
+use super::{Answered, Limits};
 use crate::upstream::{Arriving, Broken};
 use crate::wire::api::Api;
 use crate::wire::failure::class::{Class, Failure, in_whole, may_be_error};
-use super::{Answered, Limits};
 
 /// Largest error body that is read; a provider's errors are a few hundred bytes.
 const ERROR_BODY: usize = 256 * 1024;

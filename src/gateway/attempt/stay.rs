@@ -5,16 +5,16 @@ use std::cell::OnceCell;
 
 use http::HeaderMap;
 
+use super::Call;
 use crate::config::Affinity;
 use crate::gateway::record::Record;
 use crate::keys::Ties;
 use crate::route::Hop;
 use crate::upstream::What;
-use crate::wire::inspect::{signatures, conversation};
 use crate::wire::inspect::conversation::{LONG, Stable, is_conversation};
 use crate::wire::inspect::signatures::Watch;
+use crate::wire::inspect::{conversation, signatures};
 use crate::wire::json::digest::Digest;
-use super::Call;
 
 /// The headers in which clients name their session, the most telling first: Claude Code
 /// (<https://code.claude.com/docs/en/llm-gateway>); Codex, whose newer releases write it with a hyphen and
@@ -39,7 +39,8 @@ impl Bonds {
         }
         let talks = is_conversation(address.operation);
         let body = call.body;
-        let seals = || if talks { signatures::brought(address.operation, body) } else { Vec::new() };
+        let seals =
+            || if talks { signatures::brought(address.operation, body) } else { Vec::new() };
         let seals = self.seals.get_or_init(seals);
         let stable = || *self.stable.get_or_init(|| conversation::stable(body).filter(|_| talks));
         let cache_key = || stable().and_then(|found| found.cache_key);

@@ -20,19 +20,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::{Call, Understood, Walk};
 use crate::config;
 use crate::config::{Config, Host, Options};
-use crate::gateway::{answer, Gateway, Live};
 use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
+use crate::gateway::{Gateway, Live, answer};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
 use crate::route::Plan;
 use crate::upstream::{Arriving, Attempt, Broken, What};
-use crate::wire::api::{Api, routes};
 use crate::wire::api::routes::Place;
+use crate::wire::api::{Api, routes};
 use crate::wire::inspect::model::peek;
-use super::{Call, Understood, Walk};
 
 /// What a provider does with a request.
 #[derive(Clone, Debug)]

@@ -7,21 +7,21 @@ use std::pin::pin;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::route;
-use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
-use crate::gateway::answer::Refusal;
-use crate::gateway::record::Record;
-use crate::keys::{Chosen, Standing, Tried, Want, Whose};
-use crate::keys::places::{Permit, Waiter};
-use crate::provider::{Kind, Way};
-use crate::route::{Hop, Plan};
-use crate::wire::failure::class::Class;
-use crate::wire::json::fields::Rejected;
-use super::{Answered, Call, Fallen, Limits, Rest, Try};
 use super::budget::Budget;
 use super::haste::Haste;
 use super::resting::AllResting;
 use super::stay::Bonds;
+use super::{Answered, Call, Fallen, Limits, Rest, Try};
+use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
+use crate::gateway::answer::Refusal;
+use crate::gateway::record::Record;
+use crate::keys::places::{Permit, Waiter};
+use crate::keys::{Chosen, Standing, Tried, Want, Whose};
+use crate::provider::{Kind, Way};
+use crate::route;
+use crate::route::{Hop, Plan};
+use crate::wire::failure::class::Class;
+use crate::wire::json::fields::Rejected;
 
 /// A token of English text has about four bytes, and JSON around it little more
 /// (<https://platform.openai.com/tokenizer>). What the answer may have is not known before.

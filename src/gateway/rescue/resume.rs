@@ -1,11 +1,11 @@
 //! `rescue = "resume"`: events are delivered as they come, and a stream that breaks is gone on with by the
 //! next attempt whose answer begins with what was delivered. It is never ended by anybody but a provider.
 
+use super::Attempts;
 use crate::gateway::relay::{Break, Read};
 use crate::observe::access::End;
-use crate::wire::api::{Operation, Framing};
+use crate::wire::api::{Framing, Operation};
 use crate::wire::resume::{Stop, Story};
-use super::Attempts;
 
 /// Whether such streams can be gone on with.
 pub(super) fn is_known(operation: Operation, framing: Framing) -> bool {

@@ -4,7 +4,7 @@ use super::{Api, Operation};
 
 /// The formats of conversations with a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Wire {
+pub enum Format {
     /// `/v1/chat/completions` of OpenAI and of all who copied it.
     OpenAiChat,
     /// `/v1/responses` of OpenAI.
@@ -21,32 +21,37 @@ pub enum Wire {
     Replicate,
 }
 
-impl Wire {
+impl Format {
     /// All of them.
-    pub const ALL: [Wire; 7] = [
-        Wire::OpenAiChat,
-        Wire::OpenAiResponses,
-        Wire::Anthropic,
-        Wire::Gemini,
-        Wire::Bedrock,
-        Wire::Cohere,
-        Wire::Replicate,
+    pub const ALL: [Format; 7] = [
+        Format::OpenAiChat,
+        Format::OpenAiResponses,
+        Format::Anthropic,
+        Format::Gemini,
+        Format::Bedrock,
+        Format::Cohere,
+        Format::Replicate,
     ];
 
     /// Those that callers speak.
-    pub const OF_CALLERS: [Wire; 5] =
-        [Wire::OpenAiChat, Wire::OpenAiResponses, Wire::Anthropic, Wire::Gemini, Wire::Bedrock];
+    pub const OF_CALLERS: [Format; 5] = [
+        Format::OpenAiChat,
+        Format::OpenAiResponses,
+        Format::Anthropic,
+        Format::Gemini,
+        Format::Bedrock,
+    ];
 
     /// The format in which an operation asks a model; `None`: it asks for something else.
-    pub fn of(operation: Operation) -> Option<Wire> {
+    pub fn of(operation: Operation) -> Option<Format> {
         match operation {
-            Operation::Chat => Some(Wire::OpenAiChat),
-            Operation::Responses => Some(Wire::OpenAiResponses),
-            Operation::Messages => Some(Wire::Anthropic),
-            Operation::GenerateContent | Operation::StreamGenerateContent => Some(Wire::Gemini),
-            Operation::Converse | Operation::ConverseStream => Some(Wire::Bedrock),
-            Operation::CohereChat => Some(Wire::Cohere),
-            Operation::Prediction => Some(Wire::Replicate),
+            Operation::Chat => Some(Format::OpenAiChat),
+            Operation::Responses => Some(Format::OpenAiResponses),
+            Operation::Messages => Some(Format::Anthropic),
+            Operation::GenerateContent | Operation::StreamGenerateContent => Some(Format::Gemini),
+            Operation::Converse | Operation::ConverseStream => Some(Format::Bedrock),
+            Operation::CohereChat => Some(Format::Cohere),
+            Operation::Prediction => Some(Format::Replicate),
             _ => None,
         }
     }
@@ -54,15 +59,15 @@ impl Wire {
     /// The operation that asks in this format.
     pub fn operation(self, stream: bool) -> Operation {
         match (self, stream) {
-            (Wire::OpenAiChat, _) => Operation::Chat,
-            (Wire::OpenAiResponses, _) => Operation::Responses,
-            (Wire::Anthropic, _) => Operation::Messages,
-            (Wire::Gemini, false) => Operation::GenerateContent,
-            (Wire::Gemini, true) => Operation::StreamGenerateContent,
-            (Wire::Bedrock, false) => Operation::Converse,
-            (Wire::Bedrock, true) => Operation::ConverseStream,
-            (Wire::Cohere, _) => Operation::CohereChat,
-            (Wire::Replicate, _) => Operation::Prediction,
+            (Format::OpenAiChat, _) => Operation::Chat,
+            (Format::OpenAiResponses, _) => Operation::Responses,
+            (Format::Anthropic, _) => Operation::Messages,
+            (Format::Gemini, false) => Operation::GenerateContent,
+            (Format::Gemini, true) => Operation::StreamGenerateContent,
+            (Format::Bedrock, false) => Operation::Converse,
+            (Format::Bedrock, true) => Operation::ConverseStream,
+            (Format::Cohere, _) => Operation::CohereChat,
+            (Format::Replicate, _) => Operation::Prediction,
         }
     }
 
@@ -74,18 +79,18 @@ impl Wire {
     /// Its name: in the README, and before the signatures that other formats keep for it.
     pub fn name(self) -> &'static str {
         match self {
-            Wire::OpenAiChat => "openai-chat",
-            Wire::OpenAiResponses => "openai-responses",
-            Wire::Anthropic => "anthropic",
-            Wire::Gemini => "gemini",
-            Wire::Bedrock => "bedrock",
-            Wire::Cohere => "cohere",
-            Wire::Replicate => "replicate",
+            Format::OpenAiChat => "openai-chat",
+            Format::OpenAiResponses => "openai-responses",
+            Format::Anthropic => "anthropic",
+            Format::Gemini => "gemini",
+            Format::Bedrock => "bedrock",
+            Format::Cohere => "cohere",
+            Format::Replicate => "replicate",
         }
     }
 
     /// The format of that name.
-    pub fn named(name: &str) -> Option<Wire> {
-        Wire::ALL.into_iter().find(|wire| wire.name() == name)
+    pub fn named(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.name() == name)
     }
 }

@@ -17,8 +17,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::{resources, Api, Operation};
 use super::resources::Stored;
+use super::{Api, Operation, resources};
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Encoding, EmbeddingsFormat};
+use super::{EmbeddingsFormat, Encoding};
 
 /// What one request came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,7 +230,11 @@ mod tests {
         }
         for (format, body, tokens) in [
             (EmbeddingsFormat::VertexContent, json!({"embedding": {"values": [1.5]}}), Some(9)),
-            (EmbeddingsFormat::Titan, json!({"embedding": [1.5], "inputTextTokenCount": 5}), Some(5)),
+            (
+                EmbeddingsFormat::Titan,
+                json!({"embedding": [1.5], "inputTextTokenCount": 5}),
+                Some(5),
+            ),
             (EmbeddingsFormat::TitanImage, json!({"embedding": [1.5], "message": null}), Some(9)),
         ] {
             let part = format.read(body.to_string().as_bytes(), Some(9), Encoding::Float).unwrap();

@@ -64,7 +64,11 @@ impl EmbeddingsFormat {
             return None;
         }
         let newer = |name: &&str| name.contains("gemini-embedding") && !is_one_by_one(name);
-        Some(if model.iter().any(newer) { EmbeddingsFormat::VertexContent } else { EmbeddingsFormat::VertexPredict })
+        Some(if model.iter().any(newer) {
+            EmbeddingsFormat::VertexContent
+        } else {
+            EmbeddingsFormat::VertexPredict
+        })
     }
 
     /// That of a model on Bedrock, by its two names. `None`: it makes none, as far as is known.
@@ -87,9 +91,10 @@ impl EmbeddingsFormat {
             EmbeddingsFormat::VertexPredict => Operation::Predict,
             EmbeddingsFormat::VertexContent => Operation::EmbedContent,
             EmbeddingsFormat::Cohere => Operation::CohereEmbed,
-            EmbeddingsFormat::Titan | EmbeddingsFormat::TitanImage | EmbeddingsFormat::CohereOnBedrock | EmbeddingsFormat::Nova => {
-                Operation::Invoke
-            }
+            EmbeddingsFormat::Titan
+            | EmbeddingsFormat::TitanImage
+            | EmbeddingsFormat::CohereOnBedrock
+            | EmbeddingsFormat::Nova => Operation::Invoke,
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::wire::json::fields::{Fields, Rejected, elements};
 use super::{EmbeddingsFormat, is_one_by_one};
+use crate::wire::json::fields::{Fields, Rejected, elements};
 
 /// OpenAI's own limit. <https://platform.openai.com/docs/api-reference/embeddings/create>
 const MOST_TEXTS: usize = 2048;
@@ -112,14 +112,17 @@ impl EmbeddingsFormat {
         let most = match self {
             EmbeddingsFormat::Gemini => GEMINI_TEXTS,
             EmbeddingsFormat::VertexPredict if !is_one_by_one(model) => VERTEX_TEXTS,
-            EmbeddingsFormat::OpenAi | EmbeddingsFormat::Cohere | EmbeddingsFormat::CohereOnBedrock => COHERE_TEXTS,
+            EmbeddingsFormat::OpenAi
+            | EmbeddingsFormat::Cohere
+            | EmbeddingsFormat::CohereOnBedrock => COHERE_TEXTS,
             EmbeddingsFormat::VertexPredict
             | EmbeddingsFormat::VertexContent
             | EmbeddingsFormat::Titan
             | EmbeddingsFormat::TitanImage
             | EmbeddingsFormat::Nova => 1,
         };
-        let most_bytes = if self == EmbeddingsFormat::VertexPredict { VERTEX_BYTES } else { usize::MAX };
+        let most_bytes =
+            if self == EmbeddingsFormat::VertexPredict { VERTEX_BYTES } else { usize::MAX };
         let (mut groups, mut rest) = (Vec::new(), texts);
         while !rest.is_empty() {
             let mut bytes = 0;

@@ -1,12 +1,11 @@
 //! What went wrong with an attempt, and therefore what to do next.
 
-
 use std::time::Duration;
 
-use crate::wire::api::Api;
-use crate::wire::json::walk::members;
 use super::error_body::Words;
 use super::google::GoogleError;
+use crate::wire::api::Api;
+use crate::wire::json::walk::members;
 
 /// Classes of failure. The class decides what cools and whether another key is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,14 +72,14 @@ pub fn classify<'h>(
 ) -> Failure {
     let body = &body[..body.len().min(LOOKED_AT)];
     let words = Words::of_body(body);
-    let told = hint::retry_after(header);
+    let told = super::retry_after::retry_after(header);
     if let Some(error) = GoogleError::read(body) {
         let class = error.class(status).unwrap_or_else(|| class(status, &words));
         return Failure { class, retry_after: told.or(error.retry_after) };
     }
     let name = header("x-amzn-errortype").or(words.aws_type());
     let class = if api == Api::Bedrock || name.is_some() {
-        aws::class(name.unwrap_or_default(), &words).unwrap_or_else(|| class(status, &words))
+        super::aws::class(name.unwrap_or_default(), &words).unwrap_or_else(|| class(status, &words))
     } else {
         of_api(api, status, &words).unwrap_or_else(|| class(status, &words))
     };
@@ -102,7 +101,7 @@ pub(crate) fn classify_told(api: Api, body: &[u8]) -> Failure {
 /// Says what an exception within an AWS event stream means.
 pub(crate) fn classify_named(name: &str, payload: &[u8]) -> Failure {
     let words = Words::of_body(&payload[..payload.len().min(LOOKED_AT)]);
-    let class = aws::class(name, &words).unwrap_or(Class::Trouble);
+    let class = super::aws::class(name, &words).unwrap_or(Class::Trouble);
     Failure { class, retry_after: None }
 }
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::wire::api::Api;
 use super::ProviderError;
 use super::class::{Class, Failure};
+use crate::wire::api::Api;
 
 /// The longest message that is passed on.
 const MESSAGE: usize = 8 * 1024;
@@ -21,7 +21,7 @@ pub struct Error {
 }
 
 /// Reads an error answer of a provider; `status`: absent for an error within a stream.
-pub fn read(status: Option<u16>, body: &[u8], failure: Failure) -> Told {
+pub fn read(status: Option<u16>, body: &[u8], failure: Failure) -> ProviderError {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     // Gemini's streams are arrays, of errors as well.
     let value = value.get(0).cloned().unwrap_or(value);
@@ -40,7 +40,7 @@ pub fn read(status: Option<u16>, body: &[u8], failure: Failure) -> Told {
             .filter(|plain| !plain.is_empty())
             .unwrap_or_else(|| of_class(failure.class).to_owned())
     });
-    Told {
+    ProviderError {
         failure,
         status,
         kind: text(inner, &["type", "status", "__type"]),
@@ -51,7 +51,7 @@ pub fn read(status: Option<u16>, body: &[u8], failure: Failure) -> Told {
 }
 
 /// Writes an error answer in the form of an API. `id`: our id of the request, where the form has one.
-pub fn write(api: Api, told: &Told, id: &str) -> Error {
+pub fn write(api: Api, told: &ProviderError, id: &str) -> Error {
     let status = status(api, told);
     let message = &told.message;
     let (body, kind) = match api {
@@ -77,7 +77,7 @@ pub fn write(api: Api, told: &Told, id: &str) -> Error {
 }
 
 /// The status of an error in an API that may not know the provider's: the class decides.
-fn status(api: Api, told: &Told) -> u16 {
+fn status(api: Api, told: &ProviderError) -> u16 {
     let given = told.status.filter(|status| *status >= 400);
     match (told.failure.class, api) {
         (Class::Caller, _) => match given {
@@ -105,7 +105,7 @@ fn status(api: Api, told: &Told) -> u16 {
 }
 
 /// OpenAI's `type` and `code`. <https://platform.openai.com/docs/guides/error-codes>
-pub fn openai(told: &Told) -> (&'static str, &'static str) {
+pub fn openai(told: &ProviderError) -> (&'static str, &'static str) {
     match told.failure.class {
         Class::Caller => ("invalid_request_error", "invalid_request"),
         Class::ContextTooLong => ("invalid_request_error", "context_length_exceeded"),
@@ -118,7 +118,7 @@ pub fn openai(told: &Told) -> (&'static str, &'static str) {
 }
 
 /// Anthropic's `type`. <https://platform.claude.com/docs/en/api/errors>
-pub fn anthropic(told: &Told) -> &'static str {
+pub fn anthropic(told: &ProviderError) -> &'static str {
     match (told.failure.class, status(Api::Anthropic, told)) {
         (Class::BadCredential, _) => "authentication_error",
         (Class::NoCredit, _) => "billing_error",
@@ -134,7 +134,7 @@ pub fn anthropic(told: &Told) -> &'static str {
 }
 
 /// Google's `status`. <https://ai.google.dev/gemini-api/docs/troubleshooting>
-pub fn gemini(told: &Told) -> &'static str {
+pub fn gemini(told: &ProviderError) -> &'static str {
     match status(Api::Gemini, told) {
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
@@ -149,7 +149,7 @@ pub fn gemini(told: &Told) -> &'static str {
 
 /// The exception of the Bedrock runtime. Within a stream its first letter is small.
 /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>
-pub fn bedrock(told: &Told) -> &'static str {
+pub fn bedrock(told: &ProviderError) -> &'static str {
     match (told.failure.class, status(Api::Bedrock, told)) {
         (Class::BadCredential, _) => "UnrecognizedClientException",
         (Class::NoCredit, _) => "ServiceQuotaExceededException",
@@ -188,7 +188,7 @@ fn cut(mut message: String) -> String {
 mod tests {
     use super::*;
 
-    fn told(class: Class, status: u16, body: &str) -> Told {
+    fn told(class: Class, status: u16, body: &str) -> ProviderError {
         read(Some(status), body.as_bytes(), Failure { class, retry_after: None })
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::wire::api::{Api, Operation, Framing};
+use crate::wire::api::{Api, Framing, Operation};
 use crate::wire::frame::aws_event_stream;
 
 /// How a stream that broke off is brought to its end.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::retry_after;
 use super::class::Class;
+use super::retry_after;
 
 /// An error in Google's form, whatever the API.
 #[derive(Debug)]

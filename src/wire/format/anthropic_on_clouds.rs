@@ -175,8 +175,8 @@ fn error(status: u16, message: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use crate::wire::frame::aws_event_stream::exception;
     use super::*;
+    use crate::wire::frame::aws_event_stream::exception;
 
     fn enveloped(body: &str, betas: &[&str]) -> String {
         let bytes = for_bedrock(body.as_bytes(), betas.iter().copied());

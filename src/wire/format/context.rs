@@ -7,7 +7,7 @@ use crate::wire::ir::Echo;
 
 /// What an answer is to show that does not come from the provider.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shown {
+pub struct ResponseContext {
     /// Our id of the request: the seed of the ids that the caller's format needs and the provider's lacks.
     pub id: String,
     /// Unix time in seconds, likewise.

@@ -6,20 +6,20 @@
 //! came, because the API demands it of its own, so all of them find their way home. Base64 has none of these
 //! signs in it, so one of the caller's format is never mistaken for another's.
 
-use crate::wire::api::Wire;
-use crate::wire::ir::Seal;
+use crate::wire::api::Format;
+use crate::wire::ir::Signature;
 
 /// What a signature is that a caller hands back.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Carried {
-    pub(crate) seal: Seal,
+    pub(crate) signature: Signature,
     /// Whether it is of the block before.
     pub(crate) of_block_before: bool,
 }
 
 /// Reads a signature that a caller of the format `own` hands back; an empty one is none.
-pub(crate) fn read(own: Wire, signature: &str) -> Option<Carried> {
-    let foreign = signature.split_once(':').and_then(|(sign, data)| {
+pub(crate) fn read(own: Format, text: &str) -> Option<Carried> {
+    let foreign = text.split_once(':').and_then(|(sign, data)| {
         let (sign, of_block_before) = match sign.strip_suffix('^') {
             Some(sign) => (sign, true),
             None => (sign, false),
@@ -28,26 +28,26 @@ pub(crate) fn read(own: Wire, signature: &str) -> Option<Carried> {
             Some((name, id)) => (name, Some(id.to_owned())),
             None => (sign, None),
         };
-        let seal = Seal { wire: Wire::named(name)?, data: data.to_owned(), id };
-        Some(Carried { seal, of_block_before })
+        let signature = Signature { format: Format::named(name)?, data: data.to_owned(), id };
+        Some(Carried { signature, of_block_before })
     });
     foreign.or_else(|| {
-        let seal = Seal { wire: own, data: signature.to_owned(), id: None };
-        (!signature.is_empty()).then_some(Carried { seal, of_block_before: false })
+        let signature = Signature { format: own, data: text.to_owned(), id: None };
+        (!text.is_empty()).then_some(Carried { signature, of_block_before: false })
     })
 }
 
 /// Writes a signature for a caller of the format `own`.
-pub(crate) fn write(own: Wire, seal: &Seal, of_block_before: bool) -> String {
-    if seal.wire == own {
-        return seal.data.clone();
+pub(crate) fn write(own: Format, signature: &Signature, of_block_before: bool) -> String {
+    if signature.format == own {
+        return signature.data.clone();
     }
-    let (hash, id) = match &seal.id {
+    let (hash, id) = match &signature.id {
         Some(id) => ("#", id.as_str()),
         None => ("", ""),
     };
     let above = if of_block_before { "^" } else { "" };
-    format!("{}{hash}{id}{above}:{}", seal.wire.name(), seal.data)
+    format!("{}{hash}{id}{above}:{}", signature.format.name(), signature.data)
 }
 
 #[cfg(test)]
@@ -56,16 +56,20 @@ mod tests {
 
     #[test]
     fn a_signature_finds_its_way_home() {
-        for (wire, id) in
-            [(Wire::Gemini, None), (Wire::OpenAiResponses, Some("rs_1")), (Wire::Bedrock, None)]
-        {
-            let seal = Seal { wire, data: "Eu+/=".to_owned(), id: id.map(str::to_owned) };
+        for (format, id) in [
+            (Format::Gemini, None),
+            (Format::OpenAiResponses, Some("rs_1")),
+            (Format::Bedrock, None),
+        ] {
+            let signature =
+                Signature { format, data: "Eu+/=".to_owned(), id: id.map(str::to_owned) };
             for of_block_before in [false, true] {
-                let back = read(Wire::Bedrock, &write(Wire::Bedrock, &seal, of_block_before));
-                let of_block_before = of_block_before && wire != Wire::Bedrock;
-                assert_eq!(back, Some(Carried { seal: seal.clone(), of_block_before }));
+                let back =
+                    read(Format::Bedrock, &write(Format::Bedrock, &signature, of_block_before));
+                let of_block_before = of_block_before && format != Format::Bedrock;
+                assert_eq!(back, Some(Carried { signature: signature.clone(), of_block_before }));
             }
         }
-        assert_eq!(read(Wire::Bedrock, ""), None);
+        assert_eq!(read(Format::Bedrock, ""), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes to frames: how a stream of bytes falls into events.
 
-pub mod json_array;
 pub mod aws_event_stream;
+pub mod json_array;
 pub mod sse;
 
 /// What a stream falls into, however it is framed.

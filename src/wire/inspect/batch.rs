@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::wire::json::walk::members;
 use super::model::{PeekError, peek};
+use crate::wire::json::walk::members;
 
 /// Why a batch cannot be routed.
 #[derive(Clone, Debug, PartialEq, Eq)]

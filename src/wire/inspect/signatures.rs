@@ -1,7 +1,7 @@
 //! Seals: what a provider signs or encrypts of a model's thoughts, for the caller to bring back. OpenAI's
 //! opens for the organization that it was made for only, so whoever brings one back must reach the same key.
 //!
-//! A seal is known by a digest of its letters and digits: clients decode it and write it anew, some of them in
+//! A signature is known by a digest of its letters and digits: clients decode it and write it anew, some of them in
 //! the other alphabet of base64 or without its padding.
 
 use memchr::memchr;
@@ -10,12 +10,12 @@ use memchr::memmem::Finder;
 use crate::wire::api::Operation;
 use crate::wire::json::digest::Digest;
 
-/// A value with fewer letters and digits is no seal.
+/// A value with fewer letters and digits is no signature.
 const SHORTEST: usize = 24;
 /// So many of a request are told at most, the latest: the others are older.
 const MOST: usize = 8;
 
-/// How the names end under which an operation has its seals, quote included.
+/// How the names end under which an operation has its signatures, quote included.
 fn name(operation: Operation) -> &'static [u8] {
     match operation {
         Operation::Responses | Operation::ResponsesCompact | Operation::StoredResponses => {
@@ -27,14 +27,14 @@ fn name(operation: Operation) -> &'static [u8] {
     }
 }
 
-/// The seals that a caller brings back, the latest first.
+/// The signatures that a caller brings back, the latest first.
 pub fn brought(operation: Operation, body: &[u8]) -> Vec<u64> {
     let name = name(operation);
     let mut latest = [None; MOST];
     let mut count = 0;
     for at in Finder::new(name).find_iter(body) {
-        if let Some(seal) = seal_behind(&body[at + name.len()..]) {
-            latest[count % MOST] = Some(seal);
+        if let Some(signature) = seal_behind(&body[at + name.len()..]) {
+            latest[count % MOST] = Some(signature);
             count += 1;
         }
     }
@@ -44,12 +44,12 @@ pub fn brought(operation: Operation, body: &[u8]) -> Vec<u64> {
 fn seal_behind(bytes: &[u8]) -> Option<u64> {
     let value =
         bytes.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
-    let mut seal = Seal::default();
-    seal.write(&value[..memchr(b'"', value)?]);
-    seal.finish()
+    let mut signature = Signature::default();
+    signature.write(&value[..memchr(b'"', value)?]);
+    signature.finish()
 }
 
-/// Finds the seals of an answer that comes in pieces.
+/// Finds the signatures of an answer that comes in pieces.
 #[derive(Debug)]
 pub struct Watch {
     name: Finder<'static>,
@@ -63,7 +63,7 @@ enum State {
     Looking,
     /// Behind the name.
     Named,
-    Within(Seal),
+    Within(Signature),
 }
 
 impl Watch {
@@ -72,7 +72,7 @@ impl Watch {
         Self { name: Finder::new(name(operation)), state: State::Looking, before: Vec::new() }
     }
 
-    /// Takes the next piece, and tells of each seal that ends in it.
+    /// Takes the next piece, and tells of each signature that ends in it.
     pub fn hear(&mut self, piece: &[u8], found: &mut dyn FnMut(u64)) {
         let length = self.name.needle().len();
         let mut at = self.begun_before(piece);
@@ -85,19 +85,19 @@ impl Watch {
                 }
                 State::Named => {
                     match piece[at] {
-                        b'"' => self.state = State::Within(Seal::default()),
+                        b'"' => self.state = State::Within(Signature::default()),
                         byte if byte == b':' || byte.is_ascii_whitespace() => {}
                         _ => self.state = State::Looking,
                     }
                     at += 1;
                 }
-                State::Within(seal) => {
+                State::Within(signature) => {
                     let end = memchr(b'"', &piece[at..]);
-                    seal.write(&piece[at..end.map_or(piece.len(), |end| at + end)]);
+                    signature.write(&piece[at..end.map_or(piece.len(), |end| at + end)]);
                     let Some(end) = end else { break };
                     at += end + 1;
-                    if let Some(seal) = seal.finish() {
-                        found(seal);
+                    if let Some(signature) = signature.finish() {
+                        found(signature);
                     }
                     self.state = State::Looking;
                 }
@@ -127,14 +127,14 @@ impl Watch {
     }
 }
 
-/// The digest of a seal that comes in pieces.
+/// The digest of a signature that comes in pieces.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seal {
+struct Signature {
     digest: Digest,
     length: usize,
 }
 
-impl Seal {
+impl Signature {
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes.iter().filter(|byte| byte.is_ascii_alphanumeric()) {
             self.digest.byte(*byte);
@@ -157,8 +157,8 @@ mod tests {
     fn heard(operation: Operation, answer: &[u8], cut: usize) -> Vec<u64> {
         let (mut watch, mut found) = (Watch::new(operation), Vec::new());
         let (first, rest) = answer.split_at(cut);
-        watch.hear(first, &mut |seal| found.push(seal));
-        rest.chunks(3).for_each(|piece| watch.hear(piece, &mut |seal| found.push(seal)));
+        watch.hear(first, &mut |signature| found.push(signature));
+        rest.chunks(3).for_each(|piece| watch.hear(piece, &mut |signature| found.push(signature)));
         found
     }
 

@@ -3,7 +3,7 @@
 //! Of a stream the counts come in several objects, each of which holds what is known by then: a later
 //! number replaces an earlier one.
 
-use super::Usage;
+use super::usage::Usage;
 use super::usage::{LONGEST, Numbers};
 
 /// What has been counted so far.
@@ -60,10 +60,7 @@ impl Tally {
     }
 
     /// The headers in which Bedrock counts an invocation.
-    pub(crate) fn of_bedrock_head<'h>(
-        &mut self,
-        header: &dyn Fn(&str) -> Option<&'h str>,
-    ) {
+    pub(crate) fn of_bedrock_head<'h>(&mut self, header: &dyn Fn(&str) -> Option<&'h str>) {
         let count = |name: &str| {
             let value = header(&format!("x-amzn-bedrock-{name}-token-count"))?;
             value.trim().parse::<u64>().ok()

@@ -2,7 +2,6 @@
 
 use memchr::memchr;
 
-
 /// Tokens of one exchange as the provider counted them. What it did not say stays absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -9,9 +9,10 @@
 
 use serde_json::Value;
 
-use crate::wire::api::Wire;
-use crate::wire::failure::class::Failure;
-use super::{Candidate, Content, Media, Seal};
+use super::{Candidate, Content, Media, Signature};
+use crate::wire::api::Format;
+use crate::wire::failure::ProviderError;
+use crate::wire::inspect::usage::Usage;
 
 /// A step of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +66,7 @@ pub enum Event {
     /// order behind a stop. Nothing follows.
     End,
     /// The answer fails, and nothing follows.
-    Fail(Told),
+    Fail(ProviderError),
     /// A sign of life.
     Ping,
 }
@@ -76,11 +77,11 @@ pub enum Kind {
     /// Text.
     Text,
     /// What the model thinks.
-    Thought,
+    Reasoning,
     /// The model says that it will not answer.
     Refusal,
     /// A call of a tool.
-    Call {
+    ToolCall {
         /// The provider's id; absent: it gave none, and the encoder makes one where its format needs it.
         id: Option<String>,
         /// The tool.
@@ -91,7 +92,7 @@ pub enum Kind {
     /// What only one format can say, whole: no delta follows.
     Foreign {
         /// Whose.
-        wire: Wire,
+        format: Format,
         /// As it stands there.
         json: Value,
     },
@@ -103,7 +104,7 @@ pub enum Piece {
     /// Text of a text, a thought or a refusal; of a call the next bytes of its arguments' JSON.
     Text(String),
     /// The block's signature, whole.
-    Seal(Seal),
+    Signature(Signature),
     /// Something that the text cites, in the provider's form.
     Citation(Value),
     /// Probabilities of the tokens just told: the elements of OpenAI's `logprobs.content`, into which
@@ -144,17 +145,17 @@ pub(crate) fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: 
         *next += 1;
         let (kind, text) = match &block.content {
             Content::Text { text, .. } => (Kind::Text, Some(text)),
-            Content::Thought { text } => (Kind::Thought, Some(text)),
+            Content::Reasoning { text } => (Kind::Reasoning, Some(text)),
             Content::Refusal(text) => (Kind::Refusal, Some(text)),
-            Content::Call { id, name, arguments } => {
-                (Kind::Call { id: id.clone(), name: name.clone() }, Some(arguments))
+            Content::ToolCall { id, name, arguments } => {
+                (Kind::ToolCall { id: id.clone(), name: name.clone() }, Some(arguments))
             }
             Content::Media(media) => (Kind::Media(media.clone()), None),
-            Content::Foreign { wire, json } => {
-                (Kind::Foreign { wire: *wire, json: json.clone() }, None)
+            Content::Foreign { format, json } => {
+                (Kind::Foreign { format: *format, json: json.clone() }, None)
             }
             // Answers hold none.
-            Content::Outcome(_) => continue,
+            Content::ToolResult(_) => continue,
         };
         out.push(Event::Open { block: number, candidate: at, kind });
         let mut delta = |piece| out.push(Event::Delta { block: number, piece });
@@ -169,8 +170,8 @@ pub(crate) fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: 
                 delta(Piece::Citation(citation.clone()));
             }
         }
-        if let Some(seal) = &block.seal {
-            delta(Piece::Seal(seal.clone()));
+        if let Some(signature) = &block.signature {
+            delta(Piece::Signature(signature.clone()));
         }
         out.push(Event::Close { block: number });
     }

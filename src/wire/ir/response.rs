@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::wire::failure::ProviderError;
-use crate::wire::inspect::observer::Usage;
-use super::{Block, Content, Event, Kind, Piece, Stop};
 use super::event::of_candidate;
+use super::{Block, Content, Event, Kind, Piece, Stop};
+use crate::wire::failure::ProviderError;
+use crate::wire::inspect::usage::Usage;
 
 /// No API gives more answers to one request (OpenAI's `n`).
 const MOST_CANDIDATES: usize = 128;
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reply {
+pub struct Response {
     /// The provider's id of it.
     pub id: Option<String>,
     /// The model that answered, as the provider names it.
@@ -30,7 +30,7 @@ pub struct Reply {
     /// Whether the provider has said that it is whole.
     pub ended: bool,
     /// What went wrong on the way.
-    pub failed: Option<Told>,
+    pub failed: Option<ProviderError>,
 }
 
 /// One of the answers.
@@ -48,10 +48,10 @@ pub struct Candidate {
     pub logprobs: Vec<Value>,
 }
 
-impl Reply {
+impl Response {
     /// Of these events, which keep to the grammar.
-    pub fn fold<'e>(events: impl IntoIterator<Item = &'e Event>) -> Reply {
-        let mut reply = Reply::default();
+    pub fn fold<'e>(events: impl IntoIterator<Item = &'e Event>) -> Response {
+        let mut reply = Response::default();
         // Number -> candidate and place.
         let mut places: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
         for event in events {
@@ -126,13 +126,13 @@ impl Reply {
 fn opened(kind: &Kind) -> Block {
     let content = match kind {
         Kind::Text => Content::text(""),
-        Kind::Thought => Content::Thought { text: String::new() },
+        Kind::Reasoning => Content::Reasoning { text: String::new() },
         Kind::Refusal => Content::Refusal(String::new()),
-        Kind::Call { id, name } => {
-            Content::Call { id: id.clone(), name: name.clone(), arguments: String::new() }
+        Kind::ToolCall { id, name } => {
+            Content::ToolCall { id: id.clone(), name: name.clone(), arguments: String::new() }
         }
         Kind::Media(media) => Content::Media(media.clone()),
-        Kind::Foreign { wire, json } => Content::Foreign { wire: *wire, json: json.clone() },
+        Kind::Foreign { format, json } => Content::Foreign { format: *format, json: json.clone() },
     };
     Block::new(content, "")
 }
@@ -144,14 +144,14 @@ impl Candidate {
             (
                 Piece::Text(more),
                 Content::Text { text, .. }
-                | Content::Thought { text }
+                | Content::Reasoning { text }
                 | Content::Refusal(text)
-                | Content::Call { arguments: text, .. },
+                | Content::ToolCall { arguments: text, .. },
             ) => text.push_str(more),
             (Piece::Citation(citation), Content::Text { citations, .. }) => {
                 citations.push(citation.clone());
             }
-            (Piece::Seal(seal), _) => block.seal = Some(seal.clone()),
+            (Piece::Signature(signature), _) => block.signature = Some(signature.clone()),
             (Piece::Logprobs(more), _) => self.logprobs.extend_from_slice(more),
             (Piece::Text(_) | Piece::Citation(_), _) => {}
         }

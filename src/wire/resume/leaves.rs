@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::wire::api::{Framing, Api, Operation};
 use super::said::Taken;
+use crate::wire::api::{Api, Framing, Operation};
 
 /// A format whose streams can be gone on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

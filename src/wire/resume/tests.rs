@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use crate::wire::api::Operation::{Chat, Messages, StreamGenerateContent};
 use super::*;
+use crate::wire::api::Operation::{Chat, Messages, StreamGenerateContent};
 
 fn data(value: &Value) -> String {
     format!("data: {value}\n\n")

@@ -20,7 +20,7 @@ impl Forced {
     pub fn undo(&mut self, event: &mut Event) {
         match event {
             Event::Open { kind, .. } => {
-                if matches!(kind, Kind::Call { name, .. } if *name == self.tool) {
+                if matches!(kind, Kind::ToolCall { name, .. } if *name == self.tool) {
                     self.seen = true;
                     *kind = Kind::Text;
                 }

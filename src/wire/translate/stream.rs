@@ -1,14 +1,14 @@
 //! A provider's stream on its way to a caller of another format: bytes in, bytes out, nothing held back
 //! but the event that is not whole yet.
 
+use super::{Decoder, Encoder, Forced};
 use crate::wire::api::Framing;
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::frame::{Frame, aws_event_stream, sse};
 use crate::wire::frame::json_array::{Element, Elements};
 use crate::wire::frame::sse::Sse;
+use crate::wire::frame::{Frame, aws_event_stream, sse};
 use crate::wire::ir::Event;
-use super::{Decoder, Encoder, Forced};
 
 /// The longest event that is read.
 const LONGEST: usize = aws_event_stream::LONGEST;
@@ -91,7 +91,9 @@ impl Translation {
                 aws_event_stream::Frame::Exception { kind, payload } => {
                     decoder.frame(Frame::Exception { kind, payload }, events);
                 }
-                aws_event_stream::Frame::Error { code, message } => events.push(fail(Some(code), message)),
+                aws_event_stream::Frame::Error { code, message } => {
+                    events.push(fail(Some(code), message))
+                }
                 aws_event_stream::Frame::Broken(_) => {
                     events.push(fail(None, "The provider's stream is damaged."));
                 }
@@ -154,7 +156,7 @@ fn too_long() -> Event {
 }
 
 fn fail(kind: Option<&str>, message: &str) -> Event {
-    Event::Fail(Told {
+    Event::Fail(ProviderError {
         failure: Failure { class: Class::Trouble, retry_after: None },
         status: None,
         kind: kind.map(str::to_owned),

@@ -54,7 +54,7 @@ pub(crate) fn status(kind: &str) -> Option<u16> {
 }
 
 /// The type of an error for a caller.
-pub(crate) fn error_type(told: &Told) -> &'static str {
+pub(crate) fn error_type(told: &ProviderError) -> &'static str {
     let kind = told.kind.as_deref().unwrap_or_default();
     if let Some((own, _)) = ERRORS.iter().find(|(own, _)| *own == kind) {
         return own;

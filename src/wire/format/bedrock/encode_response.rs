@@ -8,16 +8,18 @@ use std::collections::VecDeque;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::wire::api::Wire;
+use super::encode_request::messages::is_own_citation;
+use super::{REDACTED, media_types};
+use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Class;
+use crate::wire::format::context::ResponseContext;
 use crate::wire::format::signature_transport;
-use crate::wire::format::context::Shown;
 use crate::wire::frame::aws_event_stream;
-use crate::wire::inspect::observer::Usage;
-use crate::wire::ir::{Block, Content, Event, Kind, Media, MediaKind, Piece, Reply, Seal, Source, Stop};
-use super::{REDACTED, media_types};
-use super::encode_request::messages::is_own_citation;
+use crate::wire::inspect::usage::Usage;
+use crate::wire::ir::{
+    Block, Content, Event, Kind, Media, MediaKind, Piece, Response, Signature, Source, Stop,
+};
 
 /// What waits for its turn may be as long as this; then blocks are told side by side, which the format
 /// allows and few readers expect.
@@ -48,7 +50,7 @@ struct Current {
     is_thought: bool,
     has_text: bool,
     /// Written behind it.
-    seal: Option<String>,
+    signature: Option<String>,
 }
 
 /// A block that began while another was being told.
@@ -93,7 +95,7 @@ struct Bytes<'e> {
 
 impl Encoder {
     /// Of an answer that shows this.
-    pub fn new(shown: Shown) -> Encoder {
+    pub fn new(shown: ResponseContext) -> Encoder {
         Encoder {
             id: shown.id,
             next: 0,
@@ -150,13 +152,13 @@ impl Encoder {
             block,
             index: None,
             is_call: false,
-            is_thought: matches!(kind, Kind::Thought),
+            is_thought: matches!(kind, Kind::Reasoning),
             has_text: false,
-            seal: None,
+            signature: None,
         };
         match kind {
-            Kind::Text | Kind::Refusal | Kind::Thought => {}
-            Kind::Call { id, name } => {
+            Kind::Text | Kind::Refusal | Kind::Reasoning => {}
+            Kind::ToolCall { id, name } => {
                 self.calls += 1;
                 self.called = true;
                 let made = || format!("call_{}_{}", self.id, self.calls - 1);
@@ -227,10 +229,10 @@ impl Encoder {
         if let Some(index) = own.index {
             write("contentBlockStop", &json!({ "contentBlockIndex": index }), out);
         }
-        if let Some(seal) = own.seal.take() {
+        if let Some(signature) = own.signature.take() {
             let index = self.next;
             self.next += 1;
-            let delta = Delta::ReasoningContent(Thought::Signature(seal));
+            let delta = Delta::ReasoningContent(Thought::Signature(signature));
             write("contentBlockDelta", &Grown { content_block_index: index, delta }, out);
             write("contentBlockStop", &json!({ "contentBlockIndex": index }), out);
         }
@@ -266,10 +268,10 @@ impl Encoder {
                 };
                 self.grow(own, delta, out);
             }
-            Piece::Seal(seal) if own.is_thought => {
-                let thought = match redacted(seal) {
+            Piece::Signature(signature) if own.is_thought => {
+                let thought = match redacted(signature) {
                     Some(data) => Thought::RedactedContent(data),
-                    None => Thought::Signature(signature(seal)),
+                    None => Thought::Signature(signature_text(signature)),
                 };
                 self.grow(own, Delta::ReasoningContent(thought), out);
             }
@@ -278,7 +280,7 @@ impl Encoder {
                     self.grow(own, Delta::Citation(citation), out);
                 }
             }
-            Piece::Seal(seal) => own.seal = borne_behind(seal),
+            Piece::Signature(signature) => own.signature = borne_behind(signature),
             // There is no field for it.
             Piece::Logprobs(_) => {}
         }
@@ -312,9 +314,9 @@ fn write(kind: &'static str, payload: &impl Serialize, out: &mut Vec<u8>) {
 
 fn is_shown(kind: &Kind) -> bool {
     match kind {
-        Kind::Text | Kind::Thought | Kind::Refusal | Kind::Call { .. } => true,
+        Kind::Text | Kind::Reasoning | Kind::Refusal | Kind::ToolCall { .. } => true,
         Kind::Media(media) => image(media).is_some(),
-        Kind::Foreign { wire, .. } => *wire == Wire::Bedrock,
+        Kind::Foreign { format, .. } => *format == Format::Bedrock,
     }
 }
 
@@ -328,18 +330,19 @@ fn image(media: &Media) -> Option<(&'static str, &str)> {
     }
 }
 
-fn redacted(seal: &Seal) -> Option<&str> {
-    seal.data.strip_prefix(REDACTED).filter(|_| seal.wire == Wire::Bedrock)
+fn redacted(signature: &Signature) -> Option<&str> {
+    signature.data.strip_prefix(REDACTED).filter(|_| signature.format == Format::Bedrock)
 }
 
-fn signature(seal: &Seal) -> String {
-    signature_transport::write(Wire::Bedrock, seal, false)
+fn signature_text(signature: &Signature) -> String {
+    signature_transport::write(Format::Bedrock, signature, false)
 }
 
 /// A block has no field for a signature but a thought has: that of another format gets a thought of its own
 /// behind the block.
-fn borne_behind(seal: &Seal) -> Option<String> {
-    (seal.wire != Wire::Bedrock).then(|| signature_transport::write(Wire::Bedrock, seal, true))
+fn borne_behind(signature: &Signature) -> Option<String> {
+    (signature.format != Format::Bedrock)
+        .then(|| signature_transport::write(Format::Bedrock, signature, true))
 }
 
 /// A citation in this format's words: its own, or one of a page by address and title.
@@ -435,7 +438,7 @@ fn reason(why: Stop, raw: Option<&str>, called: bool) -> &str {
 
 /// The exceptions that a stream can end with are these five; the one of a model that failed stands for all
 /// that is not the caller's doing.
-fn exception(told: &Told) -> &'static str {
+fn exception(told: &ProviderError) -> &'static str {
     match told.failure.class {
         Class::Caller | Class::ContextTooLong => "validationException",
         Class::Throttled | Class::NoCredit => "throttlingException",
@@ -446,7 +449,7 @@ fn exception(told: &Told) -> &'static str {
 }
 
 /// Writes a whole answer for the caller.
-pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
+pub fn encode_whole(reply: &Response, shown: &ResponseContext) -> Vec<u8> {
     let none = Vec::new();
     let candidate = reply.candidates.first();
     let blocks = candidate.map_or(&none, |own| &own.blocks);
@@ -455,9 +458,12 @@ pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
     for block in blocks {
         let before = content.len();
         show(block, shown, &mut calls, &mut content);
-        let is_sealed = content.len() > before && !matches!(block.content, Content::Thought { .. });
-        if let Some(seal) = block.seal.as_ref().filter(|_| is_sealed).and_then(borne_behind) {
-            let thought = json!({ "reasoningText": { "text": "", "signature": seal } });
+        let is_sealed =
+            content.len() > before && !matches!(block.content, Content::Reasoning { .. });
+        if let Some(signature) =
+            block.signature.as_ref().filter(|_| is_sealed).and_then(borne_behind)
+        {
+            let thought = json!({ "reasoningText": { "text": "", "signature": signature } });
             content.push(json!({ "reasoningContent": thought }));
         }
     }
@@ -474,7 +480,7 @@ pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
     whole.to_string().into_bytes()
 }
 
-fn show(block: &Block, shown: &Shown, calls: &mut u32, out: &mut Vec<Value>) {
+fn show(block: &Block, shown: &ResponseContext, calls: &mut u32, out: &mut Vec<Value>) {
     match &block.content {
         Content::Text { text, citations } => {
             let own: Vec<Value> = citations.iter().filter_map(own_citation).collect();
@@ -494,18 +500,18 @@ fn show(block: &Block, shown: &Shown, calls: &mut u32, out: &mut Vec<Value>) {
             }
         }
         Content::Refusal(text) => out.push(json!({ "text": text })),
-        Content::Thought { text } => {
-            if let Some(data) = block.seal.as_ref().and_then(redacted) {
+        Content::Reasoning { text } => {
+            if let Some(data) = block.signature.as_ref().and_then(redacted) {
                 out.push(json!({ "reasoningContent": { "redactedContent": data } }));
-            } else if !text.is_empty() || block.seal.is_some() {
+            } else if !text.is_empty() || block.signature.is_some() {
                 let mut own = json!({ "text": text });
-                if let Some(seal) = &block.seal {
-                    own["signature"] = json!(signature(seal));
+                if let Some(signature) = &block.signature {
+                    own["signature"] = json!(signature_text(signature));
                 }
                 out.push(json!({ "reasoningContent": { "reasoningText": own } }));
             }
         }
-        Content::Call { id, name, arguments } => {
+        Content::ToolCall { id, name, arguments } => {
             let made = || format!("call_{}_{calls}", shown.id);
             let id = id.clone().unwrap_or_else(made);
             *calls += 1;
@@ -522,7 +528,7 @@ fn show(block: &Block, shown: &Shown, calls: &mut u32, out: &mut Vec<Value>) {
                 out.push(json!({ "image": image }));
             }
         }
-        Content::Foreign { wire: Wire::Bedrock, json } => out.push(json.clone()),
-        Content::Foreign { .. } | Content::Outcome(_) => {}
+        Content::Foreign { format: Format::Bedrock, json } => out.push(json.clone()),
+        Content::Foreign { .. } | Content::ToolResult(_) => {}
     }
 }

@@ -13,20 +13,18 @@
 //! Ends with `metadata`, behind `messageStop`.
 
 mod decode_request;
+mod decode_response;
 mod encode_request;
-mod features;
+mod encode_response;
 mod media_types;
 mod models;
-mod encode_response;
-mod decode_response;
 
 pub use self::decode_request::decode_request;
 pub use self::decode_response::Decoder;
 pub use self::decode_response::whole::decode_whole;
 pub use self::encode_request::encode_request;
 pub use self::encode_response::{Encoder, encode_whole};
-pub use self::features::{place, verdict};
 
-/// Stands before the data of a seal that is a `redactedContent` and no `signature`: both may come with an
+/// Stands before the data of a signature that is a `redactedContent` and no `signature`: both may come with an
 /// empty text, and only one of them may go back as the other.
 const REDACTED: &str = "redacted:";

@@ -12,7 +12,7 @@ use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::classify_told;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
-use crate::wire::inspect::observer::Tally;
+use crate::wire::inspect::token_counts::Tally;
 use crate::wire::ir::{Event, Kind, Piece, Stop};
 
 /// Of one answer; no model opens as many.
@@ -204,7 +204,7 @@ impl Decoder {
 
     fn grow(&mut self, what: What, index: Option<u64>, text: String, out: &mut Vec<Event>) {
         let same = self.open.filter(|open| open.what == what && open.index == index);
-        let kind = if what == What::Text { Kind::Text } else { Kind::Thought };
+        let kind = if what == What::Text { Kind::Text } else { Kind::Reasoning };
         let block = same.map(|open| open.block).or_else(|| self.open(what, index, kind, out));
         if let Some(block) = block.filter(|_| !text.is_empty()) {
             out.push(Event::Delta { block, piece: Piece::Text(text) });
@@ -213,7 +213,7 @@ impl Decoder {
 
     fn call(&mut self, call: Call, out: &mut Vec<Event>) {
         let Some(Function { name: Some(name), arguments }) = call.function else { return };
-        self.open(What::Call, None, Kind::Call { id: call.id, name }, out);
+        self.open(What::Call, None, Kind::ToolCall { id: call.id, name }, out);
         if let Some(arguments) = arguments {
             self.arguments(arguments, out);
         }
@@ -312,7 +312,7 @@ impl Decoder {
         }
         self.over = true;
         let text = |name: &str| error.get(name).and_then(Value::as_str).map(str::to_owned);
-        out.push(Event::Fail(Told {
+        out.push(Event::Fail(ProviderError {
             failure: classify_told(Api::Cohere, error.to_string().as_bytes()),
             status: None,
             kind: text("error_type"),

@@ -7,9 +7,12 @@ use serde_json::{Number, Value, json};
 
 use crate::wire::feature::Feature;
 use crate::wire::format::quirks::Quirks;
-use crate::wire::ir::{Block, Choice, Content, Effort, Form, Media, MediaKind, Outcome, Request, Role, Sampling, Source, Thinking, Tool};
+use crate::wire::ir::{
+    Block, Choice, Content, Effort, Form, Media, MediaKind, Request, Role, Sampling, Source,
+    Thinking, Tool, ToolResult,
+};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 #[derive(Serialize)]
 struct Body<'r> {
@@ -111,7 +114,7 @@ struct Function<'r> {
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     leave_the_rest(request, saying)?;
     let tools = tools(request, saying)?;
@@ -172,7 +175,7 @@ struct Tools<'r> {
 }
 
 /// There is no choice of one tool: it is the only one that is offered then.
-fn tools<'r>(request: &'r Request, saying: &mut Saying) -> Result<Tools<'r>, Rejected> {
+fn tools<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Tools<'r>, Rejected> {
     let only: Option<&[String]> = match &request.choice {
         Some(Choice::Tool(name)) => Some(std::slice::from_ref(name)),
         Some(Choice::AnyOf(names)) => Some(names),
@@ -191,7 +194,7 @@ fn tools<'r>(request: &'r Request, saying: &mut Saying) -> Result<Tools<'r>, Rej
             continue;
         }
         if cache.is_some() {
-            saying.says(Feature::CacheMark, at)?;
+            saying.says(Feature::CachePoint, at)?;
         }
         // A strict tool must have a parameter that is required.
         let required = parameters.as_ref().and_then(|schema| schema.get("required")?.as_array());
@@ -213,7 +216,7 @@ fn tools<'r>(request: &'r Request, saying: &mut Saying) -> Result<Tools<'r>, Rej
         None => {}
     }
     if request.parallel == Some(false) {
-        saying.says(Feature::OneCall, "")?;
+        saying.says(Feature::SingleToolCall, "")?;
     }
     tools.choice = match request.choice {
         None | Some(Choice::Auto) => None,
@@ -223,21 +226,21 @@ fn tools<'r>(request: &'r Request, saying: &mut Saying) -> Result<Tools<'r>, Rej
     Ok(tools)
 }
 
-fn form(request: &Request, saying: &mut Saying) -> Result<Option<Value>, Rejected> {
+fn form(request: &Request, saying: &mut Fitting) -> Result<Option<Value>, Rejected> {
     Ok(match &request.form {
         None => None,
         Some(Form::Json) => {
-            saying.says(Feature::Json, "")?.then(|| json!({ "type": "json_object" }))
+            saying.says(Feature::JsonObject, "")?.then(|| json!({ "type": "json_object" }))
         }
         Some(Form::Schema { schema, .. }) => saying
-            .says(Feature::Schema, "")?
+            .says(Feature::JsonSchema, "")?
             .then(|| json!({ "type": "json_object", "json_schema": schema })),
     })
 }
 
 /// Models that reason do so unless told otherwise; the older ones do not know the word.
 /// <https://docs.cohere.com/docs/reasoning>
-fn thinking(request: &Request, saying: &mut Saying) -> Option<Value> {
+fn thinking(request: &Request, saying: &mut Fitting) -> Option<Value> {
     let Thinking { effort, budget, shown: _ } = request.thinking.as_ref()?;
     let model = &request.model;
     let old = ["command-r", "command-a-03", "command-a-vision", "command-a-translate", "c4ai-"];
@@ -248,10 +251,10 @@ fn thinking(request: &Request, saying: &mut Saying) -> Option<Value> {
     if !thinks || budget.is_none() {
         // There are no words for how much.
         if effort.is_some() {
-            saying.leave(Feature::Effort, "");
+            saying.leave(Feature::ReasoningEffort, "");
         }
         if budget.is_some() {
-            saying.leave(Feature::Budget, "");
+            saying.leave(Feature::ReasoningBudget, "");
         }
     }
     match budget {
@@ -261,7 +264,7 @@ fn thinking(request: &Request, saying: &mut Saying) -> Option<Value> {
 }
 
 struct Sayer<'s> {
-    saying: &'s mut Saying,
+    saying: &'s mut Fitting,
     documents: Vec<Value>,
     /// Ids made for calls that had none, with their tools.
     made: Vec<(String, String)>,
@@ -274,19 +277,19 @@ impl Sayer<'_> {
         self.turn("system", &request.system, &mut messages)?;
         for turn in &request.turns {
             if turn.name.is_some() {
-                self.saying.says(Feature::SpeakerName, "")?;
+                self.saying.says(Feature::ParticipantName, "")?;
             }
             match turn.role {
                 Role::User => self.turn("user", &turn.blocks, &mut messages)?,
-                Role::Model => self.model(&turn.blocks, &mut messages)?,
+                Role::Assistant => self.model(&turn.blocks, &mut messages)?,
                 Role::System => {
                     let at = turn.blocks.first().map(|block| block.at.as_str());
-                    self.saying.says(Feature::LateSystem, at.unwrap_or_default())?;
+                    self.saying.says(Feature::SystemTurn, at.unwrap_or_default())?;
                     self.turn("system", &turn.blocks, &mut messages)?;
                 }
             }
         }
-        if let Some(turn) = request.turns.last().filter(|turn| turn.role == Role::Model) {
+        if let Some(turn) = request.turns.last().filter(|turn| turn.role == Role::Assistant) {
             let at = turn.blocks.first().map(|block| block.at.as_str());
             self.saying.says(Feature::Prefill, at.unwrap_or_default())?;
         }
@@ -307,9 +310,9 @@ impl Sayer<'_> {
                     push_text(text, &mut content);
                 }
                 Content::Media(media) => self.media(media, &block.at, &mut content)?,
-                Content::Outcome(outcome) => out.push(self.outcome(outcome, &block.at)?),
-                Content::Call { .. } | Content::Thought { .. } | Content::Foreign { .. } => {
-                    return Err(self.saying.refusal(Feature::ForeignBlock, &block.at));
+                Content::ToolResult(outcome) => out.push(self.outcome(outcome, &block.at)?),
+                Content::ToolCall { .. } | Content::Reasoning { .. } | Content::Foreign { .. } => {
+                    return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at));
                 }
             }
         }
@@ -326,7 +329,7 @@ impl Sayer<'_> {
         out: &mut Vec<Message<'r>>,
     ) -> Result<(), Rejected> {
         // What is thought before a call is the call's plan.
-        let calls = blocks.iter().any(|block| matches!(block.content, Content::Call { .. }));
+        let calls = blocks.iter().any(|block| matches!(block.content, Content::ToolCall { .. }));
         let (mut plan, mut content, mut tool_calls) = (String::new(), Vec::new(), Vec::new());
         for block in blocks {
             self.mark(block)?;
@@ -334,13 +337,13 @@ impl Sayer<'_> {
                 Content::Text { text, .. } | Content::Refusal(text) => {
                     push_text(text, &mut content);
                 }
-                Content::Thought { .. } if block.seal.is_some() => {
-                    self.saying.says(Feature::Seals, &block.at)?;
+                Content::Reasoning { .. } if block.signature.is_some() => {
+                    self.saying.says(Feature::ForeignSignatures, &block.at)?;
                 }
-                Content::Thought { text } if calls => plan.push_str(text),
-                Content::Thought { text } if text.is_empty() => {}
-                Content::Thought { text } => content.push(Part::Thinking { thinking: text }),
-                Content::Call { id, name, arguments } => {
+                Content::Reasoning { text } if calls => plan.push_str(text),
+                Content::Reasoning { text } if text.is_empty() => {}
+                Content::Reasoning { text } => content.push(Part::Thinking { thinking: text }),
+                Content::ToolCall { id, name, arguments } => {
                     let id = if let Some(id) = id {
                         Cow::Borrowed(id.as_str())
                     } else {
@@ -354,8 +357,8 @@ impl Sayer<'_> {
                     tool_calls.push(Called { id, r#type: "function", function });
                 }
                 Content::Media(media) => self.media(media, &block.at, &mut content)?,
-                Content::Outcome(_) | Content::Foreign { .. } => {
-                    return Err(self.saying.refusal(Feature::ForeignBlock, &block.at));
+                Content::ToolResult(_) | Content::Foreign { .. } => {
+                    return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at));
                 }
             }
         }
@@ -370,14 +373,14 @@ impl Sayer<'_> {
 
     fn mark(&mut self, block: &Block) -> Result<(), Rejected> {
         if block.cache.is_some() {
-            self.saying.says(Feature::CacheMark, &block.at)?;
+            self.saying.says(Feature::CachePoint, &block.at)?;
         }
         Ok(())
     }
 
-    fn outcome<'r>(&mut self, outcome: &'r Outcome, at: &str) -> Result<Message<'r>, Rejected> {
+    fn outcome<'r>(&mut self, outcome: &'r ToolResult, at: &str) -> Result<Message<'r>, Rejected> {
         if outcome.is_error {
-            self.saying.says(Feature::OutcomeError, at)?;
+            self.saying.says(Feature::ToolResultError, at)?;
         }
         let id = if outcome.id.is_empty() {
             let tool = outcome.name.as_deref();
@@ -396,9 +399,9 @@ impl Sayer<'_> {
             match &part.content {
                 Content::Text { text, .. } => content.push(Part::Text { text }),
                 Content::Media(_) => {
-                    return Err(self.saying.refusal(Feature::OutcomeMedia, &part.at));
+                    return Err(self.saying.refusal(Feature::ToolResultMedia, &part.at));
                 }
-                _ => return Err(self.saying.refusal(Feature::ForeignBlock, &part.at)),
+                _ => return Err(self.saying.refusal(Feature::ServerToolBlock, &part.at)),
             }
         }
         // Content is required.
@@ -463,13 +466,13 @@ fn push_text<'r>(text: &'r str, out: &mut Vec<Part<'r>>) {
 }
 
 /// What the format has no field for.
-fn leave_the_rest(request: &Request, saying: &mut Saying) -> Result<(), Rejected> {
+fn leave_the_rest(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
     for (there, feature) in [
         (request.candidates.is_some_and(|count| count > 1), Feature::Candidates),
-        (request.user.is_some(), Feature::User),
+        (request.user.is_some(), Feature::EndUser),
         (request.metadata.is_some(), Feature::Metadata),
-        (request.tier.is_some(), Feature::Tier),
-        (request.cache_key.is_some(), Feature::CacheKey),
+        (request.tier.is_some(), Feature::ServiceTier),
+        (request.cache_key.is_some(), Feature::PromptCacheKey),
     ] {
         if there {
             saying.says(feature, "")?;

@@ -7,10 +7,8 @@
 //! stream.rs    an answer, streamed or whole -> events
 //! ```
 
-mod encode_request;
-mod features;
 mod decode_response;
+mod encode_request;
 
 pub use self::decode_response::{Decoder, decode_whole};
 pub use self::encode_request::encode_request;
-pub use self::features::verdict;

@@ -4,28 +4,26 @@
 //!
 //! ```text
 //! caller half     read.rs, read/      body -> Request
-//!                 encoder.rs          Event, Reply -> chunks, a whole answer
+//!                 encoder.rs          Event, Response -> chunks, a whole answer
 //! provider half   write.rs, write/    Request -> body
 //!                 decoder.rs          chunks, a whole answer -> Event
 //! both            part.rs             the parts of a content, as they are written
-//!                 seal.rs             `thoughtSignature`
+//!                 signature.rs             `thoughtSignature`
 //!                 finish.rs           why an answer is over
 //!                 features.rs         what is said, left out and refused
 //! ```
 
+mod decode_request;
 mod decode_response;
+mod encode_request;
 mod encode_response;
-mod features;
-mod stop_reason;
 mod object;
 mod part;
-mod decode_request;
 mod schema;
 mod signature;
-mod encode_request;
+mod stop_reason;
 
 pub use self::decode_request::decode_request;
 pub use self::decode_response::{Decoder, decode_whole};
 pub use self::encode_request::{encode_prompt, encode_request};
 pub use self::encode_response::{Encoder, encode_whole};
-pub use self::features::{place, verdict};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::ir::{Media, MediaKind, Source};
 
 /// One part.
@@ -74,7 +74,7 @@ pub(crate) struct Response<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<&'p str>,
     pub(crate) name: &'p str,
-    pub(crate) response: Told<'p>,
+    pub(crate) response: ProviderError<'p>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) parts: Vec<Part<'p>>,
 }
@@ -82,7 +82,7 @@ pub(crate) struct Response<'p> {
 /// An outcome must be an object.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Told<'p> {
+pub(crate) enum ProviderError<'p> {
     Object(&'p RawValue),
     Output { output: Cow<'p, str> },
     Error { error: Error<'p> },
@@ -126,7 +126,7 @@ pub(crate) fn media(media: &Media) -> Option<Own<'_>> {
             let mime_type = media_type.as_deref().or(media_type_of(url));
             own.file_data = Some(FileData { mime_type, file_uri: url });
         }
-        Source::File { wire: Wire::Gemini, id } => {
+        Source::File { format: Format::Gemini, id } => {
             own.file_data = Some(FileData { mime_type: None, file_uri: id });
         }
         Source::File { .. } => return None,

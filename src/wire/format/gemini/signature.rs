@@ -8,8 +8,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
 
-use crate::wire::api::Wire;
-use crate::wire::ir::Seal;
+use crate::wire::api::Format;
+use crate::wire::ir::Signature;
 
 /// What Google documents for calls of which there is no signature, because another model made them.
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>
@@ -27,27 +27,29 @@ static LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// As a caller writes it back.
-pub(crate) fn read(signature: String) -> Seal {
+pub(crate) fn read(signature: String) -> Signature {
     match foreign(&signature) {
-        Some((wire, data)) => Seal { wire, data, id: None },
-        None => Seal { wire: Wire::Gemini, data: signature, id: None },
+        Some((format, data)) => Signature { format, data, id: None },
+        None => Signature { format: Format::Gemini, data: signature, id: None },
     }
 }
 
 /// As a caller gets it.
-pub(crate) fn write(seal: &Seal) -> Cow<'_, str> {
-    match seal.wire {
-        Wire::Gemini => Cow::Borrowed(&seal.data),
-        wire => Cow::Owned(BASE64_STANDARD.encode(format!("{}:{}", wire.name(), seal.data))),
+pub(crate) fn write(signature: &Signature) -> Cow<'_, str> {
+    match signature.format {
+        Format::Gemini => Cow::Borrowed(&signature.data),
+        format => {
+            Cow::Owned(BASE64_STANDARD.encode(format!("{}:{}", format.name(), signature.data)))
+        }
     }
 }
 
-fn foreign(signature: &str) -> Option<(Wire, String)> {
+fn foreign(signature: &str) -> Option<(Format, String)> {
     let start = decode(signature.get(..NAME).unwrap_or(signature))?;
     let end = start.iter().position(|byte| *byte == b':')?;
-    let wire = Wire::named(std::str::from_utf8(&start[..end]).ok()?)?;
+    let format = Format::named(std::str::from_utf8(&start[..end]).ok()?)?;
     let mut text = String::from_utf8(decode(signature)?).ok()?;
-    Some((wire, text.split_off(end + 1)))
+    Some((format, text.split_off(end + 1)))
 }
 
 /// The bytes of base64 in any of its forms.
@@ -75,23 +77,24 @@ mod tests {
 
     #[test]
     fn a_foreign_signature_comes_back_as_it_went() {
-        for wire in Wire::ALL {
-            let seal = Seal { wire, data: "EsMB+/==\u{e9}:x".to_owned(), id: None };
-            assert_eq!(read(write(&seal).into_owned()), seal);
+        for format in Format::ALL {
+            let signature = Signature { format, data: "EsMB+/==\u{e9}:x".to_owned(), id: None };
+            assert_eq!(read(write(&signature).into_owned()), signature);
         }
     }
 
     #[test]
     fn the_other_alphabet_and_no_padding_are_the_same_signature() {
-        let seal = Seal { wire: Wire::Anthropic, data: "??>>~~".to_owned(), id: None };
-        let written = write(&seal).replace('+', "-").replace('/', "_");
-        assert_eq!(read(written.trim_end_matches('=').to_owned()), seal);
+        let signature =
+            Signature { format: Format::Anthropic, data: "??>>~~".to_owned(), id: None };
+        let written = write(&signature).replace('+', "-").replace('/', "_");
+        assert_eq!(read(written.trim_end_matches('=').to_owned()), signature);
     }
 
     #[test]
     fn googles_own_stay_as_they_are() {
         for own in ["CiwBjz1rX7BKwi0Yqwh_-A", SKIP, "", "no base64"] {
-            assert_eq!(read(own.to_owned()).wire, Wire::Gemini);
+            assert_eq!(read(own.to_owned()).format, Format::Gemini);
             assert_eq!(read(own.to_owned()).data, own);
         }
         assert_eq!(standard("_-8".to_owned()), "/+8=");

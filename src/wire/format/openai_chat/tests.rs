@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::wire::api::{Framing, Wire};
+use super::*;
+use crate::wire::api::{Format, Framing};
+use crate::wire::format::context::ResponseContext;
 use crate::wire::format::quirks;
-use crate::wire::format::context::Shown;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
-use crate::wire::ir::{Event, Kind, Piece, Reply, Stop};
+use crate::wire::ir::{Event, Kind, Piece, Response, Stop};
 use crate::wire::translate::{Encoded, encode_request as encode};
-use super::*;
 
 mod answers;
 mod requests;
@@ -33,8 +33,8 @@ fn finish(word: &str) -> Value {
     json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": word }] })
 }
 
-fn shown(usage: bool) -> Shown {
-    Shown {
+fn shown(usage: bool) -> ResponseContext {
+    ResponseContext {
         id: "1".to_owned(),
         created: 7,
         model: "m".to_owned(),
@@ -46,11 +46,11 @@ fn shown(usage: bool) -> Shown {
 
 fn said(body: &Value, quirks: &Quirks) -> (Value, Encoded) {
     let request = decode_request(body.to_string().as_bytes()).unwrap();
-    let encoded = encode(Wire::OpenAiChat, Wire::OpenAiChat, &request, quirks).unwrap();
+    let encoded = encode(Format::OpenAiChat, Format::OpenAiChat, &request, quirks).unwrap();
     (serde_json::from_slice(&encoded.body).unwrap(), encoded)
 }
 
 fn refused(body: &Value, quirks: &Quirks) -> String {
     let request = decode_request(body.to_string().as_bytes()).unwrap();
-    encode(Wire::OpenAiChat, Wire::OpenAiChat, &request, quirks).unwrap_err().at
+    encode(Format::OpenAiChat, Format::OpenAiChat, &request, quirks).unwrap_err().at
 }

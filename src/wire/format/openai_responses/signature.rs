@@ -7,10 +7,10 @@
 
 use std::borrow::Cow;
 
-use crate::wire::api::Wire;
-use crate::wire::ir::Seal;
+use crate::wire::api::Format;
+use crate::wire::ir::Signature;
 
-const OWN: Wire = Wire::OpenAiResponses;
+const OWN: Format = Format::OpenAiResponses;
 const BEFORE: &str = "/before";
 
 /// Whose signature it is.
@@ -23,24 +23,24 @@ pub(crate) enum Of {
 }
 
 /// As it is written.
-pub(crate) fn written(seal: &Seal, of: Of) -> Cow<'_, str> {
+pub(crate) fn written(signature: &Signature, of: Of) -> Cow<'_, str> {
     match of {
-        Of::Thought if seal.wire == OWN => Cow::Borrowed(&seal.data),
-        Of::Thought => Cow::Owned(format!("{}:{}", seal.wire.name(), seal.data)),
-        Of::Before => Cow::Owned(format!("{}{BEFORE}:{}", seal.wire.name(), seal.data)),
+        Of::Thought if signature.format == OWN => Cow::Borrowed(&signature.data),
+        Of::Thought => Cow::Owned(format!("{}:{}", signature.format.name(), signature.data)),
+        Of::Before => Cow::Owned(format!("{}{BEFORE}:{}", signature.format.name(), signature.data)),
     }
 }
 
 /// What is written in the item of this id.
-pub(crate) fn read(data: String, id: Option<String>) -> (Seal, Of) {
+pub(crate) fn read(data: String, id: Option<String>) -> (Signature, Of) {
     let carried = data.split_once(':').and_then(|(name, rest)| {
         let (name, of) = match name.strip_suffix(BEFORE) {
             Some(name) => (name, Of::Before),
             None => (name, Of::Thought),
         };
-        Some((Seal { wire: Wire::named(name)?, data: rest.to_owned(), id: None }, of))
+        Some((Signature { format: Format::named(name)?, data: rest.to_owned(), id: None }, of))
     });
-    carried.unwrap_or((Seal { wire: OWN, data, id }, Of::Thought))
+    carried.unwrap_or((Signature { format: OWN, data, id }, Of::Thought))
 }
 
 #[cfg(test)]
@@ -49,13 +49,13 @@ mod tests {
 
     #[test]
     fn a_signature_returns_to_the_format_that_made_it() {
-        for wire in Wire::ALL {
+        for format in Format::ALL {
             for of in [Of::Thought, Of::Before] {
-                let seal = Seal { wire, data: "EpQ:c=".to_owned(), id: None };
-                assert_eq!(read(written(&seal, of).into_owned(), None), (seal, of));
+                let signature = Signature { format, data: "EpQ:c=".to_owned(), id: None };
+                assert_eq!(read(written(&signature, of).into_owned(), None), (signature, of));
             }
         }
         let own = read("gAAAA_x".to_owned(), Some("rs_1".to_owned())).0;
-        assert_eq!((own.wire, own.id.as_deref()), (OWN, Some("rs_1")));
+        assert_eq!((own.format, own.id.as_deref()), (OWN, Some("rs_1")));
     }
 }

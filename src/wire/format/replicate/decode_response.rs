@@ -11,7 +11,7 @@ use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::classify_told;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
-use crate::wire::inspect::observer::Tally;
+use crate::wire::inspect::token_counts::Tally;
 use crate::wire::ir::{Event, Kind, Piece, Stop};
 
 /// Makes events of a provider's stream: one text, and nothing counted.
@@ -90,7 +90,7 @@ impl Decoder {
     fn fail(&mut self, message: &str, out: &mut Vec<Event>) {
         self.over = true;
         let body = json!({ "detail": message }).to_string();
-        out.push(Event::Fail(Told {
+        out.push(Event::Fail(ProviderError {
             failure: classify_told(Api::Replicate, body.as_bytes()),
             status: None,
             kind: None,

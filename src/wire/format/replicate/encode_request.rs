@@ -4,13 +4,15 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use crate::wire::feature::Feature;
-use crate::wire::format::quirks::Quirks;
-use crate::wire::ir::{Block, Content, Effort, Form, Media, MediaKind, Request, Role, Sampling, Source, Tool};
-use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
 use super::vendors;
 use super::vendors::{Images, Vendor};
+use crate::wire::feature::Feature;
+use crate::wire::format::quirks::Quirks;
+use crate::wire::ir::{
+    Block, Content, Effort, Form, Media, MediaKind, Request, Role, Sampling, Source, Tool,
+};
+use crate::wire::json::fields::Rejected;
+use crate::wire::translate::Fitting;
 
 /// Writes a request for a provider. A model of the form `owner/name` stands in the path; any other is a
 /// version.
@@ -21,7 +23,7 @@ use super::vendors::{Images, Vendor};
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     refuse(request, saying)?;
     let vendor = vendors::of(&request.model);
@@ -65,24 +67,24 @@ fn at(blocks: &[Block]) -> &str {
 }
 
 /// Text that stands in a row, parted as paragraphs are.
-fn texts(blocks: &[Block], saying: &mut Saying) -> Result<Option<String>, Rejected> {
+fn texts(blocks: &[Block], saying: &mut Fitting) -> Result<Option<String>, Rejected> {
     let mut all = Vec::with_capacity(blocks.len());
     for block in blocks {
         if block.cache.is_some() {
-            saying.says(Feature::CacheMark, &block.at)?;
+            saying.says(Feature::CachePoint, &block.at)?;
         }
         match &block.content {
             Content::Text { text, .. } | Content::Refusal(text) => all.push(text.as_str()),
-            Content::Thought { .. } => saying.leave(Feature::Thoughts, &block.at),
+            Content::Reasoning { .. } => saying.leave(Feature::Reasoning, &block.at),
             content => return Err(refusal(content, &block.at, saying)),
         }
     }
     Ok((!all.is_empty()).then(|| all.join("\n\n")))
 }
 
-fn refusal(content: &Content, at: &str, saying: &Saying) -> Rejected {
+fn refusal(content: &Content, at: &str, saying: &Fitting) -> Rejected {
     let feature = match content {
-        Content::Call { .. } | Content::Outcome(_) => Feature::Tools,
+        Content::ToolCall { .. } | Content::ToolResult(_) => Feature::Tools,
         Content::Media(media) => match (&media.source, media.kind) {
             (Source::File { .. }, _) => Feature::FileId,
             (Source::Url { .. }, MediaKind::Image) => Feature::ImageUrl,
@@ -93,7 +95,7 @@ fn refusal(content: &Content, at: &str, saying: &Saying) -> Rejected {
             (_, MediaKind::Audio) => Feature::Audio,
             (_, MediaKind::Video) => Feature::Video,
         },
-        _ => Feature::ForeignBlock,
+        _ => Feature::ServerToolBlock,
     };
     saying.refusal(feature, at)
 }
@@ -103,12 +105,12 @@ fn prompt(
     blocks: &[Block],
     vendor: &Vendor,
     input: &mut Map<String, Value>,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<(), Rejected> {
     let (mut all, mut images) = (Vec::new(), Vec::new());
     for block in blocks {
         if block.cache.is_some() {
-            saying.says(Feature::CacheMark, &block.at)?;
+            saying.says(Feature::CachePoint, &block.at)?;
         }
         match &block.content {
             Content::Text { text, .. } => all.push(text.as_str()),
@@ -142,7 +144,7 @@ fn prompt(
 fn url<'r>(
     media: &'r Media,
     at: &str,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Option<Cow<'r, str>>, Rejected> {
     if media.detail.is_some() {
         saying.says(Feature::ImageDetail, at)?;
@@ -159,7 +161,7 @@ fn url<'r>(
 }
 
 /// A conversation, as OpenAI's models take it.
-fn messages(request: &Request, saying: &mut Saying) -> Result<Vec<Value>, Rejected> {
+fn messages(request: &Request, saying: &mut Fitting) -> Result<Vec<Value>, Rejected> {
     let mut messages = Vec::new();
     if let Some(system) = texts(&request.system, saying)? {
         messages.push(json!({ "role": "system", "content": system }));
@@ -167,9 +169,9 @@ fn messages(request: &Request, saying: &mut Saying) -> Result<Vec<Value>, Reject
     for turn in &request.turns {
         let role = match turn.role {
             Role::User => "user",
-            Role::Model => "assistant",
+            Role::Assistant => "assistant",
             Role::System => {
-                saying.says(Feature::LateSystem, at(&turn.blocks))?;
+                saying.says(Feature::SystemTurn, at(&turn.blocks))?;
                 "system"
             }
         };
@@ -177,7 +179,7 @@ fn messages(request: &Request, saying: &mut Saying) -> Result<Vec<Value>, Reject
             messages.push(json!({ "role": role, "content": text }));
         }
     }
-    if let Some(turn) = request.turns.last().filter(|turn| turn.role == Role::Model) {
+    if let Some(turn) = request.turns.last().filter(|turn| turn.role == Role::Assistant) {
         saying.says(Feature::Prefill, at(&turn.blocks))?;
     }
     Ok(messages)
@@ -187,7 +189,7 @@ fn limits(
     request: &Request,
     vendor: &Vendor,
     input: &mut Map<String, Value>,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<(), Rejected> {
     let mut say = |name: &str, value: Value| input.insert(name.to_owned(), value);
     if let Some(most) = request.max_tokens {
@@ -222,14 +224,14 @@ fn limits(
             Some(effort) if vendor.effort => {
                 say("reasoning_effort", json!(word(effort)));
             }
-            Some(_) => saying.leave(Feature::Effort, ""),
+            Some(_) => saying.leave(Feature::ReasoningEffort, ""),
             None => {}
         }
         match thinking.budget {
             Some(budget) if vendor.budget => {
                 say("thinking_budget", json!(budget));
             }
-            Some(_) => saying.leave(Feature::Budget, ""),
+            Some(_) => saying.leave(Feature::ReasoningBudget, ""),
             None => {}
         }
     }
@@ -247,23 +249,23 @@ fn word(effort: Effort) -> &'static str {
 }
 
 /// What no model's input has a member for.
-fn refuse(request: &Request, saying: &mut Saying) -> Result<(), Rejected> {
+fn refuse(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
     if let Some(Tool::Function { at, .. } | Tool::Foreign { at, .. }) = request.tools.first() {
         saying.says(Feature::Tools, at)?;
     }
     match request.form {
         None => {}
-        Some(Form::Json) => drop(saying.says(Feature::Json, "")?),
-        Some(Form::Schema { .. }) => drop(saying.says(Feature::Schema, "")?),
+        Some(Form::Json) => drop(saying.says(Feature::JsonObject, "")?),
+        Some(Form::Schema { .. }) => drop(saying.says(Feature::JsonSchema, "")?),
     }
     for (there, feature) in [
-        (request.turns.iter().any(|turn| turn.name.is_some()), Feature::SpeakerName),
+        (request.turns.iter().any(|turn| turn.name.is_some()), Feature::ParticipantName),
         (request.candidates.is_some_and(|count| count > 1), Feature::Candidates),
         (request.logprobs.is_some(), Feature::Logprobs),
-        (request.user.is_some(), Feature::User),
+        (request.user.is_some(), Feature::EndUser),
         (request.metadata.is_some(), Feature::Metadata),
-        (request.tier.is_some(), Feature::Tier),
-        (request.cache_key.is_some(), Feature::CacheKey),
+        (request.tier.is_some(), Feature::ServiceTier),
+        (request.cache_key.is_some(), Feature::PromptCacheKey),
     ] {
         if there {
             saying.says(feature, "")?;

@@ -1,12 +1,12 @@
 //! The streams of Anthropic's messages. <https://platform.claude.com/docs/en/build-with-claude/streaming>
 
+use super::progress::{Course, Told};
+use super::{GATHERED, as_text, name_of_long};
 use crate::wire::api::Api;
 use crate::wire::failure::class::classify_told;
 use crate::wire::frame::sse::{Frame, Sse};
+use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
-use super::{GATHERED, as_text, name_of_long};
-use super::progress::{Course, Told};
-use super::token_counts::Tally;
 
 /// Server-sent events, each named like its type.
 #[derive(Debug)]

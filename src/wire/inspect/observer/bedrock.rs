@@ -6,12 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use super::progress::{Course, Told};
+use super::{anthropic, as_text};
 use crate::wire::failure::class::classify_named;
 use crate::wire::frame::aws_event_stream::{Frame, Frames};
+use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
-use super::{anthropic, as_text};
-use super::progress::{Course, Told};
-use super::token_counts::Tally;
 
 /// A longer message is no longer listened to, nor what follows it.
 const GATHERED: usize = 512 * 1024;

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::progress::{Course, Told};
+use super::{GATHERED, as_text};
 use crate::wire::api::Api;
 use crate::wire::failure::class::classify_told;
 use crate::wire::frame::sse::{Frame, Sse};
+use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
-use super::{GATHERED, as_text};
-use super::progress::{Course, Told};
-use super::token_counts::Tally;
 
 /// Server-sent events, each named like its type, and a `[DONE]` that some streams lack.
 #[derive(Debug)]

@@ -6,16 +6,16 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 
+use super::GATHERED;
+use super::last_value::LastValue;
+use super::progress::{Course, Told};
 use crate::wire::api::Api;
 use crate::wire::failure::class::classify_told;
 use crate::wire::frame::json_array;
 use crate::wire::frame::json_array::{Elements, Place};
 use crate::wire::frame::sse::{Frame, Sse};
+use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
-use super::GATHERED;
-use super::last_value::LastValue;
-use super::progress::{Course, Told};
-use super::token_counts::Tally;
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""usageMetadata""#));
 static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""finishReason""#));

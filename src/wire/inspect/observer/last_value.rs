@@ -2,7 +2,7 @@
 
 use memchr::memmem::Finder;
 
-use super::usage::LONGEST;
+use crate::wire::inspect::usage::LONGEST;
 
 /// Room for an object with the details of all its counts, and the little that mostly follows it.
 const USUAL: usize = 512;

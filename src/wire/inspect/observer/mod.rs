@@ -9,20 +9,23 @@ mod anthropic;
 mod bedrock;
 mod capture;
 mod cohere;
-mod progress;
 mod gemini;
 mod last_value;
 mod openai;
+mod progress;
 mod replicate;
 mod whole;
 
 use bytes::{Bytes, BytesMut};
 
+use self::progress::Course;
+use crate::wire::api::Framing;
 use crate::wire::api::{Api, Operation};
 use crate::wire::failure::class::Failure;
+use crate::wire::failure::error_event::Ending;
+use crate::wire::failure::error_event::error_event;
 use crate::wire::frame::sse::{field, next_line};
-use self::Usage;
-use self::progress::Course;
+use crate::wire::inspect::usage::Usage;
 
 pub use self::progress::Told;
 
@@ -32,7 +35,7 @@ const GATHERED: usize = 256 * 1024;
 
 /// Hears one answer. See the module.
 #[derive(Debug)]
-pub struct Listener {
+pub struct ResponseObserver {
     operation: Operation,
     framing: Framing,
     ear: Ear,
@@ -49,9 +52,9 @@ enum Ear {
     Replicate(replicate::Stream),
 }
 
-impl Listener {
+impl ResponseObserver {
     /// For the answer to `operation`, framed so.
-    pub fn new(operation: Operation, framing: Framing) -> Listener {
+    pub fn new(operation: Operation, framing: Framing) -> ResponseObserver {
         let ear = match (framing, operation.api()) {
             (Framing::Whole, _) => Ear::Whole(whole::Body::new(operation)),
             (Framing::Array, _) => Ear::Gemini(gemini::Stream::of_array()),
@@ -65,7 +68,7 @@ impl Listener {
             (Framing::Events, Api::Cohere) => Ear::Cohere(cohere::Stream::new()),
             (Framing::Events, Api::Replicate) => Ear::Replicate(replicate::Stream::new()),
         };
-        Listener { operation, framing, ear }
+        ResponseObserver { operation, framing, ear }
     }
 
     /// How the answer is framed.
@@ -122,7 +125,7 @@ impl Listener {
     }
 
     /// Whether the provider has said its end: nothing that matters can follow. Other than
-    /// [`Listener::complete`], it never holds of a stream whose events are unknown here, nor of one that
+    /// [`ResponseObserver::complete`], it never holds of a stream whose events are unknown here, nor of one that
     /// only HTTP ends.
     pub fn finished(&self) -> bool {
         self.course().is_some_and(Course::finished)

@@ -11,13 +11,14 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::capture::Catch;
+use super::progress::{Course, Told};
+use super::{GATHERED, as_text};
 use crate::wire::api::Operation;
 use crate::wire::failure::class::classify_in_stream;
 use crate::wire::frame::sse::{Event, Frame, Sse, field, next_line};
+use crate::wire::inspect::usage::{self, Usage};
 use crate::wire::json::walk::members;
-use super::{Usage, GATHERED, as_text, usage};
-use super::capture::Catch;
-use super::progress::{Course, Told};
 
 /// Chunks at the beginning that are searched for other choices than the first. Choices are sampled side
 /// by side, so all have shown themselves by then; later a chunk is read only when some choice has ended.

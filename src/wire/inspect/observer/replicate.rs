@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
+use super::progress::{Course, Told};
+use super::{GATHERED, as_text, name_of_long};
 use crate::wire::api::Api;
 use crate::wire::failure::class::classify_told;
 use crate::wire::frame::sse::{Event, Frame, Sse};
 use crate::wire::json::walk::members;
-use super::{GATHERED, as_text, name_of_long};
-use super::progress::{Course, Told};
 
 /// Server-sent events named `output`, `logs`, `error` and `done`, the data of the first two being text.
 /// They count no tokens.

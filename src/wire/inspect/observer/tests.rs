@@ -1,13 +1,13 @@
-use crate::wire::failure::class::Class;
 use super::*;
+use crate::wire::failure::class::Class;
 
-fn hear(operation: Operation, text: &str) -> Listener {
-    let mut listener = Listener::new(operation, Framing::Events);
+fn hear(operation: Operation, text: &str) -> ResponseObserver {
+    let mut listener = ResponseObserver::new(operation, Framing::Events);
     listener.hear(text.as_bytes());
     listener
 }
 
-fn chat(chunks: &[&str]) -> Listener {
+fn chat(chunks: &[&str]) -> ResponseObserver {
     let text: String = chunks.iter().flat_map(|chunk| ["data: ", chunk, "\n\n"]).collect();
     hear(Operation::Chat, &text)
 }
@@ -21,7 +21,7 @@ fn comments_pings_and_empty_events_are_no_beginning() {
     let quiet = ": hello\n\ndata:\n\ndata:  \n\nevent: ping\ndata: {}\n\nid: 1\n\n";
     assert!(!hear(Operation::Chat, quiet).begun());
     assert!(chat(&[WORD]).begun());
-    assert!(!Listener::new(Operation::Chat, Framing::Whole).begun());
+    assert!(!ResponseObserver::new(Operation::Chat, Framing::Whole).begun());
 }
 
 #[test]
@@ -116,12 +116,12 @@ fn events_too_long_to_gather_are_read_as_they_pass() {
     let failed = unnamed.replace("usage", "error").replace("completed", "failed");
     for size in [1000, GATHERED, 2 * GATHERED, 10 * GATHERED] {
         for text in [&named, &unnamed] {
-            let mut listener = Listener::new(Operation::Responses, Framing::Events);
+            let mut listener = ResponseObserver::new(Operation::Responses, Framing::Events);
             text.as_bytes().chunks(size).for_each(|chunk| listener.hear(chunk));
             assert!(listener.done() && listener.at_boundary(), "chunks of {size}");
             assert_eq!(listener.usage().input, Some(2), "chunks of {size}");
         }
-        let mut listener = Listener::new(Operation::Responses, Framing::Events);
+        let mut listener = ResponseObserver::new(Operation::Responses, Framing::Events);
         failed.as_bytes().chunks(size).for_each(|chunk| listener.hear(chunk));
         assert!(listener.failure().is_some(), "chunks of {size}");
     }
@@ -132,19 +132,19 @@ fn the_usage_of_a_whole_body_is_read_in_any_chunks() {
     let body =
         r#"{"data":[{"embedding":[0.1,-2e5]}],"text":"\"usage\":{","usage":{"prompt_tokens":8}} "#;
     for size in 1..body.len() {
-        let mut listener = Listener::new(Operation::Embeddings, Framing::Whole);
+        let mut listener = ResponseObserver::new(Operation::Embeddings, Framing::Whole);
         body.as_bytes().chunks(size).for_each(|chunk| listener.hear(chunk));
         assert_eq!(listener.usage().input, Some(8), "chunks of {size}");
         assert!(listener.begun() && listener.complete() && !listener.at_boundary());
     }
-    let mut audio = Listener::new(Operation::Speech, Framing::Whole);
+    let mut audio = ResponseObserver::new(Operation::Speech, Framing::Whole);
     audio.hear(b"RIFF\"usage\":{}");
     assert_eq!(audio.usage(), Usage::default());
 }
 
 #[test]
 fn an_error_event_goes_between_events_only() {
-    let mut listener = Listener::new(Operation::Chat, Framing::Events);
+    let mut listener = ResponseObserver::new(Operation::Chat, Framing::Events);
     assert!(listener.at_boundary());
     listener.hear(b"data: {");
     assert!(!listener.at_boundary());
@@ -157,7 +157,7 @@ fn an_error_event_is_heard_as_a_failure() {
     let word = "the provider \"broke off\"";
     for operation in Operation::all() {
         for framing in [Framing::Events, Framing::Array, Framing::Aws] {
-            let mut listener = Listener::new(operation, framing);
+            let mut listener = ResponseObserver::new(operation, framing);
             let ending = listener.cut(word, "upstream_error");
             listener.hear(&ending.bytes);
             let failure = listener.failure();
@@ -165,7 +165,7 @@ fn an_error_event_is_heard_as_a_failure() {
             let told = String::from_utf8(listener.told().unwrap().body.clone()).unwrap();
             assert!(told.contains("broke off"), "{told}");
         }
-        assert!(Listener::new(operation, Framing::Whole).cut(word, "").bytes.is_empty());
+        assert!(ResponseObserver::new(operation, Framing::Whole).cut(word, "").bytes.is_empty());
     }
 }
 
@@ -239,8 +239,9 @@ fn an_error_behind_the_opening_is_told_as_an_answer() {
 
 #[test]
 fn an_exception_of_bedrock_is_named_as_its_sdks_know_it() {
-    let mut listener = Listener::new(Operation::ConverseStream, Framing::Aws);
-    listener.hear(&crate::wire::frame::aws_event_stream::exception("throttlingException", "Too many"));
+    let mut listener = ResponseObserver::new(Operation::ConverseStream, Framing::Aws);
+    listener
+        .hear(&crate::wire::frame::aws_event_stream::exception("throttlingException", "Too many"));
     assert_eq!(listener.failure().map(|failure| failure.class), Some(Class::Throttled));
     let told = listener.told().unwrap();
     assert_eq!(told.kind.as_deref(), Some("ThrottlingException"));
@@ -257,7 +258,7 @@ fn an_array_is_cut_between_its_elements_only() {
         (format!("[{part}\n,\r\n"), true),
         (format!("[{part},{{\"cand"), false),
     ] {
-        let mut listener = Listener::new(Operation::StreamGenerateContent, Framing::Array);
+        let mut listener = ResponseObserver::new(Operation::StreamGenerateContent, Framing::Array);
         listener.hear(heard.as_bytes());
         assert!(!listener.complete(), "{heard}");
         let ending = listener.cut("x", "y");
@@ -282,7 +283,7 @@ fn a_response_with_an_image_is_read_as_it_passes() {
         (Framing::Array, format!("[{response}\n]")),
     ];
     for (framing, text) in forms {
-        let mut listener = Listener::new(Operation::StreamGenerateContent, framing);
+        let mut listener = ResponseObserver::new(Operation::StreamGenerateContent, framing);
         text.as_bytes().chunks(1000).for_each(|chunk| listener.hear(chunk));
         assert!(listener.complete(), "{framing:?}");
         assert_eq!((listener.usage().input, listener.usage().output), (Some(5), Some(1290)));
@@ -303,10 +304,10 @@ fn a_finish_reason_counts_until_the_next_part() {
 #[test]
 fn the_counts_of_a_guardrail_are_not_the_answers() {
     let body = r#"{"output":{},"usage":{"inputTokens":30,"outputTokens":51},"amazon-bedrock-trace":{"usage":{"topicPolicyUnits":1}}}"#;
-    let mut listener = Listener::new(Operation::Invoke, Framing::Whole);
+    let mut listener = ResponseObserver::new(Operation::Invoke, Framing::Whole);
     body.as_bytes().chunks(7).for_each(|chunk| listener.hear(chunk));
     assert_eq!((listener.usage().input, listener.usage().output), (Some(30), Some(51)));
-    let mut listener = Listener::new(Operation::Invoke, Framing::Whole);
+    let mut listener = ResponseObserver::new(Operation::Invoke, Framing::Whole);
     listener.read_head(&|name| (name == "x-amzn-bedrock-input-token-count").then_some("18"));
     listener.hear(b"{\"embedding\":[1]}");
     assert_eq!(listener.usage(), Usage { input: Some(18), ..Usage::default() });

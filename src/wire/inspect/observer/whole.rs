@@ -4,12 +4,12 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::wire::api::{Api, Operation, resources};
-use crate::wire::json::walk::{Part, Scanner, is_named};
-use super::{Usage, usage};
 use super::last_value::LastValue;
-use super::token_counts::Tally;
-use super::usage::LONGEST;
+use crate::wire::api::{Api, Operation, resources};
+use crate::wire::inspect::token_counts::Tally;
+use crate::wire::inspect::usage::LONGEST;
+use crate::wire::inspect::usage::{self, Usage};
+use crate::wire::json::walk::{Part, Scanner, is_named};
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""usage""#));
 

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::format::anthropic::signature;
-use crate::wire::ir::{Block, Content, Media, MediaKind, Outcome, Role, Source, Turn};
+use crate::wire::ir::{Block, Content, Media, MediaKind, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::{Fields, Rejected, elements};
 
 use super::{Read, read_cache};
@@ -81,11 +81,11 @@ impl Reading {
             "image" => Known::Media(MediaKind::Image),
             "document" => Known::Media(MediaKind::Document),
             "tool_use" => Known::Call,
-            "tool_result" => Known::Outcome,
+            "tool_result" => Known::ToolResult,
             "thinking" => Known::Thought,
             "redacted_thinking" => Known::Redacted,
             _ => {
-                let content = Content::Foreign { wire: Wire::Anthropic, json: block };
+                let content = Content::Foreign { format: Format::Anthropic, json: block };
                 out.push(Block::new(content, at));
                 return Ok(());
             }
@@ -97,14 +97,19 @@ impl Reading {
             Known::Text => out.push(text(&mut fields)?),
             Known::Media(kind) => self.media(kind, &mut fields, out)?,
             Known::Call => out.push(call(&mut fields)?),
-            Known::Outcome => out.push(self.outcome(&mut fields)?),
+            Known::ToolResult => out.push(self.outcome(&mut fields)?),
             Known::Thought => thought(&mut fields, out)?,
             Known::Redacted => {
                 let data = fields.needed_text("data")?;
-                let seal = signature::read(&data).filter(|own| own.seal.wire != Wire::Anthropic);
-                let seal = seal.map_or_else(|| signature::redacted(&data), |other| other.seal);
-                let content = Content::Thought { text: String::new() };
-                out.push(Block { seal: Some(seal), ..Block::new(content, fields.place()) });
+                let signature =
+                    signature::read(&data).filter(|own| own.signature.format != Format::Anthropic);
+                let signature =
+                    signature.map_or_else(|| signature::redacted(&data), |other| other.signature);
+                let content = Content::Reasoning { text: String::new() };
+                out.push(Block {
+                    signature: Some(signature),
+                    ..Block::new(content, fields.place())
+                });
             }
         }
         if let Some(last) = out.get_mut(before..).and_then(<[Block]>::last_mut) {
@@ -122,7 +127,7 @@ impl Reading {
         if let Some(mut citations) = fields.fields("citations")?
             && citations.flag("enabled")? == Some(true)
         {
-            self.asked.push((Feature::CitationsWanted, fields.at("citations")));
+            self.asked.push((Feature::Citations, fields.at("citations")));
         }
         let at = fields.place().to_owned();
         let in_pieces = |source: &Value| source.get("type").is_some_and(|kind| kind == "content");
@@ -138,14 +143,14 @@ impl Reading {
             },
             ("url", _) => Source::Url { url: source.needed_text("url")?, media_type: None },
             ("file", _) => {
-                Source::File { wire: Wire::Anthropic, id: source.needed_text("file_id")? }
+                Source::File { format: Format::Anthropic, id: source.needed_text("file_id")? }
             }
             ("text", MediaKind::Document) => Source::Text(source.needed_text("data")?),
             ("content", MediaKind::Document) => match (chunks(&mut source)?, whole) {
                 (Some(text), _) => Source::Text(text),
                 (None, whole) => {
                     let json = Value::Object(whole.map(Fields::into_left).unwrap_or_default());
-                    out.push(Block::new(Content::Foreign { wire: Wire::Anthropic, json }, at));
+                    out.push(Block::new(Content::Foreign { format: Format::Anthropic, json }, at));
                     return Ok(());
                 }
             },
@@ -163,8 +168,8 @@ impl Reading {
             Some(content) => self.content(content, fields.at("content"))?,
             None => Vec::new(),
         };
-        let outcome = Outcome { id, name: None, content, is_error };
-        Ok(Block::new(Content::Outcome(outcome), fields.place()))
+        let outcome = ToolResult { id, name: None, content, is_error };
+        Ok(Block::new(Content::ToolResult(outcome), fields.place()))
     }
 }
 
@@ -172,7 +177,7 @@ enum Known {
     Text,
     Media(MediaKind),
     Call,
-    Outcome,
+    ToolResult,
     Thought,
     Redacted,
 }
@@ -191,24 +196,24 @@ fn call(fields: &mut Fields) -> Read<Block> {
         Some(input @ Value::Object(_)) => input.to_string(),
         Some(_) => return Err(fields.must("input", "must be an object")),
     };
-    Ok(Block::new(Content::Call { id, name, arguments }, fields.place()))
+    Ok(Block::new(Content::ToolCall { id, name, arguments }, fields.place()))
 }
 
 fn thought(fields: &mut Fields, out: &mut Vec<Block>) -> Read<()> {
     let text = fields.text("thinking")?.unwrap_or_default();
     let carried = fields.text("signature")?.as_deref().and_then(signature::read);
-    let seal = match (carried, out.last_mut()) {
-        (Some(carried), Some(before)) if carried.of_block_before && before.seal.is_none() => {
-            before.seal = Some(carried.seal);
+    let signature = match (carried, out.last_mut()) {
+        (Some(carried), Some(before)) if carried.of_block_before && before.signature.is_none() => {
+            before.signature = Some(carried.signature);
             if text.is_empty() {
                 return Ok(());
             }
             None
         }
-        (carried, _) => carried.map(|carried| carried.seal),
+        (carried, _) => carried.map(|carried| carried.signature),
     };
-    let content = Content::Thought { text };
-    out.push(Block { seal, ..Block::new(content, fields.place()) });
+    let content = Content::Reasoning { text };
+    out.push(Block { signature, ..Block::new(content, fields.place()) });
     Ok(())
 }
 

@@ -1,13 +1,15 @@
 //! Reading a caller's request.
 //! <https://platform.claude.com/docs/en/api/messages/create>
 
-mod blocks;
+pub(crate) mod blocks;
 
 use serde_json::Value;
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::ir::{Block, Cache, Choice, Effort, Form, Request, Role, Thinking, Tier, Tool, Turn};
+use crate::wire::ir::{
+    Block, Cache, Choice, Effort, Form, Request, Role, Thinking, Tier, Tool, Turn,
+};
 use crate::wire::json::fields::{Fields, Rejected, child};
 
 use self::blocks::Reading;
@@ -18,7 +20,7 @@ type Read<T> = Result<T, Rejected>;
 const ASKED: [(&str, Feature); 9] = [
     ("container", Feature::Container),
     ("mcp_servers", Feature::Container),
-    ("context_management", Feature::ContextEdits),
+    ("context_management", Feature::ContextManagement),
     ("inference_geo", Feature::ProviderFields),
     ("speed", Feature::ProviderFields),
     ("diagnostics", Feature::ProviderFields),
@@ -95,7 +97,7 @@ fn turns(body: &mut Fields, reading: &mut Reading) -> Read<Vec<Turn>> {
         let mut message = Fields::new(message, at)?;
         let role = match &*message.needed_text("role")? {
             "user" => Role::User,
-            "assistant" => Role::Model,
+            "assistant" => Role::Assistant,
             "system" => Role::System,
             _ => return Err(message.must("role", "must be `user`, `assistant` or `system`")),
         };
@@ -129,7 +131,7 @@ fn read_tool(tool: Value, at: String, reading: &mut Reading) -> Read<Tool> {
         Some(kind) => kind == "custom",
     };
     if tool.is_object() && !custom {
-        return Ok(Tool::Foreign { wire: Wire::Anthropic, json: tool, at });
+        return Ok(Tool::Foreign { format: Format::Anthropic, json: tool, at });
     }
     let mut tool = Fields::new(tool, at)?;
     tool.value("type");

@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use crate::wire::ir::{Content, Media, MediaKind, Outcome, Seal, Source};
 use super::*;
+use crate::wire::ir::{Content, Media, MediaKind, Signature, Source, ToolResult};
 
 fn read(body: &Value) -> Request {
     decode_request(body.to_string().as_bytes()).unwrap()
@@ -46,21 +46,21 @@ fn an_agents_request_is_read() {
     assert_eq!(request.system[1].cache, Some(Cache { ttl: Some("1h".to_owned()) }));
     assert_eq!(request.system[1].at, "/system/1");
     let thought = &request.turns[1].blocks[0];
-    assert_eq!(thought.seal.as_ref().unwrap().data, "Eu==");
-    let Content::Call { arguments, .. } = &request.turns[1].blocks[1].content else { panic!() };
+    assert_eq!(thought.signature.as_ref().unwrap().data, "Eu==");
+    let Content::ToolCall { arguments, .. } = &request.turns[1].blocks[1].content else { panic!() };
     assert_eq!(arguments, r#"{"b":1,"a":2}"#);
-    let Content::Outcome(outcome) = &request.turns[2].blocks[0].content else { panic!() };
+    let Content::ToolResult(outcome) = &request.turns[2].blocks[0].content else { panic!() };
     assert!(outcome.is_error);
     assert_eq!(outcome.content[0].at, "/messages/2/content/0/content");
     assert!(
-        matches!(&request.tools[1], Tool::Foreign { wire: Wire::Anthropic, at, .. } if at == "/tools/1")
+        matches!(&request.tools[1], Tool::Foreign { format: Format::Anthropic, at, .. } if at == "/tools/1")
     );
     let thinking = Thinking { effort: Some(Effort::XHigh), budget: None, shown: None };
     assert_eq!(request.thinking, Some(thinking));
     assert_eq!(request.user.as_deref(), Some("{\"device_id\":\"d\"}"));
     let asked = [
         (Feature::ProviderFields, "/tools/0/eager_input_streaming".to_owned()),
-        (Feature::ContextEdits, "/context_management".to_owned()),
+        (Feature::ContextManagement, "/context_management".to_owned()),
     ];
     assert_eq!(request.asked, asked);
     assert_eq!(request.unknown, ["betas_of_tomorrow"]);
@@ -86,7 +86,7 @@ fn media_of_all_sources_are_read() {
     assert_eq!(media[0], (MediaKind::Image, base64));
     let url = Source::Url { url: "https://a/b".to_owned(), media_type: None };
     assert_eq!(media[1], (MediaKind::Image, url));
-    let file = Source::File { wire: Wire::Anthropic, id: "file_1".to_owned() };
+    let file = Source::File { format: Format::Anthropic, id: "file_1".to_owned() };
     assert_eq!(media[2], (MediaKind::Document, file));
     assert_eq!(media[3].1, Source::Text("a\n\nb".to_owned()));
     assert_eq!(media[4].1, Source::Text("c".to_owned()));
@@ -103,14 +103,20 @@ fn a_foreign_signature_comes_home_to_the_block_that_it_is_of() {
         {"type": "thinking", "thinking": "unsigned", "signature": ""},
     ]));
     assert_eq!(all.len(), 4);
-    let enc =
-        Seal { wire: Wire::OpenAiResponses, data: "enc".to_owned(), id: Some("rs_1".to_owned()) };
-    assert_eq!(all[0].seal, Some(enc));
-    let sig = Seal { wire: Wire::Gemini, data: "sig".to_owned(), id: None };
-    assert!(matches!(all[1].content, Content::Call { .. }));
-    assert_eq!(all[1].seal, Some(sig));
-    assert_eq!(all[2].seal.as_ref().map(|seal| seal.wire), Some(Wire::Anthropic));
-    assert_eq!(all[3].seal, None);
+    let enc = Signature {
+        format: Format::OpenAiResponses,
+        data: "enc".to_owned(),
+        id: Some("rs_1".to_owned()),
+    };
+    assert_eq!(all[0].signature, Some(enc));
+    let sig = Signature { format: Format::Gemini, data: "sig".to_owned(), id: None };
+    assert!(matches!(all[1].content, Content::ToolCall { .. }));
+    assert_eq!(all[1].signature, Some(sig));
+    assert_eq!(
+        all[2].signature.as_ref().map(|signature| signature.format),
+        Some(Format::Anthropic)
+    );
+    assert_eq!(all[3].signature, None);
 }
 
 #[test]
@@ -155,12 +161,13 @@ fn what_is_wrong_is_named_by_its_place() {
 fn blocks_of_server_tools_stay_as_they_are() {
     let search = json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}});
     let all = blocks(&json!([search]));
-    assert_eq!(all[0].content, Content::Foreign { wire: Wire::Anthropic, json: search });
+    assert_eq!(all[0].content, Content::Foreign { format: Format::Anthropic, json: search });
 }
 
 #[test]
 fn an_outcome_may_be_empty() {
     let all = blocks(&json!([{"type": "tool_result", "tool_use_id": "t"}]));
-    let outcome = Outcome { id: "t".to_owned(), name: None, content: Vec::new(), is_error: false };
-    assert_eq!(all[0].content, Content::Outcome(outcome));
+    let outcome =
+        ToolResult { id: "t".to_owned(), name: None, content: Vec::new(), is_error: false };
+    assert_eq!(all[0].content, Content::ToolResult(outcome));
 }

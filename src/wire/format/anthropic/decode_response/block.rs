@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::format::anthropic::signature;
 use crate::wire::ir::{Event, Kind, Piece};
 
@@ -59,7 +59,7 @@ type Taken = Result<(), &'static str>;
 
 impl Blocks {
     /// A block begins, usually empty; of a whole answer it has all in it.
-    pub(crate) fn start(&mut self, index: u64, raw: &RawValue, out: &mut Vec<Event>) -> Taken {
+    pub(super) fn start(&mut self, index: u64, raw: &RawValue, out: &mut Vec<Event>) -> Taken {
         if self.open.len() >= MOST_OPEN || self.next >= MOST {
             return Err("The provider's answer has too many blocks.");
         }
@@ -84,15 +84,19 @@ impl Blocks {
         };
         let (kind, text, sealed) = match &*begun.kind {
             "text" => (Kind::Text, begun.text, None),
-            "thinking" => {
-                (Kind::Thought, begun.thinking, begun.signature.as_deref().and_then(signature::own))
+            "thinking" => (
+                Kind::Reasoning,
+                begun.thinking,
+                begun.signature.as_deref().and_then(signature::own),
+            ),
+            "redacted_thinking" => {
+                (Kind::Reasoning, None, begun.data.as_deref().map(signature::redacted))
             }
-            "redacted_thinking" => (Kind::Thought, None, begun.data.as_deref().map(signature::redacted)),
             _ => {
                 let input = begun.input.map(RawValue::get).filter(|json| !is_empty_object(json));
                 open.bare = input.is_none();
                 let name = begun.name.unwrap_or_default();
-                (Kind::Call { id: begun.id, name }, input.map(str::to_owned), None)
+                (Kind::ToolCall { id: begun.id, name }, input.map(str::to_owned), None)
             }
         };
         self.open.push(open);
@@ -104,14 +108,14 @@ impl Blocks {
         for citation in begun.citations.unwrap_or_default() {
             delta(Piece::Citation(value_of(citation)));
         }
-        if let Some(seal) = sealed {
-            delta(Piece::Seal(seal));
+        if let Some(signature) = sealed {
+            delta(Piece::Signature(signature));
         }
         Ok(())
     }
 
     /// More of a block; of one that is not open it is passed over, as what is unknown is.
-    pub(crate) fn delta(&mut self, index: u64, delta: Delta<'_>, out: &mut Vec<Event>) -> Taken {
+    pub(super) fn delta(&mut self, index: u64, delta: Delta<'_>, out: &mut Vec<Event>) -> Taken {
         let Some(open) = self.open.iter_mut().find(|open| open.index == index) else {
             return Ok(());
         };
@@ -127,7 +131,9 @@ impl Blocks {
             "text_delta" => delta.text.map(Piece::Text),
             "thinking_delta" => delta.thinking.map(Piece::Text),
             "input_json_delta" => delta.partial_json.map(Piece::Text),
-            "signature_delta" => delta.signature.as_deref().and_then(signature::own).map(Piece::Seal),
+            "signature_delta" => {
+                delta.signature.as_deref().and_then(signature::own).map(Piece::Signature)
+            }
             "citations_delta" => delta.citation.map(|raw| Piece::Citation(value_of(raw))),
             _ => None,
         };
@@ -143,14 +149,14 @@ impl Blocks {
         Ok(())
     }
 
-    pub(crate) fn stop(&mut self, index: u64, out: &mut Vec<Event>) {
+    pub(super) fn stop(&mut self, index: u64, out: &mut Vec<Event>) {
         if let Some(place) = self.open.iter().position(|open| open.index == index) {
             let open = self.open.remove(place);
             self.close(open, out);
         }
     }
 
-    pub(crate) fn close_all(&mut self, out: &mut Vec<Event>) {
+    pub(super) fn close_all(&mut self, out: &mut Vec<Event>) {
         for open in std::mem::take(&mut self.open) {
             self.close(open, out);
         }
@@ -182,7 +188,7 @@ impl Blocks {
             if let (Some(input), Value::Object(members)) = (input, &mut json) {
                 members.insert("input".to_owned(), input);
             }
-            let kind = Kind::Foreign { wire: Wire::Anthropic, json };
+            let kind = Kind::Foreign { format: Format::Anthropic, json };
             out.push(Event::Open { block, candidate: 0, kind });
             block
         };

@@ -2,7 +2,7 @@
 //! had been streamed at once.
 //! <https://platform.claude.com/docs/en/build-with-claude/streaming>
 
-mod block;
+pub(crate) mod block;
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure, classify_named, classify_told};
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
-use crate::wire::inspect::observer::Tally;
+use crate::wire::inspect::token_counts::Tally;
 use crate::wire::ir::{Event, Stop};
 
 use self::block::Blocks;
@@ -244,7 +244,7 @@ impl Decoder {
         self.fail(told(failure, None, why.to_owned()), out);
     }
 
-    fn fail(&mut self, told: Told, out: &mut Vec<Event>) {
+    fn fail(&mut self, told: ProviderError, out: &mut Vec<Event>) {
         self.over = true;
         out.push(Event::Fail(told));
     }
@@ -299,15 +299,15 @@ fn error_of(body: &[u8]) -> Error {
     Error { told, kind: inner.kind, message }
 }
 
-fn failed(body: &[u8]) -> Told {
+fn failed(body: &[u8]) -> ProviderError {
     let error = error_of(body);
     let failure = classify_told(Api::Anthropic, body);
     told(failure, error.kind, error.message)
 }
 
-fn told(failure: Failure, kind: Option<String>, message: String) -> Told {
+fn told(failure: Failure, kind: Option<String>, message: String) -> ProviderError {
     let status = kind.as_deref().and_then(stop_reason::status);
-    Told { failure, status, kind, code: None, param: None, message }
+    ProviderError { failure, status, kind, code: None, param: None, message }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 
-use crate::wire::api::Wire;
-use crate::wire::format::quirks::PLAIN;
-use crate::wire::inspect::observer::Usage;
-use crate::wire::ir::{Content, Kind, Piece, Reply};
 use super::*;
+use crate::wire::api::Format;
+use crate::wire::format::quirks::PLAIN;
+use crate::wire::inspect::usage::Usage;
+use crate::wire::ir::{Content, Kind, Piece, Response};
 
 const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","model":"claude-x","content":[],"usage":{"input_tokens":5,"output_tokens":1}}}"#;
 
@@ -44,9 +44,9 @@ fn a_call_without_arguments_has_an_empty_object() {
     let piece = json!({"type": "input_json_delta", "partial_json": ""});
     let [told, over] = end("tool_use");
     let events = hear(&[start(0, &call), delta(0, &piece), stop(0), told, over]);
-    let reply = Reply::fold(&events);
+    let reply = Response::fold(&events);
     let block = &reply.candidates[0].blocks[0];
-    let expected = Content::Call {
+    let expected = Content::ToolCall {
         id: Some("toolu_1".to_owned()),
         name: "now".to_owned(),
         arguments: "{}".to_owned(),
@@ -65,7 +65,7 @@ fn a_server_tools_block_is_told_whole() {
     let piece = |json: &str| delta(0, &json!({"type": "input_json_delta", "partial_json": json}));
     let events = hear(&[start(0, &call), piece("{\"query\":"), piece("\"q\"}"), stop(0)]);
     let whole = json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}});
-    let kind = Kind::Foreign { wire: Wire::Anthropic, json: whole };
+    let kind = Kind::Foreign { format: Format::Anthropic, json: whole };
     assert_eq!(events[2], Event::Open { block: 0, candidate: 0, kind });
     assert_eq!(events[3], Event::Close { block: 0 });
 }
@@ -121,11 +121,11 @@ fn a_whole_answer_is_told_like_a_stream() {
         "usage": {"input_tokens": 1, "cache_read_input_tokens": 4, "output_tokens": 2, "service_tier": "standard"},
     });
     let events = decode_whole(body.to_string().as_bytes(), &PLAIN);
-    let reply = Reply::fold(&events);
+    let reply = Response::fold(&events);
     assert_eq!(reply.candidates[0].blocks.len(), 4);
     assert_eq!((reply.usage.input, reply.usage.cached_input), (Some(5), Some(4)));
     assert_eq!(reply.tier.as_deref(), Some("standard"));
-    let sealed = |event: &&Event| matches!(event, Event::Delta { piece: Piece::Seal(_), .. });
+    let sealed = |event: &&Event| matches!(event, Event::Delta { piece: Piece::Signature(_), .. });
     assert_eq!(events.iter().filter(sealed).count(), 2);
     assert_eq!(events.last(), Some(&Event::End));
 }

@@ -1,13 +1,13 @@
 //! What a message is made of.
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::format::anthropic::signature;
 use crate::wire::format::anthropic::encode_response::whole;
-use crate::wire::ir::{Block, Cache, Content, Media, MediaKind, Outcome, Source};
+use crate::wire::format::anthropic::signature;
+use crate::wire::ir::{Block, Cache, Content, Media, MediaKind, Source, ToolResult};
 use crate::wire::json::fields::Rejected;
 use crate::wire::json::write::{List, Object, put};
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 use super::{Written, write_mark};
 
@@ -17,20 +17,20 @@ const LONGEST_TITLE: usize = 500;
 /// What is noted while the blocks are written.
 #[derive(Debug)]
 pub(crate) struct Said<'s> {
-    pub(crate) saying: &'s mut Saying,
+    pub(crate) saying: &'s mut Fitting,
     /// How many marks are over the limit. The first ones give way: a later one covers all that they cover.
     over: usize,
 }
 
 impl<'s> Said<'s> {
-    pub(crate) fn new(saying: &'s mut Saying, over: usize) -> Said<'s> {
+    pub(crate) fn new(saying: &'s mut Fitting, over: usize) -> Said<'s> {
         Said { saying, over }
     }
 
     pub(crate) fn mark(&mut self, cache: &Cache, at: &str, object: &mut Object<'_>) {
         if self.over > 0 {
             self.over -= 1;
-            self.saying.leave(Feature::CacheMark, at);
+            self.saying.leave(Feature::CachePoint, at);
         } else {
             write_mark(cache, object);
         }
@@ -82,26 +82,26 @@ impl<'r> Entry<'r> {
             Content::Media(media) => {
                 object = media_object(media, &block.at, list, said)?;
             }
-            Content::Call { name, arguments, .. } => {
+            Content::ToolCall { name, arguments, .. } => {
                 object = list.object();
                 object.raw("type", r#""tool_use""#).put("id", &self.id).put("name", name);
                 object.raw("input", input(arguments, &block.at)?);
             }
-            Content::Outcome(outcome) => {
+            Content::ToolResult(outcome) => {
                 object = list.object();
                 object.raw("type", r#""tool_result""#).put("tool_use_id", &self.id);
                 write_outcome(outcome, &block.at, &mut object, said)?;
             }
-            Content::Thought { text } => {
+            Content::Reasoning { text } => {
                 write_thought(text, block, list, said);
                 return Ok(());
             }
-            Content::Foreign { wire: Wire::Anthropic, json } => {
+            Content::Foreign { format: Format::Anthropic, json } => {
                 put(list.element(), json);
                 return Ok(());
             }
             Content::Foreign { .. } => {
-                return Err(said.saying.refusal(Feature::ForeignBlock, &block.at));
+                return Err(said.saying.refusal(Feature::ServerToolBlock, &block.at));
             }
         }
         if let Some(cache) = &block.cache {
@@ -119,11 +119,11 @@ pub(crate) fn write(block: &Block, list: &mut List<'_>, said: &mut Said<'_>) -> 
 
 /// Whether a thought can be said again: one without a signature of the API's own cannot. What is left out
 /// is noted.
-pub(crate) fn can_say_thought(block: &Block, saying: &mut Saying) -> bool {
-    let feature = match &block.seal {
-        Some(seal) if seal.wire == Wire::Anthropic => return true,
-        Some(_) => Feature::Seals,
-        None => Feature::Thoughts,
+pub(crate) fn can_say_thought(block: &Block, saying: &mut Fitting) -> bool {
+    let feature = match &block.signature {
+        Some(signature) if signature.format == Format::Anthropic => return true,
+        Some(_) => Feature::ForeignSignatures,
+        None => Feature::Reasoning,
     };
     saying.leave(feature, &block.at);
     false
@@ -133,7 +133,7 @@ fn write_thought(text: &str, block: &Block, list: &mut List<'_>, said: &mut Said
     if !can_say_thought(block, said.saying) {
         return;
     }
-    let Some(own) = &block.seal else { return };
+    let Some(own) = &block.signature else { return };
     let mut object = list.object();
     match signature::as_redacted(own) {
         Some(data) => object.raw("type", r#""redacted_thinking""#).put("data", data),
@@ -158,12 +158,12 @@ fn input<'a>(arguments: &'a str, at: &str) -> Result<&'a str, Rejected> {
 }
 
 fn write_outcome(
-    outcome: &Outcome,
+    outcome: &ToolResult,
     at: &str,
     object: &mut Object<'_>,
     said: &mut Said<'_>,
 ) -> Written {
-    if outcome.is_error && said.saying.says(Feature::OutcomeError, at)? {
+    if outcome.is_error && said.saying.says(Feature::ToolResultError, at)? {
         object.raw("is_error", "true");
     }
     let plain = |block: &Block| block.cache.is_none();
@@ -179,11 +179,13 @@ fn write_outcome(
             for block in blocks {
                 match &block.content {
                     Content::Media(_) => {
-                        said.saying.says(Feature::OutcomeMedia, &block.at)?;
+                        said.saying.says(Feature::ToolResultMedia, &block.at)?;
                     }
                     Content::Text { .. } | Content::Foreign { .. } | Content::Refusal(_) => {}
-                    Content::Call { .. } | Content::Outcome(_) | Content::Thought { .. } => {
-                        return Err(said.saying.refusal(Feature::ForeignBlock, &block.at));
+                    Content::ToolCall { .. }
+                    | Content::ToolResult(_)
+                    | Content::Reasoning { .. } => {
+                        return Err(said.saying.refusal(Feature::ServerToolBlock, &block.at));
                     }
                 }
                 write(block, &mut list, said)?;
@@ -230,7 +232,7 @@ enum Sourced<'r> {
     Text { media_type: &'static str, data: std::borrow::Cow<'r, str> },
 }
 
-fn source<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Sourced<'r>, Rejected> {
+fn source<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Sourced<'r>, Rejected> {
     let image = media.kind == MediaKind::Image;
     match &media.source {
         Source::Base64 { media_type, data } if image => {
@@ -258,7 +260,7 @@ fn source<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Sourced
             }
             Ok(Sourced::Url { url })
         }
-        Source::File { wire: Wire::Anthropic, id } => {
+        Source::File { format: Format::Anthropic, id } => {
             saying.says(Feature::FileId, at)?;
             Ok(Sourced::File { file_id: id })
         }

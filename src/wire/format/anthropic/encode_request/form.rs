@@ -6,7 +6,7 @@ use crate::wire::feature::Feature;
 use crate::wire::ir::{Choice, Form, Request, Tool};
 use crate::wire::json::fields::Rejected;
 use crate::wire::models::claude::Model;
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 use super::schema::is_strict;
 
@@ -28,13 +28,13 @@ impl<'r> Answer<'r> {
     pub(crate) fn of(
         request: &'r Request,
         model: &Model,
-        saying: &mut Saying,
+        saying: &mut Fitting,
     ) -> Result<Answer<'r>, Rejected> {
         let (feature, schema, name, description) = match &request.form {
             None => return Ok(Answer::Free),
-            Some(Form::Json) => (Feature::Json, None, None, None),
+            Some(Form::Json) => (Feature::JsonObject, None, None, None),
             Some(Form::Schema { name, description, schema, strict: _ }) => {
-                (Feature::Schema, Some(schema), name.as_deref(), description.as_deref())
+                (Feature::JsonSchema, Some(schema), name.as_deref(), description.as_deref())
             }
         };
         saying.says(feature, "")?;

@@ -1,12 +1,12 @@
 //! Writing a request for a provider. What the API refuses is known here and nowhere else.
 //! <https://platform.claude.com/docs/en/api/messages/create>
 
-mod blocks;
-mod form;
-mod schema;
-mod thinking;
-mod tools;
-mod turns;
+pub(crate) mod blocks;
+pub(crate) mod form;
+pub(crate) mod schema;
+pub(crate) mod thinking;
+pub(crate) mod tools;
+pub(crate) mod turns;
 
 use serde_json::Number;
 
@@ -14,13 +14,13 @@ use crate::wire::feature::Feature;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Block, Cache, Content, Request, Tier};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
-use crate::wire::json::write::Object;
-use crate::wire::models::claude::{Model, Samples};
 use self::blocks::Said;
 use self::form::Answer;
 use self::thinking::Plan;
+use crate::wire::json::write::Object;
+use crate::wire::models::claude::{Model, Samples};
 
 type Written = Result<(), Rejected>;
 
@@ -38,7 +38,7 @@ const MOST_MARKS: usize = 4;
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     let model = Model::named(&request.model);
     let answer = Answer::of(request, &model, saying)?;
@@ -79,7 +79,7 @@ fn marks(request: &Request) -> usize {
 
 fn marks_of(block: &Block) -> usize {
     let within = match &block.content {
-        Content::Outcome(outcome) => outcome.content.iter().map(marks_of).sum(),
+        Content::ToolResult(outcome) => outcome.content.iter().map(marks_of).sum(),
         _ => 0,
     };
     within + usize::from(block.cache.is_some())
@@ -115,7 +115,7 @@ fn write_sampling(
     model: &Model,
     thinks: bool,
     body: &mut Object<'_>,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Written {
     let sampling = &request.sampling;
     for (feature, value) in [
@@ -161,7 +161,7 @@ fn is(number: &Number, holds: impl Fn(f64) -> bool) -> bool {
 }
 
 /// The API refuses a stop sequence of white space alone; without it the answer would go on.
-fn write_stop(request: &Request, body: &mut Object<'_>, saying: &Saying) -> Written {
+fn write_stop(request: &Request, body: &mut Object<'_>, saying: &Fitting) -> Written {
     if request.stop.is_empty() {
         return Ok(());
     }
@@ -176,13 +176,13 @@ fn write_stop(request: &Request, body: &mut Object<'_>, saying: &Saying) -> Writ
     Ok(())
 }
 
-fn write_rest(request: &Request, body: &mut Object<'_>, saying: &mut Saying) -> Written {
+fn write_rest(request: &Request, body: &mut Object<'_>, saying: &mut Fitting) -> Written {
     if request.candidates.is_some_and(|wanted| wanted > 1) {
         saying.says(Feature::Candidates, "")?;
     }
     for (feature, asked) in [
         (Feature::Logprobs, request.logprobs.is_some()),
-        (Feature::CacheKey, request.cache_key.is_some()),
+        (Feature::PromptCacheKey, request.cache_key.is_some()),
         (Feature::Metadata, request.metadata.as_ref().is_some_and(|all| !all.is_empty())),
     ] {
         if asked {
@@ -195,7 +195,7 @@ fn write_rest(request: &Request, body: &mut Object<'_>, saying: &mut Saying) -> 
             metadata.put("user_id", user);
             metadata.end();
         }
-        Some(_) => saying.leave(Feature::User, ""),
+        Some(_) => saying.leave(Feature::EndUser, ""),
         None => {}
     }
     match &request.tier {
@@ -205,7 +205,9 @@ fn write_rest(request: &Request, body: &mut Object<'_>, saying: &mut Saying) -> 
         Some(Tier::Standard) => {
             body.raw("service_tier", r#""standard_only""#);
         }
-        Some(Tier::Flex | Tier::Priority | Tier::Other(_)) => saying.leave(Feature::Tier, ""),
+        Some(Tier::Flex | Tier::Priority | Tier::Other(_)) => {
+            saying.leave(Feature::ServiceTier, "")
+        }
         None => {}
     }
     Ok(())

@@ -1,10 +1,13 @@
 use serde_json::{Value, json};
 
-use crate::wire::api::Wire;
-use crate::wire::format::quirks::PLAIN;
-use crate::wire::ir::{Choice, Effort, Form, Media, MediaKind, Outcome, Role, Seal, Source, Thinking, Tool, Turn};
-use crate::wire::translate::{Encoded, encode_request};
 use super::*;
+use crate::wire::api::Format;
+use crate::wire::format::quirks::PLAIN;
+use crate::wire::ir::{
+    Choice, Effort, Form, Media, MediaKind, Role, Signature, Source, Thinking, Tool, ToolResult,
+    Turn,
+};
+use crate::wire::translate::{Encoded, encode_request};
 
 const BUDGET: &str = "claude-sonnet-4-5";
 const NEWEST: &str = "claude-opus-5-5";
@@ -24,7 +27,7 @@ fn asks(model: &str) -> Request {
 }
 
 fn encoded(request: &Request) -> Result<Encoded, Rejected> {
-    encode_request(Wire::Anthropic, Wire::OpenAiChat, request, &PLAIN)
+    encode_request(Format::Anthropic, Format::OpenAiChat, request, &PLAIN)
 }
 
 fn body(request: &Request) -> Value {
@@ -33,11 +36,11 @@ fn body(request: &Request) -> Value {
 
 fn call(id: Option<&str>, name: &str, arguments: &str) -> Content {
     let (id, name) = (id.map(str::to_owned), name.to_owned());
-    Content::Call { id, name, arguments: arguments.to_owned() }
+    Content::ToolCall { id, name, arguments: arguments.to_owned() }
 }
 
 fn outcome(id: &str, name: Option<&str>, text: &str) -> Content {
-    Content::Outcome(Outcome {
+    Content::ToolResult(ToolResult {
         id: id.to_owned(),
         name: name.map(str::to_owned),
         content: vec![Block::new(Content::text(text), "")],
@@ -90,11 +93,11 @@ fn a_cloud_can_take_model_and_stream_out_of_it() {
 fn turns_alternate_and_outcomes_stand_first() {
     let mut request = asks(BUDGET);
     request.turns = vec![
-        says(Role::Model, "hello"),
+        says(Role::Assistant, "hello"),
         says(Role::User, "a"),
         says(Role::User, ""),
         says(Role::User, "b"),
-        turn(Role::Model, [call(Some("x:1"), "f", ""), call(None, "g", "{\"a\":1}")]),
+        turn(Role::Assistant, [call(Some("x:1"), "f", ""), call(None, "g", "{\"a\":1}")]),
         says(Role::System, "be brief"),
         turn(Role::User, [outcome("x:1", None, "one")]),
         turn(Role::User, [Content::text("c"), outcome("", Some("g"), "two")]),
@@ -117,7 +120,7 @@ fn turns_alternate_and_outcomes_stand_first() {
 fn arguments_must_be_an_object() {
     let mut request = asks(BUDGET);
     for damaged in ["[1]", "{", "\"x\""] {
-        request.turns.push(turn(Role::Model, [call(Some("a"), "f", damaged)]));
+        request.turns.push(turn(Role::Assistant, [call(Some("a"), "f", damaged)]));
         request.turns.push(says(Role::User, "x"));
         assert_eq!(encoded(&request).unwrap_err().at, "/at", "{damaged}");
         request.turns.truncate(1);
@@ -139,7 +142,7 @@ fn a_request_of_instructions_alone_asks_them() {
 #[test]
 fn an_answers_beginning_is_trimmed_or_refused() {
     let mut request = asks(BUDGET);
-    request.turns.push(says(Role::Model, "{ \n"));
+    request.turns.push(says(Role::Assistant, "{ \n"));
     assert_eq!(body(&request)["messages"][1]["content"][0]["text"], "{");
     request.model = "claude-opus-4-6".to_owned();
     assert_eq!(encoded(&request).unwrap_err().at, "/at");
@@ -212,13 +215,13 @@ fn a_budget_gives_way_to_what_it_does_not_go_with() {
     request.choice = Some(Choice::Any);
     assert!(body(&request).get("thinking").is_none(), "a call is forced");
     request.choice = None;
-    request.turns.push(turn(Role::Model, [call(Some("a"), "f", "{}")]));
+    request.turns.push(turn(Role::Assistant, [call(Some("a"), "f", "{}")]));
     request.turns.push(turn(Role::User, [outcome("a", None, "x")]));
     assert!(body(&request).get("thinking").is_none(), "the thought before the call is not there");
-    let thought = Content::Thought { text: "hm".to_owned() };
-    request.turns.insert(1, turn(Role::Model, [thought]));
-    request.turns[1].blocks[0].seal =
-        Some(Seal { wire: Wire::Anthropic, data: "S".to_owned(), id: None });
+    let thought = Content::Reasoning { text: "hm".to_owned() };
+    request.turns.insert(1, turn(Role::Assistant, [thought]));
+    request.turns[1].blocks[0].signature =
+        Some(Signature { format: Format::Anthropic, data: "S".to_owned(), id: None });
     let told = body(&request);
     assert_eq!(told["thinking"]["budget_tokens"], 1024);
     let expected = json!({"type": "thinking", "thinking": "hm", "signature": "S"});
@@ -228,10 +231,10 @@ fn a_budget_gives_way_to_what_it_does_not_go_with() {
 #[test]
 fn signatures_of_others_and_thoughts_without_one_are_left_out() {
     let mut request = asks(BUDGET);
-    let thought = || Content::Thought { text: "hm".to_owned() };
-    request.turns.push(turn(Role::Model, [thought(), thought(), Content::text("x")]));
-    request.turns[1].blocks[0].seal =
-        Some(Seal { wire: Wire::Gemini, data: "S".to_owned(), id: None });
+    let thought = || Content::Reasoning { text: "hm".to_owned() };
+    request.turns.push(turn(Role::Assistant, [thought(), thought(), Content::text("x")]));
+    request.turns[1].blocks[0].signature =
+        Some(Signature { format: Format::Gemini, data: "S".to_owned(), id: None });
     request.turns.push(says(Role::User, "y"));
     let content = &body(&request)["messages"][1]["content"];
     assert_eq!(content, &json!([{"type": "text", "text": "x"}]));
@@ -345,7 +348,7 @@ fn odd_tools_are_brought_into_form_or_refused() {
         assert_eq!(encoded(&request).unwrap_err().at, "/tools/0");
     }
     let json = json!({"google_search": {}});
-    request.tools = vec![Tool::Foreign { wire: Wire::Gemini, json, at: "/tools/0".to_owned() }];
+    request.tools = vec![Tool::Foreign { format: Format::Gemini, json, at: "/tools/0".to_owned() }];
     assert!(encoded(&request).is_err());
 }
 
@@ -393,7 +396,7 @@ fn media_are_said_as_far_as_the_api_reads_them() {
         media(MediaKind::Audio, base64("audio/wav")),
         media(MediaKind::Image, url("gs://a/b")),
         media(MediaKind::Document, base64("application/msword")),
-        media(MediaKind::Image, Source::File { wire: Wire::Gemini, id: "f".to_owned() }),
+        media(MediaKind::Image, Source::File { format: Format::Gemini, id: "f".to_owned() }),
     ] {
         request.turns = vec![turn(Role::User, [refused])];
         assert_eq!(encoded(&request).unwrap_err().at, "/at");

@@ -5,7 +5,7 @@ use crate::wire::feature::Feature;
 use crate::wire::ir::{Effort, Request, Thinking};
 use crate::wire::json::write::Object;
 use crate::wire::models::claude::{Model, Thinks};
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 use super::form::Answer;
 
@@ -41,7 +41,7 @@ impl Plan {
         model: &Model,
         forced: bool,
         may: bool,
-        saying: &mut Saying,
+        saying: &mut Fitting,
     ) -> Plan {
         let max_tokens = request
             .max_tokens
@@ -119,7 +119,7 @@ impl Plan {
         config.end();
     }
 
-    fn off(&mut self, model: &Model, wanted: &Thinking, saying: &mut Saying) {
+    fn off(&mut self, model: &Model, wanted: &Thinking, saying: &mut Fitting) {
         match model.thinks {
             // Silent unless told otherwise; the latter some refuse to be told.
             Thinks::Never | Thinks::Adaptive => {}
@@ -133,8 +133,9 @@ impl Plan {
     }
 }
 
-fn leave(wanted: &Thinking, saying: &mut Saying) {
-    let feature = if wanted.effort.is_some() { Feature::Effort } else { Feature::Budget };
+fn leave(wanted: &Thinking, saying: &mut Fitting) {
+    let feature =
+        if wanted.effort.is_some() { Feature::ReasoningEffort } else { Feature::ReasoningBudget };
     saying.leave(feature, "");
 }
 

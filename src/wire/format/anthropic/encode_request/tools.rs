@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Cache, Choice, Request, Tool};
 use crate::wire::json::fields::Rejected;
 use crate::wire::json::write::{List, Object, put};
 use crate::wire::models::claude::Model;
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 use super::Written;
 use super::blocks::Said;
@@ -65,7 +65,7 @@ pub(crate) fn choice<'r>(
     request: &'r Request,
     answer: &'r Answer<'_>,
     model: &Model,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Option<Wanted<'r>>, Rejected> {
     let one = request.parallel == Some(false);
     let all = |kind, one| Wanted { kind, name: None, one, only: &[] };
@@ -81,15 +81,15 @@ pub(crate) fn choice<'r>(
         None if !one => return Ok(None),
         None | Some(Choice::Auto) => (None, all("auto", one)),
         // It calls none, so not several at once either.
-        Some(Choice::None) => (Some(Feature::ChoiceNone), all("none", false)),
-        Some(Choice::Any) => (Some(Feature::ChoiceAny), all("any", one)),
+        Some(Choice::None) => (Some(Feature::ToolChoiceNone), all("none", false)),
+        Some(Choice::Any) => (Some(Feature::ToolChoiceAny), all("any", one)),
         Some(Choice::Tool(name)) => {
             let wanted = Wanted { kind: "tool", name: Some(name), one, only: &[] };
-            (Some(Feature::ChoiceTool), wanted)
+            (Some(Feature::ToolChoiceNamed), wanted)
         }
         Some(Choice::AnyOf(names)) => {
             let wanted = Wanted { kind: "any", name: None, one, only: names };
-            (Some(Feature::ChoiceAnyOf), wanted)
+            (Some(Feature::ToolChoiceAnyOf), wanted)
         }
     };
     if let Some(feature) = feature {
@@ -99,7 +99,7 @@ pub(crate) fn choice<'r>(
         }
     }
     if one {
-        saying.says(Feature::OneCall, "")?;
+        saying.says(Feature::SingleToolCall, "")?;
     }
     Ok(Some(wanted))
 }
@@ -151,7 +151,7 @@ fn write_tool(
         Tool::Function { name, description, parameters, strict, cache, at } => {
             (name, description, parameters.as_ref(), strict, cache, at)
         }
-        Tool::Foreign { wire: Wire::Anthropic, json, .. } => {
+        Tool::Foreign { format: Format::Anthropic, json, .. } => {
             put(list.element(), json);
             return Ok(());
         }

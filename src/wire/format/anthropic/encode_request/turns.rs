@@ -1,13 +1,13 @@
 //! The conversation as the API takes it: the user first, then one after the other, what came of calls before
 //! all else in the turn behind them, nothing empty.
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Block, Content, Request, Role, Turn};
 use crate::wire::json::fields::Rejected;
 use crate::wire::json::write::{List, Object};
 use crate::wire::models::claude::Model;
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 use super::Written;
 use super::blocks::{Entry, Said, can_say_thought, is_empty};
@@ -35,7 +35,7 @@ struct Message<'r> {
 pub(crate) fn arrange<'r>(
     request: &'r Request,
     model: &Model,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Turns<'r>, Rejected> {
     let mut turns = Turns { messages: Vec::new(), system_stands_first: true };
     let mut ids = Ids::default();
@@ -44,7 +44,7 @@ pub(crate) fn arrange<'r>(
     }
     for message in &mut turns.messages {
         // A stable sort.
-        message.entries.sort_by_key(|entry| !matches!(entry.block.content, Content::Outcome(_)));
+        message.entries.sort_by_key(|entry| !matches!(entry.block.content, Content::ToolResult(_)));
     }
     turns.end_well(model, saying)?;
     if turns.messages.is_empty() {
@@ -65,42 +65,42 @@ pub(crate) fn may_think(request: &Request) -> bool {
     let mut rest = request.turns.as_slice();
     let mut outcomes = false;
     while let [before @ .., last] = rest {
-        if last.role == Role::Model {
+        if last.role == Role::Assistant {
             break;
         }
-        outcomes |= last.blocks.iter().any(|block| matches!(block.content, Content::Outcome(_)));
+        outcomes |= last.blocks.iter().any(|block| matches!(block.content, Content::ToolResult(_)));
         rest = before;
     }
     if rest.len() == request.turns.len() {
         return rest.is_empty();
     }
-    let own = rest.iter().rev().take_while(|turn| turn.role == Role::Model);
+    let own = rest.iter().rev().take_while(|turn| turn.role == Role::Assistant);
     let first = own.last().and_then(|turn| turn.blocks.iter().find(|block| !is_empty(block)));
     !outcomes || first.is_some_and(is_own_thought)
 }
 
 fn is_own_thought(block: &Block) -> bool {
-    matches!(block.content, Content::Thought { .. })
-        && block.seal.as_ref().is_some_and(|seal| seal.wire == Wire::Anthropic)
+    matches!(block.content, Content::Reasoning { .. })
+        && block.signature.as_ref().is_some_and(|signature| signature.format == Format::Anthropic)
 }
 
 impl<'r> Turns<'r> {
-    fn add(&mut self, turn: &'r Turn, ids: &mut Ids, saying: &mut Saying) -> Written {
+    fn add(&mut self, turn: &'r Turn, ids: &mut Ids, saying: &mut Fitting) -> Written {
         let Some(first) = turn.blocks.first() else { return Ok(()) };
         if turn.name.is_some() {
-            saying.says(Feature::SpeakerName, &first.at)?;
+            saying.says(Feature::ParticipantName, &first.at)?;
         }
         if turn.role == Role::System {
-            saying.says(Feature::LateSystem, &first.at)?;
+            saying.says(Feature::SystemTurn, &first.at)?;
         }
-        let by_model = turn.role == Role::Model;
+        let by_model = turn.role == Role::Assistant;
         for block in &turn.blocks {
             let mut entry = Entry::new(block);
             match &block.content {
                 _ if is_empty(block) => continue,
-                Content::Thought { .. } if !can_say_thought(block, saying) => continue,
-                Content::Call { id, name, .. } => entry.id = ids.of_call(id.as_deref(), name),
-                Content::Outcome(outcome) => {
+                Content::Reasoning { .. } if !can_say_thought(block, saying) => continue,
+                Content::ToolCall { id, name, .. } => entry.id = ids.of_call(id.as_deref(), name),
+                Content::ToolResult(outcome) => {
                     entry.id = ids.of_outcome(&outcome.id, outcome.name.as_deref());
                 }
                 _ => {}
@@ -115,7 +115,7 @@ impl<'r> Turns<'r> {
 
     /// A last turn of the model's is one that it is to go on with; newer models refuse to. White space at
     /// its end all do.
-    fn end_well(&mut self, model: &Model, saying: &mut Saying) -> Written {
+    fn end_well(&mut self, model: &Model, saying: &mut Fitting) -> Written {
         let Some(last) = self.messages.last_mut().filter(|last| last.by_model) else {
             return Ok(());
         };

@@ -1,11 +1,11 @@
 //! The block that is being written.
 
-use crate::wire::api::Wire;
-use crate::wire::format::anthropic::signature;
-use crate::wire::format::context::Shown;
-use crate::wire::ir::{Kind, Piece, Seal};
-use crate::wire::json::write::{Object, put};
 use super::whole;
+use crate::wire::api::Format;
+use crate::wire::format::anthropic::signature;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::ir::{Kind, Piece, Signature};
+use crate::wire::json::write::{Object, put};
 
 use super::framed;
 
@@ -17,7 +17,7 @@ pub(crate) struct Writing {
     /// Its number in the stream; `None`: it has not begun there, because what it is hangs on its first piece.
     index: Option<u32>,
     /// The signature of a call or a text, for which the format has no field.
-    seal: Option<Seal>,
+    signature: Option<Signature>,
 }
 
 impl Writing {
@@ -25,27 +25,27 @@ impl Writing {
     pub(crate) fn begin(
         block: u32,
         kind: &Kind,
-        shown: &Shown,
+        shown: &ResponseContext,
         calls: u32,
         next: &mut u32,
         out: &mut Vec<u8>,
     ) -> Option<Writing> {
-        let mut writing = Writing { block, kind: kind.clone(), index: None, seal: None };
+        let mut writing = Writing { block, kind: kind.clone(), index: None, signature: None };
         match kind {
             Kind::Text | Kind::Refusal => {
                 writing.index = Some(started(next, out, |content| {
                     content.raw("type", r#""text""#).raw("text", r#""""#);
                 }));
             }
-            Kind::Thought => {}
-            Kind::Call { id, name } => {
+            Kind::Reasoning => {}
+            Kind::ToolCall { id, name } => {
                 writing.index = Some(started(next, out, |content| {
                     content.raw("type", r#""tool_use""#);
                     whole::call_id(content, id.as_deref(), shown, calls);
                     content.put("name", name).raw("input", "{}");
                 }));
             }
-            Kind::Foreign { wire: Wire::Anthropic, json } => {
+            Kind::Foreign { format: Format::Anthropic, json } => {
                 writing.index = Some(*next);
                 start(next, out, |event| put(event.member("content_block"), json));
             }
@@ -59,7 +59,7 @@ impl Writing {
     }
 
     pub(crate) fn is_call(&self) -> bool {
-        matches!(self.kind, Kind::Call { .. })
+        matches!(self.kind, Kind::ToolCall { .. })
     }
 
     pub(crate) fn piece(&mut self, piece: &Piece, next: &mut u32, out: &mut Vec<u8>) {
@@ -67,25 +67,31 @@ impl Writing {
             (Piece::Text(text), Kind::Text | Kind::Refusal) => {
                 self.delta(out, "text_delta", "text", text);
             }
-            (Piece::Text(json), Kind::Call { .. }) => {
+            (Piece::Text(json), Kind::ToolCall { .. }) => {
                 self.delta(out, "input_json_delta", "partial_json", json);
             }
-            (Piece::Text(text), Kind::Thought) => {
+            (Piece::Text(text), Kind::Reasoning) => {
                 self.think(next, out);
                 self.delta(out, "thinking_delta", "thinking", text);
             }
-            (Piece::Seal(seal), Kind::Thought) => {
-                if let (None, Some(data)) = (self.index, signature::as_redacted(seal)) {
+            (Piece::Signature(signature), Kind::Reasoning) => {
+                if let (None, Some(data)) = (self.index, signature::as_redacted(signature)) {
                     self.index = Some(started(next, out, |content| {
                         content.raw("type", r#""redacted_thinking""#).put("data", data);
                     }));
                 } else {
                     self.think(next, out);
-                    self.delta(out, "signature_delta", "signature", &signature::write(seal, false));
+                    self.delta(
+                        out,
+                        "signature_delta",
+                        "signature",
+                        &signature::write(signature, false),
+                    );
                 }
             }
-            (Piece::Seal(seal), Kind::Text | Kind::Refusal | Kind::Call { .. }) => {
-                self.seal = Some(seal.clone()).filter(|seal| seal.wire != Wire::Anthropic);
+            (Piece::Signature(signature), Kind::Text | Kind::Refusal | Kind::ToolCall { .. }) => {
+                self.signature = Some(signature.clone())
+                    .filter(|signature| signature.format != Format::Anthropic);
             }
             (Piece::Citation(citation), Kind::Text) if whole::is_own_citation(citation) => {
                 if let Some(index) = self.index {
@@ -107,10 +113,11 @@ impl Writing {
                 event.put("index", &index);
             });
         }
-        if let Some(seal) = self.seal {
-            let mut thought = Writing { kind: Kind::Thought, index: None, seal: None, ..self };
+        if let Some(signature) = self.signature {
+            let mut thought =
+                Writing { kind: Kind::Reasoning, index: None, signature: None, ..self };
             thought.think(next, out);
-            thought.delta(out, "signature_delta", "signature", &signature::write(&seal, true));
+            thought.delta(out, "signature_delta", "signature", &signature::write(&signature, true));
             thought.end(next, out);
         }
         (self.block, self.kind)

@@ -4,20 +4,20 @@
 //! or a thought is closed when the next block begins, and goes on as another one if more of it comes; what
 //! begins beside a call waits until that is whole, so that no call falls into pieces.
 
-mod block;
+pub(crate) mod block;
+pub(crate) mod whole;
 
 use std::collections::VecDeque;
 
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::format::context::Shown;
-use crate::wire::inspect::observer::Usage;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::inspect::usage::Usage;
 use crate::wire::ir::{Event, Kind, Piece, Stop};
 
-use crate::wire::json::write::{Object, put};
-use self::whole;
 use self::block::Writing;
 use super::stop_reason;
+use crate::wire::json::write::{Object, put};
 
 /// What is held of blocks that wait for a call to be whole.
 const MOST_WAITING: usize = 16 << 20;
@@ -25,7 +25,7 @@ const MOST_WAITING: usize = 16 << 20;
 /// Makes a stream for the caller.
 #[derive(Debug)]
 pub struct Encoder {
-    shown: Shown,
+    shown: ResponseContext,
     /// The number of the next block of the stream.
     next: u32,
     /// How many calls have been written.
@@ -52,7 +52,7 @@ struct Waiting {
 
 impl Encoder {
     /// Of an answer that shows this.
-    pub fn new(shown: Shown) -> Encoder {
+    pub fn new(shown: ResponseContext) -> Encoder {
         Encoder {
             shown,
             next: 0,
@@ -132,7 +132,7 @@ impl Encoder {
 
     fn begin(&mut self, block: u32, kind: &Kind, out: &mut Vec<u8>) {
         self.refused |= *kind == Kind::Refusal;
-        self.calls += u32::from(matches!(kind, Kind::Call { .. }));
+        self.calls += u32::from(matches!(kind, Kind::ToolCall { .. }));
         let Self { shown, calls, next, .. } = self;
         self.current = Writing::begin(block, kind, shown, *calls, next, out).map(Box::new);
     }
@@ -207,7 +207,7 @@ impl Encoder {
         framed("message_stop", out, |_| {});
     }
 
-    fn fail(&mut self, told: &Told, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &ProviderError, out: &mut Vec<u8>) {
         self.over = true;
         framed("error", out, |event| {
             let mut error = event.object("error");
@@ -230,7 +230,7 @@ impl Waiting {
                 self.pieces.push(piece.clone());
                 match piece {
                     Piece::Text(text) => text.len(),
-                    Piece::Seal(seal) => seal.data.len(),
+                    Piece::Signature(signature) => signature.data.len(),
                     Piece::Citation(_) | Piece::Logprobs(_) => 1024,
                 }
             }
@@ -238,8 +238,8 @@ impl Waiting {
     }
 }
 
-fn too_much() -> Told {
-    Told {
+fn too_much() -> ProviderError {
+    ProviderError {
         failure: Failure { class: Class::Trouble, retry_after: None },
         status: None,
         kind: None,

@@ -1,11 +1,11 @@
 use serde_json::Value;
 
-use crate::wire::api::{Framing, Wire};
-use crate::wire::ir::Seal;
 use super::*;
+use crate::wire::api::{Format, Framing};
+use crate::wire::ir::Signature;
 
-fn shown() -> Shown {
-    Shown {
+fn shown() -> ResponseContext {
+    ResponseContext {
         id: "r1".to_owned(),
         created: 0,
         model: "asked".to_owned(),
@@ -51,7 +51,7 @@ fn text(block: u32, text: &str) -> Event {
 }
 
 fn call(id: Option<&str>, name: &str) -> Kind {
-    Kind::Call { id: id.map(str::to_owned), name: name.to_owned() }
+    Kind::ToolCall { id: id.map(str::to_owned), name: name.to_owned() }
 }
 
 fn stop(why: Stop) -> Event {
@@ -87,7 +87,7 @@ fn calls_that_come_side_by_side_are_written_one_behind_the_other() {
 #[test]
 fn a_text_that_goes_on_beside_others_is_never_held_back() {
     let outlined = outline(&[
-        open(0, Kind::Thought),
+        open(0, Kind::Reasoning),
         text(0, "hm"),
         open(1, Kind::Text),
         text(1, "a"),
@@ -154,15 +154,17 @@ fn an_answer_with_calls_is_to_be_continued_whatever_the_provider_calls_its_end()
 
 #[test]
 fn signatures_find_a_place() {
-    let seal = |wire, data: &str| Piece::Seal(Seal { wire, data: data.to_owned(), id: None });
+    let signature = |format, data: &str| {
+        Piece::Signature(Signature { format, data: data.to_owned(), id: None })
+    };
     let events = [
         open(0, call(Some("a"), "f")),
-        Event::Delta { block: 0, piece: seal(Wire::Gemini, "G") },
+        Event::Delta { block: 0, piece: signature(Format::Gemini, "G") },
         Event::Close { block: 0 },
-        open(1, Kind::Thought),
-        Event::Delta { block: 1, piece: seal(Wire::Anthropic, "redacted:R") },
+        open(1, Kind::Reasoning),
+        Event::Delta { block: 1, piece: signature(Format::Anthropic, "redacted:R") },
         Event::Close { block: 1 },
-        open(2, Kind::Thought),
+        open(2, Kind::Reasoning),
         Event::Close { block: 2 },
     ];
     let data = written(&events);
@@ -174,7 +176,7 @@ fn signatures_find_a_place() {
 
 #[test]
 fn what_cannot_be_said_is_left_out_and_the_text_around_it_stays() {
-    let foreign = Kind::Foreign { wire: Wire::Gemini, json: Value::Null };
+    let foreign = Kind::Foreign { format: Format::Gemini, json: Value::Null };
     let outlined = outline(&[
         open(0, foreign),
         open(1, Kind::Text),

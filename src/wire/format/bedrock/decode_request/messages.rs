@@ -4,14 +4,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::wire::api::Wire;
-use crate::wire::feature::Feature;
-use crate::wire::format::signature_transport;
-use crate::wire::format::bedrock::{REDACTED, media_types};
-use crate::wire::format::signature_transport::Carried;
-use crate::wire::ir::{Block, Content, Media, MediaKind, Outcome, Role, Seal, Source, Turn};
-use crate::wire::json::fields::{Fields, Rejected, elements};
 use super::{cache, member};
+use crate::wire::api::Format;
+use crate::wire::feature::Feature;
+use crate::wire::format::bedrock::{REDACTED, media_types};
+use crate::wire::format::signature_transport;
+use crate::wire::format::signature_transport::Carried;
+use crate::wire::ir::{
+    Block, Content, Media, MediaKind, Role, Signature, Source, ToolResult, Turn,
+};
+use crate::wire::json::fields::{Fields, Rejected, elements};
 
 type Asked = Vec<(Feature, String)>;
 
@@ -29,7 +31,7 @@ pub(crate) fn turns(body: &mut Fields, asked: &mut Asked) -> Result<Vec<Turn>, R
         let mut message = Fields::new(message, at)?;
         let role = match &*message.needed_text("role")? {
             "user" => Role::User,
-            "assistant" => Role::Model,
+            "assistant" => Role::Assistant,
             "system" => Role::System,
             _ => return Err(message.must("role", "must be user, assistant or system")),
         };
@@ -58,7 +60,7 @@ fn push(
         return Ok(());
     }
     let at = fields.place().to_owned();
-    let mut seal = None;
+    let mut signature = None;
     let content = if let Some(text) = fields.text("text")? {
         Content::text(text)
     } else if let Some(media) = media(&mut fields, asked)? {
@@ -66,13 +68,13 @@ fn push(
     } else if let Some(thought) = fields.fields("reasoningContent")? {
         let (text, own) = reasoning(thought)?;
         match (own, blocks.last_mut()) {
-            (Some(own), Some(before)) if own.of_block_before && before.seal.is_none() => {
-                before.seal = Some(own.seal);
+            (Some(own), Some(before)) if own.of_block_before && before.signature.is_none() => {
+                before.signature = Some(own.signature);
                 return Ok(());
             }
-            (own, _) => seal = own.map(|own| own.seal),
+            (own, _) => signature = own.map(|own| own.signature),
         }
-        Content::Thought { text }
+        Content::Reasoning { text }
     } else if let Some(cited) = fields.fields("citationsContent")? {
         citations(cited)?
     } else if is_call(&fields) {
@@ -87,9 +89,9 @@ fn push(
         if member(&json).is_none() {
             return Err(Rejected::new(at, "holds no block"));
         }
-        Content::Foreign { wire: Wire::Bedrock, json: Value::Object(json) }
+        Content::Foreign { format: Format::Bedrock, json: Value::Object(json) }
     };
-    blocks.push(Block { seal, ..Block::new(content, at) });
+    blocks.push(Block { signature, ..Block::new(content, at) });
     Ok(())
 }
 
@@ -107,7 +109,7 @@ fn call(fields: &mut Fields) -> Result<Content, Rejected> {
         return Err(fields.must("toolUse", "is missing"));
     };
     let input = call.value("input").unwrap_or_else(|| json!({}));
-    Ok(Content::Call {
+    Ok(Content::ToolCall {
         id: Some(call.needed_text("toolUseId")?),
         name: call.needed_text("name")?,
         arguments: input.to_string(),
@@ -127,7 +129,7 @@ fn outcome(fields: &mut Fields, asked: &mut Asked) -> Result<Content, Rejected> 
             push(part, at, &mut content, asked)?;
         }
     }
-    Ok(Content::Outcome(Outcome {
+    Ok(Content::ToolResult(ToolResult {
         id: outcome.needed_text("toolUseId")?,
         name: None,
         content,
@@ -138,14 +140,15 @@ fn outcome(fields: &mut Fields, asked: &mut Asked) -> Result<Content, Rejected> 
 fn reasoning(mut thought: Fields) -> Result<(String, Option<Carried>), Rejected> {
     if let Some(data) = thought.text("redactedContent")? {
         let data = format!("{REDACTED}{data}");
-        let seal = Seal { wire: Wire::Bedrock, data, id: None };
-        return Ok((String::new(), Some(Carried { seal, of_block_before: false })));
+        let signature = Signature { format: Format::Bedrock, data, id: None };
+        return Ok((String::new(), Some(Carried { signature, of_block_before: false })));
     }
     let Some(mut text) = thought.fields("reasoningText")? else {
         return Err(thought.must("reasoningText", "is missing"));
     };
-    let seal = text.text("signature")?.and_then(|own| signature_transport::read(Wire::Bedrock, &own));
-    Ok((text.text("text")?.unwrap_or_default(), seal))
+    let signature =
+        text.text("signature")?.and_then(|own| signature_transport::read(Format::Bedrock, &own));
+    Ok((text.text("text")?.unwrap_or_default(), signature))
 }
 
 fn citations(mut cited: Fields) -> Result<Content, Rejected> {
@@ -184,7 +187,7 @@ fn media(fields: &mut Fields, asked: &mut Asked) -> Result<Option<Media>, Reject
         if let Some(mut wanted) = wanted
             && wanted.flag("enabled")? == Some(true)
         {
-            asked.push((Feature::CitationsWanted, wanted.place().to_owned()));
+            asked.push((Feature::Citations, wanted.place().to_owned()));
         }
         return Ok(Some(Media { kind, source, name: media.text("name")?, detail: None }));
     }

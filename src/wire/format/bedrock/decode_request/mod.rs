@@ -1,12 +1,13 @@
 //! A caller's body -> [`Request`].
 
+pub(crate) mod messages;
+
 use serde_json::{Map, Value};
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Cache, Choice, Effort, Form, Request, Sampling, Thinking, Tier, Tool};
 use crate::wire::json::fields::{Fields, Rejected};
-use self::messages;
 
 /// Reads a caller's request. The model and whether to stream stand in the path.
 ///
@@ -77,13 +78,13 @@ fn tools(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
             let mark = cache(mark)?;
             match request.tools.last_mut() {
                 Some(Tool::Function { cache, .. }) => *cache = Some(mark),
-                Some(Tool::Foreign { .. }) => request.asked.push((Feature::CacheMark, place)),
+                Some(Tool::Foreign { .. }) => request.asked.push((Feature::CachePoint, place)),
                 None => {}
             }
         } else {
             let at = tool.place().to_owned();
             let json = Value::Object(tool.into_left());
-            request.tools.push(Tool::Foreign { wire: Wire::Bedrock, json, at });
+            request.tools.push(Tool::Foreign { format: Format::Bedrock, json, at });
         }
     }
     if let Some(mut choice) = config.fields("toolChoice")? {

@@ -1,19 +1,21 @@
 //! A provider's stream -> events.
 
+pub(crate) mod whole;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::wire::api::Wire;
+use super::{REDACTED, media_types};
+use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{classify_named, Class, Failure};
+use crate::wire::failure::class::{Class, Failure, classify_named};
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
-use crate::wire::inspect::observer::Tally;
-use crate::wire::ir::{Event, Kind, Media, MediaKind, Piece, Seal, Source, Stop};
-use super::{REDACTED, media_types};
+use crate::wire::inspect::token_counts::Tally;
+use crate::wire::ir::{Event, Kind, Media, MediaKind, Piece, Signature, Source, Stop};
 
 /// Of one answer; no model opens as many.
 const MOST_BLOCKS: u32 = 1024;
@@ -237,7 +239,7 @@ impl Decoder {
                 let head = json!({ "toolUseId": id, "name": name, "type": r#type });
                 self.open_silently(index, What::ServerCall(head, String::new()), out);
             } else {
-                self.open(index, What::Call, Kind::Call { id, name }, out);
+                self.open(index, What::Call, Kind::ToolCall { id, name }, out);
             }
         } else if let Some(head) = start.tool_result {
             self.open_silently(index, What::ServerOutcome(head, Vec::new()), out);
@@ -259,15 +261,15 @@ impl Decoder {
         } else if let Some(Input { input }) = delta.tool_use {
             self.input(index, input, out);
         } else if let Some(reasoning) = delta.reasoning_content {
-            let Some(block) = self.of(index, &Kind::Thought, out) else { return };
+            let Some(block) = self.of(index, &Kind::Reasoning, out) else { return };
             let Reasoning { text, signature, redacted_content } = reasoning;
             if let Some(text) = text.filter(|text| !text.is_empty()) {
                 out.push(Event::Delta { block, piece: Piece::Text(text) });
             }
             let redacted = redacted_content.map(|data| format!("{REDACTED}{data}"));
             if let Some(data) = redacted.or(signature) {
-                let seal = Seal { wire: Wire::Bedrock, data, id: None };
-                out.push(Event::Delta { block, piece: Piece::Seal(seal) });
+                let signature = Signature { format: Format::Bedrock, data, id: None };
+                out.push(Event::Delta { block, piece: Piece::Signature(signature) });
             }
         } else if let Some(citation) = delta.citation {
             if let Some(block) = self.of(index, &Kind::Text, out) {
@@ -316,7 +318,7 @@ impl Decoder {
             out.push(Event::Close { block });
             return;
         }
-        let foreign = |json| Kind::Foreign { wire: Wire::Bedrock, json };
+        let foreign = |json| Kind::Foreign { format: Format::Bedrock, json };
         let kind = match open.what {
             What::ServerCall(mut head, input) => {
                 // What is no JSON stays as it came.
@@ -333,7 +335,9 @@ impl Decoder {
                 foreign(json!({ "toolResult": head }))
             }
             What::Image(format, bytes) => {
-                let Some(media_type) = media_types::type_of(MediaKind::Image, &format) else { return };
+                let Some(media_type) = media_types::type_of(MediaKind::Image, &format) else {
+                    return;
+                };
                 Kind::Media(image(media_type, STANDARD.encode(bytes)))
             }
             What::Text | What::Thought | What::Call | What::Unknown => return,
@@ -359,7 +363,7 @@ impl Decoder {
         }
         self.stopped = true;
         let MessageStop { stop_reason, additional_model_response_fields: fields } = stop;
-        // Told only to those who ask for it.
+        // ProviderError only to those who ask for it.
         let sequence = fields.and_then(|fields| Some(fields["stop_sequence"].as_str()?.to_owned()));
         let why = why(&stop_reason);
         out.push(Event::Stop { candidate: 0, why, raw: Some(stop_reason), sequence });
@@ -379,7 +383,7 @@ impl Decoder {
 
     pub(crate) fn fail(&mut self, message: &str, out: &mut Vec<Event>) {
         self.fail_as(
-            Told {
+            ProviderError {
                 failure: Failure { class: Class::Trouble, retry_after: None },
                 status: None,
                 kind: None,
@@ -391,7 +395,7 @@ impl Decoder {
         );
     }
 
-    pub(crate) fn fail_as(&mut self, told: Told, out: &mut Vec<Event>) {
+    pub(crate) fn fail_as(&mut self, told: ProviderError, out: &mut Vec<Event>) {
         if !self.over {
             self.over = true;
             out.push(Event::Fail(told));
@@ -399,7 +403,7 @@ impl Decoder {
     }
 
     fn exception(&mut self, kind: &str, payload: &[u8], out: &mut Vec<Event>) {
-        let told = Told {
+        let told = ProviderError {
             failure: classify_named(kind, payload),
             status: status(kind),
             kind: Some(kind.to_owned()),
@@ -415,11 +419,11 @@ impl Decoder {
         let open = self.open.iter().find(|open| open.index == index);
         match (open.map(|open| (&open.what, open.block)), kind) {
             (Some((What::Text, block)), Kind::Text)
-            | (Some((What::Thought, block)), Kind::Thought) => block,
+            | (Some((What::Thought, block)), Kind::Reasoning) => block,
             (Some((What::Unknown, _)), _) => None,
-            (_, Kind::Thought) => {
+            (_, Kind::Reasoning) => {
                 self.stop(index, out);
-                self.open(index, What::Thought, Kind::Thought, out)
+                self.open(index, What::Thought, Kind::Reasoning, out)
             }
             _ => {
                 self.stop(index, out);

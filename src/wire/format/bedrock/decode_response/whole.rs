@@ -4,13 +4,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::wire::api::{Api, Wire};
+use super::{
+    Decoder, Delta, Input, MessageStop, Metadata, Reasoning, ServiceTier, Start, ToolUse, image,
+    message,
+};
+use crate::wire::api::{Api, Format};
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::classify_told;
-use crate::wire::format::bedrock::{media_types, decode_response};
+use crate::wire::format::bedrock::{decode_response, media_types};
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Event, Kind, MediaKind};
-use super::{Decoder, Delta, Input, MessageStop, Metadata, Reasoning, ServiceTier, Start, ToolUse, image, message};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -149,16 +152,16 @@ fn tell(decoder: &mut Decoder, index: u64, raw: &RawValue, out: &mut Vec<Event>)
         }
         _ => {
             let json = serde_json::from_str(raw.get()).unwrap_or_else(|_| json!(raw.get()));
-            decoder.whole(Kind::Foreign { wire: Wire::Bedrock, json }, out);
+            decoder.whole(Kind::Foreign { format: Format::Bedrock, json }, out);
         }
     }
     decoder.stop(index, out);
 }
 
 /// What went wrong, by a body that is no answer.
-fn told(body: &[u8]) -> Told {
+fn told(body: &[u8]) -> ProviderError {
     let message = message(body);
-    Told {
+    ProviderError {
         failure: classify_told(Api::Bedrock, body),
         status: None,
         kind: None,

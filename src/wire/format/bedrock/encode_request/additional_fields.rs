@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::format::bedrock::models::Model;
 use crate::wire::ir::{Content, Effort, Request, Role, Thinking};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 /// Claude takes no smaller budget.
 /// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>
@@ -29,7 +29,7 @@ pub(crate) fn extra(
     request: &Request,
     model: Model,
     must_call: bool,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Extra, Rejected> {
     let mut extra = Extra::default();
     if let Some(thinking) = &request.thinking {
@@ -44,10 +44,10 @@ pub(crate) fn extra(
         };
         if !said {
             if thinking.effort.is_some() {
-                saying.leave(Feature::Effort, "");
+                saying.leave(Feature::ReasoningEffort, "");
             }
             if thinking.budget.is_some() {
-                saying.leave(Feature::Budget, "");
+                saying.leave(Feature::ReasoningBudget, "");
             }
         }
     }
@@ -136,14 +136,17 @@ fn claude_budget(
 /// signature is known: Claude refuses to begin to think there. ("Expected `thinking`, but found `tool_use`.")
 fn calls_without_thoughts(request: &Request) -> bool {
     let outcomes_last = request.turns.last().is_some_and(|turn| {
-        turn.blocks.iter().any(|block| matches!(block.content, Content::Outcome(_)))
+        turn.blocks.iter().any(|block| matches!(block.content, Content::ToolResult(_)))
     });
-    let last = request.turns.iter().rfind(|turn| turn.role == Role::Model);
+    let last = request.turns.iter().rfind(|turn| turn.role == Role::Assistant);
     outcomes_last
         && last.is_some_and(|turn| {
             !turn.blocks.iter().any(|block| {
-                matches!(block.content, Content::Thought { .. })
-                    && block.seal.as_ref().is_some_and(|seal| seal.wire == Wire::Bedrock)
+                matches!(block.content, Content::Reasoning { .. })
+                    && block
+                        .signature
+                        .as_ref()
+                        .is_some_and(|signature| signature.format == Format::Bedrock)
             })
         })
 }

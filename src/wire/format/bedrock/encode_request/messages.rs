@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::format::bedrock::{REDACTED, media_types};
 use crate::wire::format::bedrock::models::Model;
-use crate::wire::ir::{Block, Cache, Content, Media, MediaKind, Outcome, Role, Source, Turn};
+use crate::wire::format::bedrock::{REDACTED, media_types};
+use crate::wire::ir::{Block, Cache, Content, Media, MediaKind, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 /// A message.
 #[derive(Debug, Serialize)]
@@ -108,7 +108,7 @@ impl<'r> CachePoint<'r> {
 /// Says blocks, one after the other.
 #[derive(Debug)]
 pub(crate) struct Sayer<'s> {
-    pub saying: &'s mut Saying,
+    pub saying: &'s mut Fitting,
     pub model: Model,
     /// Names of documents.
     names: Vec<String>,
@@ -119,7 +119,7 @@ pub(crate) struct Sayer<'s> {
 }
 
 impl<'s> Sayer<'s> {
-    pub(crate) fn new(saying: &'s mut Saying, model: Model) -> Sayer<'s> {
+    pub(crate) fn new(saying: &'s mut Fitting, model: Model) -> Sayer<'s> {
         Sayer { saying, model, names: Vec::new(), made: Vec::new(), count: 0 }
     }
 
@@ -129,8 +129,10 @@ impl<'s> Sayer<'s> {
             match &block.content {
                 Content::Text { text, .. } if is_blank(text) => {}
                 Content::Text { text, .. } => said.push(Said::Text(text)),
-                Content::Foreign { wire: Wire::Bedrock, json } => said.push(Said::Foreign(json)),
-                _ => return Err(self.saying.refusal(Feature::ForeignBlock, &block.at)),
+                Content::Foreign { format: Format::Bedrock, json } => {
+                    said.push(Said::Foreign(json))
+                }
+                _ => return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at)),
             }
             self.mark(block.cache.as_ref(), &block.at, &mut said)?;
         }
@@ -143,7 +145,7 @@ impl<'s> Sayer<'s> {
         let mut sides: Vec<(Role, Vec<&'r Block>)> = Vec::new();
         for turn in turns {
             if turn.name.is_some() {
-                self.saying.says(Feature::SpeakerName, "")?;
+                self.saying.says(Feature::ParticipantName, "")?;
             }
             let mut blocks = Vec::with_capacity(turn.blocks.len());
             for block in &turn.blocks {
@@ -157,20 +159,20 @@ impl<'s> Sayer<'s> {
                 _ => sides.push((turn.role, blocks)),
             }
         }
-        if let Some((Role::Model, blocks)) = sides.last() {
+        if let Some((Role::Assistant, blocks)) = sides.last() {
             self.saying.says(Feature::Prefill, &blocks[0].at)?;
         }
         let mut messages = Vec::with_capacity(sides.len());
         for (role, mut blocks) in sides {
             let role = match role {
                 Role::User => "user",
-                Role::Model => "assistant",
+                Role::Assistant => "assistant",
                 Role::System => {
-                    self.saying.says(Feature::LateSystem, &blocks[0].at)?;
+                    self.saying.says(Feature::SystemTurn, &blocks[0].at)?;
                     "system"
                 }
             };
-            blocks.sort_by_key(|block| !matches!(block.content, Content::Outcome(_)));
+            blocks.sort_by_key(|block| !matches!(block.content, Content::ToolResult(_)));
             let mut content = Vec::with_capacity(blocks.len());
             for block in blocks {
                 self.block(block, &mut content)?;
@@ -183,15 +185,17 @@ impl<'s> Sayer<'s> {
     /// Whether there is anything to say: blank texts are refused by the API, and thoughts are taken back
     /// with their signature only.
     fn can_say(&mut self, block: &Block) -> Result<bool, Rejected> {
-        match (&block.content, &block.seal) {
+        match (&block.content, &block.signature) {
             (Content::Text { text, .. } | Content::Refusal(text), _) => Ok(!is_blank(text)),
-            (Content::Thought { .. }, Some(seal)) if seal.wire == Wire::Bedrock => Ok(true),
-            (Content::Thought { .. }, Some(_)) => {
-                self.saying.says(Feature::Seals, &block.at)?;
+            (Content::Reasoning { .. }, Some(signature)) if signature.format == Format::Bedrock => {
+                Ok(true)
+            }
+            (Content::Reasoning { .. }, Some(_)) => {
+                self.saying.says(Feature::ForeignSignatures, &block.at)?;
                 Ok(false)
             }
-            (Content::Thought { .. }, None) => {
-                self.saying.leave(Feature::Thoughts, &block.at);
+            (Content::Reasoning { .. }, None) => {
+                self.saying.leave(Feature::Reasoning, &block.at);
                 Ok(false)
             }
             _ => Ok(true),
@@ -206,23 +210,27 @@ impl<'s> Sayer<'s> {
             }
             Content::Text { text, .. } | Content::Refusal(text) => Said::Text(text),
             Content::Media(media) => self.media(media, &block.at)?,
-            Content::Call { id, name, arguments } => {
+            Content::ToolCall { id, name, arguments } => {
                 self.call(id.as_deref(), name, arguments, &block.at)?
             }
-            Content::Outcome(outcome) => {
+            Content::ToolResult(outcome) => {
                 cache = cache.or(outcome.content.iter().rev().find_map(|part| part.cache.as_ref()));
                 self.outcome(outcome, &block.at)?
             }
-            Content::Thought { text } => {
-                let data = block.seal.as_ref().map(|seal| seal.data.as_str()).unwrap_or_default();
+            Content::Reasoning { text } => {
+                let data = block
+                    .signature
+                    .as_ref()
+                    .map(|signature| signature.data.as_str())
+                    .unwrap_or_default();
                 Said::ReasoningContent(match data.strip_prefix(REDACTED) {
                     Some(data) => Reasoning::RedactedContent(data),
                     None => Reasoning::ReasoningText { text, signature: data },
                 })
             }
-            Content::Foreign { wire: Wire::Bedrock, json } => Said::Foreign(json),
+            Content::Foreign { format: Format::Bedrock, json } => Said::Foreign(json),
             Content::Foreign { .. } => {
-                return Err(self.saying.refusal(Feature::ForeignBlock, &block.at));
+                return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at));
             }
         };
         out.push(said);
@@ -237,8 +245,8 @@ impl<'s> Sayer<'s> {
     ) -> Result<(), Rejected> {
         let Some(cache) = cache else { return Ok(()) };
         if !self.model.caches() {
-            self.saying.leave(Feature::CacheMark, at);
-        } else if self.saying.says(Feature::CacheMark, at)? && !out.is_empty() {
+            self.saying.leave(Feature::CachePoint, at);
+        } else if self.saying.says(Feature::CachePoint, at)? && !out.is_empty() {
             out.push(Said::CachePoint(CachePoint::new(cache, self.model)));
         }
         Ok(())
@@ -268,7 +276,7 @@ impl<'s> Sayer<'s> {
         Ok(Said::ToolUse { tool_use_id, name, input })
     }
 
-    fn outcome<'r>(&mut self, outcome: &'r Outcome, at: &str) -> Result<Said<'r>, Rejected> {
+    fn outcome<'r>(&mut self, outcome: &'r ToolResult, at: &str) -> Result<Said<'r>, Rejected> {
         let tool_use_id = if outcome.id.is_empty() {
             self.id_of(outcome.name.as_deref()).ok_or_else(|| {
                 Rejected::new(at, "is the outcome of a call that is not in the conversation")
@@ -282,19 +290,21 @@ impl<'s> Sayer<'s> {
                 Content::Text { text, .. } if is_blank(text) => {}
                 Content::Text { text, .. } => content.push(Said::Text(text)),
                 Content::Media(media) => {
-                    self.saying.says(Feature::OutcomeMedia, &part.at)?;
+                    self.saying.says(Feature::ToolResultMedia, &part.at)?;
                     content.push(self.media(media, &part.at)?);
                 }
-                Content::Foreign { wire: Wire::Bedrock, json } => content.push(Said::Foreign(json)),
-                _ => return Err(self.saying.refusal(Feature::ForeignBlock, &part.at)),
+                Content::Foreign { format: Format::Bedrock, json } => {
+                    content.push(Said::Foreign(json))
+                }
+                _ => return Err(self.saying.refusal(Feature::ServerToolBlock, &part.at)),
             }
         }
         let mut status = None;
         if outcome.is_error {
             if self.model.takes_status() {
-                status = self.saying.says(Feature::OutcomeError, at)?.then_some("error");
+                status = self.saying.says(Feature::ToolResultError, at)?.then_some("error");
             } else {
-                self.saying.leave(Feature::OutcomeError, at);
+                self.saying.leave(Feature::ToolResultError, at);
             }
         }
         Ok(Said::ToolResult { tool_use_id, content, status })

@@ -1,20 +1,23 @@
 //! [`Request`] -> a provider's body.
 
+pub(crate) mod additional_fields;
+pub(crate) mod messages;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 
-use crate::wire::api::Wire;
-use crate::wire::feature::Feature;
-use crate::wire::format::quirks::Quirks;
-use crate::wire::ir::{Choice, Content, Form, Request, Sampling, Tier, Tool};
-use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
 use self::additional_fields::extra;
 use self::messages::{CachePoint, Message, Said, Sayer, bad_name};
 use super::media_types::is_tool_name;
 use super::models::Model;
+use crate::wire::api::Format;
+use crate::wire::feature::Feature;
+use crate::wire::format::quirks::Quirks;
+use crate::wire::ir::{Choice, Content, Form, Request, Sampling, Tier, Tool};
+use crate::wire::json::fields::Rejected;
+use crate::wire::translate::Fitting;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -108,7 +111,7 @@ enum Must<'r> {
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     let model = Model::of(&request.model);
     let (format, forced) = form(request, model, saying)?;
@@ -142,19 +145,19 @@ pub fn encode_request(
 fn form<'r>(
     request: &'r Request,
     model: Model,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<(Option<Value>, Option<ToolSpec<'r>>), Rejected> {
     // Where a call is asked for, the answer is no text.
     let calls = matches!(request.choice, Some(Choice::Any | Choice::Tool(_) | Choice::AnyOf(_)));
     let (name, description, schema) = match &request.form {
         None => return Ok((None, None)),
         Some(Form::Json) => {
-            saying.says(Feature::Json, "")?;
+            saying.says(Feature::JsonObject, "")?;
             let about = "The answer, as a JSON object with the members that were asked for.";
             ("json", Some(about), Cow::Owned(json!({ "type": "object" })))
         }
         Some(Form::Schema { name, description, schema, strict }) => {
-            saying.says(Feature::Schema, "")?;
+            saying.says(Feature::JsonSchema, "")?;
             let name = name.as_deref().filter(|name| is_tool_name(name)).unwrap_or("answer");
             if model.takes_schemas() && (*strict == Some(true) || is_closed(schema)) {
                 let mut own = json!({ "name": name, "schema": schema.to_string() });
@@ -166,7 +169,7 @@ fn form<'r>(
             }
             // Arguments are objects.
             if schema.get("type").is_none_or(|kind| kind != "object") {
-                return Err(saying.refusal(Feature::Schema, ""));
+                return Err(saying.refusal(Feature::JsonSchema, ""));
             }
             (name, description.as_deref(), Cow::Borrowed(schema))
         }
@@ -208,10 +211,10 @@ fn tools<'r>(
     request: &'r Request,
     model: Model,
     forced: Option<ToolSpec<'r>>,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Option<ToolConfig<'r>>, Rejected> {
     if request.parallel == Some(false) && !request.tools.is_empty() {
-        saying.says(Feature::OneCall, "")?;
+        saying.says(Feature::SingleToolCall, "")?;
     }
     let history = calls_at(request);
     let names_one = matches!(model, Model::Claude(..) | Model::Nova(_));
@@ -238,7 +241,7 @@ fn tools<'r>(
             } else if alone || free {
                 Some(Must::Any {})
             } else {
-                return Err(saying.refusal(Feature::ChoiceNone, ""));
+                return Err(saying.refusal(Feature::ToolChoiceNone, ""));
             }
         }
         (None, None) => None,
@@ -246,7 +249,7 @@ fn tools<'r>(
         // The format has no word for it: it is said where tools may be left out, which is where no call
         // stands in the conversation.
         (Some(Choice::None), None) if no_tools || tools.is_empty() => None,
-        (Some(Choice::None), None) => return Err(saying.refusal(Feature::ChoiceNone, "")),
+        (Some(Choice::None), None) => return Err(saying.refusal(Feature::ToolChoiceNone, "")),
         (Some(Choice::Any | Choice::AnyOf(_)), None) => Some(Must::Any {}),
         (Some(Choice::Tool(_)), None) if !names_one => Some(Must::Any {}),
         (Some(Choice::Tool(name)), None) => Some(Must::Tool { name: Cow::Borrowed(name) }),
@@ -265,13 +268,13 @@ fn offer<'r>(
     only: Option<&[String]>,
     model: Model,
     out: &mut Vec<Offered<'r>>,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<(), Rejected> {
     let (name, description, parameters, strict, cache, at) = match tool {
         Tool::Function { name, description, parameters, strict, cache, at } => {
             (name, description, parameters, strict, cache, at)
         }
-        Tool::Foreign { wire: Wire::Bedrock, json, .. } => {
+        Tool::Foreign { format: Format::Bedrock, json, .. } => {
             out.push(Offered::Foreign(json));
             return Ok(());
         }
@@ -301,7 +304,7 @@ fn offer<'r>(
         if model.caches_tools() {
             out.push(Offered::CachePoint(CachePoint::new(cache, model)));
         } else {
-            saying.leave(Feature::CacheMark, at);
+            saying.leave(Feature::CachePoint, at);
         }
     }
     Ok(())
@@ -310,8 +313,8 @@ fn offer<'r>(
 /// Where the first call or outcome of the conversation stands.
 fn calls_at(request: &Request) -> Option<&str> {
     let mut blocks = request.turns.iter().flat_map(|turn| &turn.blocks);
-    let first =
-        blocks.find(|block| matches!(block.content, Content::Call { .. } | Content::Outcome(_)))?;
+    let first = blocks
+        .find(|block| matches!(block.content, Content::ToolCall { .. } | Content::ToolResult(_)))?;
     Some(&first.at)
 }
 
@@ -319,7 +322,7 @@ fn inference<'r>(
     request: &'r Request,
     model: Model,
     fixed: bool,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Inference<'r>, Rejected> {
     let Sampling { temperature, top_p, .. } = &request.sampling;
     let value = |number: &Number| number.as_f64().unwrap_or_default();
@@ -348,7 +351,7 @@ fn inference<'r>(
     Ok(Inference { max_tokens: request.max_tokens, temperature, top_p, stop_sequences: stop })
 }
 
-fn tier(request: &Request, saying: &mut Saying) -> Result<Option<Value>, Rejected> {
+fn tier(request: &Request, saying: &mut Fitting) -> Result<Option<Value>, Rejected> {
     let word = match &request.tier {
         None | Some(Tier::Auto) => return Ok(None),
         Some(Tier::Standard) => "default",
@@ -356,17 +359,17 @@ fn tier(request: &Request, saying: &mut Saying) -> Result<Option<Value>, Rejecte
         Some(Tier::Priority) => "priority",
         Some(Tier::Other(word)) if word == "reserved" => "reserved",
         Some(Tier::Other(_)) => {
-            saying.leave(Feature::Tier, "");
+            saying.leave(Feature::ServiceTier, "");
             return Ok(None);
         }
     };
-    Ok(saying.says(Feature::Tier, "")?.then(|| json!({ "type": word })))
+    Ok(saying.says(Feature::ServiceTier, "")?.then(|| json!({ "type": word })))
 }
 
 /// Up to 16 strings of an alphabet; what does not fit is left out as a whole.
 fn metadata<'r>(
     request: &'r Request,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Option<&'r Map<String, Value>>, Rejected> {
     let Some(metadata) = request.metadata.as_ref().filter(|metadata| !metadata.is_empty()) else {
         return Ok(None);
@@ -388,13 +391,13 @@ fn metadata<'r>(
 }
 
 /// What the format has no field for.
-fn leave_the_rest(request: &Request, saying: &mut Saying) -> Result<(), Rejected> {
+fn leave_the_rest(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
     let Sampling { frequency_penalty, presence_penalty, seed, .. } = &request.sampling;
     for (there, feature) in [
         (request.candidates.is_some_and(|count| count > 1), Feature::Candidates),
         (request.logprobs.is_some(), Feature::Logprobs),
-        (request.user.is_some(), Feature::User),
-        (request.cache_key.is_some(), Feature::CacheKey),
+        (request.user.is_some(), Feature::EndUser),
+        (request.cache_key.is_some(), Feature::PromptCacheKey),
         (frequency_penalty.is_some(), Feature::FrequencyPenalty),
         (presence_penalty.is_some(), Feature::PresencePenalty),
         (seed.is_some(), Feature::Seed),

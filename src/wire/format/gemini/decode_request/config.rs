@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::wire::feature::Feature;
-use crate::wire::format::gemini::schema;
 use crate::wire::format::gemini::object::Object;
+use crate::wire::format::gemini::schema;
 use crate::wire::ir::{Effort, Form, Logprobs, Request, Thinking};
 use crate::wire::json::fields::{Rejected, child};
 
@@ -30,8 +30,8 @@ pub(crate) fn read(mut config: Object, request: &mut Request) -> Result<(), Reje
     modalities(&mut config, &mut request.asked)?;
     for (name, feature) in [
         ("mediaResolution", Feature::ImageDetail),
-        ("speechConfig", Feature::AudioOut),
-        ("imageConfig", Feature::ImageOut),
+        ("speechConfig", Feature::AudioOutput),
+        ("imageConfig", Feature::ImageOutput),
     ] {
         let at = config.at(name);
         if config.value(name).is_some() {
@@ -89,7 +89,9 @@ fn form(config: &mut Object, asked: &mut Vec<(Feature, String)>) -> Result<Optio
                 mime = text.text("mimeType")?.or(mime);
                 schema = text.value("schema").or(schema);
             }
-            for (name, feature) in [("audio", Feature::AudioOut), ("image", Feature::ImageOut)] {
+            for (name, feature) in
+                [("audio", Feature::AudioOutput), ("image", Feature::ImageOutput)]
+            {
                 if format.has(name) {
                     asked.push((feature, format.at(name)));
                 }
@@ -113,8 +115,8 @@ fn modalities(config: &mut Object, asked: &mut Vec<(Feature, String)>) -> Result
     let at = config.at("responseModalities");
     for modality in config.texts("responseModalities")? {
         match &*modality.to_ascii_uppercase() {
-            "IMAGE" => asked.push((Feature::ImageOut, at.clone())),
-            "AUDIO" => asked.push((Feature::AudioOut, at.clone())),
+            "IMAGE" => asked.push((Feature::ImageOutput, at.clone())),
+            "AUDIO" => asked.push((Feature::AudioOutput, at.clone())),
             _ => {}
         }
     }
@@ -130,8 +132,8 @@ fn modalities(config: &mut Object, asked: &mut Vec<(Feature, String)>) -> Result
 mod tests {
     use serde_json::json;
 
-    use crate::wire::format::gemini::decode_request::decode_request;
     use super::*;
+    use crate::wire::format::gemini::decode_request::decode_request;
 
     fn read(config: Value) -> Request {
         decode_request(json!({"contents": [], "generationConfig": config}).to_string().as_bytes())

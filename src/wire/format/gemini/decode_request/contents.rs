@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::format::gemini::signature;
 use crate::wire::format::gemini::object::Object;
 use crate::wire::format::gemini::part::kind_of;
-use crate::wire::ir::{Block, Content, Media, MediaKind, Outcome, Role, Source, Turn};
+use crate::wire::format::gemini::signature;
+use crate::wire::ir::{Block, Content, Media, MediaKind, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::Rejected;
 
 type Asked = Vec<(Feature, String)>;
@@ -19,7 +19,7 @@ pub(crate) fn turns(body: &mut Object, asked: &mut Asked) -> Result<Vec<Turn>, R
         let role = match content.text("role")?.as_deref() {
             // The Gemini API answered to `function` before outcomes were the user's.
             None | Some("" | "user" | "function") => Role::User,
-            Some("model") => Role::Model,
+            Some("model") => Role::Assistant,
             Some(_) => return Err(content.must("role", "must be `user` or `model`")),
         };
         let mut blocks = Vec::new();
@@ -40,7 +40,7 @@ pub(crate) fn part(
 ) -> Result<(), Rejected> {
     if is_foreign(&value) {
         let json = value;
-        blocks.push(Block::new(Content::Foreign { wire: Wire::Gemini, json }, at));
+        blocks.push(Block::new(Content::Foreign { format: Format::Gemini, json }, at));
         return Ok(());
     }
     let mut part = Object::new(value, at)?;
@@ -56,7 +56,7 @@ pub(crate) fn part(
     let content = if let Some(text) = part.text("text")? {
         match (thought, text.is_empty() && signature.is_some()) {
             // The empty text that only carries a signature.
-            (true, _) | (false, true) => Content::Thought { text },
+            (true, _) | (false, true) => Content::Reasoning { text },
             (false, false) if text.is_empty() => return Ok(()),
             (false, false) => Content::text(text),
         }
@@ -65,31 +65,33 @@ pub(crate) fn part(
     } else if let Some(mut data) = part.object("fileData")? {
         file(&mut data)?
     } else if let Some(mut call) = part.object("functionCall")? {
-        Content::Call {
+        Content::ToolCall {
             id: call.text("id")?.filter(|id| !id.is_empty()),
             name: call.needed_text("name")?,
             arguments: arguments(&mut call)?,
         }
     } else if let Some(mut response) = part.object("functionResponse")? {
-        Content::Outcome(outcome(&mut response)?)
+        Content::ToolResult(outcome(&mut response)?)
     } else if thought || signature.is_some() {
-        Content::Thought { text: String::new() }
+        Content::Reasoning { text: String::new() }
     } else {
         return Err(Rejected::new(part.place(), "must hold a text, data, a call or a response"));
     };
     let mut block = Block::new(content, part.place());
-    block.seal = signature.map(signature::read);
-    if thought && let Content::Thought { text } = &block.content {
+    block.signature = signature.map(signature::read);
+    if thought && let Content::Reasoning { text } = &block.content {
         // A thought comes in pieces, and its signature with the last of them.
         if let Some(Block {
-            content: Content::Thought { text: before }, seal: sealed @ None, ..
+            content: Content::Reasoning { text: before },
+            signature: sealed @ None,
+            ..
         }) = blocks.last_mut()
         {
             before.push_str(text);
-            *sealed = block.seal;
+            *sealed = block.signature;
             return Ok(());
         }
-        if text.is_empty() && block.seal.is_none() {
+        if text.is_empty() && block.signature.is_none() {
             return Ok(());
         }
     }
@@ -147,12 +149,13 @@ fn file(data: &mut Object) -> Result<Content, Rejected> {
     let kind = match &media_type {
         Some(media_type) => kind_of(media_type),
         None if is_film(&url) => MediaKind::Video,
-        None => crate::wire::format::gemini::part::media_type_of(&url).map_or(MediaKind::Document, kind_of),
+        None => crate::wire::format::gemini::part::media_type_of(&url)
+            .map_or(MediaKind::Document, kind_of),
     };
     // Of the API's own store of files.
     let own = url.starts_with("files/") || url.contains("generativelanguage.googleapis.com/");
     let source = if own {
-        Source::File { wire: Wire::Gemini, id: url }
+        Source::File { format: Format::Gemini, id: url }
     } else {
         Source::Url { url, media_type }
     };
@@ -173,7 +176,7 @@ fn arguments(call: &mut Object) -> Result<String, Rejected> {
     }
 }
 
-fn outcome(response: &mut Object) -> Result<Outcome, Rejected> {
+fn outcome(response: &mut Object) -> Result<ToolResult, Rejected> {
     let at = response.at("response");
     let body = match response.value("response") {
         None => Map::new(),
@@ -193,7 +196,7 @@ fn outcome(response: &mut Object) -> Result<Outcome, Rejected> {
         };
         content.push(Block::new(media, part.place()));
     }
-    Ok(Outcome {
+    Ok(ToolResult {
         id: response.text("id")?.unwrap_or_default(),
         name: Some(response.needed_text("name")?),
         content,
@@ -228,9 +231,9 @@ fn told(mut body: Map<String, Value>) -> (String, bool) {
 mod tests {
     use serde_json::json;
 
-    use crate::wire::format::gemini::decode_request::decode_request;
-    use crate::wire::ir::Seal;
     use super::*;
+    use crate::wire::format::gemini::decode_request::decode_request;
+    use crate::wire::ir::Signature;
 
     fn blocks(parts: Value) -> Vec<Block> {
         let body = json!({"contents": [{"role": "model", "parts": parts}]});
@@ -239,21 +242,21 @@ mod tests {
 
     #[test]
     fn a_thought_in_pieces_is_one_and_has_its_signature_back() {
-        let seal = Seal { wire: Wire::Anthropic, data: "sig".to_owned(), id: None };
-        let signature = signature::write(&seal);
+        let signature = Signature { format: Format::Anthropic, data: "sig".to_owned(), id: None };
+        let text = signature::write(&signature);
         let read = blocks(json!([
             {"text": "a", "thought": true},
             {"text": "b", "thought": true},
-            {"text": "", "thought": true, "thoughtSignature": signature},
+            {"text": "", "thought": true, "thoughtSignature": text},
             {"text": "c", "thought": false},
             {"text": ""},
             {"text": "", "thoughtSignature": "AAAA"},
         ]));
         let contents: Vec<_> = read.iter().map(|block| &block.content).collect();
-        let thought = |text: &str| Content::Thought { text: text.to_owned() };
+        let thought = |text: &str| Content::Reasoning { text: text.to_owned() };
         assert_eq!(contents, [&thought("ab"), &Content::text("c"), &thought("")]);
-        assert_eq!(read[0].seal, Some(seal));
-        assert_eq!(read[2].seal.as_ref().unwrap().wire, Wire::Gemini);
+        assert_eq!(read[0].signature, Some(signature));
+        assert_eq!(read[2].signature.as_ref().unwrap().format, Format::Gemini);
     }
 
     #[test]
@@ -282,7 +285,7 @@ mod tests {
     fn responses_tell_an_outcome_or_an_error() {
         let of = |response: Value| {
             let read = blocks(json!([{"functionResponse": {"name": "f", "response": response}}]));
-            let Content::Outcome(outcome) = &read[0].content else { panic!("no outcome") };
+            let Content::ToolResult(outcome) = &read[0].content else { panic!("no outcome") };
             let Content::Text { text, .. } = &outcome.content[0].content else { panic!("no text") };
             (text.clone(), outcome.is_error)
         };
@@ -303,9 +306,9 @@ mod tests {
             {"toolCall": {"toolType": "FILE_SEARCH"}},
             {"functionCall": {"name": "f", "id": ""}, "partMetadata": {}},
         ]));
-        assert!(matches!(read[0].content, Content::Foreign { .. }) && read[0].seal.is_none());
+        assert!(matches!(read[0].content, Content::Foreign { .. }) && read[0].signature.is_none());
         assert!(matches!(read[1].content, Content::Foreign { .. }));
-        let call = Content::Call { id: None, name: "f".to_owned(), arguments: "{}".to_owned() };
+        let call = Content::ToolCall { id: None, name: "f".to_owned(), arguments: "{}".to_owned() };
         assert_eq!(read[2].content, call);
     }
 }

@@ -1,16 +1,16 @@
 //! A caller's request.
 
-mod config;
-mod contents;
+pub(crate) mod config;
+pub(crate) mod contents;
 
 use serde_json::{Map, Value};
 
-use crate::wire::api::Wire;
+use super::object::Object;
+use super::schema;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Block, Choice, Content, Request, Tier, Tool};
 use crate::wire::json::fields::{Rejected, child};
-use super::schema;
-use super::object::Object;
 
 /// Reads a caller's request.
 ///
@@ -118,7 +118,7 @@ fn tools(tool: Value, at: String, request: &mut Request) -> Result<(), Rejected>
         let at = child(tool.place(), &name);
         if let Some(value) = tool.value(&name) {
             let json = Value::Object(Map::from_iter([(name, value)]));
-            request.tools.push(Tool::Foreign { wire: Wire::Gemini, json, at });
+            request.tools.push(Tool::Foreign { format: Format::Gemini, json, at });
         }
     }
     Ok(())

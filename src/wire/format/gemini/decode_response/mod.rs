@@ -3,24 +3,25 @@
 //! Nothing ends a stream but its own end, and some models have written a finish reason into every chunk, so
 //! blocks stay open and stops are held until then.
 
-mod arguments;
-mod beside;
+pub(crate) mod arguments;
+pub(crate) mod beside;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::wire::api::{Api, Wire};
+use self::arguments::Arguments;
+use super::part::kind_of;
+use super::{signature, stop_reason};
+use crate::wire::api::{Api, Format};
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure, classify_told};
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
-use crate::wire::inspect::observer::{Usage, Tally};
-use crate::wire::ir::{Event, Kind, Media, Piece, Seal, Source, Stop};
+use crate::wire::inspect::token_counts::Tally;
+use crate::wire::inspect::usage::Usage;
+use crate::wire::ir::{Event, Kind, Media, Piece, Signature, Source, Stop};
 use crate::wire::json::walk::members;
-use self::arguments::Arguments;
-use super::{stop_reason, signature};
-use super::part::kind_of;
 
 /// The API allows eight.
 const MOST_CANDIDATES: usize = 128;
@@ -64,7 +65,7 @@ struct Open {
 struct Partial {
     block: u32,
     arguments: Arguments,
-    seal: Option<Seal>,
+    signature: Option<Signature>,
 }
 
 #[derive(Deserialize)]
@@ -293,14 +294,14 @@ impl Decoder {
     fn part(&mut self, at: usize, raw: &RawValue, out: &mut Vec<Event>) -> Option<()> {
         let part: Part<'_> = serde_json::from_str(raw.get()).ok()?;
         let thought = part.thought == Some(true);
-        let seal = part.thought_signature.filter(|data| !data.is_empty());
-        let seal = seal.map(|data| Seal { wire: Wire::Gemini, data, id: None });
+        let signature = part.thought_signature.filter(|data| !data.is_empty());
+        let signature = signature.map(|data| Signature { format: Format::Gemini, data, id: None });
         if let Some(call) = part.function_call {
-            return self.call(at, call, seal, out);
+            return self.call(at, call, signature, out);
         }
         if let Some(text) = part.text {
             self.settle(at, out);
-            self.text(at, text, thought, seal, out);
+            self.text(at, text, thought, signature, out);
             return Some(());
         }
         self.settle(at, out);
@@ -309,12 +310,12 @@ impl Decoder {
             let kind = kind_of(&mime_type);
             let source = Source::Base64 { media_type: mime_type, data: signature::standard(data) };
             let media = Media { kind, source, name: None, detail: None };
-            self.whole(at, Kind::Media(media), None, seal, out);
+            self.whole(at, Kind::Media(media), None, signature, out);
             return Some(());
         }
         let json: Value = serde_json::from_str(raw.get()).ok()?;
         if json.as_object().is_some_and(|members| members.values().any(Value::is_object)) {
-            self.whole(at, Kind::Foreign { wire: Wire::Gemini, json }, None, None, out);
+            self.whole(at, Kind::Foreign { format: Format::Gemini, json }, None, None, out);
         }
         Some(())
     }
@@ -324,35 +325,36 @@ impl Decoder {
         at: usize,
         text: String,
         thought: bool,
-        seal: Option<Seal>,
+        signature: Option<Signature>,
         out: &mut Vec<Event>,
     ) {
         let open = self.candidates[at].open;
         // The empty text that only carries a signature is of what stands before it.
         if text.is_empty() {
-            let Some(seal) = seal else { return };
+            let Some(signature) = signature else { return };
             match open {
                 Some(Open { block, sealed: false, .. }) => {
                     self.candidates[at].open = open.map(|open| Open { sealed: true, ..open });
-                    out.push(Event::Delta { block, piece: Piece::Seal(seal) });
+                    out.push(Event::Delta { block, piece: Piece::Signature(signature) });
                 }
-                _ => self.whole(at, Kind::Thought, None, Some(seal), out),
+                _ => self.whole(at, Kind::Reasoning, None, Some(signature), out),
             }
             return;
         }
-        let goes_on = |open: &Open| open.thought == thought && !(open.sealed && seal.is_some());
+        let goes_on =
+            |open: &Open| open.thought == thought && !(open.sealed && signature.is_some());
         let mut open = if let Some(open) = open.filter(goes_on) {
             open
         } else {
             self.close(at, out);
-            let kind = if thought { Kind::Thought } else { Kind::Text };
+            let kind = if thought { Kind::Reasoning } else { Kind::Text };
             Open { block: self.open(at, kind, out), thought, sealed: false }
         };
         let block = open.block;
         out.push(Event::Delta { block, piece: Piece::Text(text) });
-        if let Some(seal) = seal {
+        if let Some(signature) = signature {
             open.sealed = true;
-            out.push(Event::Delta { block, piece: Piece::Seal(seal) });
+            out.push(Event::Delta { block, piece: Piece::Signature(signature) });
         }
         self.candidates[at].open = Some(open);
     }
@@ -363,7 +365,7 @@ impl Decoder {
         &mut self,
         at: usize,
         call: Call<'_>,
-        seal: Option<Seal>,
+        signature: Option<Signature>,
         out: &mut Vec<Event>,
     ) -> Option<()> {
         let name = call.name.filter(|name| !name.is_empty());
@@ -372,16 +374,16 @@ impl Decoder {
         if let Some(name) = name {
             self.settle(at, out);
             self.candidates[at].called = true;
-            let kind = Kind::Call { id: call.id.filter(|id| !id.is_empty()), name };
+            let kind = Kind::ToolCall { id: call.id.filter(|id| !id.is_empty()), name };
             if !goes_on && pieces.is_empty() {
                 let args = call.args.map_or("{}", RawValue::get);
-                self.whole(at, kind, Some(args.to_owned()), seal, out);
+                self.whole(at, kind, Some(args.to_owned()), signature, out);
                 return Some(());
             }
             self.close(at, out);
             let block = self.open(at, kind, out);
             let arguments = Arguments::of(call.args.map(RawValue::get));
-            self.candidates[at].partial = Some(Partial { block, arguments, seal });
+            self.candidates[at].partial = Some(Partial { block, arguments, signature });
         }
         let Some(partial) = &mut self.candidates[at].partial else { return Some(()) };
         for piece in pieces {
@@ -397,10 +399,13 @@ impl Decoder {
 
     /// Ends a call whose arguments came in pieces.
     fn settle(&mut self, at: usize, out: &mut Vec<Event>) {
-        if let Some(Partial { block, arguments, seal }) = self.candidates[at].partial.take() {
+        if let Some(Partial { block, arguments, signature }) = self.candidates[at].partial.take() {
             let text = arguments.into_text();
             out.push(Event::Delta { block, piece: Piece::Text(text) });
-            out.extend(seal.map(|seal| Event::Delta { block, piece: Piece::Seal(seal) }));
+            out.extend(
+                signature
+                    .map(|signature| Event::Delta { block, piece: Piece::Signature(signature) }),
+            );
             out.push(Event::Close { block });
         }
     }
@@ -411,12 +416,12 @@ impl Decoder {
         at: usize,
         kind: Kind,
         text: Option<String>,
-        seal: Option<Seal>,
+        signature: Option<Signature>,
         out: &mut Vec<Event>,
     ) {
         self.close(at, out);
         let block = self.open(at, kind, out);
-        let pieces = [text.map(Piece::Text), seal.map(Piece::Seal)];
+        let pieces = [text.map(Piece::Text), signature.map(Piece::Signature)];
         out.extend(pieces.into_iter().flatten().map(|piece| Event::Delta { block, piece }));
         out.push(Event::Close { block });
     }
@@ -463,7 +468,7 @@ impl Decoder {
         out.push(Event::End);
     }
 
-    fn fail(&mut self, told: Told, out: &mut Vec<Event>) {
+    fn fail(&mut self, told: ProviderError, out: &mut Vec<Event>) {
         if !self.over {
             self.over = true;
             out.push(Event::Fail(told));
@@ -472,7 +477,7 @@ impl Decoder {
 }
 
 /// <https://cloud.google.com/apis/design/errors>
-fn told(data: &[u8], error: &str) -> Told {
+fn told(data: &[u8], error: &str) -> ProviderError {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Error {
@@ -483,7 +488,7 @@ fn told(data: &[u8], error: &str) -> Told {
     }
     let error: Error = serde_json::from_str(error).unwrap_or_default();
     let reason = error.details.iter().find_map(|detail| detail["reason"].as_str());
-    Told {
+    ProviderError {
         failure: classify_told(Api::Gemini, data),
         status: error.code.as_u64().and_then(|code| u16::try_from(code).ok()),
         kind: error.status,
@@ -493,8 +498,8 @@ fn told(data: &[u8], error: &str) -> Told {
     }
 }
 
-fn unread() -> Told {
-    Told {
+fn unread() -> ProviderError {
+    ProviderError {
         failure: Failure { class: Class::Trouble, retry_after: None },
         status: None,
         kind: None,

@@ -7,9 +7,9 @@
 
 use serde_json::json;
 
-use crate::wire::format::quirks::PLAIN;
-use crate::wire::ir::{Content as Said, Reply};
 use super::*;
+use crate::wire::format::quirks::PLAIN;
+use crate::wire::ir::{Content as Said, Response};
 
 fn events(chunks: &[Value], ends: bool) -> Vec<Event> {
     let (mut decoder, mut out) = (Decoder::new(&PLAIN), Vec::new());
@@ -27,13 +27,13 @@ fn parts(parts: Value, finish: Option<&str>) -> Value {
     json!({"candidates": [{"content": {"parts": parts, "role": "model"}, "finishReason": finish}]})
 }
 
-fn google(data: &str) -> Option<Seal> {
-    Some(Seal { wire: Wire::Gemini, data: data.to_owned(), id: None })
+fn google(data: &str) -> Option<Signature> {
+    Some(Signature { format: Format::Gemini, data: data.to_owned(), id: None })
 }
 
 #[test]
 fn text_in_a_row_is_one_block_and_thoughts_are_others() {
-    let reply = Reply::fold(&events(
+    let reply = Response::fold(&events(
         &[
             parts(json!([{"text": "hm", "thought": true}]), None),
             parts(json!([{"text": "a", "thoughtSignature": "S1"}]), None),
@@ -44,17 +44,17 @@ fn text_in_a_row_is_one_block_and_thoughts_are_others() {
         true,
     ));
     let blocks = &reply.candidates[0].blocks;
-    assert_eq!(blocks[0].content, Said::Thought { text: "hm".to_owned() });
-    assert_eq!((&blocks[1].content, &blocks[1].seal), (&Said::text("ab"), &google("S1")));
-    assert_eq!(blocks[2].content, Said::Thought { text: String::new() });
-    assert_eq!(blocks[2].seal, google("S2"));
+    assert_eq!(blocks[0].content, Said::Reasoning { text: "hm".to_owned() });
+    assert_eq!((&blocks[1].content, &blocks[1].signature), (&Said::text("ab"), &google("S1")));
+    assert_eq!(blocks[2].content, Said::Reasoning { text: String::new() });
+    assert_eq!(blocks[2].signature, google("S2"));
     assert_eq!(reply.candidates[0].stop, Some(Stop::End));
     assert!(reply.ended);
 }
 
 #[test]
 fn a_signature_behind_a_text_is_its_own() {
-    let reply = Reply::fold(&events(
+    let reply = Response::fold(&events(
         &[
             parts(json!([{"text": "a"}]), None),
             parts(json!([{"text": "", "thoughtSignature": "S"}]), Some("STOP")),
@@ -62,28 +62,31 @@ fn a_signature_behind_a_text_is_its_own() {
         true,
     ));
     let blocks = &reply.candidates[0].blocks;
-    assert_eq!((blocks.len(), &blocks[0].seal), (1, &google("S")));
+    assert_eq!((blocks.len(), &blocks[0].signature), (1, &google("S")));
 }
 
 #[test]
 fn calls_change_what_stop_means() {
     let call = json!({"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "S"});
-    let reply = Reply::fold(&events(
+    let reply = Response::fold(&events(
         &[parts(json!([call]), None), parts(json!([{"text": ""}]), Some("STOP"))],
         true,
     ));
     let candidate = &reply.candidates[0];
     assert_eq!((candidate.stop, candidate.raw.as_deref()), (Some(Stop::Calls), Some("STOP")));
     let arguments = r#"{"a":1}"#.to_owned();
-    let call = Said::Call { id: None, name: "f".to_owned(), arguments };
-    assert_eq!((&candidate.blocks[0].content, &candidate.blocks[0].seal), (&call, &google("S")));
+    let call = Said::ToolCall { id: None, name: "f".to_owned(), arguments };
+    assert_eq!(
+        (&candidate.blocks[0].content, &candidate.blocks[0].signature),
+        (&call, &google("S"))
+    );
 }
 
 #[test]
 fn a_finish_reason_in_every_chunk_ends_with_the_last() {
     let chunk = |text: &str| parts(json!([{ "text": text }]), Some("STOP"));
     let all = events(&[chunk("a"), chunk("b")], true);
-    assert_eq!(Reply::fold(&all).candidates[0].blocks.len(), 1);
+    assert_eq!(Response::fold(&all).candidates[0].blocks.len(), 1);
     assert_eq!(all.iter().filter(|event| matches!(event, Event::Stop { .. })).count(), 1);
     let cut = events(&[chunk("a"), parts(json!([{"text": "b"}]), None)], true);
     assert!(!cut.contains(&Event::End), "the last chunk did not say that it is the last");
@@ -92,7 +95,7 @@ fn a_finish_reason_in_every_chunk_ends_with_the_last() {
 #[test]
 fn a_blocked_prompt_is_an_answer() {
     let blocked = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"promptTokenCount": 3}});
-    let reply = Reply::fold(&events(&[blocked], true));
+    let reply = Response::fold(&events(&[blocked], true));
     assert!(reply.ended);
     assert_eq!(reply.candidates[0].stop, Some(Stop::Filter));
     assert_eq!(reply.candidates[0].raw.as_deref(), Some("PROHIBITED_CONTENT"));
@@ -108,7 +111,7 @@ fn several_candidates_keep_apart() {
     let cut = events(std::slice::from_ref(&chunk), true);
     assert!(!cut.contains(&Event::End));
     let rest = json!({"candidates": [{"index": 1, "finishReason": "MAX_TOKENS"}, {"finishReason": "STOP"}]});
-    let reply = Reply::fold(&events(&[chunk, rest], true));
+    let reply = Response::fold(&events(&[chunk, rest], true));
     assert_eq!(reply.candidates[0].blocks[0].content, Said::text("a"));
     assert_eq!(reply.candidates[1].stop, Some(Stop::Length));
 }
@@ -142,9 +145,9 @@ fn what_cannot_be_read_fails_and_what_is_unknown_does_not() {
 fn what_google_ran_is_foreign_and_images_are_media() {
     let code = json!({"executableCode": {"language": "PYTHON", "code": "1"}});
     let image = json!({"inlineData": {"mimeType": "image/png", "data": "_-8"}});
-    let reply = Reply::fold(&events(&[parts(json!([code, image]), Some("STOP"))], true));
+    let reply = Response::fold(&events(&[parts(json!([code, image]), Some("STOP"))], true));
     let blocks = &reply.candidates[0].blocks;
-    assert_eq!(blocks[0].content, Said::Foreign { wire: Wire::Gemini, json: code });
+    assert_eq!(blocks[0].content, Said::Foreign { format: Format::Gemini, json: code });
     let Said::Media(media) = &blocks[1].content else { panic!("no media") };
     assert!(matches!(&media.source, Source::Base64 { data, .. } if data == "/+8="));
 }
@@ -166,11 +169,11 @@ fn calls_in_pieces_are_one() {
         ],
         true,
     );
-    let calls: Vec<_> = Reply::fold(&all).candidates[0]
+    let calls: Vec<_> = Response::fold(&all).candidates[0]
         .blocks
         .iter()
         .map(|block| match &block.content {
-            Said::Call { name, arguments, .. } => format!("{name}{arguments}"),
+            Said::ToolCall { name, arguments, .. } => format!("{name}{arguments}"),
             other => panic!("{other:?}"),
         })
         .collect();

@@ -7,7 +7,7 @@ use crate::wire::feature::Feature;
 use crate::wire::ir::{Effort, Form, Request};
 use crate::wire::json::fields::Rejected;
 use crate::wire::models::gemini::{Family, Order};
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 #[expect(clippy::struct_field_names, reason = "Google's names")]
 #[derive(Default, PartialEq, Serialize)]
@@ -57,7 +57,7 @@ struct Thinking {
 
 pub(crate) fn config<'r>(
     request: &'r Request,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Option<Config<'r>>, Rejected> {
     let family = Family::of(&request.model);
     let mut config = Config::default();
@@ -80,10 +80,10 @@ pub(crate) fn config<'r>(
         config.logprobs = wanted.top.filter(|top| *top > 0);
     }
     match &request.form {
-        Some(Form::Json) if saying.says(Feature::Json, "")? => {
+        Some(Form::Json) if saying.says(Feature::JsonObject, "")? => {
             config.response_mime_type = Some("application/json");
         }
-        Some(Form::Schema { schema, .. }) if saying.says(Feature::Schema, "")? => {
+        Some(Form::Schema { schema, .. }) if saying.says(Feature::JsonSchema, "")? => {
             config.response_mime_type = Some("application/json");
             config.response_json_schema = Some(schema);
         }
@@ -97,7 +97,7 @@ fn sampling<'r>(
     request: &'r Request,
     family: Family,
     config: &mut Config<'r>,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<(), Rejected> {
     let sampling = &request.sampling;
     for (value, feature, field) in [
@@ -132,11 +132,12 @@ fn sampling<'r>(
 fn thinking(
     request: &Request,
     family: Family,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Option<Thinking>, Rejected> {
     let Some(wanted) = &request.thinking else { return Ok(None) };
     let off = wanted.effort == Some(Effort::None);
-    let feature = if wanted.effort.is_some() { Feature::Effort } else { Feature::Budget };
+    let feature =
+        if wanted.effort.is_some() { Feature::ReasoningEffort } else { Feature::ReasoningBudget };
     if !family.thinks() || (off && !family.can_stop_thinking()) {
         if !off || family.thinks() {
             saying.leave(feature, "");

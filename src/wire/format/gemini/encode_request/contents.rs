@@ -8,16 +8,16 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::wire::ir;
-use crate::wire::api::Wire;
+use super::check_name;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::format::gemini::part::{Call, Error, Own, Part, ProviderError, Response};
 use crate::wire::format::gemini::{part, signature};
-use crate::wire::format::gemini::part::{Call, Error, Own, Part, Response, Told};
-use crate::wire::ir::{Block, Media, MediaKind, Outcome, Request, Role, Seal, Source};
+use crate::wire::ir;
+use crate::wire::ir::{Block, Media, MediaKind, Request, Role, Signature, Source, ToolResult};
 use crate::wire::json::fields::Rejected;
 use crate::wire::models::gemini::Family;
-use crate::wire::translate::Saying;
-use super::check_name;
+use crate::wire::translate::Fitting;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Content<'r> {
@@ -44,7 +44,7 @@ type Written<'r> = (Vec<Content<'r>>, Option<Instructions<'r>>);
 
 pub(crate) fn contents<'r>(
     request: &'r Request,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Written<'r>, Rejected> {
     let mut writer = Writer {
         family: Family::of(&request.model),
@@ -59,20 +59,20 @@ pub(crate) fn contents<'r>(
     }
     for turn in &request.turns {
         if turn.name.is_some() {
-            saying.says(Feature::SpeakerName, "")?;
+            saying.says(Feature::ParticipantName, "")?;
         }
         match turn.role {
             Role::System => {
                 for block in &turn.blocks {
-                    saying.says(Feature::LateSystem, &block.at)?;
+                    saying.says(Feature::SystemTurn, &block.at)?;
                     writer.instruct(block, saying)?;
                 }
             }
-            Role::Model => writer.model(&turn.blocks, saying)?,
+            Role::Assistant => writer.model(&turn.blocks, saying)?,
             Role::User => writer.user(&turn.blocks, saying)?,
         }
     }
-    if let Some(last) = request.turns.last().filter(|turn| turn.role == Role::Model) {
+    if let Some(last) = request.turns.last().filter(|turn| turn.role == Role::Assistant) {
         let at = last.blocks.last().map_or("", |block| &block.at);
         saying.says(Feature::Prefill, at)?;
     }
@@ -98,7 +98,7 @@ struct Writer<'r> {
 }
 
 impl<'r> Writer<'r> {
-    fn instruct(&mut self, block: &'r Block, saying: &mut Saying) -> Result<(), Rejected> {
+    fn instruct(&mut self, block: &'r Block, saying: &mut Fitting) -> Result<(), Rejected> {
         mark(block, saying)?;
         match &block.content {
             ir::Content::Text { text, .. } if text.is_empty() => {}
@@ -116,7 +116,7 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
-    fn model(&mut self, blocks: &'r [Block], saying: &mut Saying) -> Result<(), Rejected> {
+    fn model(&mut self, blocks: &'r [Block], saying: &mut Fitting) -> Result<(), Rejected> {
         if self.contents.last().is_none_or(|last| last.side != Side::Model) {
             self.calls.clear();
             self.answered = 0;
@@ -124,17 +124,17 @@ impl<'r> Writer<'r> {
         let mut parts = Vec::with_capacity(blocks.len());
         for block in blocks {
             mark(block, saying)?;
-            let signature = own(block.seal.as_ref(), saying)?;
+            let signature = own(block.signature.as_ref(), saying)?;
             let mut own = match &block.content {
                 ir::Content::Text { text, .. } | ir::Content::Refusal(text) => words(text),
-                ir::Content::Thought { text } => {
+                ir::Content::Reasoning { text } => {
                     if text.is_empty() && signature.is_none() {
                         continue;
                     }
-                    saying.says(Feature::Thoughts, &block.at)?;
+                    saying.says(Feature::Reasoning, &block.at)?;
                     Own { thought: !text.is_empty(), ..words(text) }
                 }
-                ir::Content::Call { id, name, arguments } => {
+                ir::Content::ToolCall { id, name, arguments } => {
                     check_name(name, &block.at)?;
                     let Some(args) = part::object(arguments) else {
                         let why = "must call with arguments that are a JSON object";
@@ -148,14 +148,14 @@ impl<'r> Writer<'r> {
                     Own { function_call: Some(Call { id, name, args }), ..Own::default() }
                 }
                 ir::Content::Media(media) => medium(media, &block.at, saying)?,
-                ir::Content::Foreign { wire: Wire::Gemini, json } => {
+                ir::Content::Foreign { format: Format::Gemini, json } => {
                     parts.push(Part::Foreign(json));
                     continue;
                 }
                 ir::Content::Foreign { .. } => {
-                    return Err(saying.refusal(Feature::ForeignBlock, &block.at));
+                    return Err(saying.refusal(Feature::ServerToolBlock, &block.at));
                 }
-                ir::Content::Outcome(_) => {
+                ir::Content::ToolResult(_) => {
                     return Err(Rejected::new(
                         &*block.at,
                         "must be the user's and not the model's",
@@ -172,7 +172,7 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
-    fn user(&mut self, blocks: &'r [Block], saying: &mut Saying) -> Result<(), Rejected> {
+    fn user(&mut self, blocks: &'r [Block], saying: &mut Fitting) -> Result<(), Rejected> {
         let (mut outcomes, mut parts) = (Vec::new(), Vec::new());
         for block in blocks {
             mark(block, saying)?;
@@ -183,19 +183,19 @@ impl<'r> Writer<'r> {
                     }
                 }
                 ir::Content::Media(media) => parts.push(medium(media, &block.at, saying)?.into()),
-                ir::Content::Outcome(outcome) => {
+                ir::Content::ToolResult(outcome) => {
                     outcomes.push(self.outcome(outcome, &block.at, &mut parts, saying)?);
                 }
-                ir::Content::Thought { .. } => {
-                    saying.leave(Feature::Thoughts, &block.at);
+                ir::Content::Reasoning { .. } => {
+                    saying.leave(Feature::Reasoning, &block.at);
                 }
-                ir::Content::Foreign { wire: Wire::Gemini, json } => {
+                ir::Content::Foreign { format: Format::Gemini, json } => {
                     parts.push(Part::Foreign(json));
                 }
                 ir::Content::Foreign { .. } => {
-                    return Err(saying.refusal(Feature::ForeignBlock, &block.at));
+                    return Err(saying.refusal(Feature::ServerToolBlock, &block.at));
                 }
-                ir::Content::Call { .. } => {
+                ir::Content::ToolCall { .. } => {
                     return Err(Rejected::new(
                         &*block.at,
                         "must be the model's and not the user's",
@@ -231,10 +231,10 @@ impl<'r> Writer<'r> {
 
     fn outcome(
         &mut self,
-        outcome: &'r Outcome,
+        outcome: &'r ToolResult,
         at: &'r str,
         beside: &mut Vec<Part<'r>>,
-        saying: &mut Saying,
+        saying: &mut Fitting,
     ) -> Result<Part<'r>, Rejected> {
         let known = self.names.get(&*outcome.id).copied();
         let in_order = outcome.id.is_empty().then(|| self.calls.get(self.answered).copied());
@@ -249,7 +249,7 @@ impl<'r> Writer<'r> {
             match &block.content {
                 ir::Content::Text { text, .. } => texts.push(text.as_str()),
                 ir::Content::Media(media) => {
-                    saying.says(Feature::OutcomeMedia, &block.at)?;
+                    saying.says(Feature::ToolResultMedia, &block.at)?;
                     let inline = !matches!(media.source, Source::Url { .. } | Source::File { .. });
                     let own = medium(media, &block.at, saying)?.into();
                     // By address only Vertex takes them within.
@@ -259,11 +259,11 @@ impl<'r> Writer<'r> {
                         beside.push(own);
                     }
                 }
-                _ => return Err(saying.refusal(Feature::ForeignBlock, &block.at)),
+                _ => return Err(saying.refusal(Feature::ServerToolBlock, &block.at)),
             }
         }
         if outcome.is_error {
-            saying.says(Feature::OutcomeError, at)?;
+            saying.says(Feature::ToolResultError, at)?;
         }
         let id = Some(&*outcome.id).filter(|id| !id.is_empty());
         let response = told(&texts, outcome.is_error);
@@ -293,19 +293,22 @@ impl<'r> Writer<'r> {
 }
 
 /// Caching is Google's own affair: a mark is left out.
-fn mark(block: &Block, saying: &mut Saying) -> Result<(), Rejected> {
+fn mark(block: &Block, saying: &mut Fitting) -> Result<(), Rejected> {
     if block.cache.is_some() {
-        saying.says(Feature::CacheMark, "")?;
+        saying.says(Feature::CachePoint, "")?;
     }
     Ok(())
 }
 
 /// The signature of a block, if it is Google's.
-fn own<'r>(seal: Option<&'r Seal>, saying: &mut Saying) -> Result<Option<Cow<'r, str>>, Rejected> {
-    match seal {
-        Some(Seal { wire: Wire::Gemini, data, .. }) => Ok(Some(Cow::Borrowed(data))),
+fn own<'r>(
+    signature: Option<&'r Signature>,
+    saying: &mut Fitting,
+) -> Result<Option<Cow<'r, str>>, Rejected> {
+    match signature {
+        Some(Signature { format: Format::Gemini, data, .. }) => Ok(Some(Cow::Borrowed(data))),
         Some(_) => {
-            saying.says(Feature::Seals, "")?;
+            saying.says(Feature::ForeignSignatures, "")?;
             Ok(None)
         }
         None => Ok(None),
@@ -316,7 +319,7 @@ fn words(text: &str) -> Own<'_> {
     Own { text: Some(Cow::Borrowed(text)), ..Own::default() }
 }
 
-fn medium<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Own<'r>, Rejected> {
+fn medium<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Own<'r>, Rejected> {
     let feature = feature_of(media);
     let Some(own) = part::media(media) else { return Err(saying.refusal(feature, at)) };
     // Google's own files are said, others' are not.
@@ -345,7 +348,7 @@ fn feature_of(media: &Media) -> Feature {
 /// A response must be an object: "Use "output" key to specify function output and "error" key to specify
 /// error details"; objects pass as they are.
 /// <https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Content#functionresponse>
-fn told<'r>(texts: &[&'r str], is_error: bool) -> Told<'r> {
+fn told<'r>(texts: &[&'r str], is_error: bool) -> ProviderError<'r> {
     let text = match texts {
         [] => Cow::Borrowed(""),
         [one] => Cow::Borrowed(*one),
@@ -356,9 +359,9 @@ fn told<'r>(texts: &[&'r str], is_error: bool) -> Told<'r> {
         _ => None,
     };
     match (object, is_error) {
-        (Some(object), false) => Told::Object(object),
-        (None, false) => Told::Output { output: text },
-        (Some(object), true) => Told::Error { error: Error::Object(object) },
-        (None, true) => Told::Error { error: Error::Text(text) },
+        (Some(object), false) => ProviderError::Object(object),
+        (None, false) => ProviderError::Output { output: text },
+        (Some(object), true) => ProviderError::Error { error: Error::Object(object) },
+        (None, true) => ProviderError::Error { error: Error::Text(text) },
     }
 }

@@ -1,19 +1,19 @@
 //! A request for a provider.
 
-mod config;
-mod contents;
+pub(crate) mod config;
+pub(crate) mod contents;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::wire::api::Wire;
+use self::config::{Config, config};
+use self::contents::{Content, Instructions, contents};
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Choice, Request, Tool};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
-use self::config::{Config, config};
-use self::contents::{Content, Instructions, contents};
+use crate::wire::translate::Fitting;
 
 /// The longest name of a function.
 const LONGEST_NAME: usize = 128;
@@ -77,7 +77,7 @@ struct Calling<'r> {
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     let mut body = prompt(request, saying)?;
     body.tool_config = tool_config(request, saying)?;
@@ -96,7 +96,7 @@ pub fn encode_request(
 pub fn encode_prompt(
     request: &Request,
     model: Option<&str>,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     let mut body = prompt(request, saying)?;
     body.model = model;
@@ -108,7 +108,7 @@ fn written(body: &Body<'_>) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
 
-fn prompt<'r>(request: &'r Request, saying: &mut Saying) -> Result<Body<'r>, Rejected> {
+fn prompt<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Body<'r>, Rejected> {
     let (contents, system_instruction) = contents(request, saying)?;
     Ok(Body {
         model: None,
@@ -120,7 +120,7 @@ fn prompt<'r>(request: &'r Request, saying: &mut Saying) -> Result<Body<'r>, Rej
     })
 }
 
-fn tools<'r>(request: &'r Request, saying: &mut Saying) -> Result<Vec<ToolSet<'r>>, Rejected> {
+fn tools<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Vec<ToolSet<'r>>, Rejected> {
     let (mut functions, mut sets) = (Vec::new(), Vec::new());
     for tool in &request.tools {
         match tool {
@@ -131,7 +131,7 @@ fn tools<'r>(request: &'r Request, saying: &mut Saying) -> Result<Vec<ToolSet<'r
                     saying.says(Feature::StrictTools, "")?;
                 }
                 if cache.is_some() {
-                    saying.says(Feature::CacheMark, "")?;
+                    saying.says(Feature::CachePoint, "")?;
                 }
                 functions.push(Function {
                     name,
@@ -139,7 +139,7 @@ fn tools<'r>(request: &'r Request, saying: &mut Saying) -> Result<Vec<ToolSet<'r
                     parameters_json_schema: parameters.as_ref(),
                 });
             }
-            Tool::Foreign { wire: Wire::Gemini, json, .. } => sets.push(ToolSet::Foreign(json)),
+            Tool::Foreign { format: Format::Gemini, json, .. } => sets.push(ToolSet::Foreign(json)),
             Tool::Foreign { at, .. } => return Err(saying.refusal(Feature::ServerTool, at)),
         }
     }
@@ -163,20 +163,20 @@ fn check_name(name: &str, at: &str) -> Result<(), Rejected> {
 
 fn tool_config<'r>(
     request: &'r Request,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Option<ToolConfig<'r>>, Rejected> {
     let functions = request.tools.iter().any(|tool| matches!(tool, Tool::Function { .. }));
     if request.parallel == Some(false) && functions {
-        saying.says(Feature::OneCall, "")?;
+        saying.says(Feature::SingleToolCall, "")?;
     }
     let (mode, names) = match &request.choice {
         Some(Choice::Auto) => ("AUTO", Vec::new()),
-        Some(Choice::None) if saying.says(Feature::ChoiceNone, "")? => ("NONE", Vec::new()),
-        Some(Choice::Any) if saying.says(Feature::ChoiceAny, "")? => ("ANY", Vec::new()),
-        Some(Choice::Tool(name)) if saying.says(Feature::ChoiceTool, "")? => {
+        Some(Choice::None) if saying.says(Feature::ToolChoiceNone, "")? => ("NONE", Vec::new()),
+        Some(Choice::Any) if saying.says(Feature::ToolChoiceAny, "")? => ("ANY", Vec::new()),
+        Some(Choice::Tool(name)) if saying.says(Feature::ToolChoiceNamed, "")? => {
             ("ANY", vec![name.as_str()])
         }
-        Some(Choice::AnyOf(names)) if saying.says(Feature::ChoiceAnyOf, "")? => {
+        Some(Choice::AnyOf(names)) if saying.says(Feature::ToolChoiceAnyOf, "")? => {
             ("ANY", names.iter().map(String::as_str).collect())
         }
         None | Some(Choice::None | Choice::Any | Choice::Tool(_) | Choice::AnyOf(_)) => {
@@ -189,12 +189,12 @@ fn tool_config<'r>(
 }
 
 /// What no field stands for.
-fn leave_out(request: &Request, saying: &mut Saying) -> Result<(), Rejected> {
+fn leave_out(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
     for (asked, feature) in [
-        (request.user.is_some(), Feature::User),
+        (request.user.is_some(), Feature::EndUser),
         (request.metadata.as_ref().is_some_and(|all| !all.is_empty()), Feature::Metadata),
-        (request.tier.is_some(), Feature::Tier),
-        (request.cache_key.is_some(), Feature::CacheKey),
+        (request.tier.is_some(), Feature::ServiceTier),
+        (request.cache_key.is_some(), Feature::PromptCacheKey),
     ] {
         if asked {
             saying.says(feature, "")?;

@@ -7,9 +7,12 @@
 
 use serde_json::{Value, json};
 
-use crate::wire::format::quirks::PLAIN;
-use crate::wire::ir::{Block, Cache, Content, Effort, Media, MediaKind, Outcome, Role, Seal, Source, Thinking, Turn};
 use super::*;
+use crate::wire::format::quirks::PLAIN;
+use crate::wire::ir::{
+    Block, Cache, Content, Effort, Media, MediaKind, Role, Signature, Source, Thinking, ToolResult,
+    Turn,
+};
 
 fn block(content: Content) -> Block {
     Block::new(content, "/at")
@@ -25,12 +28,12 @@ fn user(text: &str) -> Turn {
 
 fn call(id: &str, name: &str) -> Block {
     let id = (!id.is_empty()).then(|| id.to_owned());
-    block(Content::Call { id, name: name.to_owned(), arguments: "{\"a\":1}".to_owned() })
+    block(Content::ToolCall { id, name: name.to_owned(), arguments: "{\"a\":1}".to_owned() })
 }
 
 fn outcome(id: &str, content: Vec<Content>, is_error: bool) -> Block {
     let content = content.into_iter().map(block).collect();
-    block(Content::Outcome(Outcome { id: id.to_owned(), name: None, content, is_error }))
+    block(Content::ToolResult(ToolResult { id: id.to_owned(), name: None, content, is_error }))
 }
 
 fn image() -> Content {
@@ -39,8 +42,12 @@ fn image() -> Content {
 }
 
 fn said(request: &Request) -> Result<(Value, Vec<String>), Rejected> {
-    let encoded =
-        crate::wire::translate::encode_request(Wire::Gemini, Wire::OpenAiChat, request, &PLAIN)?;
+    let encoded = crate::wire::translate::encode_request(
+        Format::Gemini,
+        Format::OpenAiChat,
+        request,
+        &PLAIN,
+    )?;
     Ok((serde_json::from_slice(&encoded.body).unwrap(), encoded.dropped))
 }
 
@@ -55,7 +62,7 @@ const FLASH: &str = "gemini-2.5-flash";
 fn outcomes_stand_together_right_behind_their_calls() {
     let turns = vec![
         user("go"),
-        turn(Role::Model, vec![call("1", "f"), call("2", "g")]),
+        turn(Role::Assistant, vec![call("1", "f"), call("2", "g")]),
         turn(Role::User, vec![outcome("2", vec![Content::text("two"), image()], false)]),
         turn(Role::User, vec![outcome("1", vec![Content::text(" {\"x\":1}")], false)]),
         turn(Role::User, vec![block(Content::text("and?"))]),
@@ -81,7 +88,7 @@ fn outcomes_stand_together_right_behind_their_calls() {
 fn outcomes_without_ids_follow_the_order_of_their_calls() {
     let turns = vec![
         user("go"),
-        turn(Role::Model, vec![call("", "f"), call("", "g")]),
+        turn(Role::Assistant, vec![call("", "f"), call("", "g")]),
         turn(
             Role::User,
             vec![outcome("", vec![], false), outcome("", vec![Content::text("no")], true)],
@@ -103,23 +110,23 @@ fn an_outcome_of_no_call_is_refused() {
 
 #[test]
 fn gemini_3_takes_media_within_outcomes_and_wants_signatures() {
-    let sealed = |wire, name| {
-        let seal = Some(Seal { wire, data: "S".to_owned(), id: None });
-        Block { seal, ..call(name, name) }
+    let sealed = |format, name| {
+        let signature = Some(Signature { format, data: "S".to_owned(), id: None });
+        Block { signature, ..call(name, name) }
     };
     let old = vec![
         user("go"),
-        turn(Role::Model, vec![call("1", "f")]),
+        turn(Role::Assistant, vec![call("1", "f")]),
         turn(Role::User, vec![outcome("1", vec![], false)]),
-        turn(Role::Model, vec![block(Content::text("done"))]),
+        turn(Role::Assistant, vec![block(Content::text("done"))]),
     ];
     let turns = [
         old,
         vec![
             user("again"),
-            turn(Role::Model, vec![sealed(Wire::Gemini, "2"), call("3", "g")]),
+            turn(Role::Assistant, vec![sealed(Format::Gemini, "2"), call("3", "g")]),
             turn(Role::User, vec![outcome("2", vec![image()], false), outcome("3", vec![], false)]),
-            turn(Role::Model, vec![sealed(Wire::Anthropic, "4"), call("5", "g")]),
+            turn(Role::Assistant, vec![sealed(Format::Anthropic, "4"), call("5", "g")]),
         ],
     ]
     .concat();
@@ -221,13 +228,13 @@ fn what_a_model_cannot_is_named() {
 
 #[test]
 fn foreign_blocks_files_and_tools_are_refused() {
-    let foreign = |wire| block(Content::Foreign { wire, json: json!({"executableCode": {}}) });
+    let foreign = |format| block(Content::Foreign { format, json: json!({"executableCode": {}}) });
     let request =
-        |block| Request { turns: vec![turn(Role::Model, vec![block])], ..Request::default() };
-    assert_eq!(said(&request(foreign(Wire::Anthropic))).unwrap_err().at, "/at");
-    let (body, _) = said(&request(foreign(Wire::Gemini))).unwrap();
+        |block| Request { turns: vec![turn(Role::Assistant, vec![block])], ..Request::default() };
+    assert_eq!(said(&request(foreign(Format::Anthropic))).unwrap_err().at, "/at");
+    let (body, _) = said(&request(foreign(Format::Gemini))).unwrap();
     assert_eq!(body["contents"][0]["parts"], json!([{"executableCode": {}}]));
-    let source = Source::File { wire: Wire::OpenAiChat, id: "file-1".to_owned() };
+    let source = Source::File { format: Format::OpenAiChat, id: "file-1".to_owned() };
     let file =
         Content::Media(Media { kind: MediaKind::Document, source, name: None, detail: None });
     assert_eq!(said(&request(block(file))).unwrap_err().at, "/at");
@@ -241,7 +248,7 @@ fn the_prompt_alone_can_be_counted() {
         choice: Some(Choice::Any),
         ..Request::default()
     };
-    let mut saying = Saying::new(Wire::Gemini, Wire::Anthropic);
+    let mut saying = Fitting::new(Format::Gemini, Format::Anthropic);
     let body = encode_prompt(&request, Some("models/m"), &mut saying).unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
     let contents = json!([{"role": "user", "parts": [{"text": "go"}]}]);

@@ -4,22 +4,22 @@
 //! the finish reasons and the usage. It has an empty text as Google's own have: the chats of the official
 //! clients forget a turn of which a chunk has no content.
 
-mod types;
+pub(crate) mod types;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::wire::ir;
-use crate::wire::api::{Framing, Wire};
+use self::types::{Answer, Content, Count, Share, cited, error, likely};
+use super::part::{Call, Own, Part};
+use super::{part, signature, stop_reason};
+use crate::wire::api::{Format, Framing};
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::format::context::Shown;
-use crate::wire::inspect::observer::Usage;
-use crate::wire::ir::{Event, Kind, Piece, Reply, Seal, Stop};
-use self::types::{Answer, Content, Count, Share, cited, error, likely};
-use super::{stop_reason, part, signature};
-use super::part::{Call, Own, Part};
+use crate::wire::format::context::ResponseContext;
+use crate::wire::inspect::usage::Usage;
+use crate::wire::ir;
+use crate::wire::ir::{Event, Kind, Piece, Response, Signature, Stop};
 
 /// The longest arguments that are held.
 const LARGEST: usize = 16 * 1024 * 1024;
@@ -29,7 +29,7 @@ const MOST_CITED: usize = 1024;
 /// Makes a stream for the caller.
 #[derive(Debug)]
 pub struct Encoder {
-    shown: Shown,
+    shown: ResponseContext,
     id: Option<String>,
     model: Option<String>,
     open: BTreeMap<u32, Open>,
@@ -55,7 +55,7 @@ enum Held {
         id: Option<String>,
         name: String,
         arguments: String,
-        seal: Option<Seal>,
+        signature: Option<Signature>,
     },
     /// Written already, or nothing to be written.
     Done,
@@ -88,7 +88,7 @@ impl Ending {
 
 impl Encoder {
     /// Of an answer that shows this.
-    pub fn new(shown: Shown) -> Encoder {
+    pub fn new(shown: ResponseContext) -> Encoder {
         Encoder {
             shown,
             id: None,
@@ -131,12 +131,12 @@ impl Encoder {
     fn open(&mut self, block: u32, candidate: u32, kind: &Kind, out: &mut Vec<u8>) {
         let kind = match kind {
             Kind::Text | Kind::Refusal => Held::Text,
-            Kind::Thought => Held::Thought,
-            Kind::Call { id, name } => Held::Call {
+            Kind::Reasoning => Held::Thought,
+            Kind::ToolCall { id, name } => Held::Call {
                 id: id.clone(),
                 name: name.clone(),
                 arguments: String::new(),
-                seal: None,
+                signature: None,
             },
             Kind::Media(media) => {
                 if let Some(own) = part::media(media) {
@@ -144,8 +144,8 @@ impl Encoder {
                 }
                 Held::Done
             }
-            Kind::Foreign { wire, json } => {
-                if *wire == Wire::Gemini {
+            Kind::Foreign { format, json } => {
+                if *format == Format::Gemini {
                     self.part(candidate, Part::Foreign(json), out);
                 }
                 Held::Done
@@ -169,13 +169,13 @@ impl Encoder {
                 }
                 arguments.push_str(more);
             }
-            (Piece::Seal(seal), Held::Text | Held::Thought) => {
-                let thought_signature = Some(signature::write(seal));
+            (Piece::Signature(signature), Held::Text | Held::Thought) => {
+                let thought_signature = Some(signature::write(signature));
                 let text = Some("".into());
                 let own = Own { text, thought, thought_signature, ..Own::default() };
                 self.part(candidate, own.into(), out);
             }
-            (Piece::Seal(own), Held::Call { seal, .. }) => *seal = Some(own.clone()),
+            (Piece::Signature(own), Held::Call { signature, .. }) => *signature = Some(own.clone()),
             (Piece::Citation(citation), _) => {
                 let all = &mut self.ends.entry(candidate).or_default().cited;
                 if let Some(source) = cited(citation).filter(|source| !all.contains(source))
@@ -190,14 +190,14 @@ impl Encoder {
                 let share = Share { logprobs_result, ..Share::of(candidate, content) };
                 self.chunk(vec![share], None, out);
             }
-            (Piece::Text(_) | Piece::Seal(_), Held::Done) => {}
+            (Piece::Text(_) | Piece::Signature(_), Held::Done) => {}
         }
     }
 
     fn close(&mut self, block: u32, out: &mut Vec<u8>) {
         let Some(Open { candidate, kind }) = self.open.remove(&block) else { return };
-        if let Held::Call { id, name, arguments, seal } = kind {
-            match call(id.as_deref(), &name, &arguments, seal.as_ref()) {
+        if let Held::Call { id, name, arguments, signature } = kind {
+            match call(id.as_deref(), &name, &arguments, signature.as_ref()) {
                 Some(own) => self.part(candidate, own.into(), out),
                 None => self.ends.entry(candidate).or_default().damaged = Some(name),
             }
@@ -208,7 +208,7 @@ impl Encoder {
         let ends = std::mem::take(&mut self.ends);
         let shares = ends.iter().map(|(candidate, end)| {
             let (finish_reason, finish_message) = end.reason();
-            let grounding_metadata = response::grounding(&end.cited);
+            let grounding_metadata = types::grounding(&end.cited);
             let share = Share::of(*candidate, Some(Content::nothing()));
             Share { finish_reason, finish_message, grounding_metadata, ..share }
         });
@@ -220,7 +220,7 @@ impl Encoder {
         self.over = true;
     }
 
-    fn fail(&mut self, told: &Told, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &ProviderError, out: &mut Vec<u8>) {
         self.write(&error(told), out);
         if self.shown.framing == Framing::Array {
             out.push(b']');
@@ -279,18 +279,18 @@ fn call<'c>(
     id: Option<&'c str>,
     name: &'c str,
     arguments: &'c str,
-    seal: Option<&'c Seal>,
+    signature: Option<&'c Signature>,
 ) -> Option<Own<'c>> {
     let args = part::object(arguments)?;
     Some(Own {
         function_call: Some(Call { id, name, args }),
-        thought_signature: seal.map(signature::write),
+        thought_signature: signature.map(signature::write),
         ..Own::default()
     })
 }
 
-fn too_long() -> Told {
-    Told {
+fn too_long() -> ProviderError {
+    ProviderError {
         failure: Failure { class: Class::Trouble, retry_after: None },
         status: None,
         kind: None,
@@ -301,7 +301,7 @@ fn too_long() -> Told {
 }
 
 /// Writes a whole answer for the caller.
-pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
+pub fn encode_whole(reply: &Response, shown: &ResponseContext) -> Vec<u8> {
     if let Some(told) = &reply.failed {
         return serde_json::to_vec(&error(told)).unwrap_or_default();
     }
@@ -315,7 +315,7 @@ pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
         candidates.push(Share {
             finish_reason,
             finish_message,
-            grounding_metadata: response::grounding(&ending.cited),
+            grounding_metadata: types::grounding(&ending.cited),
             logprobs_result: (!candidate.logprobs.is_empty()).then(|| likely(&candidate.logprobs)),
             ..Share::of(index, Some(content))
         });
@@ -330,7 +330,7 @@ pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
 }
 
 fn whole<'r>(block: &'r ir::Block, ending: &mut Ending) -> Option<Part<'r>> {
-    let thought_signature = block.seal.as_ref().map(signature::write);
+    let thought_signature = block.signature.as_ref().map(signature::write);
     let words = |text: &'r str, thought| Own {
         text: Some(text.into()),
         thought,
@@ -348,17 +348,17 @@ fn whole<'r>(block: &'r ir::Block, ending: &mut Ending) -> Option<Part<'r>> {
             words(text, false)
         }
         ir::Content::Refusal(text) => words(text, false),
-        ir::Content::Thought { text } => words(text, true),
-        ir::Content::Call { id, name, arguments } => {
-            let own = call(id.as_deref(), name, arguments, block.seal.as_ref());
+        ir::Content::Reasoning { text } => words(text, true),
+        ir::Content::ToolCall { id, name, arguments } => {
+            let own = call(id.as_deref(), name, arguments, block.signature.as_ref());
             if own.is_none() {
                 ending.damaged = Some(name.clone());
             }
             own?
         }
         ir::Content::Media(media) => Own { thought_signature, ..part::media(media)? },
-        ir::Content::Foreign { wire: Wire::Gemini, json } => return Some(Part::Foreign(json)),
-        ir::Content::Foreign { .. } | ir::Content::Outcome(_) => return None,
+        ir::Content::Foreign { format: Format::Gemini, json } => return Some(Part::Foreign(json)),
+        ir::Content::Foreign { .. } | ir::Content::ToolResult(_) => return None,
     };
     Some(own.into())
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn shown(framing: Framing) -> Shown {
-    Shown {
+fn shown(framing: Framing) -> ResponseContext {
+    ResponseContext {
         id: "ours".to_owned(),
         created: 1,
         model: "alias".to_owned(),
@@ -53,7 +53,7 @@ fn stop(why: Stop) -> Event {
 }
 
 fn a_call(arguments: &str, why: Stop) -> Vec<Event> {
-    let kind = Kind::Call { id: Some("c1".to_owned()), name: "f".to_owned() };
+    let kind = Kind::ToolCall { id: Some("c1".to_owned()), name: "f".to_owned() };
     let (half, rest) = arguments.split_at(arguments.len() / 2);
     vec![
         start(),
@@ -99,17 +99,17 @@ fn text_goes_out_as_it_comes_and_the_last_chunk_says_the_rest() {
 
 #[test]
 fn thoughts_are_marked_and_their_signatures_named() {
-    let seal = Seal { wire: Wire::Anthropic, data: "S".to_owned(), id: None };
+    let signature = Signature { format: Format::Anthropic, data: "S".to_owned(), id: None };
     let got = chunks(&[
         start(),
-        open(0, Kind::Thought),
+        open(0, Kind::Reasoning),
         text(0, "hm"),
-        Event::Delta { block: 0, piece: Piece::Seal(seal.clone()) },
+        Event::Delta { block: 0, piece: Piece::Signature(signature.clone()) },
         Event::Close { block: 0 },
     ]);
     let part = |chunk: &Value| chunk["candidates"][0]["content"]["parts"][0].clone();
     assert_eq!(part(&got[0]), json!({"text": "hm", "thought": true}));
-    let signature = seal::write(&seal);
+    let signature = signature::write(&signature);
     assert_eq!(part(&got[1]), json!({"text": "", "thought": true, "thoughtSignature": signature}));
 }
 
@@ -132,7 +132,7 @@ fn a_damaged_call_is_none() {
     assert_eq!(reason(&a_call("{\"a\":", Stop::Calls)), "MALFORMED_FUNCTION_CALL");
     assert_eq!(reason(&a_call("[1]", Stop::Calls)), "MALFORMED_FUNCTION_CALL");
     assert_eq!(reason(&a_call("{\"a\":", Stop::Length)), "MAX_TOKENS");
-    let reply = Reply::fold(&a_call("{\"a\":", Stop::Calls));
+    let reply = Response::fold(&a_call("{\"a\":", Stop::Calls));
     let whole: Value =
         serde_json::from_slice(&encode_whole(&reply, &shown(Framing::Whole))).unwrap();
     assert_eq!(whole["candidates"][0]["finishReason"], "MALFORMED_FUNCTION_CALL");
@@ -179,7 +179,7 @@ fn sources_are_told_with_the_end() {
     ];
     let grounding = json!({"groundingChunks": [{"web": {"uri": "https://a", "title": "A"}}]});
     assert_eq!(chunks(&events)[1]["candidates"][0]["groundingMetadata"], grounding);
-    let whole = encode_whole(&Reply::fold(&events), &shown(Framing::Whole));
+    let whole = encode_whole(&Response::fold(&events), &shown(Framing::Whole));
     let whole: Value = serde_json::from_slice(&whole).unwrap();
     assert_eq!(whole["candidates"][0]["groundingMetadata"], grounding);
 }

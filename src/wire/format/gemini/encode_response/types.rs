@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Class;
 use crate::wire::format::gemini::part::{Own, Part};
-use crate::wire::inspect::observer::Usage;
+use crate::wire::inspect::usage::Usage;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -144,7 +144,7 @@ pub(crate) fn likely(tokens: &[Value]) -> Value {
 
 /// What makes the official clients fail: a first member `error` whose `code` is a number.
 /// <https://cloud.google.com/apis/design/errors#http_mapping>
-pub(crate) fn error(told: &Told) -> Value {
+pub(crate) fn error(told: &ProviderError) -> Value {
     let code = told.status.filter(|status| (400..600).contains(status));
     let code = code.unwrap_or(match told.failure.class {
         Class::Caller | Class::ContextTooLong => 400,

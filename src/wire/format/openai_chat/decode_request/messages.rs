@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
-use crate::wire::api::Wire;
+use super::tools::cache;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::format::openai_chat::media::{plain, source_of};
-use crate::wire::ir::{Block, Content, Media, MediaKind, Outcome, Request, Role, Seal, Source, Turn};
+use crate::wire::ir::{
+    Block, Content, Media, MediaKind, Request, Role, Signature, Source, ToolResult, Turn,
+};
 use crate::wire::json::fields::{Fields, Rejected, child, elements};
-use super::tools::cache;
 
 pub(crate) fn read(message: Value, at: String, request: &mut Request) -> Result<(), Rejected> {
     let mut message = Fields::new(message, at)?;
@@ -16,7 +18,7 @@ pub(crate) fn read(message: Value, at: String, request: &mut Request) -> Result<
             let blocks = content(&mut message)?;
             if request.turns.is_empty() {
                 if message.has("name") {
-                    request.asked.push((Feature::SpeakerName, message.at("name")));
+                    request.asked.push((Feature::ParticipantName, message.at("name")));
                 }
                 request.system.extend(blocks);
             } else {
@@ -45,15 +47,15 @@ pub(crate) fn read(message: Value, at: String, request: &mut Request) -> Result<
 }
 
 fn outcome(mut message: Fields, id: String, request: &mut Request) -> Result<(), Rejected> {
-    let outcome = Outcome {
+    let outcome = ToolResult {
         id,
         name: message.text("name")?,
         content: content(&mut message)?,
         is_error: false,
     };
-    let block = Block::new(Content::Outcome(outcome), message.place());
+    let block = Block::new(Content::ToolResult(outcome), message.place());
     let before = request.turns.last_mut().filter(|turn| {
-        let outcomes = turn.blocks.iter().all(|one| matches!(one.content, Content::Outcome(_)));
+        let outcomes = turn.blocks.iter().all(|one| matches!(one.content, Content::ToolResult(_)));
         turn.role == Role::User && outcomes && !turn.blocks.is_empty()
     });
     if let Some(turn) = before {
@@ -83,7 +85,7 @@ fn assistant(mut message: Fields, request: &mut Request) -> Result<(), Rejected>
         blocks.push(Block::new(content, function.place()));
     }
     let name = message.text("name")?;
-    request.turns.push(Turn { role: Role::Model, name, blocks });
+    request.turns.push(Turn { role: Role::Assistant, name, blocks });
     Ok(())
 }
 
@@ -94,10 +96,13 @@ fn thought(message: &mut Fields, blocks: &mut Vec<Block>) -> Result<(), Rejected
     let text = message.text("reasoning_content")?.or(other).unwrap_or_default();
     // OpenRouter wants its own back as it gave it.
     let details = message.value("reasoning_details").filter(Value::is_array);
-    let seal =
-        details.map(|details| Seal { wire: Wire::OpenAiChat, data: details.to_string(), id: None });
-    if !text.is_empty() || seal.is_some() {
-        blocks.push(Block { seal, ..Block::new(Content::Thought { text }, at) });
+    let signature = details.map(|details| Signature {
+        format: Format::OpenAiChat,
+        data: details.to_string(),
+        id: None,
+    });
+    if !text.is_empty() || signature.is_some() {
+        blocks.push(Block { signature, ..Block::new(Content::Reasoning { text }, at) });
     }
     Ok(())
 }
@@ -106,21 +111,21 @@ fn call(call: Value, at: String) -> Result<Block, Rejected> {
     let mut call = Fields::new(call, at.clone())?;
     if call.peek("type").and_then(Value::as_str).is_some_and(|kind| kind != "function") {
         let json = Value::Object(call.into_left());
-        return Ok(Block::new(Content::Foreign { wire: Wire::OpenAiChat, json }, at));
+        return Ok(Block::new(Content::Foreign { format: Format::OpenAiChat, json }, at));
     }
     let id = call.text("id")?.filter(|id| !id.is_empty());
     let missing = call.must("function", "is missing");
     let mut function = call.fields("function")?.ok_or(missing)?;
     let content = function_of(id, &mut function)?;
-    let seal = match call.fields("extra_content")? {
+    let signature = match call.fields("extra_content")? {
         Some(mut extra) => match extra.fields("google")? {
             Some(mut google) => google.text("thought_signature")?,
             None => None,
         },
         None => None,
     };
-    let seal = seal.map(|data| Seal { wire: Wire::Gemini, data, id: None });
-    Ok(Block { seal, ..Block::new(content, at) })
+    let signature = signature.map(|data| Signature { format: Format::Gemini, data, id: None });
+    Ok(Block { signature, ..Block::new(content, at) })
 }
 
 fn function_of(id: Option<String>, function: &mut Fields) -> Result<Content, Rejected> {
@@ -132,7 +137,7 @@ fn function_of(id: Option<String>, function: &mut Fields) -> Result<Content, Rej
         Some(object @ Value::Object(_)) => object.to_string(),
         Some(_) => return Err(function.must("arguments", "must be a string")),
     };
-    Ok(Content::Call { id, name, arguments })
+    Ok(Content::ToolCall { id, name, arguments })
 }
 
 fn content(message: &mut Fields) -> Result<Vec<Block>, Rejected> {
@@ -160,7 +165,7 @@ fn part(part: Value, at: String) -> Result<Block, Rejected> {
         // The latter two are of the Responses API.
         "text" | "input_text" | "output_text" => Content::text(part.needed_text("text")?),
         "refusal" => Content::Refusal(part.needed_text("refusal")?),
-        "thinking" => Content::Thought { text: thinking(&mut part)? },
+        "thinking" => Content::Reasoning { text: thinking(&mut part)? },
         "image_url" => Content::Media(address(&mut part, "image_url", MediaKind::Image)?),
         "video_url" => Content::Media(address(&mut part, "video_url", MediaKind::Video)?),
         "document_url" => Content::Media(address(&mut part, "document_url", MediaKind::Document)?),
@@ -169,7 +174,7 @@ fn part(part: Value, at: String) -> Result<Block, Rejected> {
         _ => {
             let mut json = part.into_left();
             json.insert("type".to_owned(), Value::String(kind));
-            Content::Foreign { wire: Wire::OpenAiChat, json: Value::Object(json) }
+            Content::Foreign { format: Format::OpenAiChat, json: Value::Object(json) }
         }
     };
     Ok(Block { cache, ..Block::new(content, at) })
@@ -212,7 +217,7 @@ fn file(part: &mut Fields) -> Result<Media, Rejected> {
     let mut file = part.fields("file")?.ok_or(missing)?;
     let name = file.text("filename")?;
     let source = if let Some(id) = file.text("file_id")? {
-        Source::File { wire: Wire::OpenAiChat, id }
+        Source::File { format: Format::OpenAiChat, id }
     } else {
         let data = file.needed_text("file_data")?;
         let at = file.at("file_data");

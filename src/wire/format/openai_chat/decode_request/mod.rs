@@ -1,11 +1,13 @@
 //! A caller's request, read.
 
+pub(crate) mod messages;
+pub(crate) mod tools;
+
 use serde_json::Value;
 
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Effort, Form, Logprobs, Request, Sampling, Thinking, Tier};
 use crate::wire::json::fields::{Fields, Rejected};
-use self::{messages, tools};
 
 /// Members that vendors have added and many clients send. They mean nothing to another vendor.
 const VENDORS: [&str; 22] = [
@@ -36,12 +38,12 @@ const VENDORS: [&str; 22] = [
 /// Members whose value has no field in a request, with what they ask for. An empty one asks for nothing.
 const ASKED: [(&str, Feature); 10] = [
     ("verbosity", Feature::Verbosity),
-    ("audio", Feature::AudioOut),
+    ("audio", Feature::AudioOutput),
     ("prediction", Feature::Prediction),
     ("web_search_options", Feature::WebSearch),
     ("logit_bias", Feature::LogitBias),
     ("store", Feature::Store),
-    ("prompt_cache_retention", Feature::CacheRetention),
+    ("prompt_cache_retention", Feature::PromptCacheRetention),
     ("moderation", Feature::SafetySettings),
     ("search_parameters", Feature::WebSearch),
     ("plugins", Feature::ServerTool),
@@ -198,8 +200,8 @@ fn asked(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     for (modality, at) in body.list("modalities")? {
         match modality.as_str() {
             Some("text") => {}
-            Some("audio") => request.asked.push((Feature::AudioOut, at)),
-            Some("image") => request.asked.push((Feature::ImageOut, at)),
+            Some("audio") => request.asked.push((Feature::AudioOutput, at)),
+            Some("image") => request.asked.push((Feature::ImageOutput, at)),
             _ => return Err(Rejected::new(at, "must be one of text, audio and image")),
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Cache, Choice, Request, Tool};
 use crate::wire::json::fields::{Fields, Rejected};
@@ -38,7 +38,7 @@ fn tool_of(tool: Value, at: String) -> Result<Tool, Rejected> {
         }
         Some(_) => {
             let json = Value::Object(fields.into_left());
-            Ok(Tool::Foreign { wire: Wire::OpenAiChat, json, at })
+            Ok(Tool::Foreign { format: Format::OpenAiChat, json, at })
         }
     }
 }

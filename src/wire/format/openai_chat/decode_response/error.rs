@@ -7,7 +7,7 @@ use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure, classify, classify_in_stream};
 
 /// Of the `error` of an event or of a body: an object, or only words.
-pub(crate) fn of_error(error: &[u8]) -> Told {
+pub(crate) fn of_error(error: &[u8]) -> ProviderError {
     let value = serde_json::from_slice(error).unwrap_or(Value::Null);
     let (words, members) = match value {
         Value::String(words) => (Some(words), Map::new()),
@@ -29,7 +29,7 @@ pub(crate) fn of_error(error: &[u8]) -> Told {
         None => classify_in_stream(error),
     };
     let message = words.or_else(|| text("message")).or_else(|| text("detail"));
-    Told {
+    ProviderError {
         failure,
         status,
         kind: text("type"),
@@ -40,8 +40,8 @@ pub(crate) fn of_error(error: &[u8]) -> Told {
 }
 
 /// What has no words of the provider's.
-pub(crate) fn trouble(message: &str) -> Told {
-    Told {
+pub(crate) fn trouble(message: &str) -> ProviderError {
+    ProviderError {
         failure: Failure { class: Class::Trouble, retry_after: None },
         status: None,
         kind: None,

@@ -1,21 +1,24 @@
 //! A provider's answer, event by event. A whole one goes the same way, as one chunk.
 
+pub(crate) mod error;
+pub(crate) mod tool_calls;
+pub(crate) mod types;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::wire::api::Wire;
+use self::tool_calls::Calls;
+use self::types::{Choice, Chunk, Content, Delta, Image, Part};
+use super::media;
+use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::classify_named;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
-use crate::wire::inspect::observer::{Usage, read_usage};
-use crate::wire::ir::{Event, Kind, MediaKind, Piece, Seal, Stop};
-use self::error;
-use self::tool_calls::Calls;
-use self::types::{Choice, Chunk, Content, Delta, Image, Part};
-use super::media;
+use crate::wire::inspect::usage::{Usage, read as read_usage};
+use crate::wire::ir::{Event, Kind, MediaKind, Piece, Signature, Stop};
 
 /// OpenAI's limit of `n`.
 const MOST_CANDIDATES: u64 = 128;
@@ -98,7 +101,7 @@ impl Decoder {
             Frame::Exception { kind, payload } => {
                 let failure = classify_named(kind, payload);
                 let told = error::of_error(payload);
-                self.fail(Told { failure, kind: Some(kind.to_owned()), ..told }, out);
+                self.fail(ProviderError { failure, kind: Some(kind.to_owned()), ..told }, out);
             }
         }
     }
@@ -205,7 +208,7 @@ impl Decoder {
         out.push(Event::End);
     }
 
-    fn fail(&mut self, told: Told, out: &mut Vec<Event>) {
+    fn fail(&mut self, told: ProviderError, out: &mut Vec<Event>) {
         self.over = true;
         out.push(Event::Fail(told));
     }
@@ -276,19 +279,20 @@ impl Candidate {
         if let (Some(signature), Some((block, _))) =
             (delta.extra_content.as_ref().and_then(|extra| extra.signature()), self.text)
         {
-            let seal = Seal { wire: Wire::Gemini, data: signature.to_owned(), id: None };
-            writer.piece(block, Piece::Seal(seal));
+            let signature =
+                Signature { format: Format::Gemini, data: signature.to_owned(), id: None };
+            writer.piece(block, Piece::Signature(signature));
         }
         delta.images.iter().flatten().for_each(|image| self.image(image, writer));
         self.call(delta, whole, writer)
     }
 
     fn call(&mut self, delta: &Delta<'_>, whole: bool, writer: &mut Writer<'_>) -> bool {
-        let legacy = delta.function_call.as_ref().map(|function| self::types::Call {
+        let legacy = delta.function_call.as_ref().map(|function| types::Call {
             index: None,
-            id: self::types::Text::default(),
-            function: Some(self::types::Function {
-                name: self::types::Text(function.name.as_str().into()),
+            id: types::Text::default(),
+            function: Some(types::Function {
+                name: types::Text(function.name.as_str().into()),
                 arguments: function.arguments,
             }),
             extra_content: None,
@@ -319,7 +323,7 @@ impl Candidate {
                 self.calls.settle(writer.candidate, writer.next, writer.out);
                 let block = writer.open(match what {
                     Spoken::Text => Kind::Text,
-                    Spoken::Thought => Kind::Thought,
+                    Spoken::Thought => Kind::Reasoning,
                     Spoken::Refusal => Kind::Refusal,
                 });
                 self.text = Some((block, what));
@@ -403,24 +407,27 @@ impl Candidate {
     fn close_text(&mut self, writer: &mut Writer<'_>) {
         let Some((block, what)) = self.text.take() else { return };
         if what == Spoken::Thought {
-            self.seal(block, writer);
+            self.signature(block, writer);
         }
         writer.out.push(Event::Close { block });
     }
 
-    fn seal(&mut self, block: u32, writer: &mut Writer<'_>) {
+    fn signature(&mut self, block: u32, writer: &mut Writer<'_>) {
         if !self.details.is_empty() {
             let data = format!("[{}]", self.details.join(","));
             self.details.clear();
-            writer.piece(block, Piece::Seal(Seal { wire: Wire::OpenAiChat, data, id: None }));
+            writer.piece(
+                block,
+                Piece::Signature(Signature { format: Format::OpenAiChat, data, id: None }),
+            );
         }
     }
 
     /// A thought of which nothing is shown but its signature.
     fn hidden(&mut self, writer: &mut Writer<'_>) {
         if !self.details.is_empty() {
-            let block = writer.open(Kind::Thought);
-            self.seal(block, writer);
+            let block = writer.open(Kind::Reasoning);
+            self.signature(block, writer);
             writer.out.push(Event::Close { block });
         }
     }

@@ -4,9 +4,9 @@
 //! the index out, have every call at index 0 (SGLang, Cerebras; ids tell them apart), give the name in
 //! pieces, or a whole call at once. A call is opened with its first byte of arguments, when its name is whole.
 
-use crate::wire::api::Wire;
-use crate::wire::ir::{Event, Kind, Piece, Seal};
 use super::types;
+use crate::wire::api::Format;
+use crate::wire::ir::{Event, Kind, Piece, Signature};
 
 /// Calls of one answer that are kept track of.
 const MOST: usize = 1024;
@@ -27,7 +27,7 @@ struct Call {
     index: Option<u64>,
     id: String,
     name: String,
-    seal: Option<String>,
+    signature: Option<String>,
     block: Option<u32>,
     closed: bool,
     json: Json,
@@ -77,7 +77,7 @@ impl Calls {
             return Err(TooMuch);
         }
         if let Some(signature) = piece.extra_content.as_ref().and_then(types::Extra::signature) {
-            call.seal = Some(signature.to_owned());
+            call.signature = Some(signature.to_owned());
         }
         call.go_on(&arguments, candidate, next, out);
         Ok(())
@@ -132,7 +132,7 @@ impl Call {
         *next += 1;
         self.block = Some(block);
         let id = Some(self.id.clone()).filter(|id| !id.is_empty());
-        let kind = Kind::Call { id, name: self.name.clone() };
+        let kind = Kind::ToolCall { id, name: self.name.clone() };
         out.push(Event::Open { block, candidate, kind });
         block
     }
@@ -140,9 +140,9 @@ impl Call {
     fn close(&mut self, out: &mut Vec<Event>) {
         let Some(block) = self.block else { return };
         self.closed = true;
-        if let Some(data) = self.seal.take() {
-            let seal = Seal { wire: Wire::Gemini, data, id: None };
-            out.push(Event::Delta { block, piece: Piece::Seal(seal) });
+        if let Some(data) = self.signature.take() {
+            let signature = Signature { format: Format::Gemini, data, id: None };
+            out.push(Event::Delta { block, piece: Piece::Signature(signature) });
         }
         out.push(Event::Close { block });
     }

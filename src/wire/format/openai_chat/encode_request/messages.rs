@@ -6,14 +6,16 @@ use std::collections::VecDeque;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::format::openai_chat::encode_response::google;
 use crate::wire::format::openai_chat::media::data_url;
 use crate::wire::format::quirks::{CallIds, Documents, Quirks, Thoughts};
-use crate::wire::ir::{Block, Content as Of, Media, MediaKind, Outcome, Request, Role, Source, Turn};
+use crate::wire::ir::{
+    Block, Content as Of, Media, MediaKind, Request, Role, Source, ToolResult, Turn,
+};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 #[expect(clippy::option_option, reason = "`null` is not the same as absent")]
 #[derive(Default, Serialize)]
@@ -126,7 +128,7 @@ struct Function<'r> {
 pub(crate) fn messages<'r>(
     request: &'r Request,
     quirks: &'r Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<Message<'r>>, Rejected> {
     let mut writer = Writer {
         quirks,
@@ -147,7 +149,7 @@ pub(crate) fn messages<'r>(
 
 struct Writer<'r, 's> {
     quirks: &'r Quirks,
-    saying: &'s mut Saying,
+    saying: &'s mut Fitting,
     messages: Vec<Message<'r>>,
     /// Media of tools' results, which come in a message behind them: results must directly follow their
     /// calls, and hold text only.
@@ -162,10 +164,10 @@ impl<'r> Writer<'r, '_> {
         let name = match &turn.name {
             Some(name) if self.quirks.names => {
                 let at = turn.blocks.first().map_or("", |block| &block.at);
-                self.saying.says(Feature::SpeakerName, at)?.then_some(name.as_str())
+                self.saying.says(Feature::ParticipantName, at)?.then_some(name.as_str())
             }
             Some(_) => {
-                self.saying.leave(Feature::SpeakerName, "");
+                self.saying.leave(Feature::ParticipantName, "");
                 None
             }
             None => None,
@@ -174,7 +176,7 @@ impl<'r> Writer<'r, '_> {
             Role::User => {
                 // Results first, since they must follow their calls.
                 for block in &turn.blocks {
-                    if let Of::Outcome(outcome) = &block.content {
+                    if let Of::ToolResult(outcome) = &block.content {
                         self.outcome(outcome)?;
                     }
                 }
@@ -182,10 +184,10 @@ impl<'r> Writer<'r, '_> {
             }
             Role::System => {
                 let at = turn.blocks.first().map_or("", |block| &block.at);
-                self.saying.says(Feature::LateSystem, at)?;
+                self.saying.says(Feature::SystemTurn, at)?;
                 self.message("system", name, &turn.blocks)
             }
-            Role::Model => self.model(name, &turn.blocks),
+            Role::Assistant => self.model(name, &turn.blocks),
         }
     }
 
@@ -198,7 +200,7 @@ impl<'r> Writer<'r, '_> {
     ) -> Result<(), Rejected> {
         let mut parts = Vec::with_capacity(blocks.len());
         for block in blocks {
-            if !matches!(block.content, Of::Outcome(_)) {
+            if !matches!(block.content, Of::ToolResult(_)) {
                 parts.push(self.part(block)?);
             }
         }
@@ -234,18 +236,18 @@ impl<'r> Writer<'r, '_> {
             self.mark(block)?;
             match &block.content {
                 Of::Text { text, .. } if text.is_empty() => {}
-                Of::Thought { text } => self.thought(block, text, &mut message, &mut parts)?,
+                Of::Reasoning { text } => self.thought(block, text, &mut message, &mut parts)?,
                 Of::Refusal(text) if self.quirks.refusal => join(&mut message.refusal, text),
                 Of::Text { text, .. } | Of::Refusal(text) => parts.push(Part::Text { text }),
-                Of::Call { id, name, arguments } => {
+                Of::ToolCall { id, name, arguments } => {
                     let call = self.call(block, id.as_deref(), name, arguments)?;
                     message.tool_calls.push(call);
                 }
-                Of::Foreign { wire: Wire::OpenAiChat, json } => {
+                Of::Foreign { format: Format::OpenAiChat, json } => {
                     message.tool_calls.push(Call::Foreign(json));
                 }
-                Of::Foreign { .. } | Of::Outcome(_) => {
-                    return Err(self.saying.refusal(Feature::ForeignBlock, &block.at));
+                Of::Foreign { .. } | Of::ToolResult(_) => {
+                    return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at));
                 }
                 // An answer's media have no place in a question.
                 Of::Media(media) => {
@@ -275,7 +277,7 @@ impl<'r> Writer<'r, '_> {
     ) -> Result<(), Rejected> {
         match (self.quirks.thoughts, text) {
             (Thoughts::Dropped, _) => {
-                return self.saying.says(Feature::Thoughts, &block.at).map(drop);
+                return self.saying.says(Feature::Reasoning, &block.at).map(drop);
             }
             (_, "") => {}
             (Thoughts::Member("reasoning"), text) => join(&mut message.reasoning, text),
@@ -286,11 +288,11 @@ impl<'r> Writer<'r, '_> {
                 parts.push(Part::Thinking { thinking: [Text { kind: "text", text }] });
             }
         }
-        match &block.seal {
-            Some(seal) if seal.wire == Wire::OpenAiChat => {
-                message.reasoning_details = details(&seal.data, text);
+        match &block.signature {
+            Some(signature) if signature.format == Format::OpenAiChat => {
+                message.reasoning_details = details(&signature.data, text);
             }
-            Some(_) => drop(self.saying.says(Feature::Seals, &block.at)?),
+            Some(_) => drop(self.saying.says(Feature::ForeignSignatures, &block.at)?),
             None => {}
         }
         Ok(())
@@ -312,12 +314,12 @@ impl<'r> Writer<'r, '_> {
             made.into()
         };
         let id = call_id(id, self.quirks);
-        let extra_content = match &block.seal {
-            Some(seal) if self.quirks.google_seals && seal.wire == Wire::Gemini => {
-                Some(google(seal))
+        let extra_content = match &block.signature {
+            Some(signature) if self.quirks.google_seals && signature.format == Format::Gemini => {
+                Some(google(signature))
             }
             Some(_) => {
-                self.saying.says(Feature::Seals, &block.at)?;
+                self.saying.says(Feature::ForeignSignatures, &block.at)?;
                 None
             }
             None => None,
@@ -327,7 +329,7 @@ impl<'r> Writer<'r, '_> {
         Ok(Call::Function { id, kind: "function", function, extra_content })
     }
 
-    fn outcome(&mut self, outcome: &'r Outcome) -> Result<(), Rejected> {
+    fn outcome(&mut self, outcome: &'r ToolResult) -> Result<(), Rejected> {
         let id: Cow<'r, str> = if outcome.id.is_empty() {
             // In the order of their calls, unless a name tells more.
             let named = outcome.name.as_deref();
@@ -339,14 +341,14 @@ impl<'r> Writer<'r, '_> {
             outcome.id.as_str().into()
         };
         if outcome.is_error {
-            self.saying.says(Feature::OutcomeError, "")?;
+            self.saying.says(Feature::ToolResultError, "")?;
         }
         let mut texts = Vec::new();
         for block in &outcome.content {
             match self.part(block)? {
                 Part::Text { text } => texts.push(Part::Text { text }),
                 media => {
-                    self.saying.says(Feature::OutcomeMedia, &block.at)?;
+                    self.saying.says(Feature::ToolResultMedia, &block.at)?;
                     self.behind.push(media);
                 }
             }
@@ -363,7 +365,7 @@ impl<'r> Writer<'r, '_> {
 
     fn mark(&mut self, block: &Block) -> Result<(), Rejected> {
         if block.cache.is_some() {
-            self.saying.says(Feature::CacheMark, &format!("{}/cache_control", block.at))?;
+            self.saying.says(Feature::CachePoint, &format!("{}/cache_control", block.at))?;
         }
         Ok(())
     }
@@ -371,12 +373,12 @@ impl<'r> Writer<'r, '_> {
     fn part(&mut self, block: &'r Block) -> Result<Part<'r>, Rejected> {
         self.mark(block)?;
         match &block.content {
-            Of::Text { text, .. } | Of::Refusal(text) | Of::Thought { text } => {
+            Of::Text { text, .. } | Of::Refusal(text) | Of::Reasoning { text } => {
                 Ok(Part::Text { text })
             }
             Of::Media(media) => self.media(media, &block.at),
-            Of::Call { .. } | Of::Outcome(_) | Of::Foreign { .. } => {
-                Err(self.saying.refusal(Feature::ForeignBlock, &block.at))
+            Of::ToolCall { .. } | Of::ToolResult(_) | Of::Foreign { .. } => {
+                Err(self.saying.refusal(Feature::ServerToolBlock, &block.at))
             }
         }
     }
@@ -409,7 +411,7 @@ impl<'r> Writer<'r, '_> {
             // OpenAI keeps files for both of its APIs.
             (
                 MediaKind::Document,
-                Source::File { wire: Wire::OpenAiChat | Wire::OpenAiResponses, id },
+                Source::File { format: Format::OpenAiChat | Format::OpenAiResponses, id },
             ) => {
                 let file = File { filename: None, file_data: None, file_id: Some(id) };
                 Ok(Part::File { file })
@@ -434,7 +436,7 @@ impl<'r> Writer<'r, '_> {
 
     /// A last message of the model's is where the answer is to begin.
     fn prefill(&mut self, request: &Request) -> Result<(), Rejected> {
-        let Some(last) = request.turns.last().filter(|turn| turn.role == Role::Model) else {
+        let Some(last) = request.turns.last().filter(|turn| turn.role == Role::Assistant) else {
             return Ok(());
         };
         match self.messages.last_mut() {
@@ -498,7 +500,7 @@ fn audio_format(media_type: &str) -> Option<&str> {
 
 fn of_kind(kind: MediaKind) -> Feature {
     match kind {
-        MediaKind::Image => Feature::ImageOut,
+        MediaKind::Image => Feature::ImageOutput,
         MediaKind::Document => Feature::DocumentUrl,
         MediaKind::Audio => Feature::Audio,
         MediaKind::Video => Feature::Video,

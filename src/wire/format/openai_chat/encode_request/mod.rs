@@ -1,16 +1,18 @@
 //! A request, as a provider of this format is to get it.
 
+pub(crate) mod messages;
+pub(crate) mod tools;
+
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
+use self::messages::Message;
+use self::tools::Chosen;
 use crate::wire::feature::Feature;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Effort, Request, Tier};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
-use self::{tools, messages};
-use self::messages::Message;
-use self::tools::Chosen;
+use crate::wire::translate::Fitting;
 
 /// Members whose names are the same everywhere; those that vendors name differently are in `named`.
 #[derive(Serialize)]
@@ -39,7 +41,7 @@ struct Body<'r> {
 pub fn encode_request(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     let messages = messages::messages(request, quirks, saying)?;
     let chosen = tools::chosen(request, quirks, saying)?;
@@ -72,7 +74,7 @@ type Named = Map<String, Value>;
 fn limits(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
     named: &mut Named,
 ) -> Result<(), Rejected> {
     if let Some(most) = request.max_tokens {
@@ -98,7 +100,7 @@ fn limits(
 fn sampling(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
     named: &mut Named,
 ) -> Result<(), Rejected> {
     let sampling = &request.sampling;
@@ -126,11 +128,12 @@ fn sampling(
 fn thinking(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
     named: &mut Named,
 ) -> Result<(), Rejected> {
     let Some(thinking) = &request.thinking else { return Ok(()) };
-    let feature = if thinking.effort.is_some() { Feature::Effort } else { Feature::Budget };
+    let feature =
+        if thinking.effort.is_some() { Feature::ReasoningEffort } else { Feature::ReasoningBudget };
     let effort = thinking.effort.or_else(|| thinking.budget.map(effort_of));
     if !saying.says(feature, "")? {
         return Ok(());
@@ -190,13 +193,13 @@ fn word(effort: Effort) -> &'static str {
 fn about(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
     named: &mut Named,
 ) -> Result<(), Rejected> {
     if let Some(user) = &request.user {
         match quirks.user {
             Some(name) => drop(named.insert(name.to_owned(), user.as_str().into())),
-            None => saying.leave(Feature::User, ""),
+            None => saying.leave(Feature::EndUser, ""),
         }
     }
     if request.metadata.as_ref().is_some_and(|metadata| !metadata.is_empty()) {
@@ -206,7 +209,7 @@ fn about(
         if quirks.cache_key {
             named.insert("prompt_cache_key".to_owned(), key.as_str().into());
         } else {
-            saying.leave(Feature::CacheKey, "");
+            saying.leave(Feature::PromptCacheKey, "");
         }
     }
     let tier = match &request.tier {
@@ -219,7 +222,7 @@ fn about(
     };
     match tier.filter(|_| quirks.tier) {
         Some(tier) => drop(named.insert("service_tier".to_owned(), tier.into())),
-        None => saying.leave(Feature::Tier, ""),
+        None => saying.leave(Feature::ServiceTier, ""),
     }
     Ok(())
 }

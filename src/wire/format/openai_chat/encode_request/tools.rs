@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::format::quirks::{Quirks, Schema};
 use crate::wire::ir::{Choice, Form, Request, Tool};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
+use crate::wire::translate::Fitting;
 
 /// The tool whose arguments are the answer, where the caller gave the schema no name.
 const ANSWER: &str = "answer";
@@ -22,7 +22,7 @@ pub(crate) struct Chosen<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     parallel_tool_calls: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_format: Option<Format<'r>>,
+    response_format: Option<ResponseFormat<'r>>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +55,7 @@ enum Parameters<'r> {
 }
 
 #[derive(Serialize)]
-struct Format<'r> {
+struct ResponseFormat<'r> {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ struct JsonSchema<'r> {
 pub(crate) fn chosen<'r>(
     request: &'r Request,
     quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Chosen<'r>, Rejected> {
     let mut chosen = Chosen::default();
     for tool in &request.tools {
@@ -88,7 +88,8 @@ pub(crate) fn chosen<'r>(
     match &request.form {
         None => {}
         Some(Form::Json) => {
-            chosen.response_format = Some(Format { kind: "json_object", json_schema: None });
+            chosen.response_format =
+                Some(ResponseFormat { kind: "json_object", json_schema: None });
         }
         Some(Form::Schema { name, description, schema, strict }) => {
             let name = name.as_deref().unwrap_or(ANSWER);
@@ -97,10 +98,11 @@ pub(crate) fn chosen<'r>(
             match quirks.schema {
                 Schema::Native => {
                     let json_schema = Some(form);
-                    chosen.response_format = Some(Format { kind: "json_schema", json_schema });
+                    chosen.response_format =
+                        Some(ResponseFormat { kind: "json_schema", json_schema });
                 }
                 Schema::Tool => force(&mut chosen, &form, request, quirks, saying)?,
-                Schema::Never => return Err(saying.refusal(Feature::Schema, "")),
+                Schema::Never => return Err(saying.refusal(Feature::JsonSchema, "")),
             }
         }
     }
@@ -110,13 +112,13 @@ pub(crate) fn chosen<'r>(
 fn offered<'r>(
     tool: &'r Tool,
     quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Offered<'r>, Rejected> {
     match tool {
         Tool::Function { name, description, parameters, strict, cache, at } => {
             check_name(name, at)?;
             if cache.is_some() {
-                saying.says(Feature::CacheMark, &format!("{at}/cache_control"))?;
+                saying.says(Feature::CachePoint, &format!("{at}/cache_control"))?;
             }
             if strict.is_some() && !quirks.strict {
                 saying.leave(Feature::StrictTools, "");
@@ -132,7 +134,7 @@ fn offered<'r>(
                 },
             })
         }
-        Tool::Foreign { wire: Wire::OpenAiChat, json, .. } => Ok(Offered::Foreign(json)),
+        Tool::Foreign { format: Format::OpenAiChat, json, .. } => Ok(Offered::Foreign(json)),
         Tool::Foreign { at, .. } => Err(saying.refusal(Feature::ServerTool, at)),
     }
 }
@@ -151,10 +153,10 @@ fn choose(
     chosen: &mut Chosen<'_>,
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<(), Rejected> {
     let Some(choice) = &request.choice else { return Ok(()) };
-    let word = |feature, saying: &Saying| {
+    let word = |feature, saying: &Fitting| {
         let refused = || saying.refusal(feature, "");
         quirks.any.map(Value::from).ok_or_else(refused)
     };
@@ -166,9 +168,9 @@ fn choose(
             return Ok(());
         }
         Choice::None => "none".into(),
-        Choice::Any => word(Feature::ChoiceAny, saying)?,
+        Choice::Any => word(Feature::ToolChoiceAny, saying)?,
         Choice::Tool(name) => {
-            word(Feature::ChoiceTool, saying)?;
+            word(Feature::ToolChoiceNamed, saying)?;
             json!({ "type": "function", "function": { "name": name } })
         }
         Choice::AnyOf(names) if quirks.allowed_tools => allowed(names),
@@ -179,7 +181,7 @@ fn choose(
                 }
                 Offered::Foreign(_) => false,
             });
-            word(Feature::ChoiceAnyOf, saying)?
+            word(Feature::ToolChoiceAnyOf, saying)?
         }
     });
     Ok(())
@@ -191,10 +193,10 @@ fn allowed(names: &[String]) -> Value {
     json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": tools } })
 }
 
-fn parallel(chosen: &mut Chosen<'_>, request: &Request, quirks: &Quirks, saying: &mut Saying) {
+fn parallel(chosen: &mut Chosen<'_>, request: &Request, quirks: &Quirks, saying: &mut Fitting) {
     match request.parallel {
         Some(parallel) if quirks.parallel => chosen.parallel_tool_calls = Some(parallel),
-        Some(false) => saying.leave(Feature::OneCall, ""),
+        Some(false) => saying.leave(Feature::SingleToolCall, ""),
         Some(true) | None => {}
     }
 }
@@ -206,14 +208,14 @@ fn force<'r>(
     form: &JsonSchema<'r>,
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<(), Rejected> {
     let taken = request
         .tools
         .iter()
         .any(|tool| matches!(tool, Tool::Function { name, .. } if name == form.name));
     let any = quirks.any.filter(|_| !taken);
-    let any = any.ok_or_else(|| saying.refusal(Feature::Schema, ""))?;
+    let any = any.ok_or_else(|| saying.refusal(Feature::JsonSchema, ""))?;
     check_name(form.name, "/response_format")?;
     let alone = match &request.choice {
         None | Some(Choice::Auto) => chosen.tools.is_empty(),

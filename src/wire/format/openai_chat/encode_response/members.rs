@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Class;
-use crate::wire::inspect::observer::Usage;
+use crate::wire::inspect::usage::Usage;
 use crate::wire::ir::Stop;
 
 /// The format has five words, two of them for the same. Clients of typed languages refuse others, so an
@@ -105,8 +105,8 @@ pub(crate) fn annotation(citation: &Value, from: usize, to: usize) -> Option<Val
 }
 
 /// The `error` of an event. The type is OpenAI's for what it means, code and words are the provider's.
-pub(crate) fn error(told: &Told) -> Value {
-    let Told { failure, status: _, kind, code, param, message } = told;
+pub(crate) fn error(told: &ProviderError) -> Value {
+    let ProviderError { failure, status: _, kind, code, param, message } = told;
     let (class, named) = match failure.class {
         Class::Caller => ("invalid_request_error", None),
         Class::ContextTooLong => ("invalid_request_error", Some("context_length_exceeded")),

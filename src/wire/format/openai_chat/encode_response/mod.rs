@@ -1,21 +1,23 @@
 //! A stream for the caller: chunks in the form that OpenAI's own clients gather.
 
+pub(crate) mod members;
+pub(crate) mod whole;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::wire::api::Wire;
-use crate::wire::format::context::Shown;
-use crate::wire::inspect::observer::Usage;
-use crate::wire::ir::{Event, Kind, Media, Piece, Seal, Source, Stop};
-use self::members;
 use super::media::data_url;
+use crate::wire::api::Format;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::inspect::usage::Usage;
+use crate::wire::ir::{Event, Kind, Media, Piece, Signature, Source, Stop};
 
 /// Makes a stream for the caller.
 #[derive(Debug)]
 pub struct Encoder {
-    shown: Shown,
+    shown: ResponseContext,
     /// What every chunk begins with.
     head: Vec<u8>,
     tier: Option<&'static str>,
@@ -110,7 +112,7 @@ impl<'e> Delta<'e> {
 
 impl Encoder {
     /// Of an answer that shows this.
-    pub fn new(shown: Shown) -> Encoder {
+    pub fn new(shown: ResponseContext) -> Encoder {
         let mut encoder = Encoder {
             shown,
             head: Vec::new(),
@@ -180,7 +182,7 @@ impl Encoder {
                 delta.content = first.then_some(Some(""));
                 What::Text
             }
-            Kind::Thought => {
+            Kind::Reasoning => {
                 delta.content = first.then_some(None);
                 What::Thought
             }
@@ -189,7 +191,7 @@ impl Encoder {
                 delta.content = first.then_some(None);
                 What::Refusal
             }
-            Kind::Call { id, name } => {
+            Kind::ToolCall { id, name } => {
                 let index = own.calls;
                 own.calls += 1;
                 made = format!("call_{}_{block}", self.shown.id);
@@ -233,12 +235,16 @@ impl Encoder {
                 let function = Some(Function { name: None, arguments: text });
                 delta.tool_calls = Some([Call { function, ..Delta::call(index) }]);
             }
-            (Piece::Seal(seal), What::Call(index)) if seal.wire == Wire::Gemini => {
-                let extra_content = Some(google(seal));
+            (Piece::Signature(signature), What::Call(index))
+                if signature.format == Format::Gemini =>
+            {
+                let extra_content = Some(google(signature));
                 delta.tool_calls = Some([Call { extra_content, ..Delta::call(index) }]);
             }
-            (Piece::Seal(seal), What::Thought) if seal.wire == Wire::OpenAiChat => {
-                delta.reasoning_details = serde_json::from_str(&seal.data).ok();
+            (Piece::Signature(signature), What::Thought)
+                if signature.format == Format::OpenAiChat =>
+            {
+                delta.reasoning_details = serde_json::from_str(&signature.data).ok();
                 if delta.reasoning_details.is_none() {
                     return;
                 }
@@ -337,8 +343,8 @@ pub(crate) struct Logprobs<'e> {
 
 /// Where Google's own servers of this format have their signature of a call.
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures#openai>
-pub(crate) fn google(seal: &Seal) -> Value {
-    serde_json::json!({ "google": { "thought_signature": seal.data } })
+pub(crate) fn google(signature: &Signature) -> Value {
+    serde_json::json!({ "google": { "thought_signature": signature.data } })
 }
 
 /// An image as OpenRouter has those that a model makes; OpenAI's format has none.

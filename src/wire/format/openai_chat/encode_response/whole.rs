@@ -3,11 +3,11 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::wire::api::Wire;
-use crate::wire::format::context::Shown;
-use crate::wire::ir::{Block, Candidate, Content, Reply};
-use super::{Logprobs, NOTHING, google, image, members};
 use super::members::Counted;
+use super::{Logprobs, NOTHING, google, image, members};
+use crate::wire::api::Format;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::ir::{Block, Candidate, Content, Response};
 
 #[derive(Serialize)]
 struct Completion<'r> {
@@ -64,7 +64,7 @@ struct Function<'r> {
 }
 
 /// Writes a whole answer for the caller.
-pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
+pub fn encode_whole(reply: &Response, shown: &ResponseContext) -> Vec<u8> {
     let own = format!("chatcmpl-{}", shown.id);
     // Calls without an id get the number that their block has in a stream.
     let mut block = 0;
@@ -109,29 +109,33 @@ impl<'r> Message<'r> {
                 let cited = citations.iter();
                 self.annotations.extend(cited.filter_map(|one| members::annotation(one, from, to)));
             }
-            Content::Thought { text } => {
+            Content::Reasoning { text } => {
                 if !text.is_empty() {
                     self.reasoning_content.get_or_insert_default().push_str(text);
                 }
-                let own = block.seal.as_ref().filter(|seal| seal.wire == Wire::OpenAiChat);
-                let details =
-                    own.and_then(|seal| serde_json::from_str::<Vec<Value>>(&seal.data).ok());
+                let own = block
+                    .signature
+                    .as_ref()
+                    .filter(|signature| signature.format == Format::OpenAiChat);
+                let details = own
+                    .and_then(|signature| serde_json::from_str::<Vec<Value>>(&signature.data).ok());
                 self.reasoning_details.extend(details.into_iter().flatten());
             }
             Content::Refusal(text) => self.refusal.get_or_insert_default().push_str(text),
-            Content::Call { id: known, name, arguments } => {
-                let seal = block.seal.as_ref().filter(|seal| seal.wire == Wire::Gemini);
+            Content::ToolCall { id: known, name, arguments } => {
+                let signature =
+                    block.signature.as_ref().filter(|signature| signature.format == Format::Gemini);
                 let arguments = if arguments.is_empty() { NOTHING } else { arguments };
                 self.tool_calls.push(Call {
                     id: known.clone().unwrap_or_else(|| format!("call_{id}_{number}")),
                     kind: "function",
                     function: Function { name, arguments },
-                    extra_content: seal.map(google),
+                    extra_content: signature.map(google),
                 });
             }
             Content::Media(media) => self.images.extend(image(media)),
             // Another format's, or no part of an answer.
-            Content::Foreign { .. } | Content::Outcome(_) => {}
+            Content::Foreign { .. } | Content::ToolResult(_) => {}
         }
     }
 }

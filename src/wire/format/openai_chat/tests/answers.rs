@@ -1,15 +1,16 @@
 //! Answers: chunks to events, events to chunks.
 
 use super::*;
+use crate::wire::format::openai_chat::decode_response::error;
 
-fn reply(chunks: &[Value]) -> Reply {
-    Reply::fold(&decode(chunks))
+fn reply(chunks: &[Value]) -> Response {
+    Response::fold(&decode(chunks))
 }
 
 fn calls(chunks: &[Value]) -> Vec<(Option<String>, String, String)> {
     let blocks = reply(chunks).candidates.remove(0).blocks.into_iter();
     let calls = blocks.filter_map(|block| match block.content {
-        crate::wire::ir::Content::Call { id, name, arguments } => Some((id, name, arguments)),
+        crate::wire::ir::Content::ToolCall { id, name, arguments } => Some((id, name, arguments)),
         _ => None,
     });
     calls.collect()
@@ -144,9 +145,9 @@ fn signed_thoughts_keep_their_details() {
         delta(&json!({ "reasoning_details": [{ "type": "reasoning.text", "signature": "s" }] }));
     let text = delta(&json!({ "content": "x" }));
     let blocks = reply(&[thought, signed, text, finish("stop")]).candidates.remove(0).blocks;
-    let seal = blocks[0].seal.as_ref().unwrap();
-    assert_eq!(seal.wire, Wire::OpenAiChat);
-    assert_eq!(seal.data, r#"[{"type":"reasoning.text","signature":"s"}]"#);
+    let signature = blocks[0].signature.as_ref().unwrap();
+    assert_eq!(signature.format, Format::OpenAiChat);
+    assert_eq!(signature.data, r#"[{"type":"reasoning.text","signature":"s"}]"#);
 }
 
 fn encode_all(events: &[Event], usage: bool) -> String {
@@ -172,14 +173,18 @@ fn stop(why: Stop) -> Event {
 
 #[test]
 fn a_stream_is_written_as_openai_writes_it() {
-    let usage = crate::wire::inspect::observer::Usage { input: Some(3), output: Some(2), ..Default::default() };
+    let usage = crate::wire::inspect::usage::Usage {
+        input: Some(3),
+        output: Some(2),
+        ..Default::default()
+    };
     let name = "f".to_owned();
     let events = [
         Event::Start { id: None, model: Some("real".to_owned()), created: None },
         open(0, Kind::Text),
         text(0, "Hi"),
         Event::Close { block: 0 },
-        open(1, Kind::Call { id: None, name }),
+        open(1, Kind::ToolCall { id: None, name }),
         text(1, "{}"),
         Event::Close { block: 1 },
         Event::Usage(usage),
@@ -215,7 +220,7 @@ fn a_stream_is_written_as_openai_writes_it() {
 
 #[test]
 fn an_error_is_the_last_word() {
-    let told = told::trouble("gone");
+    let told = error::trouble("gone");
     let stream = encode_all(&[open(0, Kind::Text), text(0, "x"), Event::Fail(told)], true);
     assert!(!stream.contains("[DONE]") && stream.contains(r#"data: {"error":{"message":"gone""#));
 }
@@ -237,7 +242,7 @@ fn a_citation_says_where_the_text_is_that_cites() {
     let stream = encode_all(&events, false);
     let annotation = r#""annotations":[{"type":"url_citation","url_citation":{"url":"https://x","title":"X","start_index":2,"end_index":5}}]"#;
     assert!(stream.contains(annotation), "{stream}");
-    let whole = encode_whole(&Reply::fold(&events), &shown(false));
+    let whole = encode_whole(&Response::fold(&events), &shown(false));
     let whole = String::from_utf8(whole).unwrap();
     assert!(whole.contains(annotation), "{whole}");
 }
@@ -246,7 +251,7 @@ fn a_citation_says_where_the_text_is_that_cites() {
 fn a_call_without_a_word_is_one_with_no_arguments() {
     let silent = piece(&json!({ "index": 0, "id": "a", "function": { "name": "f" } }));
     let events = decode(&[silent, finish("tool_calls")]);
-    let whole = encode_whole(&Reply::fold(&events), &shown(false));
+    let whole = encode_whole(&Response::fold(&events), &shown(false));
     let whole: Value = serde_json::from_slice(&whole).unwrap();
     assert_eq!(whole["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], "{}");
     let mut encoder = Encoder::new(shown(false));
@@ -267,6 +272,6 @@ fn a_message_is_told_rather_than_the_empty_delta_beside_it() {
         "finish_reason": "stop",
     });
     let body = json!({ "choices": [choice] }).to_string();
-    let reply = Reply::fold(&decode_whole(body.as_bytes(), &quirks::PLAIN));
+    let reply = Response::fold(&decode_whole(body.as_bytes(), &quirks::PLAIN));
     assert_eq!(reply.candidates[0].blocks[0].content, crate::wire::ir::Content::text("x"));
 }

@@ -1,7 +1,7 @@
 //! Requests: what callers send, and what each vendor is to get.
 
-use crate::wire::ir::{Choice, Content, Effort, Role, Source, Thinking};
 use super::*;
+use crate::wire::ir::{Choice, Content, Effort, Role, Source, Thinking};
 
 fn read(body: &Value) -> crate::wire::ir::Request {
     decode_request(body.to_string().as_bytes()).unwrap()
@@ -33,7 +33,7 @@ fn messages_become_turns() {
     let request = read(&conversation());
     assert_eq!(request.system[0].content, Content::text("be brief"));
     let roles: Vec<Role> = request.turns.iter().map(|turn| turn.role).collect();
-    assert_eq!(roles, [Role::User, Role::Model, Role::User], "results are one turn");
+    assert_eq!(roles, [Role::User, Role::Assistant, Role::User], "results are one turn");
     let Content::Media(image) = &request.turns[0].blocks[1].content else { panic!() };
     let bytes = Source::Base64 { media_type: "image/png".to_owned(), data: "QUJD".to_owned() };
     assert_eq!((&image.source, image.detail.as_deref()), (&bytes, Some("low")));
@@ -211,7 +211,7 @@ fn usage_of_a_stream_is_asked_where_it_must_be() {
 fn every_feature_that_is_asked_for_has_a_place() {
     use crate::wire::feature::Feature;
     // Those that no caller of this format can ask for.
-    let foreign = Feature::all().filter(|feature| place(*feature).is_none());
+    let foreign = Feature::all().filter(|feature| feature.place(Format::OpenAiChat).is_none());
     assert!(foreign.count() < 15);
 }
 

@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::format::openai_responses::{FREEFORM, signature};
 use crate::wire::format::openai_responses::signature::Of;
-use crate::wire::ir::{Block, Content, Media, MediaKind, Outcome, Request, Role, Source, Turn};
+use crate::wire::format::openai_responses::{FREEFORM, signature};
+use crate::wire::ir::{Block, Content, Media, MediaKind, Request, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::{Fields, Rejected, elements};
 
 /// Takes `input`.
@@ -45,20 +45,20 @@ fn read_item(item: Value, at: String, request: &mut Request) -> Result<(), Rejec
             let id = Some(item.needed_text("call_id")?);
             let name = item.needed_text("name")?;
             let arguments = item.text("arguments")?.unwrap_or_default();
-            said(request, Block::new(Content::Call { id, name, arguments }, at));
+            said(request, Block::new(Content::ToolCall { id, name, arguments }, at));
         }
         "custom_tool_call" => {
             let id = Some(item.needed_text("call_id")?);
             let name = item.needed_text("name")?;
             let input = item.text("input")?.unwrap_or_default();
             let arguments = json!({ FREEFORM: input }).to_string();
-            said(request, Block::new(Content::Call { id, name, arguments }, at));
+            said(request, Block::new(Content::ToolCall { id, name, arguments }, at));
         }
         "function_call_output" | "custom_tool_call_output" => {
             let id = item.needed_text("call_id")?;
             let content = content(&mut item, "output")?;
-            let outcome = Outcome { id, name: None, content, is_error: false };
-            answered(request, Block::new(Content::Outcome(outcome), at));
+            let outcome = ToolResult { id, name: None, content, is_error: false };
+            answered(request, Block::new(Content::ToolResult(outcome), at));
         }
         "reasoning" => reasoning(&mut item, request)?,
         "item_reference" => request.asked.push((Feature::StoredConversation, at)),
@@ -71,7 +71,7 @@ fn read_item(item: Value, at: String, request: &mut Request) -> Result<(), Rejec
         _ => {
             let of_caller = kind.ends_with("_output") || kind == "mcp_approval_response";
             let json = Value::Object(item.into_left());
-            let block = Block::new(Content::Foreign { wire: Wire::OpenAiResponses, json }, at);
+            let block = Block::new(Content::Foreign { format: Format::OpenAiResponses, json }, at);
             if of_caller { answered(request, block) } else { said(request, block) }
         }
     }
@@ -81,7 +81,7 @@ fn read_item(item: Value, at: String, request: &mut Request) -> Result<(), Rejec
 fn message(item: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     let role = match &*item.needed_text("role")? {
         "user" => Role::User,
-        "assistant" => Role::Model,
+        "assistant" => Role::Assistant,
         "system" | "developer" => Role::System,
         _ => {
             return Err(item.must("role", "must be `user`, `assistant`, `system` or `developer`"));
@@ -96,8 +96,8 @@ fn message(item: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     let speaks =
         |block: &Block| matches!(block.content, Content::Text { .. } | Content::Refusal(_));
     match request.turns.last_mut() {
-        Some(Turn { role: Role::Model, blocks: own, .. })
-            if role == Role::Model && !own.last().is_some_and(speaks) =>
+        Some(Turn { role: Role::Assistant, blocks: own, .. })
+            if role == Role::Assistant && !own.last().is_some_and(speaks) =>
         {
             own.extend(blocks);
         }
@@ -137,7 +137,7 @@ fn read_part(part: Value, at: String) -> Result<Block, Rejected> {
             let mut json = part.into_left();
             json.insert("type".to_owned(), Value::from(kind));
             let json = Value::Object(json);
-            return Ok(Block::new(Content::Foreign { wire: Wire::OpenAiResponses, json }, at));
+            return Ok(Block::new(Content::Foreign { format: Format::OpenAiResponses, json }, at));
         }
     };
     Ok(Block::new(content, part.place()))
@@ -146,7 +146,7 @@ fn read_part(part: Value, at: String) -> Result<Block, Rejected> {
 fn image(part: &mut Fields) -> Result<Content, Rejected> {
     let source = match (part.text("image_url")?, part.text("file_id")?) {
         (Some(url), _) => source(url, &part.at("image_url"))?,
-        (None, Some(id)) => Source::File { wire: Wire::OpenAiResponses, id },
+        (None, Some(id)) => Source::File { format: Format::OpenAiResponses, id },
         (None, None) => return Err(part.must("image_url", "is missing")),
     };
     let detail = part.text("detail")?;
@@ -158,7 +158,7 @@ fn file(part: &mut Fields) -> Result<Content, Rejected> {
         (Some(data), ..) if data.starts_with("data:") => source(data, &part.at("file_data"))?,
         (Some(_), ..) => return Err(part.must("file_data", "must be a data URL")),
         (None, Some(url), _) => source(url, &part.at("file_url"))?,
-        (None, None, Some(id)) => Source::File { wire: Wire::OpenAiResponses, id },
+        (None, None, Some(id)) => Source::File { format: Format::OpenAiResponses, id },
         (None, None, None) => return Err(part.must("file_data", "is missing")),
     };
     let kind = match &source {
@@ -218,14 +218,14 @@ fn reasoning(item: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     let sealed = item.text("encrypted_content")?.filter(|data| !data.is_empty());
     match sealed.map(|data| signature::read(data, id)) {
         Some((own, Of::Before)) => {
-            let before = request.turns.last_mut().filter(|turn| turn.role == Role::Model);
+            let before = request.turns.last_mut().filter(|turn| turn.role == Role::Assistant);
             if let Some(block) = before.and_then(|turn| turn.blocks.last_mut()) {
-                block.seal = Some(own);
+                block.signature = Some(own);
             }
         }
         sealed => {
-            let mut block = Block::new(Content::Thought { text }, item.place());
-            block.seal = sealed.map(|(own, _)| own);
+            let mut block = Block::new(Content::Reasoning { text }, item.place());
+            block.signature = sealed.map(|(own, _)| own);
             said(request, block);
         }
     }
@@ -234,13 +234,13 @@ fn reasoning(item: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
 
 /// Something that the model has said.
 fn said(request: &mut Request, block: Block) {
-    put(request, Role::Model, block, |_| true);
+    put(request, Role::Assistant, block, |_| true);
 }
 
 /// Something that the caller has brought of a call.
 fn answered(request: &mut Request, block: Block) {
     put(request, Role::User, block, |own| {
-        matches!(own.content, Content::Outcome(_) | Content::Foreign { .. })
+        matches!(own.content, Content::ToolResult(_) | Content::Foreign { .. })
     });
 }
 

@@ -1,5 +1,9 @@
 //! A caller's request.
 
+pub(crate) mod echo;
+pub(crate) mod input;
+pub(crate) mod tools;
+
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -7,7 +11,6 @@ use serde_json::Value;
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Block, Content, Effort, Form, Logprobs, Request, Sampling, Thinking, Tier};
 use crate::wire::json::fields::{Fields, Rejected};
-use self::{echo, input, tools};
 
 const LOGPROBS: &str = "message.output_text.logprobs";
 
@@ -143,9 +146,9 @@ fn features(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
         (Feature::StoredConversation, "previous_response_id"),
         (Feature::StoredConversation, "conversation"),
         (Feature::PromptTemplate, "prompt"),
-        (Feature::CacheRetention, "prompt_cache_retention"),
-        (Feature::CacheRetention, "prompt_cache_options"),
-        (Feature::ContextEdits, "context_management"),
+        (Feature::PromptCacheRetention, "prompt_cache_retention"),
+        (Feature::PromptCacheRetention, "prompt_cache_options"),
+        (Feature::ContextManagement, "context_management"),
         (Feature::ProviderFields, "moderation"),
     ] {
         if body.value(name).is_some() {
@@ -174,9 +177,9 @@ fn features(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
 mod tests {
     use serde_json::json;
 
-    use crate::wire::api::Wire;
-    use crate::wire::ir::{Choice, Role, Source, Tool};
     use super::*;
+    use crate::wire::api::Format;
+    use crate::wire::ir::{Choice, Role, Source, Tool};
 
     fn read(body: &Value) -> Request {
         decode_request(body.to_string().as_bytes()).unwrap()
@@ -218,17 +221,17 @@ mod tests {
         assert_eq!(request.system.len(), 2);
         let roles: Vec<_> =
             request.turns.iter().map(|turn| (turn.role, turn.blocks.len())).collect();
-        assert_eq!(roles, [(Role::User, 1), (Role::Model, 4), (Role::User, 2)]);
+        assert_eq!(roles, [(Role::User, 1), (Role::Assistant, 4), (Role::User, 2)]);
         let said = &request.turns[1].blocks;
         assert_eq!(
-            said[0].seal.as_ref().map(|seal| (seal.wire, &*seal.data)),
-            Some((Wire::Anthropic, "SIG"))
+            said[0].signature.as_ref().map(|signature| (signature.format, &*signature.data)),
+            Some((Format::Anthropic, "SIG"))
         );
         assert_eq!(
-            said[2].seal.as_ref().map(|seal| (seal.wire, &*seal.data)),
-            Some((Wire::Gemini, "QUJD"))
+            said[2].signature.as_ref().map(|signature| (signature.format, &*signature.data)),
+            Some((Format::Gemini, "QUJD"))
         );
-        let Content::Call { arguments, .. } = &said[3].content else { panic!("{said:?}") };
+        let Content::ToolCall { arguments, .. } = &said[3].content else { panic!("{said:?}") };
         assert_eq!(arguments, r#"{"input":"a \"b\""}"#);
         assert_eq!(said[3].at, "/input/6");
         let Tool::Function { parameters: Some(schema), .. } = &request.tools[1] else { panic!() };
@@ -277,7 +280,7 @@ mod tests {
         assert_eq!(sources[2], Source::Url { url: "https://a/b.pdf".to_owned(), media_type: None });
         assert_eq!(
             sources[3],
-            Source::File { wire: Wire::OpenAiResponses, id: "file_1".to_owned() }
+            Source::File { format: Format::OpenAiResponses, id: "file_1".to_owned() }
         );
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::wire::api::Wire;
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::format::openai_responses::FREEFORM;
 use crate::wire::ir::{Choice, Request, Tool};
@@ -39,7 +39,7 @@ fn read_tool(tool: Value, at: String) -> Result<Tool, Rejected> {
         "custom" => freeform(&mut own),
         _ => {
             let json = Value::Object(own.into_left());
-            Ok(Tool::Foreign { wire: Wire::OpenAiResponses, json, at })
+            Ok(Tool::Foreign { format: Format::OpenAiResponses, json, at })
         }
     }
 }

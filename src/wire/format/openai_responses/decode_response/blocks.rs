@@ -4,11 +4,11 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::wire::api::Wire;
-use crate::wire::format::openai_responses::FREEFORM;
-use crate::wire::ir::{Event, Kind, Media, MediaKind, Piece, Seal, Source};
 use super::error;
 use super::error::{Item, Part};
+use crate::wire::api::Format;
+use crate::wire::format::openai_responses::FREEFORM;
+use crate::wire::ir::{Event, Kind, Media, MediaKind, Piece, Signature, Source};
 
 /// More items than any answer has.
 const MOST: usize = 1024;
@@ -65,7 +65,7 @@ enum What {
     Message(Vec<Text>),
     Thought(Thought),
     Call(Call),
-    /// Told when it is done.
+    /// ProviderError when it is done.
     Other,
 }
 
@@ -83,7 +83,7 @@ struct Text {
 #[derive(Debug, Default)]
 struct Thought {
     block: Option<u32>,
-    /// Whether it is told by summary or itself: what came first. Told is one of them.
+    /// Whether it is told by summary or itself: what came first. ProviderError is one of them.
     voice: Option<Voice>,
     /// The latest part that has told something.
     part: Option<u32>,
@@ -334,9 +334,10 @@ impl Blocks {
             }
         }
         if let Some(data) = error::text(item.encrypted_content) {
-            let block = *thought.block.get_or_insert_with(|| open(next, Kind::Thought, out));
-            let seal = Seal { wire: Wire::OpenAiResponses, data, id: error::text(item.id) };
-            out.push(Event::Delta { block, piece: Piece::Seal(seal) });
+            let block = *thought.block.get_or_insert_with(|| open(next, Kind::Reasoning, out));
+            let signature =
+                Signature { format: Format::OpenAiResponses, data, id: error::text(item.id) };
+            out.push(Event::Delta { block, piece: Piece::Signature(signature) });
         }
         self.close(at, out);
     }
@@ -350,7 +351,7 @@ impl Blocks {
         };
         if let Some(name) = error::text(item.name) {
             let id = error::text(item.call_id).or_else(|| error::text(item.id));
-            call.block = Some(open(&mut self.next, Kind::Call { id, name }, out));
+            call.block = Some(open(&mut self.next, Kind::ToolCall { id, name }, out));
             self.called = true;
         }
     }
@@ -373,11 +374,16 @@ impl Blocks {
                 let input: String = error::read(item.input).unwrap_or_default();
                 let id = error::text(item.call_id).or_else(|| error::text(item.id));
                 let name = error::text(item.name).unwrap_or_default();
-                (Kind::Call { id, name }, Some(serde_json::json!({ FREEFORM: input }).to_string()))
+                (
+                    Kind::ToolCall { id, name },
+                    Some(serde_json::json!({ FREEFORM: input }).to_string()),
+                )
             }
             _ => match (picture(item), error::read(Some(raw))) {
                 (Some(media), _) => (Kind::Media(media), None),
-                (None, Some(json)) => (Kind::Foreign { wire: Wire::OpenAiResponses, json }, None),
+                (None, Some(json)) => {
+                    (Kind::Foreign { format: Format::OpenAiResponses, json }, None)
+                }
                 (None, None) => return,
             },
         };
@@ -455,7 +461,7 @@ impl Thought {
                 text.insert_str(0, PARAGRAPH);
             }
         }
-        let block = *self.block.get_or_insert_with(|| open(next, Kind::Thought, out));
+        let block = *self.block.get_or_insert_with(|| open(next, Kind::Reasoning, out));
         out.push(Event::Delta { block, piece: Piece::Text(text) });
     }
 }

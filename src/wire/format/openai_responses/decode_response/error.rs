@@ -137,7 +137,7 @@ pub(crate) fn arguments(raw: Option<&RawValue>) -> Option<String> {
 }
 
 /// An error as the provider has told it: an object, or its words alone.
-pub(crate) fn error(raw: &str) -> Told {
+pub(crate) fn error(raw: &str) -> ProviderError {
     let value: Value = serde_json::from_str(raw).unwrap_or_default();
     let part = |name: &str| match &value[name] {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -145,7 +145,7 @@ pub(crate) fn error(raw: &str) -> Told {
         _ => None,
     };
     let words = value.as_str().map(str::to_owned);
-    Told {
+    ProviderError {
         failure: classify_in_stream(raw.as_bytes()),
         status: value["status"].as_u64().and_then(|status| u16::try_from(status).ok()),
         // Of the event itself, where the error stands flat in it, this is no name.
@@ -159,8 +159,8 @@ pub(crate) fn error(raw: &str) -> Told {
 }
 
 /// An answer that cannot be read, or is none.
-pub(crate) fn trouble(message: &str) -> Told {
-    Told {
+pub(crate) fn trouble(message: &str) -> ProviderError {
+    ProviderError {
         failure: Failure { class: Class::Trouble, retry_after: None },
         status: None,
         kind: None,

@@ -1,20 +1,22 @@
 //! A provider's answer, as a stream or whole. Both go by the same code: of a whole one, each item is told as
 //! if no event had told of it before.
 
+pub(crate) mod blocks;
+pub(crate) mod error;
+
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::blocks::{Blocks, Full, Place, Voice};
+use self::error::{Response, Said};
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::classify_named;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
-use crate::wire::inspect::observer::read_usage;
+use crate::wire::inspect::usage::read as read_usage;
 use crate::wire::ir::{Event, Stop};
-use self::error;
-use self::blocks::{Blocks, Full, Place, Voice};
-use self::error::{Response, Said};
 
 /// Makes events of a provider's stream.
 #[derive(Debug, Default)]
@@ -209,13 +211,13 @@ impl Decoder {
         self.over = true;
     }
 
-    fn fail(&mut self, told: Told, out: &mut Vec<Event>) {
+    fn fail(&mut self, told: ProviderError, out: &mut Vec<Event>) {
         self.over = true;
         out.push(Event::Fail(told));
     }
 }
 
-fn failed(response: &Response<'_>, status: &str, raw: &[u8]) -> Told {
+fn failed(response: &Response<'_>, status: &str, raw: &[u8]) -> ProviderError {
     match response.error {
         Some(error) => error::error(error.get()),
         None if status == "failed" => error::error(&String::from_utf8_lossy(raw)),
@@ -242,10 +244,10 @@ fn is_unknown(data: &[u8]) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::*;
     use crate::wire::failure::class::Class;
     use crate::wire::format::quirks::PLAIN;
     use crate::wire::ir::{Kind, Piece};
-    use super::*;
 
     fn told(events: &[Value]) -> Vec<Event> {
         let (mut decoder, mut out) = (Decoder::new(&PLAIN), Vec::new());
@@ -296,12 +298,12 @@ mod tests {
         let events = told(&[delta(0, "O"), delta(0, "ne"), delta(1, "Two"), item.clone()]);
         assert_eq!(texts(&events).concat(), "One\n\nTwo");
         assert_eq!(texts(&told(&[item])).concat(), "One\n\nTwo");
-        let seal = events.iter().find_map(|event| match event {
-            Event::Delta { piece: Piece::Seal(seal), .. } => Some(seal),
+        let signature = events.iter().find_map(|event| match event {
+            Event::Delta { piece: Piece::Signature(signature), .. } => Some(signature),
             _ => None,
         });
-        let seal = seal.unwrap();
-        assert_eq!((&*seal.data, seal.id.as_deref()), ("gA", Some("rs_1")));
+        let signature = signature.unwrap();
+        assert_eq!((&*signature.data, signature.id.as_deref()), ("gA", Some("rs_1")));
     }
 
     #[test]
@@ -309,7 +311,7 @@ mod tests {
         let item = json!({"type": "response.output_item.done", "output_index": 4, "item": {
             "type": "function_call", "call_id": "c", "name": "f", "arguments": {"a": 1}}});
         let events = told(&[item]);
-        let kind = Kind::Call { id: Some("c".to_owned()), name: "f".to_owned() };
+        let kind = Kind::ToolCall { id: Some("c".to_owned()), name: "f".to_owned() };
         assert!(events.contains(&Event::Open { block: 0, candidate: 0, kind }));
         assert_eq!(texts(&events), [r#"{"a":1}"#]);
     }

@@ -7,13 +7,13 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::wire::api::Wire;
-use crate::wire::feature::Feature;
-use crate::wire::ir::{Block, Content, Media, MediaKind, Outcome, Request, Role, Source, Turn};
-use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
-use super::named;
 use super::call_ids::CallIds;
+use super::named;
+use crate::wire::api::Format;
+use crate::wire::feature::Feature;
+use crate::wire::ir::{Block, Content, Media, MediaKind, Request, Role, Source, ToolResult, Turn};
+use crate::wire::json::fields::Rejected;
+use crate::wire::translate::Fitting;
 
 /// An item.
 #[derive(Debug, Serialize)]
@@ -103,7 +103,7 @@ pub(crate) fn instructions(request: &Request) -> Option<&str> {
 /// All items.
 pub(crate) fn items<'r>(
     request: &'r Request,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<Item<'r>>, Rejected> {
     let mut out = Conversation { out: Vec::new(), parts: Vec::new(), ids: CallIds::default() };
     if instructions(request).is_none() {
@@ -123,15 +123,15 @@ struct Conversation<'r> {
 }
 
 impl<'r> Conversation<'r> {
-    fn turn(&mut self, turn: &'r Turn, last: bool, saying: &mut Saying) -> Result<(), Rejected> {
+    fn turn(&mut self, turn: &'r Turn, last: bool, saying: &mut Fitting) -> Result<(), Rejected> {
         let Turn { role, name, blocks } = turn;
         if name.is_some() {
-            saying.says(Feature::SpeakerName, "")?;
+            saying.says(Feature::ParticipantName, "")?;
         }
         if *role == Role::System {
-            saying.says(Feature::LateSystem, blocks.first().map_or("", |block| &block.at))?;
+            saying.says(Feature::SystemTurn, blocks.first().map_or("", |block| &block.at))?;
         }
-        if let (true, Role::Model, Some(Block { content: Content::Text { .. }, at, .. })) =
+        if let (true, Role::Assistant, Some(Block { content: Content::Text { .. }, at, .. })) =
             (last, role, blocks.last())
         {
             saying.says(Feature::Prefill, at)?;
@@ -143,11 +143,11 @@ impl<'r> Conversation<'r> {
         &mut self,
         role: Role,
         blocks: &'r [Block],
-        saying: &mut Saying,
+        saying: &mut Fitting,
     ) -> Result<(), Rejected> {
         for block in blocks {
             if block.cache.is_some() {
-                saying.says(Feature::CacheMark, "")?;
+                saying.says(Feature::CachePoint, "")?;
             }
             let item = match &block.content {
                 Content::Text { text, .. } => {
@@ -162,17 +162,19 @@ impl<'r> Conversation<'r> {
                     self.parts.push(part(media, &block.at, saying)?);
                     continue;
                 }
-                Content::Call { id, name, arguments } => {
+                Content::ToolCall { id, name, arguments } => {
                     let arguments = if arguments.is_empty() { "{}" } else { arguments };
                     let call_id = self.ids.call(id.as_deref());
                     named(name, &block.at)?;
                     Some(Item::Call { r#type: "function_call", call_id, name, arguments })
                 }
-                Content::Outcome(outcome) => Some(self.outcome(outcome, &block.at, saying)?),
-                Content::Thought { text } => thought(text, block, saying)?,
-                Content::Foreign { wire: Wire::OpenAiResponses, json } => Some(Item::Foreign(json)),
+                Content::ToolResult(outcome) => Some(self.outcome(outcome, &block.at, saying)?),
+                Content::Reasoning { text } => thought(text, block, saying)?,
+                Content::Foreign { format: Format::OpenAiResponses, json } => {
+                    Some(Item::Foreign(json))
+                }
                 Content::Foreign { .. } => {
-                    saying.says(Feature::ForeignBlock, &block.at)?;
+                    saying.says(Feature::ServerToolBlock, &block.at)?;
                     None
                 }
             };
@@ -191,7 +193,7 @@ impl<'r> Conversation<'r> {
         let content = Said(std::mem::take(&mut self.parts));
         let role = match role {
             Role::User => "user",
-            Role::Model => "assistant",
+            Role::Assistant => "assistant",
             // The vendors' models know `system`, and not all of them `developer`; to OpenAI's both are one.
             Role::System => "system",
         };
@@ -200,13 +202,13 @@ impl<'r> Conversation<'r> {
 
     fn outcome(
         &mut self,
-        outcome: &'r Outcome,
+        outcome: &'r ToolResult,
         at: &str,
-        saying: &mut Saying,
+        saying: &mut Fitting,
     ) -> Result<Item<'r>, Rejected> {
-        let Outcome { id, name: _, content, is_error } = outcome;
+        let ToolResult { id, name: _, content, is_error } = outcome;
         if *is_error {
-            saying.says(Feature::OutcomeError, "")?;
+            saying.says(Feature::ToolResultError, "")?;
         }
         let Some(call_id) = self.ids.outcome(id) else {
             return Err(Rejected::new(at, "is the result of a call that is not there"));
@@ -216,10 +218,10 @@ impl<'r> Conversation<'r> {
             parts.push(match &block.content {
                 Content::Text { text, .. } => Part::Text { r#type: "input_text", text },
                 Content::Media(media) => {
-                    saying.says(Feature::OutcomeMedia, &block.at)?;
+                    saying.says(Feature::ToolResultMedia, &block.at)?;
                     part(media, &block.at, saying)?
                 }
-                _ => return Err(saying.refusal(Feature::ForeignBlock, &block.at)),
+                _ => return Err(saying.refusal(Feature::ServerToolBlock, &block.at)),
             });
         }
         Ok(Item::Output { r#type: "function_call_output", call_id, output: Said(parts) })
@@ -227,31 +229,33 @@ impl<'r> Conversation<'r> {
 }
 
 fn spoken(role: Role) -> &'static str {
-    if role == Role::Model { "output_text" } else { "input_text" }
+    if role == Role::Assistant { "output_text" } else { "input_text" }
 }
 
 /// A thought that this API has signed; all others are left out.
 fn thought<'r>(
     text: &'r str,
     block: &'r Block,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Option<Item<'r>>, Rejected> {
-    match &block.seal {
-        Some(seal) if seal.wire == Wire::OpenAiResponses => Ok(Some(Item::Reasoning {
-            r#type: "reasoning",
-            id: seal.id.as_deref(),
-            summary: match text {
-                "" => Vec::new(),
-                text => vec![Part::Text { r#type: "summary_text", text }],
-            },
-            encrypted_content: &seal.data,
-        })),
-        Some(_) => saying.says(Feature::Seals, "").map(|_| None),
-        None => saying.says(Feature::Thoughts, "").map(|_| None),
+    match &block.signature {
+        Some(signature) if signature.format == Format::OpenAiResponses => {
+            Ok(Some(Item::Reasoning {
+                r#type: "reasoning",
+                id: signature.id.as_deref(),
+                summary: match text {
+                    "" => Vec::new(),
+                    text => vec![Part::Text { r#type: "summary_text", text }],
+                },
+                encrypted_content: &signature.data,
+            }))
+        }
+        Some(_) => saying.says(Feature::ForeignSignatures, "").map(|_| None),
+        None => saying.says(Feature::Reasoning, "").map(|_| None),
     }
 }
 
-fn part<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>, Rejected> {
+fn part<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Part<'r>, Rejected> {
     match media.kind {
         MediaKind::Image => image(media, at, saying),
         MediaKind::Document => file(media, at, saying),
@@ -260,7 +264,7 @@ fn part<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>,
     }
 }
 
-fn image<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>, Rejected> {
+fn image<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Part<'r>, Rejected> {
     let (mut image_url, mut file_id) = (None, None);
     match &media.source {
         Source::Base64 { media_type, data } => {
@@ -269,7 +273,7 @@ fn image<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>
         Source::Url { url, .. } => {
             image_url = Some(Cow::Borrowed(reachable(url, Feature::ImageUrl, at, saying)?));
         }
-        Source::File { wire, id } => file_id = Some(own_file(*wire, id, at, saying)?),
+        Source::File { format, id } => file_id = Some(own_file(*format, id, at, saying)?),
         Source::Text(_) => return Err(saying.refusal(Feature::DocumentText, at)),
     }
     // The reference requires it, and has this default.
@@ -277,7 +281,7 @@ fn image<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>
     Ok(Part::Image { r#type: "input_image", image_url, file_id, detail })
 }
 
-fn file<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>, Rejected> {
+fn file<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Part<'r>, Rejected> {
     let (mut file_data, mut file_url, mut file_id) = (None, None, None);
     let mut filename = media.name.as_deref();
     match &media.source {
@@ -293,7 +297,7 @@ fn file<'r>(media: &'r Media, at: &str, saying: &mut Saying) -> Result<Part<'r>,
         Source::Url { url, .. } => {
             file_url = Some(reachable(url, Feature::DocumentUrl, at, saying)?);
         }
-        Source::File { wire, id } => file_id = Some(own_file(*wire, id, at, saying)?),
+        Source::File { format, id } => file_id = Some(own_file(*format, id, at, saying)?),
     }
     // Next to an address or an id the API refuses a name.
     let filename = filename.filter(|_| file_data.is_some());
@@ -316,16 +320,21 @@ fn reachable<'r>(
     url: &'r str,
     feature: Feature,
     at: &str,
-    saying: &Saying,
+    saying: &Fitting,
 ) -> Result<&'r str, Rejected> {
     let web = url.starts_with("https:") || url.starts_with("http:");
     if web { Ok(url) } else { Err(saying.refusal(feature, at)) }
 }
 
 /// OpenAI's files are the same in both of its formats.
-fn own_file<'r>(wire: Wire, id: &'r str, at: &str, saying: &Saying) -> Result<&'r str, Rejected> {
-    match wire {
-        Wire::OpenAiResponses | Wire::OpenAiChat => Ok(id),
+fn own_file<'r>(
+    format: Format,
+    id: &'r str,
+    at: &str,
+    saying: &Fitting,
+) -> Result<&'r str, Rejected> {
+    match format {
+        Format::OpenAiResponses | Format::OpenAiChat => Ok(id),
         _ => Err(saying.refusal(Feature::FileId, at)),
     }
 }

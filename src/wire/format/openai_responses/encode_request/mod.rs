@@ -1,15 +1,18 @@
 //! A request for a provider.
 
+pub(crate) mod call_ids;
+pub(crate) mod items;
+
 use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 
-use crate::wire::api::Wire;
+use self::items::{Item, instructions, items};
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Choice, Content, Effort, Form, Request, Role, Thinking, Tier, Tool};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Saying;
-use self::items::{Item, instructions, items};
+use crate::wire::translate::Fitting;
 
 /// The least that the API takes for `max_output_tokens`.
 const LEAST_TOKENS: u64 = 16;
@@ -117,11 +120,11 @@ enum TextFormat<'r> {
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Saying,
+    saying: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     refuse_what_is_not_there(request, saying)?;
     if request.system.iter().any(|block| block.cache.is_some()) {
-        saying.says(Feature::CacheMark, "")?;
+        saying.says(Feature::CachePoint, "")?;
     }
     let fixed = has_fixed_sampling(request);
     let mut sampled = |feature, value: &Option<Number>| {
@@ -166,7 +169,7 @@ pub(crate) fn named(name: &str, at: &str) -> Result<(), Rejected> {
     Err(Rejected::new(at, why))
 }
 
-fn refuse_what_is_not_there(request: &Request, saying: &mut Saying) -> Result<(), Rejected> {
+fn refuse_what_is_not_there(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
     let sampling = &request.sampling;
     let asked = [
         (Feature::StopSequences, !request.stop.is_empty()),
@@ -184,13 +187,13 @@ fn refuse_what_is_not_there(request: &Request, saying: &mut Saying) -> Result<()
 
 /// `strict` is always said: where it is absent, the API makes the schema a strict one, with all members
 /// required.
-fn tools<'r>(tools: &'r [Tool], saying: &mut Saying) -> Result<Vec<Offered<'r>>, Rejected> {
+fn tools<'r>(tools: &'r [Tool], saying: &mut Fitting) -> Result<Vec<Offered<'r>>, Rejected> {
     let mut out = Vec::with_capacity(tools.len());
     for tool in tools {
         out.push(match tool {
             Tool::Function { name, description, parameters, strict, cache, at } => {
                 if cache.is_some() {
-                    saying.says(Feature::CacheMark, "")?;
+                    saying.says(Feature::CachePoint, "")?;
                 }
                 named(name, at)?;
                 Offered::Function {
@@ -204,7 +207,7 @@ fn tools<'r>(tools: &'r [Tool], saying: &mut Saying) -> Result<Vec<Offered<'r>>,
                     strict: strict.unwrap_or(false),
                 }
             }
-            Tool::Foreign { wire: Wire::OpenAiResponses, json, .. } => Offered::Own(json),
+            Tool::Foreign { format: Format::OpenAiResponses, json, .. } => Offered::Own(json),
             Tool::Foreign { at, .. } => return Err(saying.refusal(Feature::ServerTool, at)),
         });
     }
@@ -291,7 +294,7 @@ fn format(form: &Form) -> TextFormat<'_> {
 }
 
 /// A limit below the API's least becomes that, and is named.
-fn max_tokens(request: &Request, saying: &mut Saying) -> Option<u64> {
+fn max_tokens(request: &Request, saying: &mut Fitting) -> Option<u64> {
     let wanted = request.max_tokens?;
     if wanted < LEAST_TOKENS {
         saying.leave(Feature::MaxTokens, "");
@@ -302,10 +305,13 @@ fn max_tokens(request: &Request, saying: &mut Saying) -> Option<u64> {
 /// Encrypted reasoning is asked for where there is reasoning: of other models the API refuses it.
 fn include(request: &Request) -> Vec<&'static str> {
     let sealed = |block: &crate::wire::ir::Block| {
-        matches!(block.content, Content::Thought { .. })
-            && block.seal.as_ref().is_some_and(|seal| seal.wire == Wire::OpenAiResponses)
+        matches!(block.content, Content::Reasoning { .. })
+            && block
+                .signature
+                .as_ref()
+                .is_some_and(|signature| signature.format == Format::OpenAiResponses)
     };
-    let turns = || request.turns.iter().filter(|turn| turn.role == Role::Model);
+    let turns = || request.turns.iter().filter(|turn| turn.role == Role::Assistant);
     let mut include = Vec::new();
     if thinks(request) || turns().any(|turn| turn.blocks.iter().any(sealed)) {
         include.push(ENCRYPTED);
@@ -317,7 +323,7 @@ fn include(request: &Request) -> Vec<&'static str> {
 }
 
 /// Up to 16 strings.
-fn metadata<'r>(request: &'r Request, saying: &mut Saying) -> Option<&'r Map<String, Value>> {
+fn metadata<'r>(request: &'r Request, saying: &mut Fitting) -> Option<&'r Map<String, Value>> {
     let metadata = request.metadata.as_ref().filter(|own| !own.is_empty())?;
     let fits = |(name, value): (&String, &Value)| {
         name.chars().count() <= 64
@@ -331,16 +337,16 @@ fn metadata<'r>(request: &'r Request, saying: &mut Saying) -> Option<&'r Map<Str
 }
 
 /// Under its old name, which all vendors know.
-fn user<'r>(request: &'r Request, saying: &mut Saying) -> Option<&'r str> {
+fn user<'r>(request: &'r Request, saying: &mut Fitting) -> Option<&'r str> {
     let user = request.user.as_deref()?;
     if user.chars().count() <= LONGEST_USER {
         return Some(user);
     }
-    saying.leave(Feature::User, "");
+    saying.leave(Feature::EndUser, "");
     None
 }
 
-fn tier<'r>(request: &'r Request, saying: &mut Saying) -> Option<&'r str> {
+fn tier<'r>(request: &'r Request, saying: &mut Fitting) -> Option<&'r str> {
     match request.tier.as_ref()? {
         Tier::Auto => Some("auto"),
         Tier::Standard => Some("default"),
@@ -348,7 +354,7 @@ fn tier<'r>(request: &'r Request, saying: &mut Saying) -> Option<&'r str> {
         Tier::Priority => Some("priority"),
         Tier::Other(word) if word == "scale" => Some(word),
         Tier::Other(_) => {
-            saying.leave(Feature::Tier, "");
+            saying.leave(Feature::ServiceTier, "");
             None
         }
     }
@@ -356,18 +362,18 @@ fn tier<'r>(request: &'r Request, saying: &mut Saying) -> Option<&'r str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::wire::format::quirks::PLAIN;
-    use crate::wire::ir::{Block, Outcome, Seal, Turn};
     use super::*;
+    use crate::wire::format::quirks::PLAIN;
+    use crate::wire::ir::{Block, Signature, ToolResult, Turn};
 
-    fn said(request: &Request) -> (Value, Saying) {
-        let mut saying = Saying::new(Wire::OpenAiResponses, Wire::OpenAiResponses);
+    fn said(request: &Request) -> (Value, Fitting) {
+        let mut saying = Fitting::new(Format::OpenAiResponses, Format::OpenAiResponses);
         let body = encode_request(request, &PLAIN, &mut saying).unwrap();
         (serde_json::from_slice(&body).unwrap(), saying)
     }
 
     fn refused(request: &Request) -> String {
-        let mut saying = Saying::new(Wire::OpenAiResponses, Wire::OpenAiResponses);
+        let mut saying = Fitting::new(Format::OpenAiResponses, Format::OpenAiResponses);
         encode_request(request, &PLAIN, &mut saying).unwrap_err().to_string()
     }
 
@@ -378,18 +384,23 @@ mod tests {
 
     #[test]
     fn calls_without_ids_and_their_outcomes_find_each_other() {
-        let call = |name: &str| Content::Call {
+        let call = |name: &str| Content::ToolCall {
             id: None,
             name: name.to_owned(),
             arguments: String::new(),
         };
         let outcome = |text: &str| {
             let content = vec![Block::new(Content::text(text), "")];
-            Content::Outcome(Outcome { id: String::new(), name: None, content, is_error: false })
+            Content::ToolResult(ToolResult {
+                id: String::new(),
+                name: None,
+                content,
+                is_error: false,
+            })
         };
         let request = Request {
             turns: vec![
-                turn(Role::Model, vec![Content::text("Wait"), call("f"), call("g")]),
+                turn(Role::Assistant, vec![Content::text("Wait"), call("f"), call("g")]),
                 turn(Role::User, vec![outcome("1"), outcome("2"), Content::text("so?")]),
             ],
             ..Request::default()
@@ -410,15 +421,15 @@ mod tests {
 
     #[test]
     fn only_own_signatures_go_back() {
-        let thought = |wire, id: Option<&str>| {
-            let mut block = Block::new(Content::Thought { text: "Hm".to_owned() }, "");
+        let thought = |format, id: Option<&str>| {
+            let mut block = Block::new(Content::Reasoning { text: "Hm".to_owned() }, "");
             let id = id.map(str::to_owned);
-            block.seal = Some(Seal { wire, data: "S".to_owned(), id });
+            block.signature = Some(Signature { format, data: "S".to_owned(), id });
             block
         };
         let blocks =
-            vec![thought(Wire::OpenAiResponses, Some("rs_1")), thought(Wire::Anthropic, None)];
-        let turns = vec![Turn { role: Role::Model, name: None, blocks }];
+            vec![thought(Format::OpenAiResponses, Some("rs_1")), thought(Format::Anthropic, None)];
+        let turns = vec![Turn { role: Role::Assistant, name: None, blocks }];
         let (body, _) = said(&Request { turns, ..Request::default() });
         let own = json!([{"type": "reasoning", "id": "rs_1", "encrypted_content": "S",
             "summary": [{"type": "summary_text", "text": "Hm"}]}]);
@@ -481,7 +492,7 @@ mod tests {
         let stop = Request { stop: vec!["x".to_owned()], ..Request::default() };
         assert!(refused(&stop).contains("stop sequences"));
         let prefill = Request {
-            turns: vec![turn(Role::Model, vec![Content::text("{")])],
+            turns: vec![turn(Role::Assistant, vec![Content::text("{")])],
             ..Request::default()
         };
         assert!(refused(&prefill).starts_with("`/x` "));

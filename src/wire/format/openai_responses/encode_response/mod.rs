@@ -8,13 +8,18 @@
 //!
 //! Events at an item's end repeat it whole, and the last of all repeats all items, so what was said is kept.
 
-use crate::wire::failure::ProviderError;
-use crate::wire::format::context::Shown;
-use crate::wire::inspect::observer::Usage;
-use crate::wire::ir::{Event, Reply, Stop};
+pub(crate) mod object;
+pub(crate) mod output;
+pub(crate) mod parts;
+pub(crate) mod write;
+
 use self::object::{Problem, State, Status, object};
 use self::output::Output;
 use self::write::{number, raw, text, value};
+use crate::wire::failure::ProviderError;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::inspect::usage::Usage;
+use crate::wire::ir::{Event, Response, Stop};
 
 /// The longest answer that is kept to be repeated: that of an event on its way in.
 const LONGEST: usize = 16 * 1024 * 1024;
@@ -22,7 +27,7 @@ const LONGEST: usize = 16 * 1024 * 1024;
 /// Makes a stream for the caller.
 #[derive(Debug)]
 pub struct Encoder {
-    shown: Box<Shown>,
+    shown: Box<ResponseContext>,
     output: Output,
     /// The number of the next event.
     next: u64,
@@ -34,7 +39,7 @@ pub struct Encoder {
 }
 
 /// Writes a whole answer for the caller.
-pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
+pub fn encode_whole(reply: &Response, shown: &ResponseContext) -> Vec<u8> {
     let mut encoder = Encoder::new(shown.clone());
     let mut out = Vec::new();
     for event in reply.events() {
@@ -47,7 +52,7 @@ pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
 
 impl Encoder {
     /// Of an answer that shows this.
-    pub fn new(shown: Shown) -> Encoder {
+    pub fn new(shown: ResponseContext) -> Encoder {
         Encoder {
             shown: Box::new(shown),
             output: Output::default(),
@@ -116,7 +121,7 @@ impl Encoder {
     }
 
     /// As OpenAI does: an `error`, which is what its clients raise, and `response.failed`.
-    fn fail(&mut self, told: &Told, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &ProviderError, out: &mut Vec<u8>) {
         let problem = Problem::of(told);
         let mut lines = Lines { next: &mut self.next, id: &self.shown.id, out };
         let line = lines.begin("error");
@@ -218,14 +223,14 @@ pub(crate) fn item_id(out: &mut Vec<u8>, prefix: &str, id: &str, index: usize) {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::wire::api::{Framing, Wire};
-    use crate::wire::failure::class::{Class, Failure};
-    use crate::wire::ir::{Echo, Kind, Piece, Seal};
     use super::*;
+    use crate::wire::api::{Format, Framing};
+    use crate::wire::failure::class::{Class, Failure};
+    use crate::wire::ir::{Echo, Kind, Piece, Signature};
 
-    fn shown(freeform: &[&str]) -> Shown {
+    fn shown(freeform: &[&str]) -> ResponseContext {
         let freeform = freeform.iter().map(|name| (*name).to_owned()).collect();
-        Shown {
+        ResponseContext {
             id: "7".to_owned(),
             created: 5,
             model: "m".to_owned(),
@@ -263,7 +268,7 @@ mod tests {
     }
 
     fn call(name: &str) -> Kind {
-        Kind::Call { id: None, name: name.to_owned() }
+        Kind::ToolCall { id: None, name: name.to_owned() }
     }
 
     fn stop(why: Stop) -> Event {
@@ -335,14 +340,14 @@ mod tests {
     #[test]
     fn a_signature_of_a_call_stands_behind_it() {
         let data = "c2ln".to_owned();
-        let seal = Seal { wire: Wire::Gemini, data, id: None };
+        let signature = Signature { format: Format::Gemini, data, id: None };
         let events = [
             start(),
             open(0, call("f")),
-            Event::Delta { block: 0, piece: Piece::Seal(seal.clone()) },
+            Event::Delta { block: 0, piece: Piece::Signature(signature.clone()) },
             Event::Close { block: 0 },
-            open(1, Kind::Thought),
-            Event::Delta { block: 1, piece: Piece::Seal(seal) },
+            open(1, Kind::Reasoning),
+            Event::Delta { block: 1, piece: Piece::Signature(signature) },
             Event::Close { block: 1 },
             stop(Stop::Calls),
             Event::End,
@@ -379,7 +384,7 @@ mod tests {
     #[test]
     fn a_failure_is_raised_and_then_told_and_nothing_follows() {
         let failure = Failure { class: Class::Throttled, retry_after: None };
-        let told = Told {
+        let told = ProviderError {
             failure,
             kind: Some("overloaded_error".to_owned()),
             ..crate::wire::format::openai_responses::decode_response::error::trouble("Slow down")

@@ -1,12 +1,12 @@
 //! The response object, which stands in a stream's first and last events and is a whole answer.
 
+use super::write::{number, raw, text, value};
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Class;
-use crate::wire::format::context::Shown;
+use crate::wire::format::context::ResponseContext;
 use crate::wire::format::openai_responses::decode_request::echo;
-use crate::wire::inspect::observer::Usage;
+use crate::wire::inspect::usage::Usage;
 use crate::wire::ir::Stop;
-use super::write::{number, raw, text, value};
 
 /// Tiers in the API's own words.
 const TIERS: &[&str] = &["auto", "default", "flex", "scale", "priority"];
@@ -56,7 +56,7 @@ impl Status {
 
 impl Problem {
     /// By what it means first: clients look for these codes.
-    pub(crate) fn of(told: &Told) -> Problem {
+    pub(crate) fn of(told: &ProviderError) -> Problem {
         let (code, kind) = match told.failure.class {
             Class::Throttled => (Some("rate_limit_exceeded"), "rate_limit_error"),
             Class::NoCredit => (Some("insufficient_quota"), "insufficient_quota"),
@@ -85,7 +85,7 @@ pub(crate) struct State<'s> {
 }
 
 /// Writes the object.
-pub(crate) fn object(shown: &Shown, state: &State<'_>, out: &mut Vec<u8>) {
+pub(crate) fn object(shown: &ResponseContext, state: &State<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
     value(out, &format_args!("resp_{}", shown.id).to_string());
     text(out, "object", "response");

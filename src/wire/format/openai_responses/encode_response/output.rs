@@ -3,14 +3,14 @@
 //! Texts and refusals in a row are the parts of one message, so a message ends only when something else
 //! begins or the answer ends. Its texts are not held back for that.
 
-use crate::wire::api::Wire;
-use crate::wire::format::openai_responses::signature;
-use crate::wire::format::openai_responses::signature::Of;
-use crate::wire::ir::{Kind, Media, MediaKind, Piece, Seal, Source};
 use super::Lines;
 use super::object::Status;
 use super::parts::{Call, MESSAGE, Part, REASONING, Thought, head};
 use super::write::{number, raw, text, value};
+use crate::wire::api::Format;
+use crate::wire::format::openai_responses::signature;
+use crate::wire::format::openai_responses::signature::Of;
+use crate::wire::ir::{Kind, Media, MediaKind, Piece, Signature, Source};
 
 const PICTURE: &str = "ig";
 
@@ -41,7 +41,7 @@ struct Message {
     open: usize,
     /// Nothing follows in it.
     last: bool,
-    seal: Option<Seal>,
+    signature: Option<Signature>,
 }
 
 impl Output {
@@ -73,7 +73,7 @@ impl Output {
                 self.refused = true;
                 Open::Part(self.part(true, lines))
             }
-            Kind::Thought => {
+            Kind::Reasoning => {
                 let index = self.item(lines);
                 added(index, lines, |out, id| {
                     head(out, REASONING, id, index, "reasoning");
@@ -81,7 +81,7 @@ impl Output {
                 });
                 Open::Thought(Thought::new(index))
             }
-            Kind::Call { id, name } => {
+            Kind::ToolCall { id, name } => {
                 let index = self.item(lines);
                 let id = id.clone().unwrap_or_else(|| format!("call_{}_{block}", lines.id()));
                 let freeform = freeform.contains(name);
@@ -90,7 +90,7 @@ impl Output {
                 Open::Call(call)
             }
             Kind::Media(media) => return self.picture(media, lines),
-            Kind::Foreign { wire: Wire::OpenAiResponses, json } => {
+            Kind::Foreign { format: Format::OpenAiResponses, json } => {
                 let index = self.item(lines);
                 added(index, lines, |out, _| value(out, json));
                 return self.done(index, lines, |out, _| value(out, json));
@@ -117,11 +117,11 @@ impl Output {
                 self.kept += 256;
                 part.cite(what, lines);
             }
-            (Open::Part(part), Piece::Seal(own)) => {
+            (Open::Part(part), Piece::Signature(own)) => {
                 let index = part.index;
                 let message = self.messages.iter_mut().find(|message| message.index == index);
                 if let Some(message) = message {
-                    message.seal = Some(own.clone());
+                    message.signature = Some(own.clone());
                 }
             }
             (Open::Thought(thought), Piece::Text(more)) => {
@@ -129,11 +129,11 @@ impl Output {
                 thought.say(more, lines);
             }
             (
-                Open::Thought(Thought { seal, .. }) | Open::Call(Call { seal, .. }),
-                Piece::Seal(own),
+                Open::Thought(Thought { signature, .. }) | Open::Call(Call { signature, .. }),
+                Piece::Signature(own),
             ) => {
                 self.kept += own.data.len();
-                *seal = Some(own.clone());
+                *signature = Some(own.clone());
             }
             (Open::Call(call), Piece::Text(more)) => {
                 self.kept += more.len();
@@ -154,7 +154,7 @@ impl Output {
             Open::Call(mut call) => {
                 let said = call.close(lines);
                 self.done(call.index, lines, |out, id| call.write(&said, "completed", id, out));
-                self.seal(call.seal.as_ref(), lines);
+                self.signature(call.signature.as_ref(), lines);
             }
         }
     }
@@ -189,18 +189,18 @@ impl Output {
 
     fn message_done(&mut self, message: &Message, status: &str, lines: &mut Lines<'_>) {
         self.done(message.index, lines, |out, id| message.write(status, id, out));
-        self.seal(message.seal.as_ref(), lines);
+        self.signature(message.signature.as_ref(), lines);
     }
 
     /// A signature of what is no thought, behind it.
-    fn seal(&mut self, seal: Option<&Seal>, lines: &mut Lines<'_>) {
-        let Some(seal) = seal else { return };
+    fn signature(&mut self, signature: Option<&Signature>, lines: &mut Lines<'_>) {
+        let Some(signature) = signature else { return };
         self.items.push(Vec::new());
         let index = self.items.len() - 1;
         let item = |out: &mut Vec<u8>, id: &str| {
             head(out, REASONING, id, index, "reasoning");
             out.extend_from_slice(b",\"summary\":[]");
-            text(out, "encrypted_content", &signature::written(seal, Of::Before));
+            text(out, "encrypted_content", &signature::written(signature, Of::Before));
             out.push(b'}');
         };
         added(index, lines, item);
@@ -222,7 +222,8 @@ impl Output {
     fn part(&mut self, refusal: bool, lines: &mut Lines<'_>) -> Part {
         if self.messages.last().is_none_or(|message| message.last) {
             let index = self.item(lines);
-            let message = Message { index, parts: Vec::new(), open: 0, last: false, seal: None };
+            let message =
+                Message { index, parts: Vec::new(), open: 0, last: false, signature: None };
             added(index, lines, |out, id| message.write("in_progress", id, out));
             self.messages.push(message);
         }

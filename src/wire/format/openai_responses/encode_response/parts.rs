@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::wire::format::openai_responses::{FREEFORM, signature};
-use crate::wire::format::openai_responses::signature::Of;
-use crate::wire::ir::Seal;
-use super::{Lines, item_id};
 use super::write::{number, raw, text, value};
+use super::{Lines, item_id};
+use crate::wire::format::openai_responses::signature::Of;
+use crate::wire::format::openai_responses::{FREEFORM, signature};
+use crate::wire::ir::Signature;
 
 pub(crate) const MESSAGE: &str = "msg";
 pub(crate) const REASONING: &str = "rs";
@@ -33,7 +33,7 @@ pub(crate) struct Part {
 pub(crate) struct Thought {
     pub(crate) index: usize,
     text: String,
-    pub(crate) seal: Option<Seal>,
+    pub(crate) signature: Option<Signature>,
 }
 
 /// A call of a function, or of a custom tool.
@@ -44,7 +44,7 @@ pub(crate) struct Call {
     name: String,
     arguments: String,
     freeform: bool,
-    pub(crate) seal: Option<Seal>,
+    pub(crate) signature: Option<Signature>,
 }
 
 /// The beginning of an item.
@@ -184,7 +184,7 @@ fn annotation(what: &Value) -> Option<Value> {
 
 impl Thought {
     pub(crate) fn new(index: usize) -> Thought {
-        Thought { index, text: String::new(), seal: None }
+        Thought { index, text: String::new(), signature: None }
     }
 
     fn begin<'l>(&self, kind: &str, lines: &'l mut Lines<'_>) -> &'l mut Vec<u8> {
@@ -232,8 +232,8 @@ impl Thought {
             self.part(out);
         }
         out.push(b']');
-        if let Some(seal) = &self.seal {
-            text(out, "encrypted_content", &signature::written(seal, Of::Thought));
+        if let Some(signature) = &self.signature {
+            text(out, "encrypted_content", &signature::written(signature, Of::Thought));
         }
         out.push(b'}');
     }
@@ -241,7 +241,7 @@ impl Thought {
 
 impl Call {
     pub(crate) fn new(index: usize, id: String, name: String, freeform: bool) -> Call {
-        Call { index, id, name, arguments: String::new(), freeform, seal: None }
+        Call { index, id, name, arguments: String::new(), freeform, signature: None }
     }
 
     fn prefix(&self) -> &'static str {

@@ -3,16 +3,16 @@
 
 use serde_json::Value;
 
-use crate::wire::api::Wire;
-use crate::wire::format::context::Shown;
-use crate::wire::inspect::observer::Usage;
-use crate::wire::ir::{Block, Content, Reply, Stop};
+use crate::wire::api::Format;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::inspect::usage::Usage;
+use crate::wire::ir::{Block, Content, Response, Stop};
 
 use crate::wire::format::anthropic::{signature, stop_reason};
 use crate::wire::json::write::{List, Object, put};
 
 /// Writes a whole answer for the caller. Of several candidates the first: the format has one.
-pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
+pub fn encode_whole(reply: &Response, shown: &ResponseContext) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut message = Object::new(&mut out);
     if let Some(told) = &reply.failed {
@@ -28,7 +28,7 @@ pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
     let first = reply.candidates.first();
     let (mut calls, mut refused) = (0, false);
     for block in first.map(|first| &*first.blocks).unwrap_or_default() {
-        calls += u32::from(matches!(block.content, Content::Call { .. }));
+        calls += u32::from(matches!(block.content, Content::ToolCall { .. }));
         refused |= matches!(block.content, Content::Refusal(_));
         write_block(block, shown, calls, &mut content);
     }
@@ -42,7 +42,12 @@ pub fn encode_whole(reply: &Reply, shown: &Shown) -> Vec<u8> {
 }
 
 /// The members before the content. The id is the provider's, where it gave one.
-pub(crate) fn head(message: &mut Object<'_>, id: Option<&str>, model: Option<&str>, shown: &Shown) {
+pub(crate) fn head(
+    message: &mut Object<'_>,
+    id: Option<&str>,
+    model: Option<&str>,
+    shown: &ResponseContext,
+) {
     match id {
         Some(id) => message.put("id", id),
         None => message.put("id", &format!("msg_{}", shown.id)),
@@ -52,7 +57,12 @@ pub(crate) fn head(message: &mut Object<'_>, id: Option<&str>, model: Option<&st
 }
 
 /// A call's id: the provider's, or one of ours, the same for the same call.
-pub(crate) fn call_id(block: &mut Object<'_>, id: Option<&str>, shown: &Shown, calls: u32) {
+pub(crate) fn call_id(
+    block: &mut Object<'_>,
+    id: Option<&str>,
+    shown: &ResponseContext,
+    calls: u32,
+) {
     match id {
         Some(id) => block.put("id", id),
         None => block.put("id", &format!("call_{}_{}", shown.id, calls.saturating_sub(1))),
@@ -113,7 +123,7 @@ pub(crate) fn is_own_citation(citation: &Value) -> bool {
     kind.is_some_and(|kind| kind.ends_with("_location"))
 }
 
-fn write_block(block: &Block, shown: &Shown, calls: u32, out: &mut List<'_>) {
+fn write_block(block: &Block, shown: &ResponseContext, calls: u32, out: &mut List<'_>) {
     match &block.content {
         Content::Text { text, citations } => {
             let mut object = out.object();
@@ -131,7 +141,7 @@ fn write_block(block: &Block, shown: &Shown, calls: u32, out: &mut List<'_>) {
             object.raw("type", r#""text""#).put("text", text);
             object.end();
         }
-        Content::Call { id, name, arguments } => {
+        Content::ToolCall { id, name, arguments } => {
             let mut object = out.object();
             object.raw("type", r#""tool_use""#);
             call_id(&mut object, id.as_deref(), shown, calls);
@@ -143,32 +153,35 @@ fn write_block(block: &Block, shown: &Shown, calls: u32, out: &mut List<'_>) {
             };
             object.end();
         }
-        Content::Thought { text } => {
+        Content::Reasoning { text } => {
             write_thought(text, block, out);
             return;
         }
-        Content::Foreign { wire: Wire::Anthropic, json } => put(out.element(), json),
-        Content::Foreign { .. } | Content::Media(_) | Content::Outcome(_) => return,
+        Content::Foreign { format: Format::Anthropic, json } => put(out.element(), json),
+        Content::Foreign { .. } | Content::Media(_) | Content::ToolResult(_) => return,
     }
-    if let Some(seal) = block.seal.as_ref().filter(|seal| seal.wire != Wire::Anthropic) {
+    if let Some(signature) =
+        block.signature.as_ref().filter(|signature| signature.format != Format::Anthropic)
+    {
         let mut object = out.object();
         object.raw("type", r#""thinking""#).raw("thinking", r#""""#);
-        object.put("signature", &signature::write(seal, true));
+        object.put("signature", &signature::write(signature, true));
         object.end();
     }
 }
 
 fn write_thought(text: &str, block: &Block, out: &mut List<'_>) {
-    if text.is_empty() && block.seal.is_none() {
+    if text.is_empty() && block.signature.is_none() {
         return;
     }
     let mut object = out.object();
-    match block.seal.as_ref().and_then(signature::as_redacted) {
+    match block.signature.as_ref().and_then(signature::as_redacted) {
         Some(data) if text.is_empty() => {
             object.raw("type", r#""redacted_thinking""#).put("data", data);
         }
         _ => {
-            let signature = block.seal.as_ref().map(|seal| signature::write(seal, false));
+            let signature =
+                block.signature.as_ref().map(|signature| signature::write(signature, false));
             object.raw("type", r#""thinking""#).put("thinking", text);
             object.put("signature", &signature.unwrap_or_default());
         }

@@ -1,11 +1,11 @@
 use serde_json::json;
 
-use crate::wire::api::Framing;
-use crate::wire::ir::{Candidate, Seal};
 use super::*;
+use crate::wire::api::Framing;
+use crate::wire::ir::{Candidate, Signature};
 
-fn shown() -> Shown {
-    Shown {
+fn shown() -> ResponseContext {
+    ResponseContext {
         id: "r1".to_owned(),
         created: 0,
         model: "asked".to_owned(),
@@ -16,16 +16,17 @@ fn shown() -> Shown {
 }
 
 fn call(arguments: &str) -> Block {
-    let content = Content::Call { id: None, name: "f".to_owned(), arguments: arguments.to_owned() };
+    let content =
+        Content::ToolCall { id: None, name: "f".to_owned(), arguments: arguments.to_owned() };
     Block::new(content, "")
 }
 
 #[test]
 fn a_whole_answer_has_all_that_the_format_wants() {
     let mut sealed = call("{\"a\": 1}");
-    sealed.seal = Some(Seal { wire: Wire::Gemini, data: "G".to_owned(), id: None });
+    sealed.signature = Some(Signature { format: Format::Gemini, data: "G".to_owned(), id: None });
     let blocks = vec![Block::new(Content::text("hi"), ""), sealed, call("")];
-    let reply = Reply {
+    let reply = Response {
         candidates: vec![Candidate { blocks, stop: Some(Stop::End), ..Candidate::default() }],
         usage: Usage {
             input: Some(10),
@@ -34,7 +35,7 @@ fn a_whole_answer_has_all_that_the_format_wants() {
             ..Usage::default()
         },
         tier: Some("default".to_owned()),
-        ..Reply::default()
+        ..Response::default()
     };
     let told: Value = serde_json::from_slice(&encode_whole(&reply, &shown())).unwrap();
     let expected = json!({
@@ -61,7 +62,7 @@ fn a_failure_is_an_error_body() {
         &crate::wire::format::quirks::PLAIN,
     );
     let told: Value =
-        serde_json::from_slice(&encode_whole(&Reply::fold(&events), &shown())).unwrap();
+        serde_json::from_slice(&encode_whole(&Response::fold(&events), &shown())).unwrap();
     assert_eq!(
         told,
         json!({"type": "error", "error": {"type": "rate_limit_error", "message": "slow"}})
