@@ -17,7 +17,8 @@ use keymux::wire::format::context::ResponseContext;
 use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::frame::sse::Sse;
 use keymux::wire::inspect::model::peek;
-use keymux::wire::inspect::observer::{ResponseObserver, Usage};
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
 use keymux::wire::ir::{
     Block, Content, Event, Kind, Piece, Request, Role, Stop, Tool, ToolResult, Turn,
 };

@@ -15,17 +15,16 @@ use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::BytesMut;
 use common::config::{config, key, native, provider};
-use common::http::{self, Connection, Framing, Piece, Response};
+use common::http::{self, Connection, Framing, Piece, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Received, Step, Upstream, chat_events, chunk, message_events};
+use keymux::wire::frame::aws::{Frame, Frames, exception};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-
-use keymux::wire::frame::aws_event_stream::{Frame, Frames, exception};
 
 const PACE: Duration = Duration::from_millis(15);
 const IDLE: &str = "timeouts = { idle = \"700ms\" }";
@@ -132,7 +131,7 @@ async fn what_outlives_the_drain_timeout_ends_with_an_error_event() {
     for (caller, mut connection, head, framing, mut body) in callers {
         let (rest, complete) = connection.body(framing).await;
         body.extend(rest);
-        let reply = Response { head, body, complete };
+        let reply = Reply { head, body, complete };
         let heard = Heard::of(caller, &reply);
         assert!(heard.error && !heard.finished && complete, "{caller}: {}", reply.text());
     }
@@ -218,7 +217,7 @@ struct Heard {
 }
 
 impl Heard {
-    fn of(caller: &str, reply: &Response) -> Self {
+    fn of(caller: &str, reply: &Reply) -> Self {
         let mut heard = Self::default();
         if caller == "bedrock" {
             heard.aws(&reply.body);
@@ -296,7 +295,7 @@ impl Heard {
 }
 
 /// An answer: its caller, its provider, what was asked for, and how long it took.
-type Asked = (&'static str, &'static str, &'static str, Response, Duration);
+type Asked = (&'static str, &'static str, &'static str, Reply, Duration);
 
 /// Asks each provider for each model, for every caller, all at once.
 async fn ask_all(keymux: &Arc<Keymux>, models: &[&'static str]) -> Vec<Asked> {
@@ -339,7 +338,7 @@ async fn keymux_with(idle: &str, upstream: &Upstream) -> Keymux {
     Keymux::start(&text, &[]).await
 }
 
-async fn ask(keymux: &Keymux, caller: &str, model: &str) -> Response {
+async fn ask(keymux: &Keymux, caller: &str, model: &str) -> Reply {
     http::exchange(keymux.address(), &request(caller, model)).await
 }
 

@@ -20,6 +20,7 @@ pub mod api;
 pub mod embeddings;
 pub mod failure;
 pub mod feature;
+mod fit;
 pub mod format;
 pub mod frame;
 pub mod inspect;

@@ -9,19 +9,19 @@
 //! This file is the only place that names all formats; each match is without a wildcard, so a new one
 //! cannot be forgotten. stream.rs: bytes in, bytes out.
 
-mod forced;
 mod stream;
 
-use super::feature::{Feature, Support};
+use super::fit;
 use super::format::quirks::Quirks;
 use super::format::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, replicate};
 use super::ir::{Event, Request, Response};
-use super::json::fields::{Rejected, child};
+use super::json::fields::Rejected;
 use crate::wire::api::Format;
 use crate::wire::format::context::ResponseContext;
 use crate::wire::frame::Frame;
 
-pub use forced::Forced;
+pub use super::fit::Fitting;
+pub use super::fit::forced_tool::Forced;
 pub use stream::Translation;
 
 /// A request as a provider is to get it.
@@ -63,105 +63,33 @@ pub fn decode_request(
     Ok(request)
 }
 
-/// Writes a request for a provider.
+/// Fits a request to a provider of `format`, and encodes it.
 ///
 /// # Errors
 ///
-/// When it asks for something that the format cannot say, and that may not be left out.
+/// When it asks for something that the provider does not support and that may not be left out.
 pub fn encode_request(
     format: Format,
     caller: Format,
     request: &Request,
     quirks: &Quirks,
 ) -> Result<Encoded, Rejected> {
-    let mut saying = Fitting::new(format, caller);
-    for (feature, at) in &request.asked {
-        saying.says(*feature, at)?;
-    }
-    for name in &request.unknown {
-        saying.drop(&child("", name));
-    }
+    let mut fitting = Fitting::new(format, caller);
+    let mut request = request.clone();
+    fit::generic::fit(&mut request, &mut fitting)?;
     let body = match format {
-        Format::OpenAiChat => openai_chat::encode_request(request, quirks, &mut saying)?,
-        Format::OpenAiResponses => openai_responses::encode_request(request, quirks, &mut saying)?,
-        Format::Anthropic => anthropic::encode_request(request, quirks, &mut saying)?,
-        Format::Gemini => gemini::encode_request(request, quirks, &mut saying)?,
-        Format::Bedrock => bedrock::encode_request(request, quirks, &mut saying)?,
-        Format::Cohere => cohere::encode_request(request, quirks, &mut saying)?,
-        Format::Replicate => replicate::encode_request(request, quirks, &mut saying)?,
+        Format::OpenAiChat => openai_chat::encode_request(&request, quirks, &mut fitting)?,
+        Format::OpenAiResponses => {
+            openai_responses::encode_request(&request, quirks, &mut fitting)?
+        }
+        Format::Anthropic => anthropic::encode_request(&request, quirks, &mut fitting)?,
+        Format::Gemini => gemini::encode_request(&request, quirks, &mut fitting)?,
+        Format::Bedrock => bedrock::encode_request(&request, quirks, &mut fitting)?,
+        Format::Cohere => cohere::encode_request(&request, quirks, &mut fitting)?,
+        Format::Replicate => replicate::encode_request(&request, quirks, &mut fitting)?,
     };
-    Ok(Encoded { body, dropped: saying.dropped, forced: saying.forced })
-}
-
-/// What an encoder asks before it says something, and where it notes what it leaves out.
-#[derive(Debug)]
-pub struct Fitting {
-    format: Format,
-    caller: Format,
-    dropped: Vec<String>,
-    forced: Option<String>,
-}
-
-impl Fitting {
-    /// For a provider of `wire`, on behalf of a caller of `caller`.
-    pub fn new(format: Format, caller: Format) -> Fitting {
-        Fitting { format, caller, dropped: Vec::new(), forced: None }
-    }
-
-    /// Whether the feature that stands at `at` is to be said: by the format's table. An empty `at` stands
-    /// for the place where the caller's format has the feature.
-    ///
-    /// # Errors
-    ///
-    /// When the format cannot say it, and it may not be left out.
-    pub fn says(&mut self, feature: Feature, at: &str) -> Result<bool, Rejected> {
-        match feature.support(self.format) {
-            Support::Supported => Ok(true),
-            Support::Dropped => {
-                self.leave(feature, at);
-                Ok(false)
-            }
-            Support::Refused => Err(self.refusal(feature, at)),
-        }
-    }
-
-    /// Leaves out a feature that the format could say, in this one case (a vendor or a model that cannot).
-    pub fn leave(&mut self, feature: Feature, at: &str) {
-        let at = self.at(feature, at);
-        self.drop(&at);
-    }
-
-    /// Refuses a feature that the format could say, in this one case.
-    pub fn refusal(&self, feature: Feature, at: &str) -> Rejected {
-        let why = format!(
-            "cannot be said to a provider of the format {} ({})",
-            self.format.name(),
-            feature.name()
-        );
-        Rejected::new(self.at(feature, at), why)
-    }
-
-    /// Names something that is left out, once.
-    pub fn drop(&mut self, name: &str) {
-        if !self.dropped.iter().any(|known| known == name) {
-            self.dropped.push(name.to_owned());
-        }
-    }
-
-    /// Notes the tool whose arguments are the answer.
-    pub fn force(&mut self, tool: &str) {
-        self.forced = Some(tool.to_owned());
-    }
-
-    fn at(&self, feature: Feature, at: &str) -> String {
-        match at {
-            "" => {
-                let place = feature.place(self.caller).unwrap_or(feature.name());
-                format!("/{}", place.replace("[]", "").replace('.', "/"))
-            }
-            at => at.to_owned(),
-        }
-    }
+    let (dropped, forced_tool) = fitting.finish();
+    Ok(Encoded { body, dropped, forced: forced_tool })
 }
 
 /// Makes events of a provider's stream, frame by frame.

@@ -89,6 +89,19 @@ impl Format {
         }
     }
 
+    /// Its name in error texts.
+    pub fn title(self) -> &'static str {
+        match self {
+            Format::OpenAiChat => "OpenAI chat",
+            Format::OpenAiResponses => "OpenAI Responses",
+            Format::Anthropic => "Anthropic Messages",
+            Format::Gemini => "Gemini",
+            Format::Bedrock => "Bedrock Converse",
+            Format::Cohere => "Cohere chat",
+            Format::Replicate => "Replicate",
+        }
+    }
+
     /// The format of that name.
     pub fn named(name: &str) -> Option<Format> {
         Format::ALL.into_iter().find(|format| format.name() == name)

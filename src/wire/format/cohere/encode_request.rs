@@ -6,13 +6,13 @@ use serde::Serialize;
 use serde_json::{Number, Value, json};
 
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{
     Block, Choice, Content, Effort, Form, Media, MediaKind, Request, Role, Sampling, Source,
     Thinking, Tool, ToolResult,
 };
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 #[derive(Serialize)]
 struct Body<'r> {
@@ -114,10 +114,10 @@ struct Function<'r> {
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
-    leave_the_rest(request, saying)?;
-    let tools = tools(request, saying)?;
+    leave_the_rest(request, fitting)?;
+    let tools = tools(request, fitting)?;
     let Sampling { temperature, top_p, top_k, frequency_penalty, presence_penalty, seed } =
         &request.sampling;
     // The ranges are those of the API's reference.
@@ -125,7 +125,7 @@ pub fn encode_request(
         let value = number.as_ref()?.as_f64()?;
         let fits = (from..=to).contains(&value);
         if !fits {
-            saying.leave(feature, "");
+            fitting.omit(feature, "");
         }
         Some(fits)
     };
@@ -136,13 +136,13 @@ pub fn encode_request(
     let logprobs = request.logprobs.map(|wanted| {
         // There are none of other tokens than those that were drawn.
         if wanted.top.is_some_and(|top| top > 0) {
-            saying.leave(Feature::Logprobs, "");
+            fitting.omit(Feature::Logprobs, "");
         }
         true
     });
-    let thinking = thinking(request, saying);
-    let response_format = form(request, saying)?;
-    let mut sayer = Sayer { saying, documents: Vec::new(), made: Vec::new(), count: 0 };
+    let thinking = thinking(request, fitting);
+    let response_format = form(request, fitting)?;
+    let mut sayer = Sayer { fitting, documents: Vec::new(), made: Vec::new(), count: 0 };
     let messages = sayer.messages(request)?;
     let body = Body {
         model: &request.model,
@@ -175,7 +175,7 @@ struct Tools<'r> {
 }
 
 /// There is no choice of one tool: it is the only one that is offered then.
-fn tools<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Tools<'r>, Rejected> {
+fn tools<'r>(request: &'r Request, fitting: &mut Fitting) -> Result<Tools<'r>, Rejected> {
     let only: Option<&[String]> = match &request.choice {
         Some(Choice::Tool(name)) => Some(std::slice::from_ref(name)),
         Some(Choice::AnyOf(names)) => Some(names),
@@ -188,13 +188,13 @@ fn tools<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Tools<'r>, Re
             Tool::Function { name, description, parameters, strict, cache, at } => {
                 (name, description, parameters, strict, cache, at)
             }
-            Tool::Foreign { at, .. } => return Err(saying.refusal(Feature::ServerTool, at)),
+            Tool::Foreign { at, .. } => return Err(fitting.refuse(Feature::ServerTool, at)),
         };
         if only.is_some_and(|only| !only.contains(name)) {
             continue;
         }
         if cache.is_some() {
-            saying.says(Feature::CachePoint, at)?;
+            fitting.keep(Feature::CachePoint, at)?;
         }
         // A strict tool must have a parameter that is required.
         let required = parameters.as_ref().and_then(|schema| schema.get("required")?.as_array());
@@ -212,11 +212,11 @@ fn tools<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Tools<'r>, Re
     }
     match strict_at {
         Some(_) if all_strict => tools.strict = Some(true),
-        Some(at) => saying.leave(Feature::StrictTools, at),
+        Some(at) => fitting.omit(Feature::StrictTools, at),
         None => {}
     }
     if request.parallel == Some(false) {
-        saying.says(Feature::SingleToolCall, "")?;
+        fitting.keep(Feature::SingleToolCall, "")?;
     }
     tools.choice = match request.choice {
         None | Some(Choice::Auto) => None,
@@ -226,21 +226,21 @@ fn tools<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Tools<'r>, Re
     Ok(tools)
 }
 
-fn form(request: &Request, saying: &mut Fitting) -> Result<Option<Value>, Rejected> {
+fn form(request: &Request, fitting: &mut Fitting) -> Result<Option<Value>, Rejected> {
     Ok(match &request.form {
         None => None,
         Some(Form::Json) => {
-            saying.says(Feature::JsonObject, "")?.then(|| json!({ "type": "json_object" }))
+            fitting.keep(Feature::JsonObject, "")?.then(|| json!({ "type": "json_object" }))
         }
-        Some(Form::Schema { schema, .. }) => saying
-            .says(Feature::JsonSchema, "")?
+        Some(Form::Schema { schema, .. }) => fitting
+            .keep(Feature::JsonSchema, "")?
             .then(|| json!({ "type": "json_object", "json_schema": schema })),
     })
 }
 
 /// Models that reason do so unless told otherwise; the older ones do not know the word.
 /// <https://docs.cohere.com/docs/reasoning>
-fn thinking(request: &Request, saying: &mut Fitting) -> Option<Value> {
+fn thinking(request: &Request, fitting: &mut Fitting) -> Option<Value> {
     let Thinking { effort, budget, shown: _ } = request.thinking.as_ref()?;
     let model = &request.model;
     let old = ["command-r", "command-a-03", "command-a-vision", "command-a-translate", "c4ai-"];
@@ -251,10 +251,10 @@ fn thinking(request: &Request, saying: &mut Fitting) -> Option<Value> {
     if !thinks || budget.is_none() {
         // There are no words for how much.
         if effort.is_some() {
-            saying.leave(Feature::ReasoningEffort, "");
+            fitting.omit(Feature::ReasoningEffort, "");
         }
         if budget.is_some() {
-            saying.leave(Feature::ReasoningBudget, "");
+            fitting.omit(Feature::ReasoningBudget, "");
         }
     }
     match budget {
@@ -264,7 +264,7 @@ fn thinking(request: &Request, saying: &mut Fitting) -> Option<Value> {
 }
 
 struct Sayer<'s> {
-    saying: &'s mut Fitting,
+    fitting: &'s mut Fitting,
     documents: Vec<Value>,
     /// Ids made for calls that had none, with their tools.
     made: Vec<(String, String)>,
@@ -277,21 +277,21 @@ impl Sayer<'_> {
         self.turn("system", &request.system, &mut messages)?;
         for turn in &request.turns {
             if turn.name.is_some() {
-                self.saying.says(Feature::ParticipantName, "")?;
+                self.fitting.keep(Feature::ParticipantName, "")?;
             }
             match turn.role {
                 Role::User => self.turn("user", &turn.blocks, &mut messages)?,
                 Role::Assistant => self.model(&turn.blocks, &mut messages)?,
                 Role::System => {
                     let at = turn.blocks.first().map(|block| block.at.as_str());
-                    self.saying.says(Feature::SystemTurn, at.unwrap_or_default())?;
+                    self.fitting.keep(Feature::SystemTurn, at.unwrap_or_default())?;
                     self.turn("system", &turn.blocks, &mut messages)?;
                 }
             }
         }
         if let Some(turn) = request.turns.last().filter(|turn| turn.role == Role::Assistant) {
             let at = turn.blocks.first().map(|block| block.at.as_str());
-            self.saying.says(Feature::Prefill, at.unwrap_or_default())?;
+            self.fitting.keep(Feature::Prefill, at.unwrap_or_default())?;
         }
         Ok(messages)
     }
@@ -312,7 +312,7 @@ impl Sayer<'_> {
                 Content::Media(media) => self.media(media, &block.at, &mut content)?,
                 Content::ToolResult(outcome) => out.push(self.outcome(outcome, &block.at)?),
                 Content::ToolCall { .. } | Content::Reasoning { .. } | Content::Foreign { .. } => {
-                    return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at));
+                    return Err(self.fitting.refuse(Feature::ServerToolBlock, &block.at));
                 }
             }
         }
@@ -338,7 +338,7 @@ impl Sayer<'_> {
                     push_text(text, &mut content);
                 }
                 Content::Reasoning { .. } if block.signature.is_some() => {
-                    self.saying.says(Feature::ForeignSignatures, &block.at)?;
+                    self.fitting.keep(Feature::ForeignSignatures, &block.at)?;
                 }
                 Content::Reasoning { text } if calls => plan.push_str(text),
                 Content::Reasoning { text } if text.is_empty() => {}
@@ -358,7 +358,7 @@ impl Sayer<'_> {
                 }
                 Content::Media(media) => self.media(media, &block.at, &mut content)?,
                 Content::ToolResult(_) | Content::Foreign { .. } => {
-                    return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at));
+                    return Err(self.fitting.refuse(Feature::ServerToolBlock, &block.at));
                 }
             }
         }
@@ -373,14 +373,14 @@ impl Sayer<'_> {
 
     fn mark(&mut self, block: &Block) -> Result<(), Rejected> {
         if block.cache.is_some() {
-            self.saying.says(Feature::CachePoint, &block.at)?;
+            self.fitting.keep(Feature::CachePoint, &block.at)?;
         }
         Ok(())
     }
 
     fn outcome<'r>(&mut self, outcome: &'r ToolResult, at: &str) -> Result<Message<'r>, Rejected> {
         if outcome.is_error {
-            self.saying.says(Feature::ToolResultError, at)?;
+            self.fitting.keep(Feature::ToolResultError, at)?;
         }
         let id = if outcome.id.is_empty() {
             let tool = outcome.name.as_deref();
@@ -399,9 +399,9 @@ impl Sayer<'_> {
             match &part.content {
                 Content::Text { text, .. } => content.push(Part::Text { text }),
                 Content::Media(_) => {
-                    return Err(self.saying.refusal(Feature::ToolResultMedia, &part.at));
+                    return Err(self.fitting.refuse(Feature::ToolResultMedia, &part.at));
                 }
-                _ => return Err(self.saying.refusal(Feature::ServerToolBlock, &part.at)),
+                _ => return Err(self.fitting.refuse(Feature::ServerToolBlock, &part.at)),
             }
         }
         // Content is required.
@@ -425,16 +425,16 @@ impl Sayer<'_> {
     ) -> Result<(), Rejected> {
         let url = match (media.kind, &media.source) {
             (MediaKind::Image, Source::Base64 { media_type, data }) => {
-                self.saying.says(Feature::ImageBytes, at)?;
+                self.fitting.keep(Feature::ImageBytes, at)?;
                 Cow::Owned(format!("data:{media_type};base64,{data}"))
             }
             (MediaKind::Image, Source::Url { url, .. }) => {
-                self.saying.says(Feature::ImageUrl, at)?;
+                self.fitting.keep(Feature::ImageUrl, at)?;
                 Cow::Borrowed(url.as_str())
             }
             // Beside the conversation, as all documents are.
             (MediaKind::Document, Source::Text(text)) => {
-                self.saying.says(Feature::DocumentText, at)?;
+                self.fitting.keep(Feature::DocumentText, at)?;
                 let mut data = json!({ "text": text });
                 if let Some(name) = &media.name {
                     data["title"] = json!(name);
@@ -450,7 +450,7 @@ impl Sayer<'_> {
                     (_, Source::Url { .. }) => Feature::DocumentUrl,
                     (MediaKind::Image | MediaKind::Document, _) => Feature::DocumentBytes,
                 };
-                return Err(self.saying.refusal(feature, at));
+                return Err(self.fitting.refuse(feature, at));
             }
         };
         let detail = media.detail.as_deref();
@@ -466,7 +466,7 @@ fn push_text<'r>(text: &'r str, out: &mut Vec<Part<'r>>) {
 }
 
 /// What the format has no field for.
-fn leave_the_rest(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
+fn leave_the_rest(request: &Request, fitting: &mut Fitting) -> Result<(), Rejected> {
     for (there, feature) in [
         (request.candidates.is_some_and(|count| count > 1), Feature::Candidates),
         (request.user.is_some(), Feature::EndUser),
@@ -475,7 +475,7 @@ fn leave_the_rest(request: &Request, saying: &mut Fitting) -> Result<(), Rejecte
         (request.cache_key.is_some(), Feature::PromptCacheKey),
     ] {
         if there {
-            saying.says(feature, "")?;
+            fitting.keep(feature, "")?;
         }
     }
     Ok(())

@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 use super::vendors;
 use super::vendors::{Images, Vendor};
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{
     Block, Content, Effort, Form, Media, MediaKind, Request, Role, Sampling, Source, Tool,
 };
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 /// Writes a request for a provider. A model of the form `owner/name` stands in the path; any other is a
 /// version.
@@ -23,14 +23,14 @@ use crate::wire::translate::Fitting;
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
-    refuse(request, saying)?;
+    refuse(request, fitting)?;
     let vendor = vendors::of(&request.model);
     let mut input = Map::new();
     match (&*request.turns, vendor.messages) {
         ([only], _) if only.role == Role::User => {
-            if let Some(system) = texts(&request.system, saying)? {
+            if let Some(system) = texts(&request.system, fitting)? {
                 let name = vendor.system.ok_or_else(|| {
                     Rejected::new(
                         at(&request.system),
@@ -39,10 +39,10 @@ pub fn encode_request(
                 })?;
                 input.insert(name.to_owned(), json!(system));
             }
-            prompt(&only.blocks, vendor, &mut input, saying)?;
+            prompt(&only.blocks, vendor, &mut input, fitting)?;
         }
         (_, true) => {
-            let messages = messages(request, saying)?;
+            let messages = messages(request, fitting)?;
             input.insert("messages".to_owned(), Value::Array(messages));
         }
         (turns, false) => {
@@ -50,7 +50,7 @@ pub fn encode_request(
             return Err(Rejected::new(second, "is more than the one prompt that the model takes"));
         }
     }
-    limits(request, vendor, &mut input, saying)?;
+    limits(request, vendor, &mut input, fitting)?;
     let mut body = Map::new();
     if !request.model.contains('/') || request.model.contains(':') {
         body.insert("version".to_owned(), json!(request.model));
@@ -67,22 +67,22 @@ fn at(blocks: &[Block]) -> &str {
 }
 
 /// Text that stands in a row, parted as paragraphs are.
-fn texts(blocks: &[Block], saying: &mut Fitting) -> Result<Option<String>, Rejected> {
+fn texts(blocks: &[Block], fitting: &mut Fitting) -> Result<Option<String>, Rejected> {
     let mut all = Vec::with_capacity(blocks.len());
     for block in blocks {
         if block.cache.is_some() {
-            saying.says(Feature::CachePoint, &block.at)?;
+            fitting.keep(Feature::CachePoint, &block.at)?;
         }
         match &block.content {
             Content::Text { text, .. } | Content::Refusal(text) => all.push(text.as_str()),
-            Content::Reasoning { .. } => saying.leave(Feature::Reasoning, &block.at),
-            content => return Err(refusal(content, &block.at, saying)),
+            Content::Reasoning { .. } => fitting.omit(Feature::Reasoning, &block.at),
+            content => return Err(refusal(content, &block.at, fitting)),
         }
     }
     Ok((!all.is_empty()).then(|| all.join("\n\n")))
 }
 
-fn refusal(content: &Content, at: &str, saying: &Fitting) -> Rejected {
+fn refusal(content: &Content, at: &str, fitting: &Fitting) -> Rejected {
     let feature = match content {
         Content::ToolCall { .. } | Content::ToolResult(_) => Feature::Tools,
         Content::Media(media) => match (&media.source, media.kind) {
@@ -97,7 +97,7 @@ fn refusal(content: &Content, at: &str, saying: &Fitting) -> Rejected {
         },
         _ => Feature::ServerToolBlock,
     };
-    saying.refusal(feature, at)
+    fitting.refuse(feature, at)
 }
 
 /// One turn: its text, and its images beside it.
@@ -105,12 +105,12 @@ fn prompt(
     blocks: &[Block],
     vendor: &Vendor,
     input: &mut Map<String, Value>,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<(), Rejected> {
     let (mut all, mut images) = (Vec::new(), Vec::new());
     for block in blocks {
         if block.cache.is_some() {
-            saying.says(Feature::CachePoint, &block.at)?;
+            fitting.keep(Feature::CachePoint, &block.at)?;
         }
         match &block.content {
             Content::Text { text, .. } => all.push(text.as_str()),
@@ -120,10 +120,10 @@ fn prompt(
                     Images::One(_) => images.is_empty(),
                     Images::Many(_) => true,
                 };
-                let url = url(media, &block.at, saying)?.filter(|_| fits);
-                images.push(url.ok_or_else(|| refusal(&block.content, &block.at, saying))?);
+                let url = url(media, &block.at, fitting)?.filter(|_| fits);
+                images.push(url.ok_or_else(|| refusal(&block.content, &block.at, fitting))?);
             }
-            content => return Err(refusal(content, &block.at, saying)),
+            content => return Err(refusal(content, &block.at, fitting)),
         }
     }
     input.insert("prompt".to_owned(), json!(all.join("\n\n")));
@@ -144,26 +144,26 @@ fn prompt(
 fn url<'r>(
     media: &'r Media,
     at: &str,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Option<Cow<'r, str>>, Rejected> {
     if media.detail.is_some() {
-        saying.says(Feature::ImageDetail, at)?;
+        fitting.keep(Feature::ImageDetail, at)?;
     }
     Ok(match &media.source {
-        Source::Base64 { media_type, data } => saying
-            .says(Feature::ImageBytes, at)?
+        Source::Base64 { media_type, data } => fitting
+            .keep(Feature::ImageBytes, at)?
             .then(|| Cow::Owned(format!("data:{media_type};base64,{data}"))),
         Source::Url { url, .. } => {
-            saying.says(Feature::ImageUrl, at)?.then_some(Cow::Borrowed(url.as_str()))
+            fitting.keep(Feature::ImageUrl, at)?.then_some(Cow::Borrowed(url.as_str()))
         }
         Source::File { .. } | Source::Text(_) => None,
     })
 }
 
 /// A conversation, as OpenAI's models take it.
-fn messages(request: &Request, saying: &mut Fitting) -> Result<Vec<Value>, Rejected> {
+fn messages(request: &Request, fitting: &mut Fitting) -> Result<Vec<Value>, Rejected> {
     let mut messages = Vec::new();
-    if let Some(system) = texts(&request.system, saying)? {
+    if let Some(system) = texts(&request.system, fitting)? {
         messages.push(json!({ "role": "system", "content": system }));
     }
     for turn in &request.turns {
@@ -171,16 +171,16 @@ fn messages(request: &Request, saying: &mut Fitting) -> Result<Vec<Value>, Rejec
             Role::User => "user",
             Role::Assistant => "assistant",
             Role::System => {
-                saying.says(Feature::SystemTurn, at(&turn.blocks))?;
+                fitting.keep(Feature::SystemTurn, at(&turn.blocks))?;
                 "system"
             }
         };
-        if let Some(text) = texts(&turn.blocks, saying)? {
+        if let Some(text) = texts(&turn.blocks, fitting)? {
             messages.push(json!({ "role": role, "content": text }));
         }
     }
     if let Some(turn) = request.turns.last().filter(|turn| turn.role == Role::Assistant) {
-        saying.says(Feature::Prefill, at(&turn.blocks))?;
+        fitting.keep(Feature::Prefill, at(&turn.blocks))?;
     }
     Ok(messages)
 }
@@ -189,7 +189,7 @@ fn limits(
     request: &Request,
     vendor: &Vendor,
     input: &mut Map<String, Value>,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<(), Rejected> {
     let mut say = |name: &str, value: Value| input.insert(name.to_owned(), value);
     if let Some(most) = request.max_tokens {
@@ -197,7 +197,7 @@ fn limits(
     }
     if !request.stop.is_empty() {
         if !vendor.stop || request.stop.iter().any(|stop| stop.contains(',')) {
-            return Err(saying.refusal(Feature::StopSequences, ""));
+            return Err(fitting.refuse(Feature::StopSequences, ""));
         }
         say("stop_sequences", json!(request.stop.join(",")));
     }
@@ -215,7 +215,7 @@ fn limits(
             Some(number) if takes => {
                 say(name, json!(number));
             }
-            Some(_) => saying.leave(feature, ""),
+            Some(_) => fitting.omit(feature, ""),
             None => {}
         }
     }
@@ -224,14 +224,14 @@ fn limits(
             Some(effort) if vendor.effort => {
                 say("reasoning_effort", json!(word(effort)));
             }
-            Some(_) => saying.leave(Feature::ReasoningEffort, ""),
+            Some(_) => fitting.omit(Feature::ReasoningEffort, ""),
             None => {}
         }
         match thinking.budget {
             Some(budget) if vendor.budget => {
                 say("thinking_budget", json!(budget));
             }
-            Some(_) => saying.leave(Feature::ReasoningBudget, ""),
+            Some(_) => fitting.omit(Feature::ReasoningBudget, ""),
             None => {}
         }
     }
@@ -249,14 +249,14 @@ fn word(effort: Effort) -> &'static str {
 }
 
 /// What no model's input has a member for.
-fn refuse(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
+fn refuse(request: &Request, fitting: &mut Fitting) -> Result<(), Rejected> {
     if let Some(Tool::Function { at, .. } | Tool::Foreign { at, .. }) = request.tools.first() {
-        saying.says(Feature::Tools, at)?;
+        fitting.keep(Feature::Tools, at)?;
     }
     match request.form {
         None => {}
-        Some(Form::Json) => drop(saying.says(Feature::JsonObject, "")?),
-        Some(Form::Schema { .. }) => drop(saying.says(Feature::JsonSchema, "")?),
+        Some(Form::Json) => drop(fitting.keep(Feature::JsonObject, "")?),
+        Some(Form::Schema { .. }) => drop(fitting.keep(Feature::JsonSchema, "")?),
     }
     for (there, feature) in [
         (request.turns.iter().any(|turn| turn.name.is_some()), Feature::ParticipantName),
@@ -268,7 +268,7 @@ fn refuse(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
         (request.cache_key.is_some(), Feature::PromptCacheKey),
     ] {
         if there {
-            saying.says(feature, "")?;
+            fitting.keep(feature, "")?;
         }
     }
     Ok(())

@@ -2,12 +2,12 @@
 
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::anthropic::encode_response::whole;
 use crate::wire::format::anthropic::signature;
 use crate::wire::ir::{Block, Cache, Content, Media, MediaKind, Source, ToolResult};
 use crate::wire::json::fields::Rejected;
 use crate::wire::json::write::{List, Object, put};
-use crate::wire::translate::Fitting;
 
 use super::{Written, write_mark};
 
@@ -17,20 +17,20 @@ const LONGEST_TITLE: usize = 500;
 /// What is noted while the blocks are written.
 #[derive(Debug)]
 pub(crate) struct Said<'s> {
-    pub(crate) saying: &'s mut Fitting,
+    pub(crate) fitting: &'s mut Fitting,
     /// How many marks are over the limit. The first ones give way: a later one covers all that they cover.
     over: usize,
 }
 
 impl<'s> Said<'s> {
-    pub(crate) fn new(saying: &'s mut Fitting, over: usize) -> Said<'s> {
-        Said { saying, over }
+    pub(crate) fn new(fitting: &'s mut Fitting, over: usize) -> Said<'s> {
+        Said { fitting, over }
     }
 
     pub(crate) fn mark(&mut self, cache: &Cache, at: &str, object: &mut Object<'_>) {
         if self.over > 0 {
             self.over -= 1;
-            self.saying.leave(Feature::CachePoint, at);
+            self.fitting.omit(Feature::CachePoint, at);
         } else {
             write_mark(cache, object);
         }
@@ -101,7 +101,7 @@ impl<'r> Entry<'r> {
                 return Ok(());
             }
             Content::Foreign { .. } => {
-                return Err(said.saying.refusal(Feature::ServerToolBlock, &block.at));
+                return Err(said.fitting.refuse(Feature::ServerToolBlock, &block.at));
             }
         }
         if let Some(cache) = &block.cache {
@@ -119,18 +119,18 @@ pub(crate) fn write(block: &Block, list: &mut List<'_>, said: &mut Said<'_>) -> 
 
 /// Whether a thought can be said again: one without a signature of the API's own cannot. What is left out
 /// is noted.
-pub(crate) fn can_say_thought(block: &Block, saying: &mut Fitting) -> bool {
+pub(crate) fn can_say_thought(block: &Block, fitting: &mut Fitting) -> bool {
     let feature = match &block.signature {
         Some(signature) if signature.format == Format::Anthropic => return true,
         Some(_) => Feature::ForeignSignatures,
         None => Feature::Reasoning,
     };
-    saying.leave(feature, &block.at);
+    fitting.omit(feature, &block.at);
     false
 }
 
 fn write_thought(text: &str, block: &Block, list: &mut List<'_>, said: &mut Said<'_>) {
-    if !can_say_thought(block, said.saying) {
+    if !can_say_thought(block, said.fitting) {
         return;
     }
     let Some(own) = &block.signature else { return };
@@ -163,7 +163,7 @@ fn write_outcome(
     object: &mut Object<'_>,
     said: &mut Said<'_>,
 ) -> Written {
-    if outcome.is_error && said.saying.says(Feature::ToolResultError, at)? {
+    if outcome.is_error && said.fitting.keep(Feature::ToolResultError, at)? {
         object.raw("is_error", "true");
     }
     let plain = |block: &Block| block.cache.is_none();
@@ -179,13 +179,13 @@ fn write_outcome(
             for block in blocks {
                 match &block.content {
                     Content::Media(_) => {
-                        said.saying.says(Feature::ToolResultMedia, &block.at)?;
+                        said.fitting.keep(Feature::ToolResultMedia, &block.at)?;
                     }
                     Content::Text { .. } | Content::Foreign { .. } | Content::Refusal(_) => {}
                     Content::ToolCall { .. }
                     | Content::ToolResult(_)
                     | Content::Reasoning { .. } => {
-                        return Err(said.saying.refusal(Feature::ServerToolBlock, &block.at));
+                        return Err(said.fitting.refuse(Feature::ServerToolBlock, &block.at));
                     }
                 }
                 write(block, &mut list, said)?;
@@ -205,13 +205,13 @@ fn media_object<'o>(
     let kind = match media.kind {
         MediaKind::Image => r#""image""#,
         MediaKind::Document => r#""document""#,
-        MediaKind::Audio => return Err(said.saying.refusal(Feature::Audio, at)),
-        MediaKind::Video => return Err(said.saying.refusal(Feature::Video, at)),
+        MediaKind::Audio => return Err(said.fitting.refuse(Feature::Audio, at)),
+        MediaKind::Video => return Err(said.fitting.refuse(Feature::Video, at)),
     };
     if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
-        said.saying.says(Feature::ImageDetail, at)?;
+        said.fitting.keep(Feature::ImageDetail, at)?;
     }
-    let source = source(media, at, said.saying)?;
+    let source = source(media, at, said.fitting)?;
     let mut object = list.object();
     object.raw("type", kind).put("source", &source);
     if media.kind == MediaKind::Document {
@@ -232,41 +232,41 @@ enum Sourced<'r> {
     Text { media_type: &'static str, data: std::borrow::Cow<'r, str> },
 }
 
-fn source<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Sourced<'r>, Rejected> {
+fn source<'r>(media: &'r Media, at: &str, fitting: &mut Fitting) -> Result<Sourced<'r>, Rejected> {
     let image = media.kind == MediaKind::Image;
     match &media.source {
         Source::Base64 { media_type, data } if image => {
-            saying.says(Feature::ImageBytes, at)?;
+            fitting.keep(Feature::ImageBytes, at)?;
             Ok(Sourced::Base64 { media_type, data })
         }
         Source::Base64 { media_type, data } if media_type == "application/pdf" => {
-            saying.says(Feature::DocumentBytes, at)?;
+            fitting.keep(Feature::DocumentBytes, at)?;
             Ok(Sourced::Base64 { media_type, data })
         }
         Source::Base64 { media_type, data } if media_type.starts_with("text/") => {
-            saying.says(Feature::DocumentText, at)?;
+            fitting.keep(Feature::DocumentText, at)?;
             let Some(text) = text_of(data) else {
                 return Err(Rejected::new(at, "must be UTF-8 text in base64"));
             };
             Ok(Sourced::Text { media_type: "text/plain", data: text.into() })
         }
         // The API reads PDF and plain text.
-        Source::Base64 { .. } => Err(saying.refusal(Feature::DocumentBytes, at)),
+        Source::Base64 { .. } => Err(fitting.refuse(Feature::DocumentBytes, at)),
         Source::Url { url, .. } => {
             let feature = if image { Feature::ImageUrl } else { Feature::DocumentUrl };
-            saying.says(feature, at)?;
+            fitting.keep(feature, at)?;
             if !url.starts_with("https://") && !url.starts_with("http://") {
-                return Err(saying.refusal(feature, at));
+                return Err(fitting.refuse(feature, at));
             }
             Ok(Sourced::Url { url })
         }
         Source::File { format: Format::Anthropic, id } => {
-            saying.says(Feature::FileId, at)?;
+            fitting.keep(Feature::FileId, at)?;
             Ok(Sourced::File { file_id: id })
         }
-        Source::File { .. } => Err(saying.refusal(Feature::FileId, at)),
+        Source::File { .. } => Err(fitting.refuse(Feature::FileId, at)),
         Source::Text(text) => {
-            saying.says(Feature::DocumentText, at)?;
+            fitting.keep(Feature::DocumentText, at)?;
             Ok(Sourced::Text { media_type: "text/plain", data: text.into() })
         }
     }

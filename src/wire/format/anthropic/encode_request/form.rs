@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::ir::{Choice, Form, Request, Tool};
 use crate::wire::json::fields::Rejected;
 use crate::wire::models::claude::Model;
-use crate::wire::translate::Fitting;
 
 use super::schema::is_strict;
 
@@ -28,7 +28,7 @@ impl<'r> Answer<'r> {
     pub(crate) fn of(
         request: &'r Request,
         model: &Model,
-        saying: &mut Fitting,
+        fitting: &mut Fitting,
     ) -> Result<Answer<'r>, Rejected> {
         let (feature, schema, name, description) = match &request.form {
             None => return Ok(Answer::Free),
@@ -37,18 +37,18 @@ impl<'r> Answer<'r> {
                 (Feature::JsonSchema, Some(schema), name.as_deref(), description.as_deref())
             }
         };
-        saying.says(feature, "")?;
+        fitting.keep(feature, "")?;
         match schema {
             Some(schema) if model.schemas && (is_strict(schema) || !model.forced) => {
                 Ok(Answer::Native(schema))
             }
             // The answer is a call, and has no text.
             _ if calls_only(request) => Ok(Answer::Free),
-            _ if !model.forced => Err(saying.refusal(feature, "")),
-            Some(schema) if !is_object(schema) => Err(saying.refusal(feature, "")),
+            _ if !model.forced => Err(fitting.refuse(feature, "")),
+            Some(schema) if !is_object(schema) => Err(fitting.refuse(feature, "")),
             schema => {
                 let name = free_name(name, &request.tools);
-                saying.force(&name);
+                fitting.force_tool(&name);
                 let schema = schema.cloned().unwrap_or_else(|| json!({"type": "object"}));
                 Ok(Answer::Tool { name, description, schema })
             }

@@ -11,10 +11,10 @@ pub(crate) mod turns;
 use serde_json::Number;
 
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Block, Cache, Content, Request, Tier};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 use self::blocks::Said;
 use self::form::Answer;
@@ -38,14 +38,14 @@ const MOST_MARKS: usize = 4;
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     let model = Model::named(&request.model);
-    let answer = Answer::of(request, &model, saying)?;
-    let choice = tools::choice(request, &answer, &model, saying)?;
+    let answer = Answer::of(request, &model, fitting)?;
+    let choice = tools::choice(request, &answer, &model, fitting)?;
     let forced = choice.as_ref().is_some_and(tools::Wanted::forces);
-    let turns = turns::arrange(request, &model, saying)?;
-    let plan = Plan::of(request, &model, forced, turns::may_think(request), saying);
+    let turns = turns::arrange(request, &model, fitting)?;
+    let plan = Plan::of(request, &model, forced, turns::may_think(request), fitting);
     let mut out = Vec::with_capacity(4096);
     let mut body = Object::new(&mut out);
     body.put("model", &request.model);
@@ -53,7 +53,7 @@ pub fn encode_request(
         body.raw("stream", "true");
     }
     body.put("max_tokens", &plan.max_tokens);
-    let mut said = Said::new(saying, marks(request).saturating_sub(MOST_MARKS));
+    let mut said = Said::new(fitting, marks(request).saturating_sub(MOST_MARKS));
     tools::write(request, &answer, choice.as_ref(), &model, &mut body, &mut said)?;
     if let Some(choice) = &choice {
         choice.write(&mut body);
@@ -63,9 +63,9 @@ pub fn encode_request(
     }
     turns.write(&mut body, &mut said)?;
     plan.write(&answer, &mut body);
-    write_sampling(request, &model, plan.thinks(), &mut body, saying)?;
-    write_stop(request, &mut body, saying)?;
-    write_rest(request, &mut body, saying)?;
+    write_sampling(request, &model, plan.thinks(), &mut body, fitting)?;
+    write_stop(request, &mut body, fitting)?;
+    write_rest(request, &mut body, fitting)?;
     body.end();
     Ok(out)
 }
@@ -115,7 +115,7 @@ fn write_sampling(
     model: &Model,
     thinks: bool,
     body: &mut Object<'_>,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Written {
     let sampling = &request.sampling;
     for (feature, value) in [
@@ -124,7 +124,7 @@ fn write_sampling(
         (Feature::Seed, &sampling.seed),
     ] {
         if value.is_some() {
-            saying.says(feature, "")?;
+            fitting.keep(feature, "")?;
         }
     }
     // 1 is the default, and means nothing where it cannot be said.
@@ -135,7 +135,7 @@ fn write_sampling(
         if can {
             body.put(name, value);
         } else {
-            saying.leave(feature, "");
+            fitting.omit(feature, "");
         }
         can
     };
@@ -161,12 +161,12 @@ fn is(number: &Number, holds: impl Fn(f64) -> bool) -> bool {
 }
 
 /// The API refuses a stop sequence of white space alone; without it the answer would go on.
-fn write_stop(request: &Request, body: &mut Object<'_>, saying: &Fitting) -> Written {
+fn write_stop(request: &Request, body: &mut Object<'_>, fitting: &Fitting) -> Written {
     if request.stop.is_empty() {
         return Ok(());
     }
     if request.stop.iter().any(|stop| stop.trim().is_empty()) {
-        let Rejected { at, .. } = saying.refusal(Feature::StopSequences, "");
+        let Rejected { at, .. } = fitting.refuse(Feature::StopSequences, "");
         return Err(Rejected::new(
             at,
             "holds a stop sequence of white space alone, which Anthropic's API refuses",
@@ -176,9 +176,9 @@ fn write_stop(request: &Request, body: &mut Object<'_>, saying: &Fitting) -> Wri
     Ok(())
 }
 
-fn write_rest(request: &Request, body: &mut Object<'_>, saying: &mut Fitting) -> Written {
+fn write_rest(request: &Request, body: &mut Object<'_>, fitting: &mut Fitting) -> Written {
     if request.candidates.is_some_and(|wanted| wanted > 1) {
-        saying.says(Feature::Candidates, "")?;
+        fitting.keep(Feature::Candidates, "")?;
     }
     for (feature, asked) in [
         (Feature::Logprobs, request.logprobs.is_some()),
@@ -186,7 +186,7 @@ fn write_rest(request: &Request, body: &mut Object<'_>, saying: &mut Fitting) ->
         (Feature::Metadata, request.metadata.as_ref().is_some_and(|all| !all.is_empty())),
     ] {
         if asked {
-            saying.says(feature, "")?;
+            fitting.keep(feature, "")?;
         }
     }
     match &request.user {
@@ -195,7 +195,7 @@ fn write_rest(request: &Request, body: &mut Object<'_>, saying: &mut Fitting) ->
             metadata.put("user_id", user);
             metadata.end();
         }
-        Some(_) => saying.leave(Feature::EndUser, ""),
+        Some(_) => fitting.omit(Feature::EndUser, ""),
         None => {}
     }
     match &request.tier {
@@ -206,7 +206,7 @@ fn write_rest(request: &Request, body: &mut Object<'_>, saying: &mut Fitting) ->
             body.raw("service_tier", r#""standard_only""#);
         }
         Some(Tier::Flex | Tier::Priority | Tier::Other(_)) => {
-            saying.leave(Feature::ServiceTier, "")
+            fitting.omit(Feature::ServiceTier, "")
         }
         None => {}
     }

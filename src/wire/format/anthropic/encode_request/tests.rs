@@ -320,7 +320,7 @@ fn choices_of_tools_are_said() {
     assert_eq!(told["tools"].as_array().unwrap().len(), 1);
     assert_eq!(told["tools"][0]["name"], "g");
     request.model = NEWEST.to_owned();
-    assert!(encoded(&request).unwrap_err().why.contains("any of some"));
+    assert!(encoded(&request).unwrap_err().why.contains("any of a list"));
 }
 
 #[test]

@@ -2,10 +2,10 @@
 //! <https://platform.claude.com/docs/en/build-with-claude/thinking>
 
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::ir::{Effort, Request, Thinking};
 use crate::wire::json::write::Object;
 use crate::wire::models::claude::{Model, Thinks};
-use crate::wire::translate::Fitting;
 
 use super::form::Answer;
 
@@ -41,7 +41,7 @@ impl Plan {
         model: &Model,
         forced: bool,
         may: bool,
-        saying: &mut Fitting,
+        fitting: &mut Fitting,
     ) -> Plan {
         let max_tokens = request
             .max_tokens
@@ -49,10 +49,10 @@ impl Plan {
         let mut plan = Plan { max_tokens, way: Way::Unsaid, effort: None, display: None };
         let Some(wanted) = &request.thinking else { return plan };
         if wanted.effort == Some(Effort::None) || wanted.budget == Some(0) {
-            plan.off(model, wanted, saying);
+            plan.off(model, wanted, fitting);
             return plan;
         }
-        let budget = || fitting(wanted, max_tokens).filter(|_| may && !forced);
+        let budget = || budget_with_room(wanted, max_tokens).filter(|_| may && !forced);
         plan.way = match model.thinks {
             Thinks::Never => Way::Unsaid,
             Thinks::Budget => budget().map_or(Way::Unsaid, Way::Budget),
@@ -69,7 +69,7 @@ impl Plan {
             (_, None) => None,
         };
         if plan.way == Way::Unsaid {
-            leave(wanted, saying);
+            leave(wanted, fitting);
         }
         // Newer models show no thoughts unless they are told to, older ones do.
         plan.display = match wanted.shown {
@@ -119,28 +119,28 @@ impl Plan {
         config.end();
     }
 
-    fn off(&mut self, model: &Model, wanted: &Thinking, saying: &mut Fitting) {
+    fn off(&mut self, model: &Model, wanted: &Thinking, fitting: &mut Fitting) {
         match model.thinks {
             // Silent unless told otherwise; the latter some refuse to be told.
             Thinks::Never | Thinks::Adaptive => {}
             Thinks::Budget | Thinks::Either | Thinks::Unasked => self.way = Way::Off,
             Thinks::BetweenTools => self.way = Way::BetweenTools,
             Thinks::Always => {
-                leave(wanted, saying);
+                leave(wanted, fitting);
                 self.effort = model.effort(Effort::Low);
             }
         }
     }
 }
 
-fn leave(wanted: &Thinking, saying: &mut Fitting) {
+fn leave(wanted: &Thinking, fitting: &mut Fitting) {
     let feature =
         if wanted.effort.is_some() { Feature::ReasoningEffort } else { Feature::ReasoningBudget };
-    saying.leave(feature, "");
+    fitting.omit(feature, "");
 }
 
 /// The budget, so that there is room for the answer; `None`: there is no room for thinking.
-fn fitting(wanted: &Thinking, max_tokens: u64) -> Option<u64> {
+fn budget_with_room(wanted: &Thinking, max_tokens: u64) -> Option<u64> {
     let budget = match wanted.budget {
         Some(budget) if budget < max_tokens => budget,
         Some(_) => max_tokens / 2,

@@ -4,11 +4,11 @@ use serde_json::{Map, Value};
 
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::ir::{Cache, Choice, Request, Tool};
 use crate::wire::json::fields::Rejected;
 use crate::wire::json::write::{List, Object, put};
 use crate::wire::models::claude::Model;
-use crate::wire::translate::Fitting;
 
 use super::Written;
 use super::blocks::Said;
@@ -65,7 +65,7 @@ pub(crate) fn choice<'r>(
     request: &'r Request,
     answer: &'r Answer<'_>,
     model: &Model,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Option<Wanted<'r>>, Rejected> {
     let one = request.parallel == Some(false);
     let all = |kind, one| Wanted { kind, name: None, one, only: &[] };
@@ -93,13 +93,13 @@ pub(crate) fn choice<'r>(
         }
     };
     if let Some(feature) = feature {
-        saying.says(feature, "")?;
+        fitting.keep(feature, "")?;
         if wanted.forces() && !model.forced {
-            return Err(saying.refusal(feature, ""));
+            return Err(fitting.refuse(feature, ""));
         }
     }
     if one {
-        saying.says(Feature::SingleToolCall, "")?;
+        fitting.keep(Feature::SingleToolCall, "")?;
     }
     Ok(Some(wanted))
 }
@@ -124,7 +124,7 @@ pub(crate) fn write(
     let mut list = body.list("tools");
     let mut strict_left = MOST_STRICT;
     for tool in &request.tools {
-        said.saying.says(Feature::Tools, "")?;
+        said.fitting.keep(Feature::Tools, "")?;
         let left_out = |name: &String| !only.is_empty() && !only.contains(name);
         if !matches!(tool, Tool::Function { name, .. } if left_out(name)) {
             write_tool(tool, model, &mut strict_left, &mut list, said)?;
@@ -155,7 +155,7 @@ fn write_tool(
             put(list.element(), json);
             return Ok(());
         }
-        Tool::Foreign { at, .. } => return Err(said.saying.refusal(Feature::ServerTool, at)),
+        Tool::Foreign { at, .. } => return Err(said.fitting.refuse(Feature::ServerTool, at)),
     };
     if !is_name(name) {
         let why = "has a name that Anthropic's API refuses: up to 128 letters, digits, `_` and `-`";
@@ -173,7 +173,7 @@ fn write_tool(
             *strict_left -= 1;
             object.raw("strict", "true");
         } else {
-            said.saying.leave(Feature::StrictTools, at);
+            said.fitting.omit(Feature::StrictTools, at);
         }
     }
     if let Some(cache) = cache {

@@ -3,11 +3,11 @@
 
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::ir::{Block, Content, Request, Role, Turn};
 use crate::wire::json::fields::Rejected;
 use crate::wire::json::write::{List, Object};
 use crate::wire::models::claude::Model;
-use crate::wire::translate::Fitting;
 
 use super::Written;
 use super::blocks::{Entry, Said, can_say_thought, is_empty};
@@ -35,18 +35,18 @@ struct Message<'r> {
 pub(crate) fn arrange<'r>(
     request: &'r Request,
     model: &Model,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Turns<'r>, Rejected> {
     let mut turns = Turns { messages: Vec::new(), system_stands_first: true };
     let mut ids = Ids::default();
     for turn in &request.turns {
-        turns.add(turn, &mut ids, saying)?;
+        turns.add(turn, &mut ids, fitting)?;
     }
     for message in &mut turns.messages {
         // A stable sort.
         message.entries.sort_by_key(|entry| !matches!(entry.block.content, Content::ToolResult(_)));
     }
-    turns.end_well(model, saying)?;
+    turns.end_well(model, fitting)?;
     if turns.messages.is_empty() {
         let entries: Vec<_> =
             request.system.iter().filter(|block| !is_empty(block)).map(Entry::new).collect();
@@ -85,20 +85,20 @@ fn is_own_thought(block: &Block) -> bool {
 }
 
 impl<'r> Turns<'r> {
-    fn add(&mut self, turn: &'r Turn, ids: &mut Ids, saying: &mut Fitting) -> Written {
+    fn add(&mut self, turn: &'r Turn, ids: &mut Ids, fitting: &mut Fitting) -> Written {
         let Some(first) = turn.blocks.first() else { return Ok(()) };
         if turn.name.is_some() {
-            saying.says(Feature::ParticipantName, &first.at)?;
+            fitting.keep(Feature::ParticipantName, &first.at)?;
         }
         if turn.role == Role::System {
-            saying.says(Feature::SystemTurn, &first.at)?;
+            fitting.keep(Feature::SystemTurn, &first.at)?;
         }
         let by_model = turn.role == Role::Assistant;
         for block in &turn.blocks {
             let mut entry = Entry::new(block);
             match &block.content {
                 _ if is_empty(block) => continue,
-                Content::Reasoning { .. } if !can_say_thought(block, saying) => continue,
+                Content::Reasoning { .. } if !can_say_thought(block, fitting) => continue,
                 Content::ToolCall { id, name, .. } => entry.id = ids.of_call(id.as_deref(), name),
                 Content::ToolResult(outcome) => {
                     entry.id = ids.of_outcome(&outcome.id, outcome.name.as_deref());
@@ -115,14 +115,14 @@ impl<'r> Turns<'r> {
 
     /// A last turn of the model's is one that it is to go on with; newer models refuse to. White space at
     /// its end all do.
-    fn end_well(&mut self, model: &Model, saying: &mut Fitting) -> Written {
+    fn end_well(&mut self, model: &Model, fitting: &mut Fitting) -> Written {
         let Some(last) = self.messages.last_mut().filter(|last| last.by_model) else {
             return Ok(());
         };
         let Some(entry) = last.entries.last_mut() else { return Ok(()) };
-        saying.says(Feature::Prefill, &entry.block.at)?;
+        fitting.keep(Feature::Prefill, &entry.block.at)?;
         if !model.prefill {
-            return Err(saying.refusal(Feature::Prefill, &entry.block.at));
+            return Err(fitting.refuse(Feature::Prefill, &entry.block.at));
         }
         entry.trimmed = true;
         if matches!(&entry.block.content, Content::Text { text, .. } if text.trim().is_empty()) {

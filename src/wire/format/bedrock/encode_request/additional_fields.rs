@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::bedrock::models::Model;
 use crate::wire::ir::{Content, Effort, Request, Role, Thinking};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 /// Claude takes no smaller budget.
 /// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>
@@ -29,7 +29,7 @@ pub(crate) fn extra(
     request: &Request,
     model: Model,
     must_call: bool,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Extra, Rejected> {
     let mut extra = Extra::default();
     if let Some(thinking) = &request.thinking {
@@ -44,15 +44,15 @@ pub(crate) fn extra(
         };
         if !said {
             if thinking.effort.is_some() {
-                saying.leave(Feature::ReasoningEffort, "");
+                fitting.omit(Feature::ReasoningEffort, "");
             }
             if thinking.budget.is_some() {
-                saying.leave(Feature::ReasoningBudget, "");
+                fitting.omit(Feature::ReasoningBudget, "");
             }
         }
     }
     if let Some(top_k) = &request.sampling.top_k
-        && saying.says(Feature::TopK, "")?
+        && fitting.keep(Feature::TopK, "")?
     {
         match model {
             Model::Claude(..) if !extra.fixes_sampling && !model.samples_by_itself() => {
@@ -61,7 +61,7 @@ pub(crate) fn extra(
             Model::Nova(_) if !extra.fixes_sampling => {
                 extra.fields.insert("inferenceConfig".to_owned(), json!({ "topK": top_k }));
             }
-            _ => saying.leave(Feature::TopK, ""),
+            _ => fitting.omit(Feature::TopK, ""),
         }
     }
     Ok(extra)

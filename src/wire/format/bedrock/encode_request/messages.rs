@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::bedrock::models::Model;
 use crate::wire::format::bedrock::{REDACTED, media_types};
 use crate::wire::ir::{Block, Cache, Content, Media, MediaKind, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 /// A message.
 #[derive(Debug, Serialize)]
@@ -108,7 +108,7 @@ impl<'r> CachePoint<'r> {
 /// Says blocks, one after the other.
 #[derive(Debug)]
 pub(crate) struct Sayer<'s> {
-    pub saying: &'s mut Fitting,
+    pub fitting: &'s mut Fitting,
     pub model: Model,
     /// Names of documents.
     names: Vec<String>,
@@ -119,8 +119,8 @@ pub(crate) struct Sayer<'s> {
 }
 
 impl<'s> Sayer<'s> {
-    pub(crate) fn new(saying: &'s mut Fitting, model: Model) -> Sayer<'s> {
-        Sayer { saying, model, names: Vec::new(), made: Vec::new(), count: 0 }
+    pub(crate) fn new(fitting: &'s mut Fitting, model: Model) -> Sayer<'s> {
+        Sayer { fitting, model, names: Vec::new(), made: Vec::new(), count: 0 }
     }
 
     pub(crate) fn system<'r>(&mut self, blocks: &'r [Block]) -> Result<Vec<Said<'r>>, Rejected> {
@@ -132,7 +132,7 @@ impl<'s> Sayer<'s> {
                 Content::Foreign { format: Format::Bedrock, json } => {
                     said.push(Said::Foreign(json))
                 }
-                _ => return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at)),
+                _ => return Err(self.fitting.refuse(Feature::ServerToolBlock, &block.at)),
             }
             self.mark(block.cache.as_ref(), &block.at, &mut said)?;
         }
@@ -145,7 +145,7 @@ impl<'s> Sayer<'s> {
         let mut sides: Vec<(Role, Vec<&'r Block>)> = Vec::new();
         for turn in turns {
             if turn.name.is_some() {
-                self.saying.says(Feature::ParticipantName, "")?;
+                self.fitting.keep(Feature::ParticipantName, "")?;
             }
             let mut blocks = Vec::with_capacity(turn.blocks.len());
             for block in &turn.blocks {
@@ -160,7 +160,7 @@ impl<'s> Sayer<'s> {
             }
         }
         if let Some((Role::Assistant, blocks)) = sides.last() {
-            self.saying.says(Feature::Prefill, &blocks[0].at)?;
+            self.fitting.keep(Feature::Prefill, &blocks[0].at)?;
         }
         let mut messages = Vec::with_capacity(sides.len());
         for (role, mut blocks) in sides {
@@ -168,7 +168,7 @@ impl<'s> Sayer<'s> {
                 Role::User => "user",
                 Role::Assistant => "assistant",
                 Role::System => {
-                    self.saying.says(Feature::SystemTurn, &blocks[0].at)?;
+                    self.fitting.keep(Feature::SystemTurn, &blocks[0].at)?;
                     "system"
                 }
             };
@@ -191,11 +191,11 @@ impl<'s> Sayer<'s> {
                 Ok(true)
             }
             (Content::Reasoning { .. }, Some(_)) => {
-                self.saying.says(Feature::ForeignSignatures, &block.at)?;
+                self.fitting.keep(Feature::ForeignSignatures, &block.at)?;
                 Ok(false)
             }
             (Content::Reasoning { .. }, None) => {
-                self.saying.leave(Feature::Reasoning, &block.at);
+                self.fitting.omit(Feature::Reasoning, &block.at);
                 Ok(false)
             }
             _ => Ok(true),
@@ -230,7 +230,7 @@ impl<'s> Sayer<'s> {
             }
             Content::Foreign { format: Format::Bedrock, json } => Said::Foreign(json),
             Content::Foreign { .. } => {
-                return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at));
+                return Err(self.fitting.refuse(Feature::ServerToolBlock, &block.at));
             }
         };
         out.push(said);
@@ -245,8 +245,8 @@ impl<'s> Sayer<'s> {
     ) -> Result<(), Rejected> {
         let Some(cache) = cache else { return Ok(()) };
         if !self.model.caches() {
-            self.saying.leave(Feature::CachePoint, at);
-        } else if self.saying.says(Feature::CachePoint, at)? && !out.is_empty() {
+            self.fitting.omit(Feature::CachePoint, at);
+        } else if self.fitting.keep(Feature::CachePoint, at)? && !out.is_empty() {
             out.push(Said::CachePoint(CachePoint::new(cache, self.model)));
         }
         Ok(())
@@ -290,21 +290,21 @@ impl<'s> Sayer<'s> {
                 Content::Text { text, .. } if is_blank(text) => {}
                 Content::Text { text, .. } => content.push(Said::Text(text)),
                 Content::Media(media) => {
-                    self.saying.says(Feature::ToolResultMedia, &part.at)?;
+                    self.fitting.keep(Feature::ToolResultMedia, &part.at)?;
                     content.push(self.media(media, &part.at)?);
                 }
                 Content::Foreign { format: Format::Bedrock, json } => {
                     content.push(Said::Foreign(json))
                 }
-                _ => return Err(self.saying.refusal(Feature::ServerToolBlock, &part.at)),
+                _ => return Err(self.fitting.refuse(Feature::ServerToolBlock, &part.at)),
             }
         }
         let mut status = None;
         if outcome.is_error {
             if self.model.takes_status() {
-                status = self.saying.says(Feature::ToolResultError, at)?.then_some("error");
+                status = self.fitting.keep(Feature::ToolResultError, at)?.then_some("error");
             } else {
-                self.saying.leave(Feature::ToolResultError, at);
+                self.fitting.omit(Feature::ToolResultError, at);
             }
         }
         Ok(Said::ToolResult { tool_use_id, content, status })
@@ -320,7 +320,7 @@ impl<'s> Sayer<'s> {
     fn media<'r>(&mut self, media: &'r Media, at: &str) -> Result<Said<'r>, Rejected> {
         let kind = media.kind;
         if media.detail.is_some() {
-            self.saying.says(Feature::ImageDetail, at)?;
+            self.fitting.keep(Feature::ImageDetail, at)?;
         }
         let (bytes, url) = match kind {
             MediaKind::Image => (Feature::ImageBytes, Feature::ImageUrl),
@@ -330,7 +330,7 @@ impl<'s> Sayer<'s> {
         };
         let (format, source) = match &media.source {
             Source::Base64 { media_type, data } => {
-                self.saying.says(bytes, at)?;
+                self.fitting.keep(bytes, at)?;
                 (media_types::word_of(kind, media_type), Place::Bytes(Cow::Borrowed(data)))
             }
             Source::Url { url: uri, media_type } if uri.starts_with("s3://") => {
@@ -338,11 +338,11 @@ impl<'s> Sayer<'s> {
                 let format = told.or_else(|| media_types::word_of_ending(kind, uri));
                 (format, Place::S3Location { uri })
             }
-            Source::Url { .. } => return Err(self.saying.refusal(url, at)),
-            Source::File { .. } => return Err(self.saying.refusal(Feature::FileId, at)),
+            Source::Url { .. } => return Err(self.fitting.refuse(url, at)),
+            Source::File { .. } => return Err(self.fitting.refuse(Feature::FileId, at)),
             // As bytes: a text as such is taken by models that cite only.
             Source::Text(text) => {
-                self.saying.says(Feature::DocumentText, at)?;
+                self.fitting.keep(Feature::DocumentText, at)?;
                 (Some("txt"), Place::Bytes(Cow::Owned(STANDARD.encode(text))))
             }
         };

@@ -14,10 +14,10 @@ use super::media_types::is_tool_name;
 use super::models::Model;
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Choice, Content, Form, Request, Sampling, Tier, Tool};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,23 +111,23 @@ enum Must<'r> {
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
     let model = Model::of(&request.model);
-    let (format, forced) = form(request, model, saying)?;
-    let tool_config = tools(request, model, forced, saying)?;
+    let (format, forced) = form(request, model, fitting)?;
+    let tool_config = tools(request, model, forced, fitting)?;
     let must_call = tool_config
         .as_ref()
         .is_some_and(|config| matches!(config.tool_choice, Some(Must::Any {} | Must::Tool { .. })));
-    let extra = extra(request, model, must_call, saying)?;
-    let inference_config = inference(request, model, extra.fixes_sampling, saying)?;
+    let extra = extra(request, model, must_call, fitting)?;
+    let inference_config = inference(request, model, extra.fixes_sampling, fitting)?;
     let mut output = Map::new();
     output.extend(format.map(|format| ("textFormat".to_owned(), format)));
     output.extend(extra.effort.map(|effort| ("effort".to_owned(), json!(effort))));
-    leave_the_rest(request, saying)?;
-    let service_tier = tier(request, saying)?;
-    let request_metadata = metadata(request, saying)?;
-    let mut sayer = Sayer::new(saying, model);
+    leave_the_rest(request, fitting)?;
+    let service_tier = tier(request, fitting)?;
+    let request_metadata = metadata(request, fitting)?;
+    let mut sayer = Sayer::new(fitting, model);
     let body = Body {
         system: sayer.system(&request.system)?,
         messages: sayer.messages(&request.turns)?,
@@ -145,19 +145,19 @@ pub fn encode_request(
 fn form<'r>(
     request: &'r Request,
     model: Model,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<(Option<Value>, Option<ToolSpec<'r>>), Rejected> {
     // Where a call is asked for, the answer is no text.
     let calls = matches!(request.choice, Some(Choice::Any | Choice::Tool(_) | Choice::AnyOf(_)));
     let (name, description, schema) = match &request.form {
         None => return Ok((None, None)),
         Some(Form::Json) => {
-            saying.says(Feature::JsonObject, "")?;
+            fitting.keep(Feature::JsonObject, "")?;
             let about = "The answer, as a JSON object with the members that were asked for.";
             ("json", Some(about), Cow::Owned(json!({ "type": "object" })))
         }
         Some(Form::Schema { name, description, schema, strict }) => {
-            saying.says(Feature::JsonSchema, "")?;
+            fitting.keep(Feature::JsonSchema, "")?;
             let name = name.as_deref().filter(|name| is_tool_name(name)).unwrap_or("answer");
             if model.takes_schemas() && (*strict == Some(true) || is_closed(schema)) {
                 let mut own = json!({ "name": name, "schema": schema.to_string() });
@@ -169,7 +169,7 @@ fn form<'r>(
             }
             // Arguments are objects.
             if schema.get("type").is_none_or(|kind| kind != "object") {
-                return Err(saying.refusal(Feature::JsonSchema, ""));
+                return Err(fitting.refuse(Feature::JsonSchema, ""));
             }
             (name, description.as_deref(), Cow::Borrowed(schema))
         }
@@ -187,7 +187,7 @@ fn form<'r>(
     while taken(&name) {
         name = format!("{name}_").into();
     }
-    saying.force(&name);
+    fitting.force_tool(&name);
     Ok((
         None,
         Some(ToolSpec { name, description, input_schema: Schema { json: schema }, strict: None }),
@@ -211,10 +211,10 @@ fn tools<'r>(
     request: &'r Request,
     model: Model,
     forced: Option<ToolSpec<'r>>,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Option<ToolConfig<'r>>, Rejected> {
     if request.parallel == Some(false) && !request.tools.is_empty() {
-        saying.says(Feature::SingleToolCall, "")?;
+        fitting.keep(Feature::SingleToolCall, "")?;
     }
     let history = calls_at(request);
     let names_one = matches!(model, Model::Claude(..) | Model::Nova(_));
@@ -227,7 +227,7 @@ fn tools<'r>(
     let mut tools = Vec::new();
     let no_tools = request.choice == Some(Choice::None) && history.is_none();
     for tool in request.tools.iter().filter(|_| !no_tools) {
-        offer(tool, only, model, &mut tools, saying)?;
+        offer(tool, only, model, &mut tools, fitting)?;
     }
     let tool_choice = match (&request.choice, forced) {
         (_, Some(spec)) => {
@@ -241,7 +241,7 @@ fn tools<'r>(
             } else if alone || free {
                 Some(Must::Any {})
             } else {
-                return Err(saying.refusal(Feature::ToolChoiceNone, ""));
+                return Err(fitting.refuse(Feature::ToolChoiceNone, ""));
             }
         }
         (None, None) => None,
@@ -249,7 +249,7 @@ fn tools<'r>(
         // The format has no word for it: it is said where tools may be left out, which is where no call
         // stands in the conversation.
         (Some(Choice::None), None) if no_tools || tools.is_empty() => None,
-        (Some(Choice::None), None) => return Err(saying.refusal(Feature::ToolChoiceNone, "")),
+        (Some(Choice::None), None) => return Err(fitting.refuse(Feature::ToolChoiceNone, "")),
         (Some(Choice::Any | Choice::AnyOf(_)), None) => Some(Must::Any {}),
         (Some(Choice::Tool(_)), None) if !names_one => Some(Must::Any {}),
         (Some(Choice::Tool(name)), None) => Some(Must::Tool { name: Cow::Borrowed(name) }),
@@ -268,7 +268,7 @@ fn offer<'r>(
     only: Option<&[String]>,
     model: Model,
     out: &mut Vec<Offered<'r>>,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<(), Rejected> {
     let (name, description, parameters, strict, cache, at) = match tool {
         Tool::Function { name, description, parameters, strict, cache, at } => {
@@ -278,7 +278,7 @@ fn offer<'r>(
             out.push(Offered::Foreign(json));
             return Ok(());
         }
-        Tool::Foreign { at, .. } => return Err(saying.refusal(Feature::ServerTool, at)),
+        Tool::Foreign { at, .. } => return Err(fitting.refuse(Feature::ServerTool, at)),
     };
     if !is_tool_name(name) {
         return Err(bad_name(at));
@@ -288,7 +288,7 @@ fn offer<'r>(
     }
     let strict = strict.filter(|strict| *strict);
     if strict.is_some() && !model.takes_schemas() {
-        saying.leave(Feature::StrictTools, at);
+        fitting.omit(Feature::StrictTools, at);
     }
     let schema = match parameters {
         Some(schema) => Cow::Borrowed(schema),
@@ -304,7 +304,7 @@ fn offer<'r>(
         if model.caches_tools() {
             out.push(Offered::CachePoint(CachePoint::new(cache, model)));
         } else {
-            saying.leave(Feature::CachePoint, at);
+            fitting.omit(Feature::CachePoint, at);
         }
     }
     Ok(())
@@ -322,7 +322,7 @@ fn inference<'r>(
     request: &'r Request,
     model: Model,
     fixed: bool,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Inference<'r>, Rejected> {
     let Sampling { temperature, top_p, .. } = &request.sampling;
     let value = |number: &Number| number.as_f64().unwrap_or_default();
@@ -331,7 +331,7 @@ fn inference<'r>(
         // The API's range ends at 1.
         let fits = value(number) <= 1.0 && !own && (!fixed || value(number) >= 1.0);
         if !fits {
-            saying.leave(Feature::Temperature, "");
+            fitting.omit(Feature::Temperature, "");
         }
         fits
     });
@@ -339,11 +339,11 @@ fn inference<'r>(
         let alone = temperature.is_none() || !model.takes_one_of_temperature_and_top_p();
         let fits = !own && alone && (!fixed || value(number) >= 0.95);
         if !fits {
-            saying.leave(Feature::TopP, "");
+            fitting.omit(Feature::TopP, "");
         }
         fits
     });
-    let stop = if request.stop.is_empty() || saying.says(Feature::StopSequences, "")? {
+    let stop = if request.stop.is_empty() || fitting.keep(Feature::StopSequences, "")? {
         &request.stop[..]
     } else {
         &[]
@@ -351,7 +351,7 @@ fn inference<'r>(
     Ok(Inference { max_tokens: request.max_tokens, temperature, top_p, stop_sequences: stop })
 }
 
-fn tier(request: &Request, saying: &mut Fitting) -> Result<Option<Value>, Rejected> {
+fn tier(request: &Request, fitting: &mut Fitting) -> Result<Option<Value>, Rejected> {
     let word = match &request.tier {
         None | Some(Tier::Auto) => return Ok(None),
         Some(Tier::Standard) => "default",
@@ -359,17 +359,17 @@ fn tier(request: &Request, saying: &mut Fitting) -> Result<Option<Value>, Reject
         Some(Tier::Priority) => "priority",
         Some(Tier::Other(word)) if word == "reserved" => "reserved",
         Some(Tier::Other(_)) => {
-            saying.leave(Feature::ServiceTier, "");
+            fitting.omit(Feature::ServiceTier, "");
             return Ok(None);
         }
     };
-    Ok(saying.says(Feature::ServiceTier, "")?.then(|| json!({ "type": word })))
+    Ok(fitting.keep(Feature::ServiceTier, "")?.then(|| json!({ "type": word })))
 }
 
 /// Up to 16 strings of an alphabet; what does not fit is left out as a whole.
 fn metadata<'r>(
     request: &'r Request,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Option<&'r Map<String, Value>>, Rejected> {
     let Some(metadata) = request.metadata.as_ref().filter(|metadata| !metadata.is_empty()) else {
         return Ok(None);
@@ -384,14 +384,14 @@ fn metadata<'r>(
         .iter()
         .all(|(name, value)| !name.is_empty() && fits(name) && value.as_str().is_some_and(fits));
     if !all || metadata.len() > 16 {
-        saying.leave(Feature::Metadata, "");
+        fitting.omit(Feature::Metadata, "");
         return Ok(None);
     }
-    Ok(saying.says(Feature::Metadata, "")?.then_some(metadata))
+    Ok(fitting.keep(Feature::Metadata, "")?.then_some(metadata))
 }
 
 /// What the format has no field for.
-fn leave_the_rest(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
+fn leave_the_rest(request: &Request, fitting: &mut Fitting) -> Result<(), Rejected> {
     let Sampling { frequency_penalty, presence_penalty, seed, .. } = &request.sampling;
     for (there, feature) in [
         (request.candidates.is_some_and(|count| count > 1), Feature::Candidates),
@@ -403,7 +403,7 @@ fn leave_the_rest(request: &Request, saying: &mut Fitting) -> Result<(), Rejecte
         (seed.is_some(), Feature::Seed),
     ] {
         if there {
-            saying.says(feature, "")?;
+            fitting.keep(feature, "")?;
         }
     }
     Ok(())

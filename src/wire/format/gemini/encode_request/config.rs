@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde_json::{Number, Value};
 
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::ir::{Effort, Form, Request};
 use crate::wire::json::fields::Rejected;
 use crate::wire::models::gemini::{Family, Order};
-use crate::wire::translate::Fitting;
 
 #[expect(clippy::struct_field_names, reason = "Google's names")]
 #[derive(Default, PartialEq, Serialize)]
@@ -57,39 +57,39 @@ struct Thinking {
 
 pub(crate) fn config<'r>(
     request: &'r Request,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Option<Config<'r>>, Rejected> {
     let family = Family::of(&request.model);
     let mut config = Config::default();
-    if request.max_tokens.is_some() && saying.says(Feature::MaxTokens, "")? {
+    if request.max_tokens.is_some() && fitting.keep(Feature::MaxTokens, "")? {
         config.max_output_tokens = request.max_tokens;
     }
-    if !request.stop.is_empty() && saying.says(Feature::StopSequences, "")? {
+    if !request.stop.is_empty() && fitting.keep(Feature::StopSequences, "")? {
         config.stop_sequences = &request.stop;
     }
-    sampling(request, family, &mut config, saying)?;
+    sampling(request, family, &mut config, fitting)?;
     if let Some(count) = request.candidates.filter(|count| *count != 1)
-        && saying.says(Feature::Candidates, "")?
+        && fitting.keep(Feature::Candidates, "")?
     {
         config.candidate_count = Some(count);
     }
     if let Some(wanted) = request.logprobs
-        && saying.says(Feature::Logprobs, "")?
+        && fitting.keep(Feature::Logprobs, "")?
     {
         config.response_logprobs = true;
         config.logprobs = wanted.top.filter(|top| *top > 0);
     }
     match &request.form {
-        Some(Form::Json) if saying.says(Feature::JsonObject, "")? => {
+        Some(Form::Json) if fitting.keep(Feature::JsonObject, "")? => {
             config.response_mime_type = Some("application/json");
         }
-        Some(Form::Schema { schema, .. }) if saying.says(Feature::JsonSchema, "")? => {
+        Some(Form::Schema { schema, .. }) if fitting.keep(Feature::JsonSchema, "")? => {
             config.response_mime_type = Some("application/json");
             config.response_json_schema = Some(schema);
         }
         _ => {}
     }
-    config.thinking_config = thinking(request, family, saying)?;
+    config.thinking_config = thinking(request, family, fitting)?;
     Ok((config != Config::default()).then_some(config))
 }
 
@@ -97,7 +97,7 @@ fn sampling<'r>(
     request: &'r Request,
     family: Family,
     config: &mut Config<'r>,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<(), Rejected> {
     let sampling = &request.sampling;
     for (value, feature, field) in [
@@ -107,7 +107,7 @@ fn sampling<'r>(
         (&sampling.seed, Feature::Seed, &mut config.seed),
     ] {
         if let Some(value) = value
-            && saying.says(feature, "")?
+            && fitting.keep(feature, "")?
         {
             *field = Some(value);
         }
@@ -121,8 +121,8 @@ fn sampling<'r>(
             continue;
         };
         if !family.takes_penalties() {
-            saying.leave(feature, "");
-        } else if saying.says(feature, "")? {
+            fitting.omit(feature, "");
+        } else if fitting.keep(feature, "")? {
             *field = Some(value);
         }
     }
@@ -132,7 +132,7 @@ fn sampling<'r>(
 fn thinking(
     request: &Request,
     family: Family,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Option<Thinking>, Rejected> {
     let Some(wanted) = &request.thinking else { return Ok(None) };
     let off = wanted.effort == Some(Effort::None);
@@ -140,13 +140,13 @@ fn thinking(
         if wanted.effort.is_some() { Feature::ReasoningEffort } else { Feature::ReasoningBudget };
     if !family.thinks() || (off && !family.can_stop_thinking()) {
         if !off || family.thinks() {
-            saying.leave(feature, "");
+            fitting.omit(feature, "");
         }
         if !family.thinks() {
             return Ok(None);
         }
     } else if wanted.effort.is_some() || wanted.budget.is_some() {
-        saying.says(feature, "")?;
+        fitting.keep(feature, "")?;
     }
     // Who asks for thinking in a format that shows it sees it, unless he says otherwise.
     let mut thinking = Thinking { include_thoughts: !off, ..Thinking::default() };

@@ -11,13 +11,13 @@ use serde::Serialize;
 use super::check_name;
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::gemini::part::{Call, Error, Own, Part, ProviderError, Response};
 use crate::wire::format::gemini::{part, signature};
 use crate::wire::ir;
 use crate::wire::ir::{Block, Media, MediaKind, Request, Role, Signature, Source, ToolResult};
 use crate::wire::json::fields::Rejected;
 use crate::wire::models::gemini::Family;
-use crate::wire::translate::Fitting;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Content<'r> {
@@ -44,7 +44,7 @@ type Written<'r> = (Vec<Content<'r>>, Option<Instructions<'r>>);
 
 pub(crate) fn contents<'r>(
     request: &'r Request,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Written<'r>, Rejected> {
     let mut writer = Writer {
         family: Family::of(&request.model),
@@ -55,26 +55,26 @@ pub(crate) fn contents<'r>(
         answered: 0,
     };
     for block in &request.system {
-        writer.instruct(block, saying)?;
+        writer.instruct(block, fitting)?;
     }
     for turn in &request.turns {
         if turn.name.is_some() {
-            saying.says(Feature::ParticipantName, "")?;
+            fitting.keep(Feature::ParticipantName, "")?;
         }
         match turn.role {
             Role::System => {
                 for block in &turn.blocks {
-                    saying.says(Feature::SystemTurn, &block.at)?;
-                    writer.instruct(block, saying)?;
+                    fitting.keep(Feature::SystemTurn, &block.at)?;
+                    writer.instruct(block, fitting)?;
                 }
             }
-            Role::Assistant => writer.model(&turn.blocks, saying)?,
-            Role::User => writer.user(&turn.blocks, saying)?,
+            Role::Assistant => writer.model(&turn.blocks, fitting)?,
+            Role::User => writer.user(&turn.blocks, fitting)?,
         }
     }
     if let Some(last) = request.turns.last().filter(|turn| turn.role == Role::Assistant) {
         let at = last.blocks.last().map_or("", |block| &block.at);
-        saying.says(Feature::Prefill, at)?;
+        fitting.keep(Feature::Prefill, at)?;
     }
     if writer.contents.is_empty() {
         let why = "holds nothing that the user says, which this model's format wants";
@@ -98,13 +98,13 @@ struct Writer<'r> {
 }
 
 impl<'r> Writer<'r> {
-    fn instruct(&mut self, block: &'r Block, saying: &mut Fitting) -> Result<(), Rejected> {
-        mark(block, saying)?;
+    fn instruct(&mut self, block: &'r Block, fitting: &mut Fitting) -> Result<(), Rejected> {
+        mark(block, fitting)?;
         match &block.content {
             ir::Content::Text { text, .. } if text.is_empty() => {}
             ir::Content::Text { text, .. } => self.system.push(words(text).into()),
             ir::Content::Media(media) => {
-                return Err(saying.refusal(feature_of(media), &block.at));
+                return Err(fitting.refuse(feature_of(media), &block.at));
             }
             _ => {
                 return Err(Rejected::new(
@@ -116,22 +116,22 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
-    fn model(&mut self, blocks: &'r [Block], saying: &mut Fitting) -> Result<(), Rejected> {
+    fn model(&mut self, blocks: &'r [Block], fitting: &mut Fitting) -> Result<(), Rejected> {
         if self.contents.last().is_none_or(|last| last.side != Side::Model) {
             self.calls.clear();
             self.answered = 0;
         }
         let mut parts = Vec::with_capacity(blocks.len());
         for block in blocks {
-            mark(block, saying)?;
-            let signature = own(block.signature.as_ref(), saying)?;
+            mark(block, fitting)?;
+            let signature = own(block.signature.as_ref(), fitting)?;
             let mut own = match &block.content {
                 ir::Content::Text { text, .. } | ir::Content::Refusal(text) => words(text),
                 ir::Content::Reasoning { text } => {
                     if text.is_empty() && signature.is_none() {
                         continue;
                     }
-                    saying.says(Feature::Reasoning, &block.at)?;
+                    fitting.keep(Feature::Reasoning, &block.at)?;
                     Own { thought: !text.is_empty(), ..words(text) }
                 }
                 ir::Content::ToolCall { id, name, arguments } => {
@@ -147,13 +147,13 @@ impl<'r> Writer<'r> {
                     }
                     Own { function_call: Some(Call { id, name, args }), ..Own::default() }
                 }
-                ir::Content::Media(media) => medium(media, &block.at, saying)?,
+                ir::Content::Media(media) => medium(media, &block.at, fitting)?,
                 ir::Content::Foreign { format: Format::Gemini, json } => {
                     parts.push(Part::Foreign(json));
                     continue;
                 }
                 ir::Content::Foreign { .. } => {
-                    return Err(saying.refusal(Feature::ServerToolBlock, &block.at));
+                    return Err(fitting.refuse(Feature::ServerToolBlock, &block.at));
                 }
                 ir::Content::ToolResult(_) => {
                     return Err(Rejected::new(
@@ -172,28 +172,28 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
-    fn user(&mut self, blocks: &'r [Block], saying: &mut Fitting) -> Result<(), Rejected> {
+    fn user(&mut self, blocks: &'r [Block], fitting: &mut Fitting) -> Result<(), Rejected> {
         let (mut outcomes, mut parts) = (Vec::new(), Vec::new());
         for block in blocks {
-            mark(block, saying)?;
+            mark(block, fitting)?;
             match &block.content {
                 ir::Content::Text { text, .. } | ir::Content::Refusal(text) => {
                     if !text.is_empty() {
                         parts.push(words(text).into());
                     }
                 }
-                ir::Content::Media(media) => parts.push(medium(media, &block.at, saying)?.into()),
+                ir::Content::Media(media) => parts.push(medium(media, &block.at, fitting)?.into()),
                 ir::Content::ToolResult(outcome) => {
-                    outcomes.push(self.outcome(outcome, &block.at, &mut parts, saying)?);
+                    outcomes.push(self.outcome(outcome, &block.at, &mut parts, fitting)?);
                 }
                 ir::Content::Reasoning { .. } => {
-                    saying.leave(Feature::Reasoning, &block.at);
+                    fitting.omit(Feature::Reasoning, &block.at);
                 }
                 ir::Content::Foreign { format: Format::Gemini, json } => {
                     parts.push(Part::Foreign(json));
                 }
                 ir::Content::Foreign { .. } => {
-                    return Err(saying.refusal(Feature::ServerToolBlock, &block.at));
+                    return Err(fitting.refuse(Feature::ServerToolBlock, &block.at));
                 }
                 ir::Content::ToolCall { .. } => {
                     return Err(Rejected::new(
@@ -234,7 +234,7 @@ impl<'r> Writer<'r> {
         outcome: &'r ToolResult,
         at: &'r str,
         beside: &mut Vec<Part<'r>>,
-        saying: &mut Fitting,
+        fitting: &mut Fitting,
     ) -> Result<Part<'r>, Rejected> {
         let known = self.names.get(&*outcome.id).copied();
         let in_order = outcome.id.is_empty().then(|| self.calls.get(self.answered).copied());
@@ -245,13 +245,13 @@ impl<'r> Writer<'r> {
         let mut texts = Vec::new();
         let mut parts = Vec::new();
         for block in &outcome.content {
-            mark(block, saying)?;
+            mark(block, fitting)?;
             match &block.content {
                 ir::Content::Text { text, .. } => texts.push(text.as_str()),
                 ir::Content::Media(media) => {
-                    saying.says(Feature::ToolResultMedia, &block.at)?;
+                    fitting.keep(Feature::ToolResultMedia, &block.at)?;
                     let inline = !matches!(media.source, Source::Url { .. } | Source::File { .. });
-                    let own = medium(media, &block.at, saying)?.into();
+                    let own = medium(media, &block.at, fitting)?.into();
                     // By address only Vertex takes them within.
                     if inline && self.family.takes_media_in_outcomes() {
                         parts.push(own);
@@ -259,11 +259,11 @@ impl<'r> Writer<'r> {
                         beside.push(own);
                     }
                 }
-                _ => return Err(saying.refusal(Feature::ServerToolBlock, &block.at)),
+                _ => return Err(fitting.refuse(Feature::ServerToolBlock, &block.at)),
             }
         }
         if outcome.is_error {
-            saying.says(Feature::ToolResultError, at)?;
+            fitting.keep(Feature::ToolResultError, at)?;
         }
         let id = Some(&*outcome.id).filter(|id| !id.is_empty());
         let response = told(&texts, outcome.is_error);
@@ -293,9 +293,9 @@ impl<'r> Writer<'r> {
 }
 
 /// Caching is Google's own affair: a mark is left out.
-fn mark(block: &Block, saying: &mut Fitting) -> Result<(), Rejected> {
+fn mark(block: &Block, fitting: &mut Fitting) -> Result<(), Rejected> {
     if block.cache.is_some() {
-        saying.says(Feature::CachePoint, "")?;
+        fitting.keep(Feature::CachePoint, "")?;
     }
     Ok(())
 }
@@ -303,12 +303,12 @@ fn mark(block: &Block, saying: &mut Fitting) -> Result<(), Rejected> {
 /// The signature of a block, if it is Google's.
 fn own<'r>(
     signature: Option<&'r Signature>,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Option<Cow<'r, str>>, Rejected> {
     match signature {
         Some(Signature { format: Format::Gemini, data, .. }) => Ok(Some(Cow::Borrowed(data))),
         Some(_) => {
-            saying.says(Feature::ForeignSignatures, "")?;
+            fitting.keep(Feature::ForeignSignatures, "")?;
             Ok(None)
         }
         None => Ok(None),
@@ -319,15 +319,15 @@ fn words(text: &str) -> Own<'_> {
     Own { text: Some(Cow::Borrowed(text)), ..Own::default() }
 }
 
-fn medium<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Own<'r>, Rejected> {
+fn medium<'r>(media: &'r Media, at: &str, fitting: &mut Fitting) -> Result<Own<'r>, Rejected> {
     let feature = feature_of(media);
-    let Some(own) = part::media(media) else { return Err(saying.refusal(feature, at)) };
+    let Some(own) = part::media(media) else { return Err(fitting.refuse(feature, at)) };
     // Google's own files are said, others' are not.
     if feature != Feature::FileId {
-        saying.says(feature, at)?;
+        fitting.keep(feature, at)?;
     }
     if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
-        saying.says(Feature::ImageDetail, "")?;
+        fitting.keep(Feature::ImageDetail, "")?;
     }
     Ok(own)
 }

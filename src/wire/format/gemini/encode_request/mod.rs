@@ -10,10 +10,10 @@ use self::config::{Config, config};
 use self::contents::{Content, Instructions, contents};
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Choice, Request, Tool};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 /// The longest name of a function.
 const LONGEST_NAME: usize = 128;
@@ -77,12 +77,12 @@ struct Calling<'r> {
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
-    let mut body = prompt(request, saying)?;
-    body.tool_config = tool_config(request, saying)?;
-    body.generation_config = config(request, saying)?;
-    leave_out(request, saying)?;
+    let mut body = prompt(request, fitting)?;
+    body.tool_config = tool_config(request, fitting)?;
+    body.generation_config = config(request, fitting)?;
+    leave_out(request, fitting)?;
     Ok(written(&body))
 }
 
@@ -96,9 +96,9 @@ pub fn encode_request(
 pub fn encode_prompt(
     request: &Request,
     model: Option<&str>,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
-    let mut body = prompt(request, saying)?;
+    let mut body = prompt(request, fitting)?;
     body.model = model;
     Ok(written(&body))
 }
@@ -108,30 +108,30 @@ fn written(body: &Body<'_>) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
 
-fn prompt<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Body<'r>, Rejected> {
-    let (contents, system_instruction) = contents(request, saying)?;
+fn prompt<'r>(request: &'r Request, fitting: &mut Fitting) -> Result<Body<'r>, Rejected> {
+    let (contents, system_instruction) = contents(request, fitting)?;
     Ok(Body {
         model: None,
         contents,
         system_instruction,
-        tools: tools(request, saying)?,
+        tools: tools(request, fitting)?,
         tool_config: None,
         generation_config: None,
     })
 }
 
-fn tools<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Vec<ToolSet<'r>>, Rejected> {
+fn tools<'r>(request: &'r Request, fitting: &mut Fitting) -> Result<Vec<ToolSet<'r>>, Rejected> {
     let (mut functions, mut sets) = (Vec::new(), Vec::new());
     for tool in &request.tools {
         match tool {
             Tool::Function { name, description, parameters, strict, cache, at } => {
-                saying.says(Feature::Tools, at)?;
+                fitting.keep(Feature::Tools, at)?;
                 check_name(name, at)?;
                 if *strict == Some(true) {
-                    saying.says(Feature::StrictTools, "")?;
+                    fitting.keep(Feature::StrictTools, "")?;
                 }
                 if cache.is_some() {
-                    saying.says(Feature::CachePoint, "")?;
+                    fitting.keep(Feature::CachePoint, "")?;
                 }
                 functions.push(Function {
                     name,
@@ -140,7 +140,7 @@ fn tools<'r>(request: &'r Request, saying: &mut Fitting) -> Result<Vec<ToolSet<'
                 });
             }
             Tool::Foreign { format: Format::Gemini, json, .. } => sets.push(ToolSet::Foreign(json)),
-            Tool::Foreign { at, .. } => return Err(saying.refusal(Feature::ServerTool, at)),
+            Tool::Foreign { at, .. } => return Err(fitting.refuse(Feature::ServerTool, at)),
         }
     }
     if !functions.is_empty() {
@@ -163,20 +163,20 @@ fn check_name(name: &str, at: &str) -> Result<(), Rejected> {
 
 fn tool_config<'r>(
     request: &'r Request,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Option<ToolConfig<'r>>, Rejected> {
     let functions = request.tools.iter().any(|tool| matches!(tool, Tool::Function { .. }));
     if request.parallel == Some(false) && functions {
-        saying.says(Feature::SingleToolCall, "")?;
+        fitting.keep(Feature::SingleToolCall, "")?;
     }
     let (mode, names) = match &request.choice {
         Some(Choice::Auto) => ("AUTO", Vec::new()),
-        Some(Choice::None) if saying.says(Feature::ToolChoiceNone, "")? => ("NONE", Vec::new()),
-        Some(Choice::Any) if saying.says(Feature::ToolChoiceAny, "")? => ("ANY", Vec::new()),
-        Some(Choice::Tool(name)) if saying.says(Feature::ToolChoiceNamed, "")? => {
+        Some(Choice::None) if fitting.keep(Feature::ToolChoiceNone, "")? => ("NONE", Vec::new()),
+        Some(Choice::Any) if fitting.keep(Feature::ToolChoiceAny, "")? => ("ANY", Vec::new()),
+        Some(Choice::Tool(name)) if fitting.keep(Feature::ToolChoiceNamed, "")? => {
             ("ANY", vec![name.as_str()])
         }
-        Some(Choice::AnyOf(names)) if saying.says(Feature::ToolChoiceAnyOf, "")? => {
+        Some(Choice::AnyOf(names)) if fitting.keep(Feature::ToolChoiceAnyOf, "")? => {
             ("ANY", names.iter().map(String::as_str).collect())
         }
         None | Some(Choice::None | Choice::Any | Choice::Tool(_) | Choice::AnyOf(_)) => {
@@ -189,7 +189,7 @@ fn tool_config<'r>(
 }
 
 /// What no field stands for.
-fn leave_out(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
+fn leave_out(request: &Request, fitting: &mut Fitting) -> Result<(), Rejected> {
     for (asked, feature) in [
         (request.user.is_some(), Feature::EndUser),
         (request.metadata.as_ref().is_some_and(|all| !all.is_empty()), Feature::Metadata),
@@ -197,7 +197,7 @@ fn leave_out(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
         (request.cache_key.is_some(), Feature::PromptCacheKey),
     ] {
         if asked {
-            saying.says(feature, "")?;
+            fitting.keep(feature, "")?;
         }
     }
     Ok(())

@@ -248,8 +248,8 @@ fn the_prompt_alone_can_be_counted() {
         choice: Some(Choice::Any),
         ..Request::default()
     };
-    let mut saying = Fitting::new(Format::Gemini, Format::Anthropic);
-    let body = encode_prompt(&request, Some("models/m"), &mut saying).unwrap();
+    let mut fitting = Fitting::new(Format::Gemini, Format::Anthropic);
+    let body = encode_prompt(&request, Some("models/m"), &mut fitting).unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
     let contents = json!([{"role": "user", "parts": [{"text": "go"}]}]);
     assert_eq!(body, json!({"model": "models/m", "contents": contents}));

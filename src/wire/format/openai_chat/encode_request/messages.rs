@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::openai_chat::encode_response::google;
 use crate::wire::format::openai_chat::media::data_url;
 use crate::wire::format::quirks::{CallIds, Documents, Quirks, Thoughts};
@@ -15,7 +16,6 @@ use crate::wire::ir::{
     Block, Content as Of, Media, MediaKind, Request, Role, Source, ToolResult, Turn,
 };
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 #[expect(clippy::option_option, reason = "`null` is not the same as absent")]
 #[derive(Default, Serialize)]
@@ -128,11 +128,11 @@ struct Function<'r> {
 pub(crate) fn messages<'r>(
     request: &'r Request,
     quirks: &'r Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<Message<'r>>, Rejected> {
     let mut writer = Writer {
         quirks,
-        saying,
+        fitting,
         messages: Vec::with_capacity(request.turns.len() + 1),
         behind: Vec::new(),
         unnamed: VecDeque::new(),
@@ -149,7 +149,7 @@ pub(crate) fn messages<'r>(
 
 struct Writer<'r, 's> {
     quirks: &'r Quirks,
-    saying: &'s mut Fitting,
+    fitting: &'s mut Fitting,
     messages: Vec<Message<'r>>,
     /// Media of tools' results, which come in a message behind them: results must directly follow their
     /// calls, and hold text only.
@@ -164,10 +164,10 @@ impl<'r> Writer<'r, '_> {
         let name = match &turn.name {
             Some(name) if self.quirks.names => {
                 let at = turn.blocks.first().map_or("", |block| &block.at);
-                self.saying.says(Feature::ParticipantName, at)?.then_some(name.as_str())
+                self.fitting.keep(Feature::ParticipantName, at)?.then_some(name.as_str())
             }
             Some(_) => {
-                self.saying.leave(Feature::ParticipantName, "");
+                self.fitting.omit(Feature::ParticipantName, "");
                 None
             }
             None => None,
@@ -184,7 +184,7 @@ impl<'r> Writer<'r, '_> {
             }
             Role::System => {
                 let at = turn.blocks.first().map_or("", |block| &block.at);
-                self.saying.says(Feature::SystemTurn, at)?;
+                self.fitting.keep(Feature::SystemTurn, at)?;
                 self.message("system", name, &turn.blocks)
             }
             Role::Assistant => self.model(name, &turn.blocks),
@@ -247,11 +247,11 @@ impl<'r> Writer<'r, '_> {
                     message.tool_calls.push(Call::Foreign(json));
                 }
                 Of::Foreign { .. } | Of::ToolResult(_) => {
-                    return Err(self.saying.refusal(Feature::ServerToolBlock, &block.at));
+                    return Err(self.fitting.refuse(Feature::ServerToolBlock, &block.at));
                 }
                 // An answer's media have no place in a question.
                 Of::Media(media) => {
-                    return Err(self.saying.refusal(of_kind(media.kind), &block.at));
+                    return Err(self.fitting.refuse(of_kind(media.kind), &block.at));
                 }
             }
         }
@@ -277,7 +277,7 @@ impl<'r> Writer<'r, '_> {
     ) -> Result<(), Rejected> {
         match (self.quirks.thoughts, text) {
             (Thoughts::Dropped, _) => {
-                return self.saying.says(Feature::Reasoning, &block.at).map(drop);
+                return self.fitting.keep(Feature::Reasoning, &block.at).map(drop);
             }
             (_, "") => {}
             (Thoughts::Member("reasoning"), text) => join(&mut message.reasoning, text),
@@ -292,7 +292,7 @@ impl<'r> Writer<'r, '_> {
             Some(signature) if signature.format == Format::OpenAiChat => {
                 message.reasoning_details = details(&signature.data, text);
             }
-            Some(_) => drop(self.saying.says(Feature::ForeignSignatures, &block.at)?),
+            Some(_) => drop(self.fitting.keep(Feature::ForeignSignatures, &block.at)?),
             None => {}
         }
         Ok(())
@@ -319,7 +319,7 @@ impl<'r> Writer<'r, '_> {
                 Some(google(signature))
             }
             Some(_) => {
-                self.saying.says(Feature::ForeignSignatures, &block.at)?;
+                self.fitting.keep(Feature::ForeignSignatures, &block.at)?;
                 None
             }
             None => None,
@@ -341,14 +341,14 @@ impl<'r> Writer<'r, '_> {
             outcome.id.as_str().into()
         };
         if outcome.is_error {
-            self.saying.says(Feature::ToolResultError, "")?;
+            self.fitting.keep(Feature::ToolResultError, "")?;
         }
         let mut texts = Vec::new();
         for block in &outcome.content {
             match self.part(block)? {
                 Part::Text { text } => texts.push(Part::Text { text }),
                 media => {
-                    self.saying.says(Feature::ToolResultMedia, &block.at)?;
+                    self.fitting.keep(Feature::ToolResultMedia, &block.at)?;
                     self.behind.push(media);
                 }
             }
@@ -365,7 +365,7 @@ impl<'r> Writer<'r, '_> {
 
     fn mark(&mut self, block: &Block) -> Result<(), Rejected> {
         if block.cache.is_some() {
-            self.saying.says(Feature::CachePoint, &format!("{}/cache_control", block.at))?;
+            self.fitting.keep(Feature::CachePoint, &format!("{}/cache_control", block.at))?;
         }
         Ok(())
     }
@@ -378,7 +378,7 @@ impl<'r> Writer<'r, '_> {
             }
             Of::Media(media) => self.media(media, &block.at),
             Of::ToolCall { .. } | Of::ToolResult(_) | Of::Foreign { .. } => {
-                Err(self.saying.refusal(Feature::ServerToolBlock, &block.at))
+                Err(self.fitting.refuse(Feature::ServerToolBlock, &block.at))
             }
         }
     }
@@ -393,11 +393,11 @@ impl<'r> Writer<'r, '_> {
                 Ok(image(url.as_str().into(), media))
             }
             (MediaKind::Image, Source::Url { .. }) => {
-                Err(self.saying.refusal(Feature::ImageUrl, at))
+                Err(self.fitting.refuse(Feature::ImageUrl, at))
             }
             (MediaKind::Audio, Source::Base64 { media_type, data }) => {
                 let format = audio_format(media_type);
-                let format = format.ok_or_else(|| self.saying.refusal(Feature::Audio, at))?;
+                let format = format.ok_or_else(|| self.fitting.refuse(Feature::Audio, at))?;
                 Ok(Part::InputAudio { input_audio: Audio { data, format } })
             }
             (MediaKind::Document, Source::Base64 { media_type, data }) => {
@@ -416,8 +416,8 @@ impl<'r> Writer<'r, '_> {
                 let file = File { filename: None, file_data: None, file_id: Some(id) };
                 Ok(Part::File { file })
             }
-            (_, Source::File { .. }) => Err(self.saying.refusal(Feature::FileId, at)),
-            (kind, _) => Err(self.saying.refusal(of_kind(kind), at)),
+            (_, Source::File { .. }) => Err(self.fitting.refuse(Feature::FileId, at)),
+            (kind, _) => Err(self.fitting.refuse(of_kind(kind), at)),
         }
     }
 
@@ -430,7 +430,7 @@ impl<'r> Writer<'r, '_> {
                 Ok(Part::File { file: File { filename, file_data: Some(url), file_id: None } })
             }
             Documents::Urls => Ok(Part::DocumentUrl { document_url: url.into() }),
-            Documents::Never => Err(self.saying.refusal(Feature::DocumentBytes, at)),
+            Documents::Never => Err(self.fitting.refuse(Feature::DocumentBytes, at)),
         }
     }
 
@@ -443,7 +443,7 @@ impl<'r> Writer<'r, '_> {
             Some(message) if self.quirks.prefix => message.prefix = true,
             _ => {
                 let at = last.blocks.first().map_or("", |block| &block.at);
-                self.saying.says(Feature::Prefill, at)?;
+                self.fitting.keep(Feature::Prefill, at)?;
             }
         }
         Ok(())

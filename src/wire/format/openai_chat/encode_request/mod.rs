@@ -9,10 +9,10 @@ use serde_json::{Map, Number, Value};
 use self::messages::Message;
 use self::tools::Chosen;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Effort, Request, Tier};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 /// Members whose names are the same everywhere; those that vendors name differently are in `named`.
 #[derive(Serialize)]
@@ -41,15 +41,15 @@ struct Body<'r> {
 pub fn encode_request(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
-    let messages = messages::messages(request, quirks, saying)?;
-    let chosen = tools::chosen(request, quirks, saying)?;
+    let messages = messages::messages(request, quirks, fitting)?;
+    let chosen = tools::chosen(request, quirks, fitting)?;
     let mut named = Map::new();
-    limits(request, quirks, saying, &mut named)?;
-    sampling(request, quirks, saying, &mut named)?;
-    thinking(request, quirks, saying, &mut named)?;
-    about(request, quirks, saying, &mut named)?;
+    limits(request, quirks, fitting, &mut named)?;
+    sampling(request, quirks, fitting, &mut named)?;
+    thinking(request, quirks, fitting, &mut named)?;
+    about(request, quirks, fitting, &mut named)?;
     if request.stream && quirks.asks_usage {
         // Always: a caller that did not ask is not shown it.
         named.insert("stream_options".to_owned(), serde_json::json!({ "include_usage": true }));
@@ -74,7 +74,7 @@ type Named = Map<String, Value>;
 fn limits(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
     named: &mut Named,
 ) -> Result<(), Rejected> {
     if let Some(most) = request.max_tokens {
@@ -82,7 +82,7 @@ fn limits(
     }
     if let Some(several) = request.candidates.filter(|several| *several > 1) {
         if !quirks.several {
-            return Err(saying.refusal(Feature::Candidates, ""));
+            return Err(fitting.refuse(Feature::Candidates, ""));
         }
         named.insert("n".to_owned(), several.into());
     }
@@ -91,7 +91,7 @@ fn limits(
             named.insert("logprobs".to_owned(), true.into());
             named.extend(logprobs.top.map(|top| ("top_logprobs".to_owned(), top.into())));
         } else {
-            saying.leave(Feature::Logprobs, "");
+            fitting.omit(Feature::Logprobs, "");
         }
     }
     Ok(())
@@ -100,7 +100,7 @@ fn limits(
 fn sampling(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
     named: &mut Named,
 ) -> Result<(), Rejected> {
     let sampling = &request.sampling;
@@ -108,7 +108,7 @@ fn sampling(
         if let Some(number) = number {
             match name {
                 Some(name) => drop(named.insert(name.to_owned(), Value::Number(number.clone()))),
-                None => saying.leave(feature, ""),
+                None => fitting.omit(feature, ""),
             }
         }
     };
@@ -119,7 +119,7 @@ fn sampling(
     if quirks.top_k {
         say(Some("top_k"), Feature::TopK, &sampling.top_k);
     } else if sampling.top_k.is_some() {
-        saying.says(Feature::TopK, "")?;
+        fitting.keep(Feature::TopK, "")?;
     }
     Ok(())
 }
@@ -128,14 +128,14 @@ fn sampling(
 fn thinking(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
     named: &mut Named,
 ) -> Result<(), Rejected> {
     let Some(thinking) = &request.thinking else { return Ok(()) };
     let feature =
         if thinking.effort.is_some() { Feature::ReasoningEffort } else { Feature::ReasoningBudget };
     let effort = thinking.effort.or_else(|| thinking.budget.map(effort_of));
-    if !saying.says(feature, "")? {
+    if !fitting.keep(feature, "")? {
         return Ok(());
     }
     if quirks.thinking_switch {
@@ -150,7 +150,7 @@ fn thinking(
                 named.insert("reasoning_effort".to_owned(), word(effort).into());
             }
             None if quirks.thinking_switch => {}
-            None => saying.leave(feature, ""),
+            None => fitting.omit(feature, ""),
         },
     }
     Ok(())
@@ -193,23 +193,23 @@ fn word(effort: Effort) -> &'static str {
 fn about(
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
     named: &mut Named,
 ) -> Result<(), Rejected> {
     if let Some(user) = &request.user {
         match quirks.user {
             Some(name) => drop(named.insert(name.to_owned(), user.as_str().into())),
-            None => saying.leave(Feature::EndUser, ""),
+            None => fitting.omit(Feature::EndUser, ""),
         }
     }
     if request.metadata.as_ref().is_some_and(|metadata| !metadata.is_empty()) {
-        saying.says(Feature::Metadata, "")?;
+        fitting.keep(Feature::Metadata, "")?;
     }
     if let Some(key) = &request.cache_key {
         if quirks.cache_key {
             named.insert("prompt_cache_key".to_owned(), key.as_str().into());
         } else {
-            saying.leave(Feature::PromptCacheKey, "");
+            fitting.omit(Feature::PromptCacheKey, "");
         }
     }
     let tier = match &request.tier {
@@ -222,7 +222,7 @@ fn about(
     };
     match tier.filter(|_| quirks.tier) {
         Some(tier) => drop(named.insert("service_tier".to_owned(), tier.into())),
-        None => saying.leave(Feature::ServiceTier, ""),
+        None => fitting.omit(Feature::ServiceTier, ""),
     }
     Ok(())
 }

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::quirks::{Quirks, Schema};
 use crate::wire::ir::{Choice, Form, Request, Tool};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 /// The tool whose arguments are the answer, where the caller gave the schema no name.
 const ANSWER: &str = "answer";
@@ -75,15 +75,15 @@ struct JsonSchema<'r> {
 pub(crate) fn chosen<'r>(
     request: &'r Request,
     quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Chosen<'r>, Rejected> {
     let mut chosen = Chosen::default();
     for tool in &request.tools {
-        chosen.tools.push(offered(tool, quirks, saying)?);
+        chosen.tools.push(offered(tool, quirks, fitting)?);
     }
     if !chosen.tools.is_empty() {
-        choose(&mut chosen, request, quirks, saying)?;
-        parallel(&mut chosen, request, quirks, saying);
+        choose(&mut chosen, request, quirks, fitting)?;
+        parallel(&mut chosen, request, quirks, fitting);
     }
     match &request.form {
         None => {}
@@ -101,8 +101,8 @@ pub(crate) fn chosen<'r>(
                     chosen.response_format =
                         Some(ResponseFormat { kind: "json_schema", json_schema });
                 }
-                Schema::Tool => force(&mut chosen, &form, request, quirks, saying)?,
-                Schema::Never => return Err(saying.refusal(Feature::JsonSchema, "")),
+                Schema::Tool => force(&mut chosen, &form, request, quirks, fitting)?,
+                Schema::Never => return Err(fitting.refuse(Feature::JsonSchema, "")),
             }
         }
     }
@@ -112,16 +112,16 @@ pub(crate) fn chosen<'r>(
 fn offered<'r>(
     tool: &'r Tool,
     quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Offered<'r>, Rejected> {
     match tool {
         Tool::Function { name, description, parameters, strict, cache, at } => {
             check_name(name, at)?;
             if cache.is_some() {
-                saying.says(Feature::CachePoint, &format!("{at}/cache_control"))?;
+                fitting.keep(Feature::CachePoint, &format!("{at}/cache_control"))?;
             }
             if strict.is_some() && !quirks.strict {
-                saying.leave(Feature::StrictTools, "");
+                fitting.omit(Feature::StrictTools, "");
             }
             let none = || Parameters::None(json!({ "type": "object", "properties": {} }));
             Ok(Offered::Function {
@@ -135,7 +135,7 @@ fn offered<'r>(
             })
         }
         Tool::Foreign { format: Format::OpenAiChat, json, .. } => Ok(Offered::Foreign(json)),
-        Tool::Foreign { at, .. } => Err(saying.refusal(Feature::ServerTool, at)),
+        Tool::Foreign { at, .. } => Err(fitting.refuse(Feature::ServerTool, at)),
     }
 }
 
@@ -153,11 +153,11 @@ fn choose(
     chosen: &mut Chosen<'_>,
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<(), Rejected> {
     let Some(choice) = &request.choice else { return Ok(()) };
-    let word = |feature, saying: &Fitting| {
-        let refused = || saying.refusal(feature, "");
+    let word = |feature, fitting: &Fitting| {
+        let refused = || fitting.refuse(feature, "");
         quirks.any.map(Value::from).ok_or_else(refused)
     };
     chosen.tool_choice = Some(match choice {
@@ -168,9 +168,9 @@ fn choose(
             return Ok(());
         }
         Choice::None => "none".into(),
-        Choice::Any => word(Feature::ToolChoiceAny, saying)?,
+        Choice::Any => word(Feature::ToolChoiceAny, fitting)?,
         Choice::Tool(name) => {
-            word(Feature::ToolChoiceNamed, saying)?;
+            word(Feature::ToolChoiceNamed, fitting)?;
             json!({ "type": "function", "function": { "name": name } })
         }
         Choice::AnyOf(names) if quirks.allowed_tools => allowed(names),
@@ -181,7 +181,7 @@ fn choose(
                 }
                 Offered::Foreign(_) => false,
             });
-            word(Feature::ToolChoiceAnyOf, saying)?
+            word(Feature::ToolChoiceAnyOf, fitting)?
         }
     });
     Ok(())
@@ -193,10 +193,10 @@ fn allowed(names: &[String]) -> Value {
     json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": tools } })
 }
 
-fn parallel(chosen: &mut Chosen<'_>, request: &Request, quirks: &Quirks, saying: &mut Fitting) {
+fn parallel(chosen: &mut Chosen<'_>, request: &Request, quirks: &Quirks, fitting: &mut Fitting) {
     match request.parallel {
         Some(parallel) if quirks.parallel => chosen.parallel_tool_calls = Some(parallel),
-        Some(false) => saying.leave(Feature::SingleToolCall, ""),
+        Some(false) => fitting.omit(Feature::SingleToolCall, ""),
         Some(true) | None => {}
     }
 }
@@ -208,14 +208,14 @@ fn force<'r>(
     form: &JsonSchema<'r>,
     request: &Request,
     quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<(), Rejected> {
     let taken = request
         .tools
         .iter()
         .any(|tool| matches!(tool, Tool::Function { name, .. } if name == form.name));
     let any = quirks.any.filter(|_| !taken);
-    let any = any.ok_or_else(|| saying.refusal(Feature::JsonSchema, ""))?;
+    let any = any.ok_or_else(|| fitting.refuse(Feature::JsonSchema, ""))?;
     check_name(form.name, "/response_format")?;
     let alone = match &request.choice {
         None | Some(Choice::Auto) => chosen.tools.is_empty(),
@@ -226,7 +226,7 @@ fn force<'r>(
     if alone {
         chosen.tools.clear();
     }
-    saying.force(form.name);
+    fitting.force_tool(form.name);
     chosen.tool_choice = Some(if alone {
         json!({ "type": "function", "function": { "name": form.name } })
     } else {

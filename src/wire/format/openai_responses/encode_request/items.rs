@@ -11,9 +11,9 @@ use super::call_ids::CallIds;
 use super::named;
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::ir::{Block, Content, Media, MediaKind, Request, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 /// An item.
 #[derive(Debug, Serialize)]
@@ -103,14 +103,14 @@ pub(crate) fn instructions(request: &Request) -> Option<&str> {
 /// All items.
 pub(crate) fn items<'r>(
     request: &'r Request,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<Item<'r>>, Rejected> {
     let mut out = Conversation { out: Vec::new(), parts: Vec::new(), ids: CallIds::default() };
     if instructions(request).is_none() {
-        out.blocks(Role::System, &request.system, saying)?;
+        out.blocks(Role::System, &request.system, fitting)?;
     }
     for (place, turn) in request.turns.iter().enumerate() {
-        out.turn(turn, place + 1 == request.turns.len(), saying)?;
+        out.turn(turn, place + 1 == request.turns.len(), fitting)?;
     }
     Ok(out.out)
 }
@@ -123,31 +123,31 @@ struct Conversation<'r> {
 }
 
 impl<'r> Conversation<'r> {
-    fn turn(&mut self, turn: &'r Turn, last: bool, saying: &mut Fitting) -> Result<(), Rejected> {
+    fn turn(&mut self, turn: &'r Turn, last: bool, fitting: &mut Fitting) -> Result<(), Rejected> {
         let Turn { role, name, blocks } = turn;
         if name.is_some() {
-            saying.says(Feature::ParticipantName, "")?;
+            fitting.keep(Feature::ParticipantName, "")?;
         }
         if *role == Role::System {
-            saying.says(Feature::SystemTurn, blocks.first().map_or("", |block| &block.at))?;
+            fitting.keep(Feature::SystemTurn, blocks.first().map_or("", |block| &block.at))?;
         }
         if let (true, Role::Assistant, Some(Block { content: Content::Text { .. }, at, .. })) =
             (last, role, blocks.last())
         {
-            saying.says(Feature::Prefill, at)?;
+            fitting.keep(Feature::Prefill, at)?;
         }
-        self.blocks(*role, blocks, saying)
+        self.blocks(*role, blocks, fitting)
     }
 
     fn blocks(
         &mut self,
         role: Role,
         blocks: &'r [Block],
-        saying: &mut Fitting,
+        fitting: &mut Fitting,
     ) -> Result<(), Rejected> {
         for block in blocks {
             if block.cache.is_some() {
-                saying.says(Feature::CachePoint, "")?;
+                fitting.keep(Feature::CachePoint, "")?;
             }
             let item = match &block.content {
                 Content::Text { text, .. } => {
@@ -159,7 +159,7 @@ impl<'r> Conversation<'r> {
                     continue;
                 }
                 Content::Media(media) => {
-                    self.parts.push(part(media, &block.at, saying)?);
+                    self.parts.push(part(media, &block.at, fitting)?);
                     continue;
                 }
                 Content::ToolCall { id, name, arguments } => {
@@ -168,13 +168,13 @@ impl<'r> Conversation<'r> {
                     named(name, &block.at)?;
                     Some(Item::Call { r#type: "function_call", call_id, name, arguments })
                 }
-                Content::ToolResult(outcome) => Some(self.outcome(outcome, &block.at, saying)?),
-                Content::Reasoning { text } => thought(text, block, saying)?,
+                Content::ToolResult(outcome) => Some(self.outcome(outcome, &block.at, fitting)?),
+                Content::Reasoning { text } => thought(text, block, fitting)?,
                 Content::Foreign { format: Format::OpenAiResponses, json } => {
                     Some(Item::Foreign(json))
                 }
                 Content::Foreign { .. } => {
-                    saying.says(Feature::ServerToolBlock, &block.at)?;
+                    fitting.keep(Feature::ServerToolBlock, &block.at)?;
                     None
                 }
             };
@@ -204,11 +204,11 @@ impl<'r> Conversation<'r> {
         &mut self,
         outcome: &'r ToolResult,
         at: &str,
-        saying: &mut Fitting,
+        fitting: &mut Fitting,
     ) -> Result<Item<'r>, Rejected> {
         let ToolResult { id, name: _, content, is_error } = outcome;
         if *is_error {
-            saying.says(Feature::ToolResultError, "")?;
+            fitting.keep(Feature::ToolResultError, "")?;
         }
         let Some(call_id) = self.ids.outcome(id) else {
             return Err(Rejected::new(at, "is the result of a call that is not there"));
@@ -218,10 +218,10 @@ impl<'r> Conversation<'r> {
             parts.push(match &block.content {
                 Content::Text { text, .. } => Part::Text { r#type: "input_text", text },
                 Content::Media(media) => {
-                    saying.says(Feature::ToolResultMedia, &block.at)?;
-                    part(media, &block.at, saying)?
+                    fitting.keep(Feature::ToolResultMedia, &block.at)?;
+                    part(media, &block.at, fitting)?
                 }
-                _ => return Err(saying.refusal(Feature::ServerToolBlock, &block.at)),
+                _ => return Err(fitting.refuse(Feature::ServerToolBlock, &block.at)),
             });
         }
         Ok(Item::Output { r#type: "function_call_output", call_id, output: Said(parts) })
@@ -236,7 +236,7 @@ fn spoken(role: Role) -> &'static str {
 fn thought<'r>(
     text: &'r str,
     block: &'r Block,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Option<Item<'r>>, Rejected> {
     match &block.signature {
         Some(signature) if signature.format == Format::OpenAiResponses => {
@@ -250,38 +250,38 @@ fn thought<'r>(
                 encrypted_content: &signature.data,
             }))
         }
-        Some(_) => saying.says(Feature::ForeignSignatures, "").map(|_| None),
-        None => saying.says(Feature::Reasoning, "").map(|_| None),
+        Some(_) => fitting.keep(Feature::ForeignSignatures, "").map(|_| None),
+        None => fitting.keep(Feature::Reasoning, "").map(|_| None),
     }
 }
 
-fn part<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Part<'r>, Rejected> {
+fn part<'r>(media: &'r Media, at: &str, fitting: &mut Fitting) -> Result<Part<'r>, Rejected> {
     match media.kind {
-        MediaKind::Image => image(media, at, saying),
-        MediaKind::Document => file(media, at, saying),
-        MediaKind::Audio => Err(saying.refusal(Feature::Audio, at)),
-        MediaKind::Video => Err(saying.refusal(Feature::Video, at)),
+        MediaKind::Image => image(media, at, fitting),
+        MediaKind::Document => file(media, at, fitting),
+        MediaKind::Audio => Err(fitting.refuse(Feature::Audio, at)),
+        MediaKind::Video => Err(fitting.refuse(Feature::Video, at)),
     }
 }
 
-fn image<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Part<'r>, Rejected> {
+fn image<'r>(media: &'r Media, at: &str, fitting: &mut Fitting) -> Result<Part<'r>, Rejected> {
     let (mut image_url, mut file_id) = (None, None);
     match &media.source {
         Source::Base64 { media_type, data } => {
             image_url = Some(Cow::Owned(data_url(media_type, data)));
         }
         Source::Url { url, .. } => {
-            image_url = Some(Cow::Borrowed(reachable(url, Feature::ImageUrl, at, saying)?));
+            image_url = Some(Cow::Borrowed(reachable(url, Feature::ImageUrl, at, fitting)?));
         }
-        Source::File { format, id } => file_id = Some(own_file(*format, id, at, saying)?),
-        Source::Text(_) => return Err(saying.refusal(Feature::DocumentText, at)),
+        Source::File { format, id } => file_id = Some(own_file(*format, id, at, fitting)?),
+        Source::Text(_) => return Err(fitting.refuse(Feature::DocumentText, at)),
     }
     // The reference requires it, and has this default.
     let detail = media.detail.as_deref().unwrap_or("auto");
     Ok(Part::Image { r#type: "input_image", image_url, file_id, detail })
 }
 
-fn file<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Part<'r>, Rejected> {
+fn file<'r>(media: &'r Media, at: &str, fitting: &mut Fitting) -> Result<Part<'r>, Rejected> {
     let (mut file_data, mut file_url, mut file_id) = (None, None, None);
     let mut filename = media.name.as_deref();
     match &media.source {
@@ -295,9 +295,9 @@ fn file<'r>(media: &'r Media, at: &str, saying: &mut Fitting) -> Result<Part<'r>
             file_data = Some(data_url("text/plain", &BASE64_STANDARD.encode(text)));
         }
         Source::Url { url, .. } => {
-            file_url = Some(reachable(url, Feature::DocumentUrl, at, saying)?);
+            file_url = Some(reachable(url, Feature::DocumentUrl, at, fitting)?);
         }
-        Source::File { format, id } => file_id = Some(own_file(*format, id, at, saying)?),
+        Source::File { format, id } => file_id = Some(own_file(*format, id, at, fitting)?),
     }
     // Next to an address or an id the API refuses a name.
     let filename = filename.filter(|_| file_data.is_some());
@@ -320,10 +320,10 @@ fn reachable<'r>(
     url: &'r str,
     feature: Feature,
     at: &str,
-    saying: &Fitting,
+    fitting: &Fitting,
 ) -> Result<&'r str, Rejected> {
     let web = url.starts_with("https:") || url.starts_with("http:");
-    if web { Ok(url) } else { Err(saying.refusal(feature, at)) }
+    if web { Ok(url) } else { Err(fitting.refuse(feature, at)) }
 }
 
 /// OpenAI's files are the same in both of its formats.
@@ -331,10 +331,10 @@ fn own_file<'r>(
     format: Format,
     id: &'r str,
     at: &str,
-    saying: &Fitting,
+    fitting: &Fitting,
 ) -> Result<&'r str, Rejected> {
     match format {
         Format::OpenAiResponses | Format::OpenAiChat => Ok(id),
-        _ => Err(saying.refusal(Feature::FileId, at)),
+        _ => Err(fitting.refuse(Feature::FileId, at)),
     }
 }

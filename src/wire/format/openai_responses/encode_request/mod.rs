@@ -9,10 +9,10 @@ use serde_json::{Map, Number, Value, json};
 use self::items::{Item, instructions, items};
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
+use crate::wire::fit::Fitting;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Choice, Content, Effort, Form, Request, Role, Thinking, Tier, Tool};
 use crate::wire::json::fields::Rejected;
-use crate::wire::translate::Fitting;
 
 /// The least that the API takes for `max_output_tokens`.
 const LEAST_TOKENS: u64 = 16;
@@ -120,16 +120,16 @@ enum TextFormat<'r> {
 pub fn encode_request(
     request: &Request,
     _quirks: &Quirks,
-    saying: &mut Fitting,
+    fitting: &mut Fitting,
 ) -> Result<Vec<u8>, Rejected> {
-    refuse_what_is_not_there(request, saying)?;
+    refuse_what_is_not_there(request, fitting)?;
     if request.system.iter().any(|block| block.cache.is_some()) {
-        saying.says(Feature::CachePoint, "")?;
+        fitting.keep(Feature::CachePoint, "")?;
     }
     let fixed = has_fixed_sampling(request);
     let mut sampled = |feature, value: &Option<Number>| {
         if value.is_some() && fixed {
-            saying.leave(feature, "");
+            fitting.omit(feature, "");
         }
         !fixed
     };
@@ -138,20 +138,20 @@ pub fn encode_request(
     let body = Body {
         model: &request.model,
         instructions: instructions(request),
-        input: items(request, saying)?,
-        tools: tools(&request.tools, saying)?,
+        input: items(request, fitting)?,
+        tools: tools(&request.tools, fitting)?,
         tool_choice: choice(request),
         parallel_tool_calls: request.parallel.filter(|_| !request.tools.is_empty()),
         reasoning: request.thinking.as_ref().and_then(reasoning),
         text: request.form.as_ref().map(|form| Text { format: format(form) }),
-        max_output_tokens: max_tokens(request, saying),
+        max_output_tokens: max_tokens(request, fitting),
         temperature: request.sampling.temperature.as_ref().filter(|_| temperature),
         top_p: request.sampling.top_p.as_ref().filter(|_| top_p),
         top_logprobs: request.logprobs.and_then(|own| own.top),
         include: include(request),
-        metadata: metadata(request, saying),
-        user: user(request, saying),
-        service_tier: tier(request, saying),
+        metadata: metadata(request, fitting),
+        user: user(request, fitting),
+        service_tier: tier(request, fitting),
         prompt_cache_key: request.cache_key.as_deref(),
         store: false,
         stream: request.stream,
@@ -169,7 +169,7 @@ pub(crate) fn named(name: &str, at: &str) -> Result<(), Rejected> {
     Err(Rejected::new(at, why))
 }
 
-fn refuse_what_is_not_there(request: &Request, saying: &mut Fitting) -> Result<(), Rejected> {
+fn refuse_what_is_not_there(request: &Request, fitting: &mut Fitting) -> Result<(), Rejected> {
     let sampling = &request.sampling;
     let asked = [
         (Feature::StopSequences, !request.stop.is_empty()),
@@ -180,20 +180,20 @@ fn refuse_what_is_not_there(request: &Request, saying: &mut Fitting) -> Result<(
         (Feature::Seed, sampling.seed.is_some()),
     ];
     for (feature, _) in asked.into_iter().filter(|(_, asked)| *asked) {
-        saying.says(feature, "")?;
+        fitting.keep(feature, "")?;
     }
     Ok(())
 }
 
 /// `strict` is always said: where it is absent, the API makes the schema a strict one, with all members
 /// required.
-fn tools<'r>(tools: &'r [Tool], saying: &mut Fitting) -> Result<Vec<Offered<'r>>, Rejected> {
+fn tools<'r>(tools: &'r [Tool], fitting: &mut Fitting) -> Result<Vec<Offered<'r>>, Rejected> {
     let mut out = Vec::with_capacity(tools.len());
     for tool in tools {
         out.push(match tool {
             Tool::Function { name, description, parameters, strict, cache, at } => {
                 if cache.is_some() {
-                    saying.says(Feature::CachePoint, "")?;
+                    fitting.keep(Feature::CachePoint, "")?;
                 }
                 named(name, at)?;
                 Offered::Function {
@@ -208,7 +208,7 @@ fn tools<'r>(tools: &'r [Tool], saying: &mut Fitting) -> Result<Vec<Offered<'r>>
                 }
             }
             Tool::Foreign { format: Format::OpenAiResponses, json, .. } => Offered::Own(json),
-            Tool::Foreign { at, .. } => return Err(saying.refusal(Feature::ServerTool, at)),
+            Tool::Foreign { at, .. } => return Err(fitting.refuse(Feature::ServerTool, at)),
         });
     }
     Ok(out)
@@ -294,10 +294,10 @@ fn format(form: &Form) -> TextFormat<'_> {
 }
 
 /// A limit below the API's least becomes that, and is named.
-fn max_tokens(request: &Request, saying: &mut Fitting) -> Option<u64> {
+fn max_tokens(request: &Request, fitting: &mut Fitting) -> Option<u64> {
     let wanted = request.max_tokens?;
     if wanted < LEAST_TOKENS {
-        saying.leave(Feature::MaxTokens, "");
+        fitting.omit(Feature::MaxTokens, "");
     }
     Some(wanted.max(LEAST_TOKENS))
 }
@@ -323,7 +323,7 @@ fn include(request: &Request) -> Vec<&'static str> {
 }
 
 /// Up to 16 strings.
-fn metadata<'r>(request: &'r Request, saying: &mut Fitting) -> Option<&'r Map<String, Value>> {
+fn metadata<'r>(request: &'r Request, fitting: &mut Fitting) -> Option<&'r Map<String, Value>> {
     let metadata = request.metadata.as_ref().filter(|own| !own.is_empty())?;
     let fits = |(name, value): (&String, &Value)| {
         name.chars().count() <= 64
@@ -332,21 +332,21 @@ fn metadata<'r>(request: &'r Request, saying: &mut Fitting) -> Option<&'r Map<St
     if metadata.len() <= 16 && metadata.iter().all(fits) {
         return Some(metadata);
     }
-    saying.leave(Feature::Metadata, "");
+    fitting.omit(Feature::Metadata, "");
     None
 }
 
 /// Under its old name, which all vendors know.
-fn user<'r>(request: &'r Request, saying: &mut Fitting) -> Option<&'r str> {
+fn user<'r>(request: &'r Request, fitting: &mut Fitting) -> Option<&'r str> {
     let user = request.user.as_deref()?;
     if user.chars().count() <= LONGEST_USER {
         return Some(user);
     }
-    saying.leave(Feature::EndUser, "");
+    fitting.omit(Feature::EndUser, "");
     None
 }
 
-fn tier<'r>(request: &'r Request, saying: &mut Fitting) -> Option<&'r str> {
+fn tier<'r>(request: &'r Request, fitting: &mut Fitting) -> Option<&'r str> {
     match request.tier.as_ref()? {
         Tier::Auto => Some("auto"),
         Tier::Standard => Some("default"),
@@ -354,7 +354,7 @@ fn tier<'r>(request: &'r Request, saying: &mut Fitting) -> Option<&'r str> {
         Tier::Priority => Some("priority"),
         Tier::Other(word) if word == "scale" => Some(word),
         Tier::Other(_) => {
-            saying.leave(Feature::ServiceTier, "");
+            fitting.omit(Feature::ServiceTier, "");
             None
         }
     }
@@ -367,14 +367,14 @@ mod tests {
     use crate::wire::ir::{Block, Signature, ToolResult, Turn};
 
     fn said(request: &Request) -> (Value, Fitting) {
-        let mut saying = Fitting::new(Format::OpenAiResponses, Format::OpenAiResponses);
-        let body = encode_request(request, &PLAIN, &mut saying).unwrap();
-        (serde_json::from_slice(&body).unwrap(), saying)
+        let mut fitting = Fitting::new(Format::OpenAiResponses, Format::OpenAiResponses);
+        let body = encode_request(request, &PLAIN, &mut fitting).unwrap();
+        (serde_json::from_slice(&body).unwrap(), fitting)
     }
 
     fn refused(request: &Request) -> String {
-        let mut saying = Fitting::new(Format::OpenAiResponses, Format::OpenAiResponses);
-        encode_request(request, &PLAIN, &mut saying).unwrap_err().to_string()
+        let mut fitting = Fitting::new(Format::OpenAiResponses, Format::OpenAiResponses);
+        encode_request(request, &PLAIN, &mut fitting).unwrap_err().to_string()
     }
 
     fn turn(role: Role, contents: Vec<Content>) -> Turn {
