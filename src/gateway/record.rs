@@ -10,8 +10,8 @@ use super::{Gateway, Live};
 use crate::keys::Held;
 use crate::keys::places::Permit;
 use crate::observe::access::{End, Line};
-use crate::wire::Operation;
-use crate::wire::ir::Usage;
+use crate::wire::api::Operation;
+use crate::wire::inspect::usage::Usage;
 
 /// Longest model name that a log line repeats.
 const MODEL_SHOWN: usize = 128;

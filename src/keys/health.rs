@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use self::ailment::{Ailment, Jitter};
 use super::cooldown::{Cooldown, Reach};
 use super::standing::Standing;
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::class::{Class, Failure};
 
 /// Models of one key that are remembered at once: callers choose their names.
 const MODELS: usize = 256;

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::{Member, Standing};
 use crate::config::Key;
-use crate::wire::digest::Digest;
+use crate::wire::json::digest::Digest;
 
 /// What a request would stay with.
 #[derive(Clone, Debug, Default)]

@@ -5,10 +5,11 @@ use std::iter::successors;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::{Value as Json, json};
+
 use keymux::observe::access::End;
 use keymux::observe::metrics::Metrics;
-use keymux::wire::failure::Class;
-use serde_json::{Value as Json, json};
+use keymux::wire::failure::class::Class;
 
 use crate::common::keymux::{Keymux, run};
 use crate::common::{config, http};

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use keymux::provider::{Auth, Kind, Way};
-use keymux::wire::address::{Place, find};
-use keymux::wire::{Api, Operation};
+use keymux::wire::api::routes::{Place, find};
+use keymux::wire::api::{Api, Operation};
 
 use crate::page::{assert_generated, code, header, row, rows, section};
 use crate::set;

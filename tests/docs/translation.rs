@@ -3,44 +3,47 @@
 use std::fmt::Write as _;
 
 use keymux::provider::{Kind, Way};
-use keymux::wire::Operation;
-use keymux::wire::feature::{Feature, Verdict};
-use keymux::wire::translate::Wire;
+use keymux::wire::api::{Format, Operation};
+use keymux::wire::feature::{Feature, Support};
 
 use crate::page::{assert_generated, header, row};
 
 const PAGE: &str = "docs/translation.md";
 
 /// The name of a format in the tables.
-fn short(format: Wire) -> &'static str {
+fn short(format: Format) -> &'static str {
     match format {
-        Wire::OpenAiChat => "chat",
-        Wire::OpenAiResponses => "responses",
-        Wire::Anthropic | Wire::Gemini | Wire::Bedrock | Wire::Cohere | Wire::Replicate => {
-            format.name()
-        }
+        Format::OpenAiChat => "chat",
+        Format::OpenAiResponses => "responses",
+        Format::Anthropic
+        | Format::Gemini
+        | Format::Bedrock
+        | Format::Cohere
+        | Format::Replicate => format.name(),
     }
 }
 
-fn titles(first: &[&'static str], formats: &[Wire]) -> String {
+fn titles(first: &[&'static str], formats: &[Format]) -> String {
     header(first.iter().copied().chain(formats.iter().map(|format| short(*format))))
 }
 
 #[test]
 fn the_table_of_features_is_what_the_encoders_do() {
-    let mut table = titles(&["feature", "callers that can request it"], &Wire::ALL);
+    let mut table = titles(&["feature", "callers that can request it"], &Format::ALL);
     for feature in Feature::all() {
-        let callers: Vec<_> =
-            Wire::OF_CALLERS.into_iter().filter(|format| format.place(feature).is_some()).collect();
+        let callers: Vec<_> = Format::OF_CALLERS
+            .into_iter()
+            .filter(|format| format.place(feature).is_some())
+            .collect();
         let callers = match callers.len() {
             0 => continue,
             5 => "all".to_owned(),
             _ => callers.into_iter().map(short).collect::<Vec<_>>().join(", "),
         };
-        let verdicts = Wire::ALL.map(|format| match format.verdict(feature) {
-            Verdict::Said => "yes",
-            Verdict::Dropped => "dropped",
-            Verdict::Refused => "400",
+        let verdicts = Format::ALL.map(|format| match format.verdict(feature) {
+            Support::Supported => "yes",
+            Support::Dropped => "dropped",
+            Support::Refused => "400",
         });
         table.push_str(&row([feature.name(), &callers].into_iter().chain(verdicts)));
     }
@@ -49,10 +52,10 @@ fn the_table_of_features_is_what_the_encoders_do() {
 
 #[test]
 fn the_table_of_kinds_has_the_format_that_each_receives() {
-    let mut table = titles(&["kind"], &Wire::OF_CALLERS);
+    let mut table = titles(&["kind"], &Format::OF_CALLERS);
     for kind in Kind::all() {
         let name = format!("`{}`", kind.name());
-        let cells = Wire::OF_CALLERS.map(|caller| received(kind, caller.operation(false)));
+        let cells = Format::OF_CALLERS.map(|caller| received(kind, caller.operation(false)));
         table.push_str(&row([name].into_iter().chain(cells)));
     }
     assert_generated(PAGE, "kinds", &table);

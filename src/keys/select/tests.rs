@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{Endpoint, Pattern};
 use crate::keys::{Pass, Reason, Tried};
 use crate::secret::Secret;
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::class::{Class, Failure};
 
 fn key(name: &str, weight: f64) -> Key {
     let endpoint = Endpoint {
