@@ -57,7 +57,7 @@ use rustls::ServerConfig;
 
 use self::attempt::Retries;
 use crate::config::{Client, Config, Key, ServerAuth};
-use crate::keys::places::Places;
+use crate::keys::concurrency::Places;
 use crate::keys::{Member, Pool, Standing};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};

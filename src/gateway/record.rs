@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Gateway, Live};
 use crate::keys::Held;
-use crate::keys::places::Permit;
+use crate::keys::concurrency::Permit;
 use crate::observe::access::{End, Line};
 use crate::wire::Operation;
 use crate::wire::ir::Usage;

@@ -5,7 +5,7 @@
 //! success clears, its failure cools for twice as long. Who comes late, with a failure of a request that
 //! began before the cooldown, can extend it and never doubles it.
 
-mod ailment;
+mod cooldown;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use self::ailment::{Ailment, Jitter};
-use super::cooldown::{Cooldown, Reach};
-use super::standing::Standing;
+use self::cooldown::{Ailment, Jitter};
+use super::cooldown_policy::{Cooldown, Reach};
+use super::state::Standing;
 use crate::wire::failure::{Class, Failure};
 
 /// Models of one key that are remembered at once: callers choose their names.

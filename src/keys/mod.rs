@@ -5,20 +5,20 @@
 //! select.rs    whose turn it is
 //! stay.rs      which key a request stays with
 //! health.rs    what failures have made of a key; cooldown.rs: for how long
-//! places.rs    max_concurrent: places, and the lines for them
+//! concurrency.rs   max_concurrent: places, and the lines for them
 //! rates.rs     rpm and tpm; window.rs: a minute
 //! quota.rs     what providers say is left
 //! standing.rs  all of it together: whether a key can be asked
 //! ```
 
-mod cooldown;
+mod affinity;
+pub mod concurrency;
+mod cooldown_policy;
 mod health;
-pub mod places;
-mod quota;
-mod rates;
+mod rate_limit;
+mod reported_limits;
 mod select;
-mod standing;
-mod stay;
+mod state;
 mod window;
 
 use std::sync::Arc;
@@ -29,22 +29,22 @@ use crate::share::Turns;
 use crate::wire::failure::{Class, Failure};
 use crate::wire::quota::Quota;
 
-use places::{Permit, Places};
-use rates::Booking;
+use concurrency::{Permit, Places};
+use rate_limit::Booking;
 
+pub use affinity::Ties;
 pub use health::{Health, Pass, Seen};
-pub use quota::{Learned, Rest};
-pub use rates::{Rates, Used};
+pub use rate_limit::{Rates, Used};
+pub use reported_limits::{Learned, Rest};
 pub use select::{Out, Scope, verdict};
-pub use standing::{Reason, Standing, Whose};
-pub use stay::Ties;
+pub use state::{Reason, Standing, Whose};
 
 /// The keys of one provider with their live state.
 #[derive(Debug)]
 pub struct Pool {
     members: Vec<Member>,
     turns: Arc<Turns>,
-    made: Arc<stay::Made>,
+    made: Arc<affinity::Made>,
     /// Those of the provider, over all keys.
     places: Arc<Places>,
     /// Its `max_concurrent`.
@@ -127,7 +127,7 @@ impl Member {
             places: Places::new(key.max_concurrent),
             rates: Rates::new(key.rpm, key.tpm),
             learned: Arc::default(),
-            id: stay::id(&key),
+            id: affinity::id(&key),
             key,
         }
     }
@@ -215,7 +215,7 @@ impl Pool {
             return None;
         }
         let (members, made) = (&self.members, &self.made);
-        let home = |open: &[_]| stay::home(members, made, open, &ties(), want.model, now);
+        let home = |open: &[_]| affinity::home(members, made, open, &ties(), want.model, now);
         loop {
             let chosen = select::choose(members, want, &tried.0, &self.turns, now, &home);
             let place = chosen?;

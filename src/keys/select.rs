@@ -74,7 +74,7 @@ pub(super) type Home<'h> = dyn Fn(&[(usize, Standing)]) -> Option<usize> + 'h;
 
 /// The key that the request stays with, and else the one whose turn it is, by place: among the candidates
 /// that were not tried yet and are not left alone, the weighted before the standby. A request that stays
-/// takes no turn, and what providers say is left steers only those that do not stay; see [`super::stay`].
+/// takes no turn, and what providers say is left steers only those that do not stay; see [`super::affinity`].
 pub(super) fn choose(
     members: &[Member],
     want: Want<'_>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Call;
-use crate::keys::places::{Permit, Places, Waiter};
+use crate::keys::concurrency::{Permit, Places, Waiter};
 use crate::keys::{Held, Standing, Whose};
 use crate::route::Hop;
 

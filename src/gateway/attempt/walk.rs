@@ -15,7 +15,7 @@ use super::{Answered, Call, Fallen, Limits, Rest, Try};
 use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
 use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
-use crate::keys::places::{Permit, Waiter};
+use crate::keys::concurrency::{Permit, Waiter};
 use crate::keys::{Chosen, Standing, Tried, Want, Whose};
 use crate::provider::{Kind, Way};
 use crate::route::{self, Hop, Plan};

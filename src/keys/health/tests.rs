@@ -1,5 +1,5 @@
 use super::*;
-use crate::keys::standing::Reason;
+use crate::keys::state::Reason;
 
 const S: Duration = Duration::from_secs(1);
 const M: &str = "m";

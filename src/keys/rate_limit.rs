@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::standing::{Reason, Standing};
+use super::state::{Reason, Standing};
 use super::window::Window;
 
 /// Requests and tokens of a key; without a limit nothing is counted, and no lock is taken.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::keys::cooldown::{Cooldown, LONGEST, TROUBLES};
-use crate::keys::standing::{Reason, Standing};
+use crate::keys::cooldown_policy::{Cooldown, LONGEST, TROUBLES};
+use crate::keys::state::{Reason, Standing};
 use crate::wire::failure::{Class, Failure};
 
 /// So much longer than the table has it a cooldown may be, so that keys which failed together are not
