@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keymux::config::{self, Config, Host, Options};
-use keymux::keys::{Pool, Ties, Tried, Want};
+use keymux::keys::{AffinityKeys, KeyRequest, Pool, TriedKeys};
 use keymux::share::Turns;
 
 /// What the keys of a pool have in their tables besides name and weight.
@@ -78,11 +78,11 @@ fn choices(criterion: &mut Criterion) {
             let (pool, now) = (pool(keys, rules), Instant::now());
             group.bench_function(BenchmarkId::new(said, keys), |bencher| {
                 bencher.iter(|| {
-                    let mut tried = Tried::default();
+                    let mut tried = TriedKeys::default();
                     let want =
-                        Want { client: Some("research"), model: "gpt-4o-mini", tokens: 1000 };
+                        KeyRequest { client: Some("research"), model: "gpt-4o-mini", tokens: 1000 };
                     let (want, given) = (black_box(want), &mut None);
-                    pool.choose(want, &mut tried, given, now, &Ties::default).unwrap()
+                    pool.choose(want, &mut tried, given, now, &AffinityKeys::default).unwrap()
                 });
             });
         }

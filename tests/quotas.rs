@@ -73,7 +73,7 @@ async fn a_provider_never_sees_more_at_once_than_the_key_may_have() {
     sleep(Duration::from_millis(200)).await;
     let told = known(&keymux, "only").await;
     assert_eq!((&told["in_flight"], &told["state"]), (&json!(2), &json!("limited")), "{told}");
-    assert_eq!(told["why"], "at its max_concurrent");
+    assert_eq!(told["reason"], "at its max_concurrent");
     let text = keymux.admin("/metrics").await.text();
     let labels = "provider=\"main\",key=\"only\"";
     assert!(text.contains(&format!("keymux_key_in_flight_requests{{{labels}}} 2\n")), "{text}");
@@ -195,7 +195,7 @@ async fn rpm_goes_to_other_keys_and_then_says_when() {
     assert!(message.contains("main/a is over its own rpm, to be tried again in"), "{message}");
 
     let told = known(&keymux, "a").await;
-    assert_eq!((&told["state"], &told["why"]), (&json!("limited"), &json!("over its own rpm")));
+    assert_eq!((&told["state"], &told["reason"]), (&json!("limited"), &json!("over its own rpm")));
     assert_eq!((&told["limits"]["rpm"], &told["last_minute"]["requests"]), (&json!(3), &json!(3)));
     let file = keymux.config_path();
     let explained = run(
@@ -252,7 +252,7 @@ async fn keys_of_one_account_rest_together() {
     let seen = upstream.requests();
     assert_eq!(seen.iter().filter(|request| !carries(request, "other")).count(), 1);
     for name in ["a", "b", "c"] {
-        assert_eq!(known(&keymux, name).await["models"][0]["why"], "throttled", "{name}");
+        assert_eq!(known(&keymux, name).await["models"][0]["reason"], "throttled", "{name}");
     }
 }
 
@@ -277,7 +277,7 @@ async fn a_key_that_its_provider_says_is_used_up_is_spared() {
     let with_a = || upstream.requests().iter().filter(|request| carries(request, "a")).count();
     assert_eq!(with_a(), 1);
     let told = known(&keymux, "a").await;
-    assert_eq!((&told["state"], &told["told"][0]["remaining"]), (&json!("ok"), &json!(0)));
+    assert_eq!((&told["state"], &told["rate_limits"][0]["remaining"]), (&json!("ok"), &json!(0)));
     let text = keymux.admin("/metrics").await.text();
     let labels = "provider=\"main\",key=\"a\",kind=\"requests\"";
     assert!(text.contains(&format!("keymux_key_remaining{{{labels}}} 0\n")), "{text}");

@@ -350,16 +350,16 @@ fn the_metrics_are_those_that_are_printed() {
 fn printed() -> Told {
     let metrics = Metrics::default();
     let name: Arc<str> = "name".into();
-    metrics.client(&name).request("chat", 200);
-    metrics.config("hash", 1);
-    metrics.reload(true);
-    metrics.reload(false);
+    metrics.client(&name).record_request("chat", 200);
+    metrics.set_active_config("hash", 1);
+    metrics.record_reload(true);
+    metrics.record_reload(false);
     metrics.provider(&name);
     let key = metrics.key(&name, &name);
-    classes().for_each(|class| key.failed(class.name()));
-    key.limits([("max_concurrent", Some(1)), ("rpm", Some(1)), ("tpm", Some(1))]);
-    key.remaining([("requests", Some(1)), ("tokens", Some(1)), ("output_tokens", Some(1))]);
-    let text = metrics.text();
+    classes().for_each(|class| key.record_failure(class.name()));
+    key.set_limits([("max_concurrent", Some(1)), ("rpm", Some(1)), ("tpm", Some(1))]);
+    key.set_remaining([("requests", Some(1)), ("tokens", Some(1)), ("output_tokens", Some(1))]);
+    let text = metrics.encode();
     let histograms: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" histogram"))

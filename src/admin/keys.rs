@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::config::Key;
 use crate::gateway::Gateway;
 use crate::gateway::check::{self, Checked};
-use crate::keys::{Member, Reason, Rest, Seen, Standing};
+use crate::keys::{KeyState, LastResult, PooledKey, Reason, ReportedLimit};
 use crate::secret::Fingerprint;
 use crate::wire::failure::Class;
 
@@ -54,70 +54,71 @@ fn identity(key: &Key) -> Identity {
 /// All keys, in the order of the file.
 pub(super) fn list(gateway: &Gateway, checks: &Checks) -> Value {
     let now = Instant::now();
-    gateway.members().map(|member| told(member, checks, now)).collect()
+    gateway.keys().map(|member| told(member, checks, now)).collect()
 }
 
-fn told(member: &Member, checks: &Checks, now: Instant) -> Value {
-    let Member { key, health, places, rates, learned, .. } = member;
+fn told(member: &PooledKey, checks: &Checks, now: Instant) -> Value {
+    let PooledKey { key, health, concurrency, rate_limit, reported_limits, .. } = member;
     let last = health.last();
-    let (_, models) = health.told(now);
+    let (_, models) = health.states(now);
     // No model has an empty name, and no request has fewer tokens.
-    let own = member.standing("", 1, now);
+    let own = member.state("", 1, now);
     let state = match (own, last) {
         _ if !key.enabled => "disabled",
         (
-            Standing::Busy(_) | Standing::Cooling { why: Reason::Requests | Reason::Tokens, .. },
+            KeyState::Busy(_)
+            | KeyState::CoolingDown { reason: Reason::RequestRate | Reason::TokenRate, .. },
             _,
         ) => "limited",
-        (Standing::Cooling { .. }, _) => "cooling",
-        (Standing::Due(_) | Standing::Probing { .. }, _) => "half-open",
-        (Standing::Free, Some(seen)) if is_taken(seen) => "ok",
+        (KeyState::CoolingDown { .. }, _) => "cooling",
+        (KeyState::ProbeDue(_) | KeyState::Probing { .. }, _) => "half-open",
+        (KeyState::Available, Some(seen)) if is_taken(seen) => "ok",
         // Nothing was seen yet; or a failure, and nothing since then.
-        (Standing::Free, _) => "unknown",
+        (KeyState::Available, _) => "unknown",
     };
     let last = last.map(|seen| {
         let at = humantime::format_rfc3339_seconds(seen.at).to_string();
         json!({ "class": seen.failure.map_or("ok", Class::name), "at": at })
     });
-    let used = rates.used(now);
+    let used = rate_limit.usage(now);
     let models: Vec<Value> = models.into_iter().map(|(name, own)| of_model(&name, own)).collect();
     json!({
         "provider": &*key.provider,
         "key": &*key.name,
         "enabled": key.enabled,
         "state": state,
-        "last": last,
-        "cooling_for_seconds": left(own),
-        "why": own.why().map(Reason::name),
+        "last_result": last,
+        "cooldown_remaining_seconds": left(own),
+        "reason": own.reason().map(Reason::name),
         "models": models,
-        "in_flight": places.taken(),
+        "in_flight": concurrency.in_use(),
         "limits": {
-            "max_concurrent": places.limit(),
+            "max_concurrent": concurrency.limit(),
             "rpm": key.rpm,
             "tpm": key.tpm,
             "quota_group": key.quota_group,
         },
         "last_minute": { "requests": used.requests, "tokens": used.tokens },
-        "told": learned.told(now).iter().map(remaining).collect::<Vec<_>>(),
-        "checked": checks.of(key),
+        "rate_limits": reported_limits.current(now).iter().map(remaining).collect::<Vec<_>>(),
+        "checks": checks.of(key),
     })
 }
 
 /// A model that the key is left alone with.
-fn of_model(name: &str, own: Standing) -> Value {
+fn of_model(name: &str, own: KeyState) -> Value {
     json!({
         "model": name,
         "state": if left(own).is_some() { "cooling" } else { "half-open" },
-        "cooling_for_seconds": left(own),
-        "why": own.why().map(Reason::name),
+        "cooldown_remaining_seconds": left(own),
+        "reason": own.reason().map(Reason::name),
     })
 }
 
 /// What the provider has said is left.
-fn remaining(rest: &Rest) -> Value {
+fn remaining(rest: &ReportedLimit) -> Value {
     json!({
         "model": rest.model,
-        "of": rest.of,
+        "kind": rest.kind,
         "remaining": rest.remaining,
         "limit": rest.limit,
         "resets_in_seconds": rest.reset.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
@@ -125,14 +126,16 @@ fn remaining(rest: &Rest) -> Value {
 }
 
 /// In seconds; a part of one is a second: at 0 it is over.
-fn left(standing: Standing) -> Option<u64> {
+fn left(standing: KeyState) -> Option<u64> {
     match standing {
-        Standing::Cooling { left, .. } => u64::try_from(left.as_millis().div_ceil(1000)).ok(),
+        KeyState::CoolingDown { remaining: left, .. } => {
+            u64::try_from(left.as_millis().div_ceil(1000)).ok()
+        }
         _ => None,
     }
 }
 
 /// Whether the provider took the key, whatever it thought of the request.
-fn is_taken(seen: Seen) -> bool {
+fn is_taken(seen: LastResult) -> bool {
     matches!(seen.failure, None | Some(Class::Caller | Class::ContextTooLong))
 }

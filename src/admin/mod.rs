@@ -85,8 +85,8 @@ fn answer(live: &Live, checks: &Checks, request: &Request<Incoming>) -> Response
             text(StatusCode::UNAUTHORIZED, "send the admin token as `Authorization: Bearer …`\n")
         }
         "/metrics" => {
-            live.gateway().measure();
-            respond(StatusCode::OK, OPENMETRICS, live.metrics.text())
+            live.gateway().update_key_gauges();
+            respond(StatusCode::OK, OPENMETRICS, live.metrics.encode())
         }
         "/config" => configuration(live),
         "/keys" => known(live, checks),

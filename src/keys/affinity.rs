@@ -10,17 +10,17 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{Member, Standing};
+use super::{KeyState, PooledKey};
 use crate::config::Key;
 use crate::wire::digest::Digest;
 
 /// What a request would stay with.
 #[derive(Clone, Debug, Default)]
-pub struct Ties {
+pub struct AffinityKeys {
     /// The digest of its conversation or session, when that decides on the key.
     pub conversation: Option<u64>,
     /// The seals that it brings back, the latest first.
-    pub seals: Vec<u64>,
+    pub signatures: Vec<u64>,
 }
 
 /// The candidate that a request stays with; `None`: nothing ties it, and the weights decide.
@@ -29,26 +29,26 @@ pub struct Ties {
 /// to one that has. A key with too few tokens for the request by its size keeps it: most of a long
 /// conversation is in its cache, and counts for little or nothing there. What a key has sealed stays with
 /// it in any case, for another may not be able to read it.
-pub(super) fn home(
-    members: &[Member],
-    made: &Made,
-    open: &[(usize, Standing)],
-    ties: &Ties,
+pub(super) fn preferred_key(
+    members: &[PooledKey],
+    made: &SignatureOwners,
+    open: &[(usize, KeyState)],
+    ties: &AffinityKeys,
     model: &str,
     now: Instant,
 ) -> Option<usize> {
-    if let Some(maker) = made.maker(&ties.seals) {
+    if let Some(maker) = made.maker(&ties.signatures) {
         let its = open.iter().find(|(place, _)| members[*place].id == maker);
         if let Some((place, _)) = its {
             return Some(*place);
         }
     }
     let conversation = ties.conversation?;
-    let has = |place: usize| members[place].learned.has(model, 1, now);
+    let has = |place: usize| members[place].reported_limits.has(model, 1, now);
     let all_spent = !open.iter().any(|(place, _)| has(*place));
     let draws =
         open.iter().filter(|(place, _)| all_spent || has(*place)).filter_map(|(place, _)| {
-            let Member { key, id, .. } = &members[*place];
+            let PooledKey { key, id, .. } = &members[*place];
             (key.weight > 0.0).then(|| (draw(conversation, *id, key.weight), *place))
         });
     let highest = draws.max_by(|(one, _), (other, _)| one.total_cmp(other));
@@ -74,7 +74,7 @@ const REMEMBERED: usize = 64 * 1024;
 
 /// Which key has made which seal. The oldest are forgotten.
 #[derive(Debug, Default)]
-pub(super) struct Made(Mutex<Generations>);
+pub(super) struct SignatureOwners(Mutex<Generations>);
 
 #[derive(Debug, Default)]
 struct Generations {
@@ -82,7 +82,7 @@ struct Generations {
     old: HashMap<u64, u64>,
 }
 
-impl Made {
+impl SignatureOwners {
     pub(super) fn note(&self, seal: u64, key: u64) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.young.len() >= REMEMBERED {

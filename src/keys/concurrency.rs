@@ -1,4 +1,4 @@
-//! Places: how many requests may be under way at once, at a key, at a provider, or for a client.
+//! ConcurrencyLimit: how many requests may be under way at once, at a key, at a provider, or for a client.
 //!
 //! Whoever finds none free may line up, in several lines at once. A place that comes free goes to the
 //! first in its line, and nobody who comes later takes one while somebody waits.
@@ -18,7 +18,7 @@ const LINE: usize = 1024;
 
 /// A number of places; without a limit they are counted only, and no lock is taken.
 #[derive(Debug)]
-pub struct Places {
+pub struct ConcurrencyLimit {
     limit: AtomicU32,
     taken: AtomicU32,
     /// Whether anybody stands in line. Written under its lock.
@@ -28,13 +28,13 @@ pub struct Places {
 
 /// A place taken; dropping it gives it back.
 #[derive(Debug)]
-pub struct Permit(Arc<Places>);
+pub struct Permit(Arc<ConcurrencyLimit>);
 
 /// Somebody who waits for a place, whichever of several comes first. Dropping it leaves all lines.
 #[derive(Debug, Default)]
 pub struct Waiter {
     slot: Arc<Slot>,
-    lines: Vec<Arc<Places>>,
+    lines: Vec<Arc<ConcurrencyLimit>>,
 }
 
 /// Where a place is handed over.
@@ -54,7 +54,7 @@ impl Default for Handover {
     }
 }
 
-impl Places {
+impl ConcurrencyLimit {
     /// So many; `None`: as many as are asked for.
     pub fn new(limit: Option<u32>) -> Arc<Self> {
         Arc::new(Self {
@@ -67,13 +67,13 @@ impl Places {
 
     /// Puts another limit in force. Where more are taken than it allows, none comes free until enough
     /// are given back.
-    pub fn limit_to(self: &Arc<Self>, limit: Option<u32>) {
+    pub fn set_limit(self: &Arc<Self>, limit: Option<u32>) {
         self.limit.store(limit.unwrap_or(UNLIMITED), Ordering::SeqCst);
         self.serve(&mut self.line());
     }
 
     /// Takes a place, if one is free and nobody waits for it.
-    pub fn take(self: &Arc<Self>) -> Option<Permit> {
+    pub fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         if self.limit.load(Ordering::SeqCst) == UNLIMITED {
             self.taken.fetch_add(1, Ordering::SeqCst);
             return Some(Permit(self.clone()));
@@ -85,13 +85,13 @@ impl Places {
         })
     }
 
-    /// Whether [`Places::take`] would give one now.
+    /// Whether [`ConcurrencyLimit::take`] would give one now.
     pub fn is_free(&self) -> bool {
         !self.awaited.load(Ordering::SeqCst) && self.has_room()
     }
 
     /// How many are taken.
-    pub fn taken(&self) -> u32 {
+    pub fn in_use(&self) -> u32 {
         self.taken.load(Ordering::Relaxed)
     }
 
@@ -122,7 +122,7 @@ impl Places {
 
 impl Permit {
     /// Whether it is for one of these places.
-    pub fn is_of(&self, places: &Arc<Places>) -> bool {
+    pub fn is_of(&self, places: &Arc<ConcurrencyLimit>) -> bool {
         Arc::ptr_eq(&self.0, places)
     }
 }
@@ -140,7 +140,7 @@ impl Drop for Permit {
 
 impl Slot {
     /// Hands a place over, unless another line was faster.
-    fn give(&self, places: &Arc<Places>) {
+    fn give(&self, places: &Arc<ConcurrencyLimit>) {
         let mut handover = self.handover();
         if let Handover::Awaited(waker) = &mut *handover {
             let waker = waker.take();
@@ -159,7 +159,7 @@ impl Slot {
 
 impl Waiter {
     /// Joins the end of a line; once. `false`: it is too long.
-    pub fn line_up(&mut self, places: &Arc<Places>) -> bool {
+    pub fn enqueue(&mut self, places: &Arc<ConcurrencyLimit>) -> bool {
         if self.lines.iter().any(|own| Arc::ptr_eq(own, places)) {
             return true;
         }
@@ -221,45 +221,45 @@ mod tests {
 
     #[test]
     fn there_are_as_many_as_the_limit_says() {
-        let places = Places::new(Some(2));
-        let (one, two) = (places.take().expect("one"), places.take().expect("two"));
-        assert!(places.take().is_none() && !places.is_free());
+        let places = ConcurrencyLimit::new(Some(2));
+        let (one, two) = (places.try_acquire().expect("one"), places.try_acquire().expect("two"));
+        assert!(places.try_acquire().is_none() && !places.is_free());
         drop(one);
         assert!(places.is_free());
-        let again = places.take().expect("a place given back");
-        assert_eq!(places.taken(), 2);
+        let again = places.try_acquire().expect("a place given back");
+        assert_eq!(places.in_use(), 2);
         drop((two, again));
-        assert_eq!(places.taken(), 0);
-        let open = Places::new(None);
-        let many: Vec<_> = (0..5000).map(|_| open.take().expect("no limit")).collect();
-        assert_eq!((open.taken(), open.limit()), (5000, None));
+        assert_eq!(places.in_use(), 0);
+        let open = ConcurrencyLimit::new(None);
+        let many: Vec<_> = (0..5000).map(|_| open.try_acquire().expect("no limit")).collect();
+        assert_eq!((open.in_use(), open.limit()), (5000, None));
         drop(many);
-        assert_eq!(open.taken(), 0);
+        assert_eq!(open.in_use(), 0);
     }
 
     #[test]
     fn who_waits_longest_comes_first_and_nobody_overtakes() {
-        let places = Places::new(Some(1));
-        let held = places.take().expect("a place");
+        let places = ConcurrencyLimit::new(Some(1));
+        let held = places.try_acquire().expect("a place");
         let (mut first, mut second) = (Waiter::default(), Waiter::default());
-        assert!(first.line_up(&places) && second.line_up(&places));
+        assert!(first.enqueue(&places) && second.enqueue(&places));
         assert!(ready(&mut first).is_none());
         drop(held);
-        assert!(places.take().is_none(), "it is the first one's");
+        assert!(places.try_acquire().is_none(), "it is the first one's");
         assert!(ready(&mut second).is_none());
         let held = ready(&mut first).expect("its turn");
         drop(held);
         assert!(ready(&mut second).is_some());
         drop((first, second));
-        assert!(places.take().is_some());
+        assert!(places.try_acquire().is_some());
     }
 
     #[test]
     fn who_waits_for_several_takes_one() {
-        let (a, b) = (Places::new(Some(1)), Places::new(Some(1)));
-        let (at_a, at_b) = (a.take().expect("a place"), b.take().expect("a place"));
+        let (a, b) = (ConcurrencyLimit::new(Some(1)), ConcurrencyLimit::new(Some(1)));
+        let (at_a, at_b) = (a.try_acquire().expect("a place"), b.try_acquire().expect("a place"));
         let mut waiter = Waiter::default();
-        assert!(waiter.line_up(&a) && waiter.line_up(&b) && waiter.line_up(&a));
+        assert!(waiter.enqueue(&a) && waiter.enqueue(&b) && waiter.enqueue(&a));
         drop((at_a, at_b));
         let given = ready(&mut waiter).expect("a place");
         assert!(given.is_of(&a) && !given.is_of(&b));
@@ -272,53 +272,53 @@ mod tests {
 
     #[test]
     fn who_leaves_hands_on_what_was_given() {
-        let places = Places::new(Some(1));
-        let held = places.take().expect("a place");
+        let places = ConcurrencyLimit::new(Some(1));
+        let held = places.try_acquire().expect("a place");
         let (mut gone, mut next) = (Waiter::default(), Waiter::default());
-        assert!(gone.line_up(&places) && next.line_up(&places));
+        assert!(gone.enqueue(&places) && next.enqueue(&places));
         drop(held);
         drop(gone);
         assert!(ready(&mut next).is_some());
-        assert_eq!(places.taken(), 0);
+        assert_eq!(places.in_use(), 0);
     }
 
     #[test]
     fn another_limit_counts_what_is_taken() {
-        let places = Places::new(None);
-        let held: Vec<_> = (0..3).map(|_| places.take().expect("no limit")).collect();
-        places.limit_to(Some(2));
-        assert!(places.take().is_none());
+        let places = ConcurrencyLimit::new(None);
+        let held: Vec<_> = (0..3).map(|_| places.try_acquire().expect("no limit")).collect();
+        places.set_limit(Some(2));
+        assert!(places.try_acquire().is_none());
         let mut waiter = Waiter::default();
-        assert!(waiter.line_up(&places));
-        places.limit_to(Some(3));
+        assert!(waiter.enqueue(&places));
+        places.set_limit(Some(3));
         assert!(ready(&mut waiter).is_none());
-        places.limit_to(Some(4));
+        places.set_limit(Some(4));
         assert!(ready(&mut waiter).is_some());
         drop(held);
-        assert_eq!(places.taken(), 0);
+        assert_eq!(places.in_use(), 0);
     }
 
     #[test]
     fn a_line_has_an_end() {
-        let places = Places::new(Some(1));
-        let _held = places.take();
+        let places = ConcurrencyLimit::new(Some(1));
+        let _held = places.try_acquire();
         let mut line: Vec<Waiter> = (0..LINE).map(|_| Waiter::default()).collect();
-        assert!(line.iter_mut().all(|waiter| waiter.line_up(&places)));
-        assert!(!Waiter::default().line_up(&places));
+        assert!(line.iter_mut().all(|waiter| waiter.enqueue(&places)));
+        assert!(!Waiter::default().enqueue(&places));
         line.pop();
-        assert!(Waiter::default().line_up(&places));
+        assert!(Waiter::default().enqueue(&places));
     }
 
     #[test]
     fn threads_never_hold_more_than_there_are() {
-        let (places, most) = (Places::new(Some(3)), AtomicU32::new(0));
+        let (places, most) = (ConcurrencyLimit::new(Some(3)), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..2000 {
                         let mut waiter = Waiter::default();
-                        let held = places.take().or_else(|| {
-                            waiter.line_up(&places);
+                        let held = places.try_acquire().or_else(|| {
+                            waiter.enqueue(&places);
                             ready(&mut waiter)
                         });
                         if held.is_some() {
@@ -331,7 +331,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(places.taken(), 0);
+        assert_eq!(places.in_use(), 0);
         assert!(places.is_free());
     }
 }

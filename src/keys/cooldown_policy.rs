@@ -12,7 +12,7 @@ pub(super) const TROUBLES: u32 = 3;
 
 /// How much of a key a failure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum CooldownScope {
     /// The key, whatever is asked of it.
     Key,
     /// The key with this model.
@@ -21,13 +21,13 @@ pub(super) enum Reach {
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cooldown {
-    pub(super) reach: Reach,
+pub(super) struct CooldownPolicy {
+    pub(super) reach: CooldownScope,
     first: Duration,
     most: Duration,
 }
 
-impl Cooldown {
+impl CooldownPolicy {
     /// The row of a class; `None`: it says nothing against the key.
     pub(super) fn of(class: Class) -> Option<Self> {
         let row = |reach, first, most| {
@@ -36,11 +36,11 @@ impl Cooldown {
         };
         match class {
             Class::Caller | Class::ContextTooLong => None,
-            Class::BadCredential => row(Reach::Key, 300, 3600),
-            Class::NoCredit => row(Reach::Key, 600, 3600),
-            Class::NoAccess => row(Reach::Model, 300, 300),
-            Class::Throttled => row(Reach::Model, 10, 120),
-            Class::Trouble => row(Reach::Model, 5, 60),
+            Class::BadCredential => row(CooldownScope::Key, 300, 3600),
+            Class::NoCredit => row(CooldownScope::Key, 600, 3600),
+            Class::NoAccess => row(CooldownScope::Model, 300, 300),
+            Class::Throttled => row(CooldownScope::Model, 10, 120),
+            Class::Trouble => row(CooldownScope::Model, 5, 60),
         }
     }
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn spans(class: Class) -> Vec<u64> {
-        let row = Cooldown::of(class).expect("a row");
+        let row = CooldownPolicy::of(class).expect("a row");
         let failure = Failure { class, retry_after: None };
         (0..7).map(|round| row.span(failure, round).as_secs()).collect()
     }
@@ -77,7 +77,7 @@ mod tests {
     fn a_provider_that_throttles_says_for_how_long_up_to_an_hour() {
         let span = |class, asked| {
             let failure = Failure { class, retry_after: Some(Duration::from_secs(asked)) };
-            Cooldown::of(class).expect("a row").span(failure, 3).as_secs()
+            CooldownPolicy::of(class).expect("a row").span(failure, 3).as_secs()
         };
         assert_eq!(span(Class::Throttled, 1), 1);
         assert_eq!(span(Class::Throttled, 86_400), 3600);
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_is_the_callers_fault_says_nothing_against_the_key() {
-        assert!(Cooldown::of(Class::Caller).is_none());
-        assert!(Cooldown::of(Class::ContextTooLong).is_none());
+        assert!(CooldownPolicy::of(Class::Caller).is_none());
+        assert!(CooldownPolicy::of(Class::ContextTooLong).is_none());
     }
 }

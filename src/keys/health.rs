@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use self::cooldown::{Ailment, Jitter};
-use super::cooldown_policy::{Cooldown, Reach};
-use super::state::Standing;
+use self::cooldown::{Cooldown, Jitter};
+use super::cooldown_policy::{CooldownPolicy, CooldownScope};
+use super::state::KeyState;
 use crate::wire::failure::{Class, Failure};
 
 /// Models of one key that are remembered at once: callers choose their names.
@@ -40,15 +40,15 @@ const CLASSES: [Class; 7] = [
 pub struct Health {
     /// Whether there is anything in `ails`.
     ailing: AtomicBool,
-    ails: Mutex<Ails>,
+    ails: Mutex<Cooldowns>,
     /// Unix time in seconds, and in the lowest byte what was seen; 0: nothing yet.
     last: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Ails {
-    key: Option<Ailment>,
-    models: BTreeMap<Box<str>, Ailment>,
+struct Cooldowns {
+    key: Option<Cooldown>,
+    models: BTreeMap<Box<str>, Cooldown>,
     swept: Option<Instant>,
     /// The number of the next probe.
     ticket: u64,
@@ -57,7 +57,7 @@ struct Ails {
 
 /// What was last seen of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct LastResult {
     /// Why it failed; `None`: it answered.
     pub failure: Option<Class>,
     /// When the request began, to the second.
@@ -67,7 +67,7 @@ pub struct Seen {
 /// The leave for one request to use a key. A probe whose pass is dropped without a report did not take
 /// place, and the next request is the probe.
 #[derive(Debug, Default)]
-pub struct Pass(Option<Box<Probe>>);
+pub struct Admission(Option<Box<Probe>>);
 
 #[derive(Debug)]
 struct Probe {
@@ -83,7 +83,7 @@ struct Tickets {
     model: Option<u64>,
 }
 
-impl Pass {
+impl Admission {
     /// Whether it is for a half-open probe.
     pub fn is_probe(&self) -> bool {
         self.0.is_some()
@@ -115,7 +115,7 @@ impl Default for Health {
 impl Health {
     /// A key of which nothing is known. The seed is for the jitter of its cooldowns.
     pub fn seeded(seed: u64) -> Self {
-        let ails = Ails {
+        let ails = Cooldowns {
             key: None,
             models: BTreeMap::new(),
             swept: None,
@@ -126,40 +126,40 @@ impl Health {
     }
 
     /// Whether the key can be asked for the model.
-    pub fn standing(&self, model: &str, now: Instant) -> Standing {
+    pub fn state(&self, model: &str, now: Instant) -> KeyState {
         if !self.ailing.load(Ordering::Relaxed) {
-            return Standing::Free;
+            return KeyState::Available;
         }
-        self.ails().standing(model, now)
+        self.ails().state(model, now)
     }
 
     /// Leave to ask the key for the model; `None` while it is left alone.
-    pub fn admit(self: &Arc<Self>, model: &str, now: Instant) -> Option<Pass> {
+    pub fn admit(self: &Arc<Self>, model: &str, now: Instant) -> Option<Admission> {
         if !self.ailing.load(Ordering::Relaxed) {
-            return Some(Pass::default());
+            return Some(Admission::default());
         }
         let mut ails = self.ails();
         if ails.is_to_be_swept(now) {
             ails.sweep(now);
             self.note(&ails);
         }
-        match ails.standing(model, now) {
-            Standing::Free => Some(Pass::default()),
-            Standing::Cooling { .. } | Standing::Probing { .. } | Standing::Busy(_) => None,
-            Standing::Due(_) => {
+        match ails.state(model, now) {
+            KeyState::Available => Some(Admission::default()),
+            KeyState::CoolingDown { .. } | KeyState::Probing { .. } | KeyState::Busy(_) => None,
+            KeyState::ProbeDue(_) => {
                 let tickets = ails.probe(model, now);
                 let health = self.clone();
-                Some(Pass(Some(Box::new(Probe { health, model: model.into(), tickets }))))
+                Some(Admission(Some(Box::new(Probe { health, model: model.into(), tickets }))))
             }
         }
     }
 
     /// The key has answered a request that began at that Unix time.
-    pub fn answered(&self, model: &str, pass: Pass, began: u64) {
+    pub fn record_success(&self, model: &str, pass: Admission, began: u64) {
         self.see(began << 8);
         if self.ailing.load(Ordering::Relaxed) {
             let mut ails = self.ails();
-            ails.answered(model, pass.tickets());
+            ails.record_success(model, pass.tickets());
             self.note(&ails);
         }
         // Only now: dropping it takes the lock.
@@ -168,14 +168,21 @@ impl Health {
 
     /// A request that began at that Unix time has failed with it. Without a model, a failure that is about
     /// a model says nothing.
-    pub fn failed(&self, model: &str, failure: Failure, pass: Pass, began: u64, now: Instant) {
+    pub fn record_failure(
+        &self,
+        model: &str,
+        failure: Failure,
+        pass: Admission,
+        began: u64,
+        now: Instant,
+    ) {
         self.see(began << 8 | code(failure.class));
         {
             let mut ails = self.ails();
-            match Cooldown::of(failure.class) {
-                Some(row) => ails.failed(model, failure, row, pass.tickets(), now),
+            match CooldownPolicy::of(failure.class) {
+                Some(row) => ails.record_failure(model, failure, row, pass.tickets(), now),
                 // The provider has let the key in.
-                None => ails.answered(model, pass.tickets()),
+                None => ails.record_success(model, pass.tickets()),
             }
             self.note(&ails);
         }
@@ -183,31 +190,31 @@ impl Health {
     }
 
     /// Another key of the same account has failed with it: a limit of the account is a limit of this key.
-    pub fn shares(&self, model: &str, failure: Failure, now: Instant) {
-        let Some(row) = Cooldown::of(failure.class) else { return };
+    pub fn record_shared_failure(&self, model: &str, failure: Failure, now: Instant) {
+        let Some(row) = CooldownPolicy::of(failure.class) else { return };
         let mut ails = self.ails();
-        ails.failed(model, failure, row, Tickets::default(), now);
+        ails.record_failure(model, failure, row, Tickets::default(), now);
         self.note(&ails);
     }
 
     /// How the key itself stands, and each model that is not free.
-    pub fn told(&self, now: Instant) -> (Standing, Vec<(Box<str>, Standing)>) {
+    pub fn states(&self, now: Instant) -> (KeyState, Vec<(Box<str>, KeyState)>) {
         if !self.ailing.load(Ordering::Relaxed) {
-            return (Standing::Free, Vec::new());
+            return (KeyState::Available, Vec::new());
         }
         let ails = self.ails();
-        let models = ails.models.iter().map(|(name, own)| (name.clone(), own.standing(now)));
-        let models = models.filter(|(_, standing)| *standing != Standing::Free).collect();
-        (ails.key.map_or(Standing::Free, |key| key.standing(now)), models)
+        let models = ails.models.iter().map(|(name, own)| (name.clone(), own.state(now)));
+        let models = models.filter(|(_, standing)| *standing != KeyState::Available).collect();
+        (ails.key.map_or(KeyState::Available, |key| key.state(now)), models)
     }
 
     /// What was last seen of it.
-    pub fn last(&self) -> Option<Seen> {
+    pub fn last(&self) -> Option<LastResult> {
         match self.last.load(Ordering::Relaxed) {
             0 => None,
             seen => {
                 let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seen >> 8);
-                Some(Seen { failure: class(seen), at })
+                Some(LastResult { failure: class(seen), at })
             }
         }
     }
@@ -219,20 +226,20 @@ impl Health {
         }
     }
 
-    /// Ails change as a whole or not at all: a panic elsewhere leaves them as good as they were.
-    fn ails(&self) -> MutexGuard<'_, Ails> {
+    /// Cooldowns change as a whole or not at all: a panic elsewhere leaves them as good as they were.
+    fn ails(&self) -> MutexGuard<'_, Cooldowns> {
         self.ails.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, ails: &Ails) {
+    fn note(&self, ails: &Cooldowns) {
         self.ailing.store(ails.key.is_some() || !ails.models.is_empty(), Ordering::Relaxed);
     }
 }
 
-impl Ails {
-    fn standing(&self, model: &str, now: Instant) -> Standing {
+impl Cooldowns {
+    fn state(&self, model: &str, now: Instant) -> KeyState {
         let of =
-            |ailment: Option<&Ailment>| ailment.map_or(Standing::Free, |own| own.standing(now));
+            |ailment: Option<&Cooldown>| ailment.map_or(KeyState::Available, |own| own.state(now));
         of(self.key.as_ref()).and(of(self.models.get(model)))
     }
 
@@ -240,42 +247,42 @@ impl Ails {
     fn probe(&mut self, model: &str, now: Instant) -> Tickets {
         let ticket = self.ticket;
         self.ticket += 1;
-        let claim = |own: &mut Ailment| own.claim(ticket, now);
+        let claim = |own: &mut Cooldown| own.claim(ticket, now);
         Tickets {
             key: self.key.as_mut().and_then(claim),
             model: self.models.get_mut(model).and_then(claim),
         }
     }
 
-    fn answered(&mut self, model: &str, tickets: Tickets) {
+    fn record_success(&mut self, model: &str, tickets: Tickets) {
         if self.key.as_ref().is_some_and(|key| key.is_probe(tickets.key)) {
             self.key = None;
         }
         // Without a cooldown, it was counting troubles in a row, and the row ends here.
-        let over = |own: &Ailment| own.is_probe(tickets.model) || !own.cools();
+        let over = |own: &Cooldown| own.is_probe(tickets.model) || !own.cools();
         if self.models.get(model).is_some_and(over) {
             self.models.remove(model);
         }
     }
 
-    fn failed(
+    fn record_failure(
         &mut self,
         model: &str,
         failure: Failure,
-        row: Cooldown,
+        row: CooldownPolicy,
         tickets: Tickets,
         now: Instant,
     ) {
         let Self { key, models, jitter, .. } = self;
         match row.reach {
-            Reach::Key => {
-                Ailment::strike(key, failure, row, tickets.key, now, jitter);
+            CooldownScope::Key => {
+                Cooldown::strike(key, failure, row, tickets.key, now, jitter);
                 // Nothing was learnt of the model.
                 if let Some(own) = models.get_mut(model) {
                     own.release(tickets.model);
                 }
             }
-            Reach::Model => {
+            CooldownScope::Model => {
                 match key {
                     // Nor of the key, in a provider's trouble.
                     Some(own) if failure.class == Class::Trouble => own.release(tickets.key),
@@ -284,7 +291,7 @@ impl Ails {
                 }
                 if !model.is_empty() && model.len() <= NAME {
                     let mut slot = models.get(model).copied();
-                    Ailment::strike(&mut slot, failure, row, tickets.model, now, jitter);
+                    Cooldown::strike(&mut slot, failure, row, tickets.model, now, jitter);
                     if let Some(ailment) = slot {
                         self.keep(model, ailment, now);
                     }
@@ -293,7 +300,7 @@ impl Ails {
         }
     }
 
-    fn keep(&mut self, model: &str, ailment: Ailment, now: Instant) {
+    fn keep(&mut self, model: &str, ailment: Cooldown, now: Instant) {
         if let Some(own) = self.models.get_mut(model) {
             *own = ailment;
             return;

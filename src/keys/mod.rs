@@ -29,24 +29,24 @@ use crate::share::Turns;
 use crate::wire::failure::{Class, Failure};
 use crate::wire::quota::Quota;
 
-use concurrency::{Permit, Places};
-use rate_limit::Booking;
+use concurrency::{ConcurrencyLimit, Permit};
+use rate_limit::RateReservation;
 
-pub use affinity::Ties;
-pub use health::{Health, Pass, Seen};
-pub use rate_limit::{Rates, Used};
-pub use reported_limits::{Learned, Rest};
-pub use select::{Out, Scope, verdict};
-pub use state::{Reason, Standing, Whose};
+pub use affinity::AffinityKeys;
+pub use health::{Admission, Health, LastResult};
+pub use rate_limit::{RateLimit, RateUsage};
+pub use reported_limits::{ReportedLimit, ReportedLimits};
+pub use select::{ClientScope, Ineligible, eligibility};
+pub use state::{KeyState, LimitScope, Reason};
 
 /// The keys of one provider with their live state.
 #[derive(Debug)]
 pub struct Pool {
-    members: Vec<Member>,
+    members: Vec<PooledKey>,
     turns: Arc<Turns>,
-    made: Arc<affinity::Made>,
+    made: Arc<affinity::SignatureOwners>,
     /// Those of the provider, over all keys.
-    places: Arc<Places>,
+    concurrency: Arc<ConcurrencyLimit>,
     /// Its `max_concurrent`.
     limit: Option<u32>,
 }
@@ -54,24 +54,24 @@ pub struct Pool {
 /// A key and how it fares. What changes is shared with the pools before and after this one, as long as
 /// the key is the same.
 #[derive(Debug)]
-pub struct Member {
+pub struct PooledKey {
     /// The key as the file has it.
     pub key: Arc<Key>,
     /// What it has met.
     pub health: Arc<Health>,
     /// Requests under way.
-    pub places: Arc<Places>,
+    pub concurrency: Arc<ConcurrencyLimit>,
     /// Requests and tokens of the last minute.
-    pub rates: Arc<Rates>,
+    pub rate_limit: Arc<RateLimit>,
     /// What the provider says is left; shared with the keys of the same `quota_group`.
-    pub learned: Arc<Learned>,
+    pub reported_limits: Arc<ReportedLimits>,
     /// The same whatever else the file says.
     id: u64,
 }
 
 /// What a key is wanted for.
 #[derive(Clone, Copy, Debug)]
-pub struct Want<'a> {
+pub struct KeyRequest<'a> {
     /// Who asks.
     pub client: Option<&'a str>,
     /// What for.
@@ -82,9 +82,9 @@ pub struct Want<'a> {
 
 /// The keys a request has tried already, by place in the pool.
 #[derive(Debug, Default)]
-pub struct Tried(Vec<usize>);
+pub struct TriedKeys(Vec<usize>);
 
-impl FromIterator<usize> for Tried {
+impl FromIterator<usize> for TriedKeys {
     fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
         Self(places.into_iter().collect())
     }
@@ -92,50 +92,54 @@ impl FromIterator<usize> for Tried {
 
 /// A key that a request may use.
 #[derive(Debug)]
-pub struct Chosen {
+pub struct ChosenKey {
     /// Its place in the pool.
-    pub place: usize,
+    pub index: usize,
     /// The leave to use it, to be handed back with what came of it.
-    pub pass: Pass,
+    pub admission: Admission,
     /// What the request takes up there.
-    pub held: Held,
+    pub reservation: KeyReservation,
 }
 
 /// What a request takes up of a key and its provider: a place at each until this is dropped, and its part
 /// of what may go through in a minute.
 #[derive(Debug)]
-pub struct Held {
+pub struct KeyReservation {
     _key: Permit,
     _provider: Permit,
-    booking: Option<Booking>,
+    booking: Option<RateReservation>,
 }
 
-impl Held {
+impl KeyReservation {
     /// The provider has counted so many tokens.
-    pub fn counted(&mut self, tokens: u64) {
+    pub fn correct_tokens(&mut self, tokens: u64) {
         if let Some(booking) = &mut self.booking {
             booking.correct(tokens);
         }
     }
 }
 
-impl Member {
+impl PooledKey {
     /// A key of which nothing is known, with the limits that the file has for it.
     pub fn new(key: Arc<Key>) -> Self {
         Self {
             health: Arc::default(),
-            places: Places::new(key.max_concurrent),
-            rates: Rates::new(key.rpm, key.tpm),
-            learned: Arc::default(),
+            concurrency: ConcurrencyLimit::new(key.max_concurrent),
+            rate_limit: RateLimit::new(key.rpm, key.tpm),
+            reported_limits: Arc::default(),
             id: affinity::id(&key),
             key,
         }
     }
 
     /// Whether the key can be asked for the model by a request of so many tokens.
-    pub fn standing(&self, model: &str, tokens: u64, now: Instant) -> Standing {
-        let own = self.health.standing(model, now).and(self.rates.standing(tokens, now));
-        if own.is_open() && !self.places.is_free() { Standing::Busy(Whose::Key) } else { own }
+    pub fn state(&self, model: &str, tokens: u64, now: Instant) -> KeyState {
+        let own = self.health.state(model, now).and(self.rate_limit.state(tokens, now));
+        if own.is_usable() && !self.concurrency.is_free() {
+            KeyState::Busy(LimitScope::Key)
+        } else {
+            own
+        }
     }
 
     /// Whether the two are limited together by the provider.
@@ -147,21 +151,21 @@ impl Member {
 impl Pool {
     /// The pool of a provider. Keys that are the same as in `before` (provider, name, credential) keep
     /// what is known of them, the order of turns goes on, and what a key has sealed stays known. Their
-    /// limits stay those of `before` until [`Pool::enforce`].
+    /// limits stay those of `before` until [`Pool::apply_limits`].
     pub fn new(provider: &Provider, before: Option<&Pool>) -> Self {
-        let mut members: Vec<Member> = Vec::with_capacity(provider.keys.len());
+        let mut members: Vec<PooledKey> = Vec::with_capacity(provider.keys.len());
         for key in &provider.keys {
-            let mut member = Member::new(key.clone());
+            let mut member = PooledKey::new(key.clone());
             if let Some(known) = before.and_then(|pool| pool.same(key)) {
                 member.health = known.health.clone();
-                member.places = known.places.clone();
-                member.rates = known.rates.clone();
+                member.concurrency = known.concurrency.clone();
+                member.rate_limit = known.rate_limit.clone();
                 if known.key.quota_group == key.quota_group {
-                    member.learned = known.learned.clone();
+                    member.reported_limits = known.reported_limits.clone();
                 }
             }
             if let Some(first) = members.iter().find(|first| first.is_of_group(&member)) {
-                member.learned = first.learned.clone();
+                member.reported_limits = first.reported_limits.clone();
             }
             members.push(member);
         }
@@ -170,28 +174,29 @@ impl Pool {
             members,
             turns: before.map_or_else(Arc::default, |pool| pool.turns.clone()),
             made: before.map_or_else(Arc::default, |pool| pool.made.clone()),
-            places: before.map_or_else(|| Places::new(limit), |pool| pool.places.clone()),
+            concurrency: before
+                .map_or_else(|| ConcurrencyLimit::new(limit), |pool| pool.concurrency.clone()),
             limit,
         }
     }
 
     /// Puts its own limits in force, also for requests that began with the pool before it.
-    pub fn enforce(&self) {
-        self.places.limit_to(self.limit);
-        for Member { key, places, rates, .. } in &self.members {
-            places.limit_to(key.max_concurrent);
-            rates.limit_to(key.rpm, key.tpm);
+    pub fn apply_limits(&self) {
+        self.concurrency.set_limit(self.limit);
+        for PooledKey { key, concurrency, rate_limit, .. } in &self.members {
+            concurrency.set_limit(key.max_concurrent);
+            rate_limit.set_limits(key.rpm, key.tpm);
         }
     }
 
     /// All keys, in the order of the file.
-    pub fn members(&self) -> &[Member] {
+    pub fn keys(&self) -> &[PooledKey] {
         &self.members
     }
 
     /// The provider's own places.
-    pub fn places(&self) -> &Arc<Places> {
-        &self.places
+    pub fn concurrency(&self) -> &Arc<ConcurrencyLimit> {
+        &self.concurrency
     }
 
     /// The key for the next attempt, which from then on counts as tried. A place that was `given` to the
@@ -199,15 +204,16 @@ impl Pool {
     /// a key is asked for where there is a choice.
     pub fn choose(
         &self,
-        want: Want<'_>,
-        tried: &mut Tried,
+        want: KeyRequest<'_>,
+        tried: &mut TriedKeys,
         given: &mut Option<Permit>,
         now: Instant,
-        ties: &dyn Fn() -> Ties,
-    ) -> Option<Chosen> {
-        let own = |member: &Member| given.as_ref().is_some_and(|own| own.is_of(&member.places));
+        ties: &dyn Fn() -> AffinityKeys,
+    ) -> Option<ChosenKey> {
+        let own =
+            |member: &PooledKey| given.as_ref().is_some_and(|own| own.is_of(&member.concurrency));
         if let Some(place) = self.members.iter().position(own)
-            && let Some(chosen) = self.this(place, want, tried, given, now)
+            && let Some(chosen) = self.choose_only(place, want, tried, given, now)
         {
             return Some(chosen);
         }
@@ -215,142 +221,143 @@ impl Pool {
             return None;
         }
         let (members, made) = (&self.members, &self.made);
-        let home = |open: &[_]| affinity::home(members, made, open, &ties(), want.model, now);
+        let home =
+            |open: &[_]| affinity::preferred_key(members, made, open, &ties(), want.model, now);
         loop {
             let chosen = select::choose(members, want, &tried.0, &self.turns, now, &home);
             let place = chosen?;
             tried.0.push(place);
             // Another request may just have become its probe, or have taken its last place.
-            if let Some(chosen) = self.again(place, want, given, now) {
+            if let Some(chosen) = self.admit(place, want, given, now) {
                 return Some(chosen);
             }
         }
     }
 
     /// Notes that a key has made a seal: requests that bring it back go to that key.
-    pub fn sealed(&self, place: usize, seal: u64) {
+    pub fn record_signature(&self, place: usize, seal: u64) {
         if let Some(member) = self.members.get(place) {
             self.made.note(seal, member.id);
         }
     }
 
     /// This key and no other, if it may serve, was not tried yet, and is not left alone.
-    pub fn this(
+    pub fn choose_only(
         &self,
         place: usize,
-        want: Want<'_>,
-        tried: &mut Tried,
+        want: KeyRequest<'_>,
+        tried: &mut TriedKeys,
         given: &mut Option<Permit>,
         now: Instant,
-    ) -> Option<Chosen> {
+    ) -> Option<ChosenKey> {
         let member = self.members.get(place).filter(|_| !tried.0.contains(&place))?;
-        verdict(&member.key, want.client, want.model).ok()?;
+        eligibility(&member.key, want.client, want.model).ok()?;
         tried.0.push(place);
-        self.again(place, want, given, now)
+        self.admit(place, want, given, now)
     }
 
     /// A key that may serve, once more, if it is not left alone.
-    pub fn again(
+    pub fn admit(
         &self,
         place: usize,
-        want: Want<'_>,
+        want: KeyRequest<'_>,
         given: &mut Option<Permit>,
         now: Instant,
-    ) -> Option<Chosen> {
+    ) -> Option<ChosenKey> {
         let member = self.members.get(place)?;
         // A probe that does not take place is told of to nobody, so what may be refused comes first.
         let (key, provider) = self.permits(member, given).ok()?;
         let pass = member.health.admit(want.model, now)?;
         let held = Self::booked(member, key, provider, want, now).ok()?;
-        Some(Chosen { place, pass, held })
+        Some(ChosenKey { index: place, admission: pass, reservation: held })
     }
 
     /// What a request takes up at a key, whatever the key has met.
-    pub fn hold(
+    pub fn reserve(
         &self,
         place: usize,
-        want: Want<'_>,
+        want: KeyRequest<'_>,
         given: &mut Option<Permit>,
         now: Instant,
-    ) -> Result<Held, Standing> {
+    ) -> Result<KeyReservation, KeyState> {
         let member = &self.members[place];
         let (key, provider) = self.permits(member, given)?;
         Self::booked(member, key, provider, want, now)
     }
 
     /// All keys that may serve, by place, with how they stand.
-    pub fn standings(&self, want: Want<'_>, now: Instant) -> Vec<(usize, Standing)> {
+    pub fn eligible_keys(&self, want: KeyRequest<'_>, now: Instant) -> Vec<(usize, KeyState)> {
         let mut all = select::candidates(&self.members, want, now);
-        if !self.places.is_free() {
-            for (_, standing) in all.iter_mut().filter(|(_, standing)| standing.is_open()) {
-                *standing = Standing::Busy(Whose::Provider);
+        if !self.concurrency.is_free() {
+            for (_, standing) in all.iter_mut().filter(|(_, standing)| standing.is_usable()) {
+                *standing = KeyState::Busy(LimitScope::Provider);
             }
         }
         all
     }
 
     /// The key has answered a request that began at that Unix time.
-    pub fn answered(&self, place: usize, model: &str, pass: Pass, began: u64) {
-        self.members[place].health.answered(model, pass, began);
+    pub fn record_success(&self, place: usize, model: &str, pass: Admission, began: u64) {
+        self.members[place].health.record_success(model, pass, began);
     }
 
     /// A request to the key, which began at that Unix time, has failed. A limit of the account behind it
     /// is one of all keys of its `quota_group`.
-    pub fn failed(
+    pub fn record_failure(
         &self,
         place: usize,
         model: &str,
         failure: Failure,
-        pass: Pass,
+        pass: Admission,
         began: u64,
         now: Instant,
     ) {
         let member = &self.members[place];
-        member.health.failed(model, failure, pass, began, now);
+        member.health.record_failure(model, failure, pass, began, now);
         if let Class::Throttled | Class::NoCredit = failure.class {
             let others = self.members.iter().enumerate().filter(|(at, _)| *at != place);
             for (_, other) in others.filter(|(_, other)| other.is_of_group(member)) {
-                other.health.shares(model, failure, now);
+                other.health.record_shared_failure(model, failure, now);
             }
         }
     }
 
     /// The provider has said what is left to the key.
-    pub fn learn(&self, place: usize, model: &str, quota: Quota, now: Instant) {
-        self.members[place].learned.learn(model, quota, now);
+    pub fn record_reported_limits(&self, place: usize, model: &str, quota: Quota, now: Instant) {
+        self.members[place].reported_limits.update(model, quota, now);
     }
 
     fn is_free(&self, given: Option<&Permit>) -> bool {
-        given.is_some_and(|given| given.is_of(&self.places)) || self.places.is_free()
+        given.is_some_and(|given| given.is_of(&self.concurrency)) || self.concurrency.is_free()
     }
 
     /// A place at the key, and one at the provider.
     fn permits(
         &self,
-        member: &Member,
+        member: &PooledKey,
         given: &mut Option<Permit>,
-    ) -> Result<(Permit, Permit), Standing> {
-        let mut take = |places: &Arc<Places>, whose| {
-            given.take_if(|given| given.is_of(places)).or_else(|| places.take()).ok_or(whose)
+    ) -> Result<(Permit, Permit), KeyState> {
+        let mut take = |places: &Arc<ConcurrencyLimit>, whose| {
+            given.take_if(|given| given.is_of(places)).or_else(|| places.try_acquire()).ok_or(whose)
         };
-        let key = take(&member.places, Standing::Busy(Whose::Key))?;
-        let provider = take(&self.places, Standing::Busy(Whose::Provider))?;
+        let key = take(&member.concurrency, KeyState::Busy(LimitScope::Key))?;
+        let provider = take(&self.concurrency, KeyState::Busy(LimitScope::Provider))?;
         Ok((key, provider))
     }
 
     fn booked(
-        member: &Member,
+        member: &PooledKey,
         key: Permit,
         provider: Permit,
-        want: Want<'_>,
+        want: KeyRequest<'_>,
         now: Instant,
-    ) -> Result<Held, Standing> {
-        let booking = member.rates.book(want.tokens, now)?;
-        member.learned.spend(want.model, want.tokens);
-        Ok(Held { _key: key, _provider: provider, booking })
+    ) -> Result<KeyReservation, KeyState> {
+        let booking = member.rate_limit.reserve(want.tokens, now)?;
+        member.reported_limits.spend(want.model, want.tokens);
+        Ok(KeyReservation { _key: key, _provider: provider, booking })
     }
 
-    fn same(&self, key: &Key) -> Option<&Member> {
+    fn same(&self, key: &Key) -> Option<&PooledKey> {
         self.members
             .iter()
             .find(|member| member.key.name == key.name && member.key.fingerprint == key.fingerprint)

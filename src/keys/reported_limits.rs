@@ -16,7 +16,7 @@ const NAME: usize = 512;
 /// What is left of a key's limits at the provider, or of those that a `quota_group` shares. Without a word
 /// from the provider, no lock is taken.
 #[derive(Debug, Default)]
-pub struct Learned {
+pub struct ReportedLimits {
     any: AtomicBool,
     models: Mutex<BTreeMap<Box<str>, Known>>,
 }
@@ -39,11 +39,11 @@ struct Until {
 
 /// What is left of one limit, as it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rest {
+pub struct ReportedLimit {
     /// The model that it is about.
     pub model: Box<str>,
     /// `requests`, `tokens` or `output_tokens`.
-    pub of: &'static str,
+    pub kind: &'static str,
     /// So much.
     pub remaining: u64,
     /// Of so much.
@@ -52,7 +52,7 @@ pub struct Rest {
     pub reset: Duration,
 }
 
-impl Learned {
+impl ReportedLimits {
     /// Whether there is enough for a request of so many tokens, as far as is known.
     pub fn has(&self, model: &str, tokens: u64, now: Instant) -> bool {
         if !self.any.load(Ordering::Relaxed) {
@@ -83,7 +83,7 @@ impl Learned {
     }
 
     /// The provider has said what is left.
-    pub fn learn(&self, model: &str, quota: Quota, now: Instant) {
+    pub fn update(&self, model: &str, quota: Quota, now: Instant) {
         if model.is_empty() || model.len() > NAME {
             return;
         }
@@ -115,7 +115,7 @@ impl Learned {
     }
 
     /// All that is known and not over.
-    pub fn told(&self, now: Instant) -> Vec<Rest> {
+    pub fn current(&self, now: Instant) -> Vec<ReportedLimit> {
         if !self.any.load(Ordering::Relaxed) {
             return Vec::new();
         }
@@ -130,7 +130,7 @@ impl Learned {
                     continue;
                 };
                 let reset = reset.saturating_duration_since(now);
-                all.push(Rest { model: model.clone(), of, remaining, limit, reset });
+                all.push(ReportedLimit { model: model.clone(), kind: of, remaining, limit, reset });
             }
         }
         all
@@ -165,34 +165,39 @@ mod tests {
 
     #[test]
     fn a_model_that_is_used_up_has_nothing_until_its_reset() {
-        let (learned, now) = (Learned::default(), Instant::now());
+        let (learned, now) = (ReportedLimits::default(), Instant::now());
         assert!(learned.has("m", 1, now));
-        learned.learn("m", of_requests(0), now);
+        learned.update("m", of_requests(0), now);
         assert!(!learned.has("m", 1, now + 9 * S));
         assert!(learned.has("another", 1, now));
         assert!(learned.has("m", 1, now + 10 * S));
-        assert_eq!(learned.told(now + 10 * S), []);
+        assert_eq!(learned.current(now + 10 * S), []);
     }
 
     #[test]
     fn tokens_are_held_against_what_a_request_needs() {
-        let (learned, now) = (Learned::default(), Instant::now());
-        learned.learn("m", Quota { tokens: Some(left(50)), ..Quota::default() }, now);
+        let (learned, now) = (ReportedLimits::default(), Instant::now());
+        learned.update("m", Quota { tokens: Some(left(50)), ..Quota::default() }, now);
         assert!(learned.has("m", 50, now));
         assert!(!learned.has("m", 51, now));
-        learned.learn("m", Quota { output: Some(left(0)), ..Quota::default() }, now);
+        learned.update("m", Quota { output: Some(left(0)), ..Quota::default() }, now);
         assert!(!learned.has("m", 1, now), "no answer is to be had");
-        let told = learned.told(now + S);
-        let rest =
-            Rest { model: "m".into(), of: "tokens", remaining: 50, limit: Some(100), reset: 9 * S };
+        let told = learned.current(now + S);
+        let rest = ReportedLimit {
+            model: "m".into(),
+            kind: "tokens",
+            remaining: 50,
+            limit: Some(100),
+            reset: 9 * S,
+        };
         assert_eq!((told.len(), &told[0]), (2, &rest));
     }
 
     #[test]
     fn what_is_on_its_way_is_taken_off_until_the_provider_says_more() {
-        let (learned, now) = (Learned::default(), Instant::now());
+        let (learned, now) = (ReportedLimits::default(), Instant::now());
         learned.spend("m", 1);
-        learned.learn(
+        learned.update(
             "m",
             Quota { requests: Some(left(2)), tokens: Some(left(50)), output: None },
             now,
@@ -201,7 +206,7 @@ mod tests {
         assert!(learned.has("m", 20, now) && !learned.has("m", 21, now));
         learned.spend("m", 30);
         assert!(!learned.has("m", 0, now));
-        learned.learn(
+        learned.update(
             "m",
             Quota { requests: Some(left(7)), tokens: Some(left(50)), output: None },
             now,
@@ -211,13 +216,13 @@ mod tests {
 
     #[test]
     fn so_many_models_and_no_more_are_remembered() {
-        let (learned, now) = (Learned::default(), Instant::now());
-        learned.learn(&"x".repeat(NAME + 1), of_requests(0), now);
+        let (learned, now) = (ReportedLimits::default(), Instant::now());
+        learned.update(&"x".repeat(NAME + 1), of_requests(0), now);
         for number in 0..2 * MODELS {
             let at = now + S * u32::try_from(number).expect("few") / 1000;
-            learned.learn(&format!("m{number}"), of_requests(0), at);
+            learned.update(&format!("m{number}"), of_requests(0), at);
         }
-        assert_eq!(learned.told(now).len(), MODELS);
+        assert_eq!(learned.current(now).len(), MODELS);
         assert!(!learned.has(&format!("m{}", 2 * MODELS - 1), 1, now), "the latest is among them");
     }
 }

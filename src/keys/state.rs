@@ -6,32 +6,32 @@ use crate::wire::failure::Class;
 
 /// Whether a key, or a key with a model, can be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum KeyState {
     /// As often as one likes.
-    Free,
+    Available,
     /// Once: its cooldown is over, and nobody has asked it since.
-    Due(Class),
+    ProbeDue(Class),
     /// Not now: as many requests are under way as `max_concurrent` allows.
-    Busy(Whose),
+    Busy(LimitScope),
     /// Not now: its probe is under way.
     Probing {
         /// What it was cooling for.
-        why: Class,
+        class: Class,
         /// When the probe began.
         since: Instant,
     },
     /// Not yet.
-    Cooling {
+    CoolingDown {
         /// What for.
-        why: Reason,
+        reason: Reason,
         /// For how long.
-        left: Duration,
+        remaining: Duration,
     },
 }
 
-/// Whose `max_concurrent`.
+/// LimitScope `max_concurrent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum LimitScope {
     /// The key's.
     Key,
     /// Its provider's.
@@ -42,52 +42,54 @@ pub enum Whose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// It has failed.
-    Failed(Class),
+    Failure(Class),
     /// It has had as many requests in a minute as its `rpm` allows.
-    Requests,
+    RequestRate,
     /// It has had as many tokens in a minute as its `tpm` allows.
-    Tokens,
-    /// All its places are taken.
-    Busy(Whose),
+    TokenRate,
+    /// As many requests are under way as `max_concurrent` allows.
+    Concurrency(LimitScope),
 }
 
 impl Reason {
     /// The name that `/keys` and `explain` show.
     pub fn name(self) -> &'static str {
         match self {
-            Reason::Failed(class) => class.name(),
-            Reason::Requests => "over its own rpm",
-            Reason::Tokens => "over its own tpm",
-            Reason::Busy(Whose::Key) => "at its max_concurrent",
-            Reason::Busy(Whose::Provider) => "at its provider's max_concurrent",
+            Reason::Failure(class) => class.name(),
+            Reason::RequestRate => "over its own rpm",
+            Reason::TokenRate => "over its own tpm",
+            Reason::Concurrency(LimitScope::Key) => "at its max_concurrent",
+            Reason::Concurrency(LimitScope::Provider) => "at its provider's max_concurrent",
         }
     }
 }
 
-impl Standing {
+impl KeyState {
     /// Whether a request may go through.
-    pub fn is_open(self) -> bool {
-        matches!(self, Standing::Free | Standing::Due(_))
+    pub fn is_usable(self) -> bool {
+        matches!(self, KeyState::Available | KeyState::ProbeDue(_))
     }
 
     /// For what it is left alone, or waits for its probe.
-    pub fn why(self) -> Option<Reason> {
+    pub fn reason(self) -> Option<Reason> {
         match self {
-            Standing::Free => None,
-            Standing::Due(why) | Standing::Probing { why, .. } => Some(Reason::Failed(why)),
-            Standing::Busy(whose) => Some(Reason::Busy(whose)),
-            Standing::Cooling { why, .. } => Some(why),
+            KeyState::Available => None,
+            KeyState::ProbeDue(why) | KeyState::Probing { class: why, .. } => {
+                Some(Reason::Failure(why))
+            }
+            KeyState::Busy(whose) => Some(Reason::Concurrency(whose)),
+            KeyState::CoolingDown { reason: why, .. } => Some(why),
         }
     }
 
     /// The one that allows less.
     pub(super) fn and(self, other: Self) -> Self {
         let rank = |standing| match standing {
-            Standing::Free => (0, Duration::ZERO),
-            Standing::Due(_) => (1, Duration::ZERO),
-            Standing::Busy(_) => (2, Duration::ZERO),
-            Standing::Probing { .. } => (3, Duration::ZERO),
-            Standing::Cooling { left, .. } => (4, left),
+            KeyState::Available => (0, Duration::ZERO),
+            KeyState::ProbeDue(_) => (1, Duration::ZERO),
+            KeyState::Busy(_) => (2, Duration::ZERO),
+            KeyState::Probing { .. } => (3, Duration::ZERO),
+            KeyState::CoolingDown { remaining, .. } => (4, remaining),
         };
         if rank(other) > rank(self) { other } else { self }
     }

@@ -8,7 +8,7 @@ use super::log::{Format, Log};
 
 /// All that is told of one request. What is `None` is left out of the line.
 #[derive(Debug, Default)]
-pub struct Line<'a> {
+pub struct AccessLine<'a> {
     /// The request's id, as its answer names it.
     pub id: &'a str,
     /// The caller's name; absent when it was not asked for one.
@@ -78,7 +78,7 @@ impl End {
     }
 }
 
-impl Line<'_> {
+impl AccessLine<'_> {
     /// Writes the line, unless the log's filter leaves out the target `access`.
     pub fn write(&self, log: &Log) {
         if !tracing::enabled!(target: "access", tracing::Level::INFO) {
@@ -189,7 +189,7 @@ fn number(out: &mut Vec<u8>, key: &str, value: Option<u64>) {
 mod tests {
     use super::*;
 
-    fn json(line: &Line<'_>) -> serde_json::Value {
+    fn json(line: &AccessLine<'_>) -> serde_json::Value {
         let mut out = Vec::new();
         line.json(&mut out);
         serde_json::from_slice(&out).unwrap()
@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_line_is_one_json_object_without_what_is_unknown() {
-        let line = json(&Line { id: "r1", operation: "chat", status: 200, ..Line::default() });
+        let line =
+            json(&AccessLine { id: "r1", operation: "chat", status: 200, ..AccessLine::default() });
         assert_eq!(line["target"], "access");
         assert_eq!(line["end"], "complete");
         assert_eq!(line["status"], 200);
@@ -208,13 +209,16 @@ mod tests {
     #[test]
     fn a_json_line_holds_whatever_a_caller_sends() {
         for model in ["a\"b", "a\\b", "a\nb\u{1}", "\u{4e2d}", ""] {
-            assert_eq!(json(&Line { model: Some(model), ..Line::default() })["model"], model);
+            assert_eq!(
+                json(&AccessLine { model: Some(model), ..AccessLine::default() })["model"],
+                model
+            );
         }
     }
 
     #[test]
     fn a_text_line_stays_one_line_whatever_the_caller_sends() {
-        let line = Line { model: Some("a\nb\x1b[31m"), ..Line::default() };
+        let line = AccessLine { model: Some("a\nb\x1b[31m"), ..AccessLine::default() };
         let mut out = Vec::new();
         line.text(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();

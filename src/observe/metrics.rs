@@ -138,7 +138,7 @@ pub struct ProviderMeter {
     /// Seconds from the request's head to the provider's first byte.
     pub first_byte: Histogram,
     /// Broken streams of this provider that another attempt has taken over.
-    pub rescued: Counter,
+    pub rescues: Counter,
 }
 
 impl Default for Metrics {
@@ -229,14 +229,14 @@ impl Metrics {
     }
 
     /// Counts a change of the file.
-    pub fn reload(&self, success: bool) {
+    pub fn record_reload(&self, success: bool) {
         let result = if success { "success" } else { "rejected" };
         self.reloads.with(ReloadLabels { result }).inc();
         self.last_reload_successful.set(i64::from(success));
     }
 
     /// Says which configuration is in force since when.
-    pub fn config(&self, hash: &str, unix_time: u64) {
+    pub fn set_active_config(&self, hash: &str, unix_time: u64) {
         self.info.keep(|_| false);
         self.info.with(InfoLabels { hash: hash.to_owned() }).set(1);
         self.last_reload_success.set(i64::try_from(unix_time).unwrap_or(i64::MAX));
@@ -282,13 +282,13 @@ impl Metrics {
         ProviderMeter {
             duration: self.durations.with(labels()),
             first_byte: self.first_bytes.with(labels()),
-            rescued: self.rescues.with(labels()),
+            rescues: self.rescues.with(labels()),
         }
     }
 
     /// Takes away what was counted of clients, providers and their keys that are no more. What is
     /// on its way still may bring one back; it goes with the next change.
-    pub fn keep(
+    pub fn retain(
         &self,
         client: impl Fn(&str) -> bool,
         provider: impl Fn(&str) -> bool,
@@ -308,7 +308,7 @@ impl Metrics {
     }
 
     /// Everything, in the text format.
-    pub fn text(&self) -> String {
+    pub fn encode(&self) -> String {
         let mut out = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing into a String cannot fail.
@@ -319,7 +319,7 @@ impl Metrics {
 
 impl ClientMeter {
     /// Counts a finished request.
-    pub fn request(&self, operation: &'static str, status: u16) {
+    pub fn record_request(&self, operation: &'static str, status: u16) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |of: &&(&'static str, u16, Counter)| of.0 == operation && of.1 == status;
         if let Some((_, _, counter)) = used.iter().find(same) {
@@ -335,35 +335,35 @@ impl ClientMeter {
 
 impl KeyMeter {
     /// Counts an attempt that was answered.
-    pub fn answered(&self) {
+    pub fn record_success(&self) {
         self.answered.inc();
     }
 
     /// Counts an attempt that failed, under its class.
-    pub fn failed(&self, class: &'static str) {
+    pub fn record_failure(&self, class: &'static str) {
         self.attempt(class).inc();
     }
 
     /// Says whether the key is left alone, and with how many models.
-    pub fn cooling(&self, key: bool, models: usize) {
+    pub fn set_cooldowns(&self, key: bool, models: usize) {
         self.cooling.set(i64::from(key));
         self.cooling_models.set(i64::try_from(models).unwrap_or(i64::MAX));
     }
 
     /// Says how many requests are under way.
-    pub fn in_flight(&self, requests: u32) {
+    pub fn set_in_flight(&self, requests: u32) {
         self.in_flight.set(requests.into());
     }
 
     /// Says which limits the file has for the key, by name.
-    pub fn limits(&self, limits: [(&'static str, Option<u32>); 3]) {
+    pub fn set_limits(&self, limits: [(&'static str, Option<u32>); 3]) {
         for (kind, limit) in limits {
             self.tell(&self.limits, kind, limit.map(i64::from));
         }
     }
 
     /// Says what the provider has left to the key, by name.
-    pub fn remaining(&self, remaining: [(&'static str, Option<u64>); 3]) {
+    pub fn set_remaining(&self, remaining: [(&'static str, Option<u64>); 3]) {
         for (kind, left) in remaining {
             let left = left.map(|left| i64::try_from(left).unwrap_or(i64::MAX));
             self.tell(&self.remaining, kind, left);
@@ -388,7 +388,7 @@ impl KeyMeter {
     }
 
     /// Adds up tokens.
-    pub fn tokens(&self, input: Option<u64>, cached: Option<u64>, output: Option<u64>) {
+    pub fn add_tokens(&self, input: Option<u64>, cached: Option<u64>, output: Option<u64>) {
         for (counter, tokens) in
             [(&self.input, input), (&self.cached, cached), (&self.output, output)]
         {

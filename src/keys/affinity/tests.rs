@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::keys::health::Pass;
+use crate::keys::health::Admission;
 use crate::secret::Secret;
 use crate::wire::failure::{Class, Failure};
 use crate::wire::quota::{Left, Quota};
 
 const MANY: u32 = 20_000;
 
-fn pool(keys: &[(&str, f64)]) -> Vec<Member> {
+fn pool(keys: &[(&str, f64)]) -> Vec<PooledKey> {
     let endpoint = Arc::new(crate::config::Endpoint {
         scheme: http::uri::Scheme::HTTP,
         authority: http::uri::Authority::from_static("localhost"),
@@ -19,21 +19,22 @@ fn pool(keys: &[(&str, f64)]) -> Vec<Member> {
         let fingerprint = Secret::new((*name).to_owned()).fingerprint();
         let key =
             Key { fingerprint, weight: *weight, ..Key::new("p".into(), name, endpoint.clone()) };
-        Member::new(Arc::new(key))
+        PooledKey::new(Arc::new(key))
     };
     keys.iter().map(member).collect()
 }
 
 /// The name of the key that a conversation goes to.
-fn of(members: &[Member], conversation: u32, now: Instant) -> Option<&str> {
+fn of(members: &[PooledKey], conversation: u32, now: Instant) -> Option<&str> {
     let open: Vec<_> = members
         .iter()
         .enumerate()
-        .map(|(place, member)| (place, member.health.standing("m", now)))
-        .filter(|(_, standing)| standing.is_open())
+        .map(|(place, member)| (place, member.health.state("m", now)))
+        .filter(|(_, standing)| standing.is_usable())
         .collect();
-    let ties = Ties { conversation: Some(conversation.into()), seals: Vec::new() };
-    home(members, &Made::default(), &open, &ties, "m", now).map(|place| &*members[place].key.name)
+    let ties = AffinityKeys { conversation: Some(conversation.into()), signatures: Vec::new() };
+    preferred_key(members, &SignatureOwners::default(), &open, &ties, "m", now)
+        .map(|place| &*members[place].key.name)
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn a_conversation_leaves_a_key_that_cools_and_comes_back() {
     let (members, now) = (pool(&[("a", 1.0), ("b", 1.0), ("c", 1.0)]), Instant::now());
     let at_home: Vec<_> = (0..1000).map(|n| of(&members, n, now)).collect();
     let failure = Failure { class: Class::Throttled, retry_after: None };
-    members[0].health.failed("m", failure, Pass::default(), 1, now);
+    members[0].health.record_failure("m", failure, Admission::default(), 1, now);
     for (conversation, home) in (0..).zip(&at_home) {
         let away = of(&members, conversation, now);
         assert!(away.is_some() && away != Some("a"));
@@ -113,7 +114,7 @@ fn what_providers_say_is_left_moves_a_conversation_only_from_nothing_to_somethin
     let says = |place: usize, remaining| {
         let left = Left { remaining, limit: None, reset: Duration::from_secs(30) };
         let quota = Quota { tokens: Some(left), ..Quota::default() };
-        members[place].learned.learn("m", quota, now);
+        members[place].reported_limits.update("m", quota, now);
     };
     says(0, 1);
     assert_eq!(of(&members, at_a, now), Some("a"), "there is little left");
@@ -128,24 +129,24 @@ fn what_providers_say_is_left_moves_a_conversation_only_from_nothing_to_somethin
 
 #[test]
 fn a_seal_leads_back_to_its_maker() {
-    let (members, made) = (pool(&[("a", 1.0), ("b", 0.0)]), Made::default());
+    let (members, made) = (pool(&[("a", 1.0), ("b", 0.0)]), SignatureOwners::default());
     made.note(7, members[1].id);
-    let (open, now) = ([(0, Standing::Free), (1, Standing::Free)], Instant::now());
+    let (open, now) = ([(0, KeyState::Available), (1, KeyState::Available)], Instant::now());
     let to = |seals: &[u64], open: &[_]| {
-        let ties = Ties { conversation: Some(1), seals: seals.to_vec() };
-        home(&members, &made, open, &ties, "m", now)
+        let ties = AffinityKeys { conversation: Some(1), signatures: seals.to_vec() };
+        preferred_key(&members, &made, open, &ties, "m", now)
     };
     assert_eq!(to(&[9, 7], &open), Some(1), "also of a standby key");
     assert_eq!(to(&[9], &open), Some(0), "of nobody that is known");
     assert_eq!(to(&[7], &open[..1]), Some(0), "while its maker rests");
     let none = Left { remaining: 0, limit: None, reset: Duration::from_secs(30) };
-    members[1].learned.learn("m", Quota { requests: Some(none), ..Quota::default() }, now);
+    members[1].reported_limits.update("m", Quota { requests: Some(none), ..Quota::default() }, now);
     assert_eq!(to(&[7], &open), Some(1), "whatever is said to be left");
 }
 
 #[test]
 fn the_oldest_seals_are_forgotten() {
-    let made = Made::default();
+    let made = SignatureOwners::default();
     let seals = 3 * REMEMBERED as u64;
     (0..seals).for_each(|seal| made.note(seal, seal));
     let all = made.0.lock().unwrap();

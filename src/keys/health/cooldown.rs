@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::keys::cooldown_policy::{Cooldown, LONGEST, TROUBLES};
-use crate::keys::state::{Reason, Standing};
+use crate::keys::cooldown_policy::{CooldownPolicy, LONGEST, TROUBLES};
+use crate::keys::state::{KeyState, Reason};
 use crate::wire::failure::{Class, Failure};
 
 /// So much longer than the table has it a cooldown may be, so that keys which failed together are not
@@ -13,7 +13,7 @@ const JITTER: f64 = 0.1;
 const STALE: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ailment {
+pub(super) struct Cooldown {
     why: Class,
     /// `None`: troubles are counted, and nothing cools.
     until: Option<Instant>,
@@ -27,15 +27,15 @@ pub(super) struct Ailment {
     failed: Instant,
 }
 
-impl Ailment {
-    pub(super) fn standing(&self, now: Instant) -> Standing {
+impl Cooldown {
+    pub(super) fn state(&self, now: Instant) -> KeyState {
         let why = self.why;
         match (self.until, self.probe) {
-            (None, _) => Standing::Free,
-            (Some(_), Some((_, since))) => Standing::Probing { why, since },
+            (None, _) => KeyState::Available,
+            (Some(_), Some((_, since))) => KeyState::Probing { class: why, since },
             (Some(until), None) => match until.saturating_duration_since(now) {
-                Duration::ZERO => Standing::Due(why),
-                left => Standing::Cooling { why: Reason::Failed(why), left },
+                Duration::ZERO => KeyState::ProbeDue(why),
+                left => KeyState::CoolingDown { reason: Reason::Failure(why), remaining: left },
             },
         }
     }
@@ -56,7 +56,7 @@ impl Ailment {
 
     /// Begins the probe, if it is due.
     pub(super) fn claim(&mut self, ticket: u64, now: Instant) -> Option<u64> {
-        let due = matches!(self.standing(now), Standing::Due(_));
+        let due = matches!(self.state(now), KeyState::ProbeDue(_));
         due.then(|| {
             self.probe = Some((ticket, now));
             ticket
@@ -78,7 +78,7 @@ impl Ailment {
     pub(super) fn strike(
         slot: &mut Option<Self>,
         failure: Failure,
-        row: Cooldown,
+        row: CooldownPolicy,
         ticket: Option<u64>,
         now: Instant,
         jitter: &mut Jitter,

@@ -19,14 +19,20 @@ impl Patient {
         Self { health: Arc::new(Health::seeded(seed)), now: Instant::now() }
     }
 
-    fn fails_with(&self, model: &str, class: Class, retry_after: Option<Duration>, pass: Pass) {
+    fn fails_with(
+        &self,
+        model: &str,
+        class: Class,
+        retry_after: Option<Duration>,
+        pass: Admission,
+    ) {
         let failure = Failure { class, retry_after };
-        self.health.failed(model, failure, pass, 1, self.now);
+        self.health.record_failure(model, failure, pass, 1, self.now);
     }
 
     /// A failure of a request that is no probe.
     fn fails(&self, class: Class) {
-        self.fails_with(M, class, None, Pass::default());
+        self.fails_with(M, class, None, Admission::default());
     }
 
     /// A failure of a request that needs leave for it; says whether it was the probe.
@@ -39,12 +45,12 @@ impl Patient {
 
     fn asks_and_is_answered(&self) {
         let pass = self.health.admit(M, self.now).expect("leave");
-        self.health.answered(M, pass, 1);
+        self.health.record_success(M, pass, 1);
     }
 
     fn left(&self, model: &str) -> Option<Duration> {
-        match self.health.standing(model, self.now) {
-            Standing::Cooling { left, .. } => Some(left),
+        match self.health.state(model, self.now) {
+            KeyState::CoolingDown { remaining: left, .. } => Some(left),
             _ => None,
         }
     }
@@ -56,8 +62,8 @@ impl Patient {
         left
     }
 
-    fn stands(&self, model: &str) -> Standing {
-        self.health.standing(model, self.now)
+    fn stands(&self, model: &str) -> KeyState {
+        self.health.state(model, self.now)
     }
 }
 
@@ -92,8 +98,8 @@ fn the_callers_fault_cools_nothing() {
         for _ in 0..10 {
             patient.fails(class);
         }
-        assert_eq!(patient.stands(M), Standing::Free);
-        assert_eq!(patient.health.told(patient.now), (Standing::Free, vec![]));
+        assert_eq!(patient.stands(M), KeyState::Available);
+        assert_eq!(patient.health.states(patient.now), (KeyState::Available, vec![]));
     }
 }
 
@@ -112,7 +118,7 @@ fn no_access_cools_the_key_with_the_model_for_five_minutes() {
     assert!(are(&spans, &[300, 300, 300]), "{spans:?}");
     let patient = Patient::new();
     patient.fails(Class::NoAccess);
-    assert_eq!(patient.stands("another model"), Standing::Free);
+    assert_eq!(patient.stands("another model"), KeyState::Available);
 }
 
 #[test]
@@ -130,14 +136,14 @@ fn throttling_cools_the_key_with_the_model_for_ten_seconds_doubling_to_two_minut
     assert!(are(&spans, &[10, 20, 40, 80, 120, 120]), "{spans:?}");
     let patient = Patient::new();
     patient.fails(Class::Throttled);
-    assert_eq!(patient.stands("another model"), Standing::Free);
+    assert_eq!(patient.stands("another model"), KeyState::Available);
 }
 
 #[test]
 fn a_throttling_provider_says_for_how_long_up_to_an_hour() {
     for (asked, cools) in [(2, 2), (45, 45), (86_400, 3600)] {
         let patient = Patient::new();
-        patient.fails_with(M, Class::Throttled, Some(asked * S), Pass::default());
+        patient.fails_with(M, Class::Throttled, Some(asked * S), Admission::default());
         let left = patient.left(M).expect("a cooldown");
         assert!(is(left, cools) && left <= 3600 * S, "{left:?}");
     }
@@ -148,10 +154,10 @@ fn three_troubles_in_a_row_cool_the_key_with_the_model_for_five_seconds_doubling
     let patient = Patient::new();
     for _ in 0..2 {
         patient.fails(Class::Trouble);
-        assert_eq!(patient.stands(M), Standing::Free);
+        assert_eq!(patient.stands(M), KeyState::Available);
     }
     patient.fails(Class::Trouble);
-    assert!(patient.left(M).is_some() && patient.stands("another model") == Standing::Free);
+    assert!(patient.left(M).is_some() && patient.stands("another model") == KeyState::Available);
     let spans = rounds(Class::Trouble, 6);
     assert!(are(&spans, &[5, 10, 20, 40, 60, 60]), "{spans:?}");
 }
@@ -168,7 +174,7 @@ fn an_answer_in_between_begins_the_row_of_troubles_anew() {
                 Some(class) => patient.fails(class),
             }
         }
-        assert_eq!(patient.stands(M), Standing::Free);
+        assert_eq!(patient.stands(M), KeyState::Available);
     }
 }
 
@@ -177,25 +183,25 @@ fn troubles_are_counted_for_each_model() {
     let patient = Patient::new();
     for model in ["a", "b", "c"] {
         for _ in 0..2 {
-            patient.fails_with(model, Class::Trouble, None, Pass::default());
+            patient.fails_with(model, Class::Trouble, None, Admission::default());
         }
-        assert_eq!(patient.stands(model), Standing::Free);
+        assert_eq!(patient.stands(model), KeyState::Available);
     }
 }
 
 #[test]
 fn a_cooldown_is_only_ever_extended() {
     let patient = Patient::new();
-    patient.fails_with(M, Class::Throttled, Some(60 * S), Pass::default());
+    patient.fails_with(M, Class::Throttled, Some(60 * S), Admission::default());
     let before = patient.left(M);
-    patient.fails_with(M, Class::Throttled, Some(S), Pass::default());
+    patient.fails_with(M, Class::Throttled, Some(S), Admission::default());
     patient.fails(Class::Trouble);
     assert_eq!(patient.left(M), before);
     patient.fails(Class::NoAccess);
     assert!(is(patient.left(M).unwrap(), 300));
     assert_eq!(
-        patient.stands(M).why(),
-        Some(Reason::Failed(Class::NoAccess)),
+        patient.stands(M).reason(),
+        Some(Reason::Failure(Class::NoAccess)),
         "the longest is what it is for"
     );
 }
@@ -216,15 +222,15 @@ fn one_request_is_the_probe_and_the_others_see_it_cooling() {
     let left = patient.wait();
     let before = patient.now.checked_sub(left / 1000).unwrap();
     assert!(patient.health.admit(M, before).is_none());
-    assert_eq!(patient.stands(M), Standing::Due(Class::Throttled));
+    assert_eq!(patient.stands(M), KeyState::ProbeDue(Class::Throttled));
     let probe = patient.health.admit(M, patient.now).expect("the probe");
     for _ in 0..10 {
         assert!(patient.health.admit(M, patient.now).is_none());
     }
     let since = patient.now;
-    assert_eq!(patient.stands(M), Standing::Probing { why: Class::Throttled, since });
-    patient.health.answered(M, probe, 1);
-    assert_eq!(patient.stands(M), Standing::Free);
+    assert_eq!(patient.stands(M), KeyState::Probing { class: Class::Throttled, since });
+    patient.health.record_success(M, probe, 1);
+    assert_eq!(patient.stands(M), KeyState::Available);
     assert!(!patient.health.ailing.load(Ordering::Relaxed), "and no choice takes the lock");
 }
 
@@ -256,7 +262,7 @@ fn only_the_probe_clears_a_cooldown() {
     let patient = Patient::new();
     patient.fails(Class::Throttled);
     // It began before the cooldown did.
-    patient.health.answered(M, Pass::default(), 1);
+    patient.health.record_success(M, Admission::default(), 1);
     assert!(patient.left(M).is_some());
 }
 
@@ -267,7 +273,7 @@ fn one_trouble_is_enough_to_fail_a_probe() {
     patient.wait();
     assert!(patient.asks_and_fails(Class::Trouble));
     assert!(is(patient.left(M).unwrap(), 5));
-    assert_eq!(patient.stands(M).why(), Some(Reason::Failed(Class::Trouble)));
+    assert_eq!(patient.stands(M).reason(), Some(Reason::Failure(Class::Trouble)));
 }
 
 #[test]
@@ -276,10 +282,10 @@ fn a_probe_that_says_nothing_of_the_key_leaves_it_due() {
     patient.fails(Class::BadCredential);
     patient.wait();
     assert!(patient.asks_and_fails(Class::Trouble));
-    assert_eq!(patient.stands(M), Standing::Due(Class::BadCredential));
+    assert_eq!(patient.stands(M), KeyState::ProbeDue(Class::BadCredential));
     // A key that is throttled is let in.
     assert!(patient.asks_and_fails(Class::Throttled));
-    assert_eq!(patient.stands("another model"), Standing::Free);
+    assert_eq!(patient.stands("another model"), KeyState::Available);
     assert!(patient.left(M).is_some());
 }
 
@@ -301,25 +307,30 @@ fn jitter_is_a_tenth_at_most_and_follows_the_seed() {
 fn models_are_remembered_up_to_a_bound_and_the_soonest_free_goes_first() {
     let mut patient = Patient::new();
     let name = |n: usize| format!("made-up-{n}");
-    patient.fails_with(M, Class::NoAccess, None, Pass::default());
+    patient.fails_with(M, Class::NoAccess, None, Admission::default());
     for n in 0..10 * MODELS {
         patient.now += S / 1000;
-        patient.fails_with(&name(n), Class::Throttled, None, Pass::default());
+        patient.fails_with(&name(n), Class::Throttled, None, Admission::default());
     }
-    assert_eq!(patient.health.told(patient.now).1.len(), MODELS);
+    assert_eq!(patient.health.states(patient.now).1.len(), MODELS);
     assert!(patient.left(M).is_some(), "the longest stays");
-    patient.fails_with(&"x".repeat(NAME + 1), Class::NoAccess, None, Pass::default());
-    patient.fails_with("", Class::NoAccess, None, Pass::default());
+    patient.fails_with(&"x".repeat(NAME + 1), Class::NoAccess, None, Admission::default());
+    patient.fails_with("", Class::NoAccess, None, Admission::default());
     assert!(
-        patient.health.told(patient.now).1.iter().all(|(name, _)| (1..=NAME).contains(&name.len()))
+        patient
+            .health
+            .states(patient.now)
+            .1
+            .iter()
+            .all(|(name, _)| (1..=NAME).contains(&name.len()))
     );
 }
 
 #[test]
 fn what_nobody_asks_for_is_forgotten() {
     let mut patient = Patient::new();
-    patient.fails_with("seldom", Class::NoAccess, None, Pass::default());
-    patient.fails_with("once", Class::Trouble, None, Pass::default());
+    patient.fails_with("seldom", Class::NoAccess, None, Admission::default());
+    patient.fails_with("once", Class::Trouble, None, Admission::default());
     patient.now += 2 * 3600 * S;
     patient.asks_and_is_answered();
     assert!(!patient.health.ailing.load(Ordering::Relaxed));
@@ -330,12 +341,12 @@ fn what_was_last_seen_is_kept_with_its_time() {
     let patient = Patient::new();
     assert_eq!(patient.health.last(), None);
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    patient.health.answered(M, Pass::default(), 1_800_000_000);
-    let seen = |failure, seconds| Some(Seen { failure, at: at(seconds) });
+    patient.health.record_success(M, Admission::default(), 1_800_000_000);
+    let seen = |failure, seconds| Some(LastResult { failure, at: at(seconds) });
     assert_eq!(patient.health.last(), seen(None, 1_800_000_000));
     for class in CLASSES {
         let failure = Failure { class, retry_after: None };
-        patient.health.failed(M, failure, Pass::default(), 1_800_000_001, patient.now);
+        patient.health.record_failure(M, failure, Admission::default(), 1_800_000_001, patient.now);
         assert_eq!(patient.health.last(), seen(Some(class), 1_800_000_001));
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Endpoint, Pattern};
-use crate::keys::{Pass, Reason, Tried};
+use crate::keys::{Admission, Reason, TriedKeys};
 use crate::secret::Secret;
 use crate::wire::failure::{Class, Failure};
 
@@ -24,16 +24,16 @@ fn patterns(list: &[&str]) -> Vec<Pattern> {
     list.iter().map(|text| Pattern::new(text)).collect()
 }
 
-fn members(keys: Vec<Key>) -> Vec<Member> {
-    keys.into_iter().map(|key| Member::new(Arc::new(key))).collect()
+fn members(keys: Vec<Key>) -> Vec<PooledKey> {
+    keys.into_iter().map(|key| PooledKey::new(Arc::new(key))).collect()
 }
 
-fn want<'a>(client: Option<&'a str>, model: &'a str) -> Want<'a> {
-    Want { client, model, tokens: 1 }
+fn want<'a>(client: Option<&'a str>, model: &'a str) -> KeyRequest<'a> {
+    KeyRequest { client, model, tokens: 1 }
 }
 
 struct Asker {
-    members: Vec<Member>,
+    members: Vec<PooledKey>,
     turns: Turns,
     now: Instant,
 }
@@ -50,7 +50,13 @@ impl Asker {
     /// Leaves a key alone with the model for ten seconds and a bit.
     fn throttle_with(&self, place: usize, model: &str) {
         let failure = Failure { class: Class::Throttled, retry_after: None };
-        self.members[place].health.failed(model, failure, Pass::default(), 1, self.now);
+        self.members[place].health.record_failure(
+            model,
+            failure,
+            Admission::default(),
+            1,
+            self.now,
+        );
     }
 
     fn ask(&self, client: Option<&str>, model: &str, tried: &[usize]) -> Option<usize> {
@@ -65,9 +71,9 @@ fn deny_wins_over_allow() {
         blacklisted_models: patterns(&["*-realtime*"]),
         ..key("a", 1.0)
     };
-    assert_eq!(verdict(&key, None, "GPT-4o-mini"), Ok(Scope::Everyone));
-    assert_eq!(verdict(&key, None, "gpt-4o-realtime-preview"), Err(Out::Blacklisted));
-    assert_eq!(verdict(&key, None, "o3"), Err(Out::NotListed));
+    assert_eq!(eligibility(&key, None, "GPT-4o-mini"), Ok(ClientScope::AllClients));
+    assert_eq!(eligibility(&key, None, "gpt-4o-realtime-preview"), Err(Ineligible::Blacklisted));
+    assert_eq!(eligibility(&key, None, "o3"), Err(Ineligible::NotListed));
 }
 
 #[test]
@@ -116,10 +122,10 @@ fn what_may_serve_is_told_with_how_it_stands() {
     let asker = Asker::new(vec![key("a", 1.0), off, named, key("b", 1.0)]);
     asker.throttle(3);
     let told = |client| candidates(&asker.members, want(client, "m"), asker.now);
-    assert_eq!(told(Some("staging")), [(2, Standing::Free)]);
+    assert_eq!(told(Some("staging")), [(2, KeyState::Available)]);
     let all = told(None);
-    assert_eq!((all[0], all[1].0, all.len()), ((0, Standing::Free), 3, 2));
-    assert_eq!(all[1].1.why(), Some(Reason::Failed(Class::Throttled)));
+    assert_eq!((all[0], all[1].0, all.len()), ((0, KeyState::Available), 3, 2));
+    assert_eq!(all[1].1.reason(), Some(Reason::Failure(Class::Throttled)));
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
@@ -152,10 +158,10 @@ proptest! {
         let rests = |place: usize| cooling & (1 << place) != 0;
         let client = client.as_deref();
         let verdicts: Vec<_> =
-            asker.members.iter().map(|member| verdict(&member.key, client, &model)).collect();
-        let best = verdicts.iter().find(|v| **v == Ok(Scope::Named))
+            asker.members.iter().map(|member| eligibility(&member.key, client, &model)).collect();
+        let best = verdicts.iter().find(|v| **v == Ok(ClientScope::NamedClients))
             .or_else(|| verdicts.iter().find(|v| v.is_ok()));
-        let mut tried = Tried::default();
+        let mut tried = TriedKeys::default();
         while let Some(place) = asker.ask(client, &model, &tried.0) {
             prop_assert_eq!(Some(&verdicts[place]), best);
             prop_assert!(!tried.0.contains(&place) && !rests(place));
