@@ -1,103 +1,102 @@
-//! Staying: which key the requests of one conversation go to, as long as it is open.
+//! Affinity: the requests of one conversation prefer the same key, as long as it is usable.
 //!
-//! Weighted rendezvous hashing: each key draws a number for the conversation, the higher its weight the
-//! higher, and the highest wins. Over many conversations the shares follow the weights; when a key rests or
-//! goes, its conversations and no others move, each to the next highest, and come back with it. The draw is
-//! made of the conversation's digest and the key's names, so neither the order of the file nor a restart
-//! nor another instance makes a difference.
+//! The choice is weighted rendezvous hashing: each key draws a number for the conversation, higher with
+//! more weight, and the highest wins. Over many conversations the shares follow the weights. When a key is
+//! cooling down or removed, only its conversations move, each to its next highest key, and they return
+//! with it. The draw depends only on the digest of the conversation and the names of provider and key, so
+//! it is the same after a restart, in another instance and for another order in the file.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::{KeyState, PooledKey};
-use crate::config::Key;
+use super::pooled_key::PooledKey;
+use super::state::KeyState;
 use crate::wire::digest::Digest;
 
-/// What a request would stay with.
+/// The properties of a request that bind it to a key.
 #[derive(Clone, Debug, Default)]
 pub struct AffinityKeys {
-    /// The digest of its conversation or session, when that decides on the key.
+    /// The digest of its conversation or session; `None` if that does not decide on the key.
     pub conversation: Option<u64>,
-    /// The seals that it brings back, the latest first.
+    /// The digests of the signatures that it contains, the latest first.
     pub signatures: Vec<u64>,
 }
 
-/// The candidate that a request stays with; `None`: nothing ties it, and the weights decide.
+/// Returns the usable key that a request prefers; `None` if the weights decide.
 ///
-/// What providers say is left of their limits moves a conversation only from a key that has nothing left,
-/// to one that has. A key with too few tokens for the request by its size keeps it: most of a long
-/// conversation is in its cache, and counts for little or nothing there. What a key has sealed stays with
-/// it in any case, for another may not be able to read it.
+/// A key that has made a signature of the request comes first, whatever its reported limits, because other
+/// keys may be unable to read the signature. Reported limits move a conversation only from a key with
+/// nothing left to one with something left. A key with too few tokens left for the size of the request
+/// keeps the conversation: most of a long conversation is in the prompt cache of the key and counts little
+/// or not at all.
 pub(super) fn preferred_key(
-    members: &[PooledKey],
-    made: &SignatureOwners,
-    open: &[(usize, KeyState)],
-    ties: &AffinityKeys,
+    keys: &[PooledKey],
+    owners: &SignatureOwners,
+    usable: &[(usize, KeyState)],
+    affinity_keys: &AffinityKeys,
     model: &str,
     now: Instant,
 ) -> Option<usize> {
-    if let Some(maker) = made.maker(&ties.signatures) {
-        let its = open.iter().find(|(place, _)| members[*place].id == maker);
-        if let Some((place, _)) = its {
-            return Some(*place);
-        }
+    if let Some(owner) = owners.find(&affinity_keys.signatures)
+        && let Some((index, _)) = usable.iter().find(|(index, _)| keys[*index].id == owner)
+    {
+        return Some(*index);
     }
-    let conversation = ties.conversation?;
-    let has = |place: usize| members[place].reported_limits.has(model, 1, now);
-    let all_spent = !open.iter().any(|(place, _)| has(*place));
-    let draws =
-        open.iter().filter(|(place, _)| all_spent || has(*place)).filter_map(|(place, _)| {
-            let PooledKey { key, id, .. } = &members[*place];
-            (key.weight > 0.0).then(|| (draw(conversation, *id, key.weight), *place))
-        });
-    let highest = draws.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    highest.map(|(_, place)| place)
+    let conversation = affinity_keys.conversation?;
+    let allows = |index: usize| keys[index].reported_limits.allow(model, 1, now);
+    let all_exhausted = !usable.iter().any(|(index, _)| allows(*index));
+    let candidates = usable.iter().filter(|(index, _)| all_exhausted || allows(*index));
+    let draws = candidates.filter_map(|(index, _)| {
+        let PooledKey { key, id, .. } = &keys[*index];
+        (key.weight > 0.0).then(|| (draw(conversation, *id, key.weight), *index))
+    });
+    draws.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, index)| index)
 }
 
-/// What a key draws for a conversation: `-w / ln u` with `u` even in (0, 1), the highest of which is the
-/// key's with the probability of its share.
-fn draw(conversation: u64, id: u64, weight: f64) -> f64 {
-    let even = Digest::default().number(conversation).number(id).finish() >> 11;
+/// Returns the number that a key draws for a conversation: `-w / ln u` with `u` uniform in (0, 1). A key
+/// has the highest number with the probability of its share.
+fn draw(conversation: u64, key_id: u64, weight: f64) -> f64 {
+    let bits = Digest::default().number(conversation).number(key_id).finish() >> 11;
     #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
-    let even = (even as f64 + 0.5) / 9_007_199_254_740_992.0;
-    -weight / even.ln()
+    let uniform = (bits as f64 + 0.5) / 9_007_199_254_740_992.0;
+    -weight / uniform.ln()
 }
 
-/// What a key is known by from one configuration to the next.
-pub(super) fn id(key: &Key) -> u64 {
-    Digest::default().text(key.provider.as_bytes()).text(key.name.as_bytes()).finish()
-}
+/// At least this many signatures are remembered, and at most twice as many: about 5 MB.
+const MIN_REMEMBERED: usize = 64 * 1024;
 
-/// So many seals are remembered at least, and twice as many at most: some 5 MB.
-const REMEMBERED: usize = 64 * 1024;
-
-/// Which key has made which seal. The oldest are forgotten.
+/// The key that made each signature. The oldest entries are removed.
 #[derive(Debug, Default)]
 pub(super) struct SignatureOwners(Mutex<Generations>);
 
+/// Two generations: when the new one is full it replaces the old one.
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<u64, u64>,
+    new: HashMap<u64, u64>,
     old: HashMap<u64, u64>,
 }
 
 impl SignatureOwners {
-    pub(super) fn note(&self, seal: u64, key: u64) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.young.len() >= REMEMBERED {
-            all.old = std::mem::take(&mut all.young);
+    pub(super) fn insert(&self, signature: u64, key_id: u64) {
+        let mut generations = self.lock();
+        if generations.new.len() >= MIN_REMEMBERED {
+            generations.old = std::mem::take(&mut generations.new);
         }
-        all.young.insert(seal, key);
+        generations.new.insert(signature, key_id);
     }
 
-    /// Who has made the first of these that is known.
-    fn maker(&self, seals: &[u64]) -> Option<u64> {
-        if seals.is_empty() {
+    /// Returns the id of the key that made the first remembered signature.
+    fn find(&self, signatures: &[u64]) -> Option<u64> {
+        if signatures.is_empty() {
             return None;
         }
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seals.iter().find_map(|seal| all.young.get(seal).or_else(|| all.old.get(seal)).copied())
+        let Generations { new, old } = &*self.lock();
+        signatures.iter().find_map(|own| new.get(own).or_else(|| old.get(own)).copied())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,8 @@
-//! ConcurrencyLimit: how many requests may be under way at once, at a key, at a provider, or for a client.
+//! `max_concurrent` of a key, a provider or a client: permits for requests under way, and the queue for
+//! them.
 //!
-//! Whoever finds none free may line up, in several lines at once. A place that comes free goes to the
-//! first in its line, and nobody who comes later takes one while somebody waits.
+//! A request that finds no free permit can wait in several queues at once. A permit that is returned goes
+//! to the first waiter of its queue, and no later request gets one while a waiter is queued.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,166 +12,166 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Stands for no limit.
+/// The value of `limit` that means no limit.
 const UNLIMITED: u32 = u32::MAX;
-/// Longest line. Whoever would have to stand behind it is refused at once.
-const LINE: usize = 1024;
+/// Longest queue. A request that finds it full is refused at once.
+const MAX_QUEUE: usize = 1024;
 
-/// A number of places; without a limit they are counted only, and no lock is taken.
+/// A limit on the requests under way. Without a limit they are only counted, and no lock is taken.
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
     limit: AtomicU32,
-    taken: AtomicU32,
-    /// Whether anybody stands in line. Written under its lock.
-    awaited: AtomicBool,
-    line: Mutex<VecDeque<Arc<Slot>>>,
+    in_use: AtomicU32,
+    /// Set while the queue has a waiter. Written under the lock of the queue.
+    has_waiters: AtomicBool,
+    queue: Mutex<VecDeque<Arc<Slot>>>,
 }
 
-/// A place taken; dropping it gives it back.
+/// The right to one request under way. Dropping it returns it.
 #[derive(Debug)]
 pub struct Permit(Arc<ConcurrencyLimit>);
 
-/// Somebody who waits for a place, whichever of several comes first. Dropping it leaves all lines.
+/// A wait for a permit of any of the limits in whose queues it is. Dropping it leaves all queues.
 #[derive(Debug, Default)]
 pub struct Waiter {
     slot: Arc<Slot>,
-    lines: Vec<Arc<ConcurrencyLimit>>,
+    queued_at: Vec<Arc<ConcurrencyLimit>>,
 }
 
-/// Where a place is handed over.
+/// The slot of a waiter that receives the permit; every queue of the waiter holds it.
 #[derive(Debug, Default)]
-struct Slot(Mutex<Handover>);
+struct Slot(Mutex<SlotState>);
 
 #[derive(Debug)]
-enum Handover {
-    Awaited(Option<Waker>),
-    Given(Permit),
+enum SlotState {
+    Waiting(Option<Waker>),
+    Granted(Permit),
     Closed,
 }
 
-impl Default for Handover {
+impl Default for SlotState {
     fn default() -> Self {
-        Handover::Awaited(None)
+        SlotState::Waiting(None)
     }
 }
 
 impl ConcurrencyLimit {
-    /// So many; `None`: as many as are asked for.
+    /// Creates a limit; `None` means no limit.
     pub fn new(limit: Option<u32>) -> Arc<Self> {
         Arc::new(Self {
             limit: AtomicU32::new(limit.unwrap_or(UNLIMITED)),
-            taken: AtomicU32::new(0),
-            awaited: AtomicBool::new(false),
-            line: Mutex::default(),
+            in_use: AtomicU32::new(0),
+            has_waiters: AtomicBool::new(false),
+            queue: Mutex::default(),
         })
     }
 
-    /// Puts another limit in force. Where more are taken than it allows, none comes free until enough
-    /// are given back.
+    /// Changes the limit. If more permits are in use than the new limit allows, none is granted until
+    /// enough are returned.
     pub fn set_limit(self: &Arc<Self>, limit: Option<u32>) {
         self.limit.store(limit.unwrap_or(UNLIMITED), Ordering::SeqCst);
-        self.serve(&mut self.line());
+        self.grant_free_permits(&mut self.queue());
     }
 
-    /// Takes a place, if one is free and nobody waits for it.
+    /// Returns a permit if one is free and no waiter is queued.
     pub fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         if self.limit.load(Ordering::SeqCst) == UNLIMITED {
-            self.taken.fetch_add(1, Ordering::SeqCst);
+            self.in_use.fetch_add(1, Ordering::SeqCst);
             return Some(Permit(self.clone()));
         }
-        let line = self.line();
-        (line.is_empty() && self.has_room()).then(|| {
-            self.taken.fetch_add(1, Ordering::SeqCst);
+        let queue = self.queue();
+        (queue.is_empty() && self.is_below_limit()).then(|| {
+            self.in_use.fetch_add(1, Ordering::SeqCst);
             Permit(self.clone())
         })
     }
 
-    /// Whether [`ConcurrencyLimit::take`] would give one now.
+    /// Returns true if [`ConcurrencyLimit::try_acquire`] would return a permit now.
     pub fn is_free(&self) -> bool {
-        !self.awaited.load(Ordering::SeqCst) && self.has_room()
+        !self.has_waiters.load(Ordering::SeqCst) && self.is_below_limit()
     }
 
-    /// How many are taken.
+    /// Returns the number of permits in use.
     pub fn in_use(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed)
+        self.in_use.load(Ordering::Relaxed)
     }
 
-    /// How many there are.
+    /// Returns the limit; `None` means no limit.
     pub fn limit(&self) -> Option<u32> {
         Some(self.limit.load(Ordering::Relaxed)).filter(|limit| *limit != UNLIMITED)
     }
 
-    fn has_room(&self) -> bool {
+    fn is_below_limit(&self) -> bool {
         let limit = self.limit.load(Ordering::SeqCst);
-        limit == UNLIMITED || self.taken.load(Ordering::SeqCst) < limit
+        limit == UNLIMITED || self.in_use.load(Ordering::SeqCst) < limit
     }
 
-    /// Hands free places to those who wait.
-    fn serve(self: &Arc<Self>, line: &mut VecDeque<Arc<Slot>>) {
-        while self.has_room() {
-            let Some(first) = line.pop_front() else { break };
-            first.give(self);
+    /// Grants free permits to the waiters, first come, first served.
+    fn grant_free_permits(self: &Arc<Self>, queue: &mut VecDeque<Arc<Slot>>) {
+        while self.is_below_limit() {
+            let Some(first) = queue.pop_front() else { break };
+            first.grant(self);
         }
-        self.awaited.store(!line.is_empty(), Ordering::SeqCst);
+        self.has_waiters.store(!queue.is_empty(), Ordering::SeqCst);
     }
 
-    /// A line changes as a whole or not at all.
-    fn line(&self) -> MutexGuard<'_, VecDeque<Arc<Slot>>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A panic elsewhere cannot leave the queue half changed, so a poisoned lock is used as it is.
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Arc<Slot>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Permit {
-    /// Whether it is for one of these places.
-    pub fn is_of(&self, places: &Arc<ConcurrencyLimit>) -> bool {
-        Arc::ptr_eq(&self.0, places)
+    /// Returns true if the permit belongs to this limit.
+    pub fn belongs_to(&self, limit: &Arc<ConcurrencyLimit>) -> bool {
+        Arc::ptr_eq(&self.0, limit)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let places = &self.0;
-        places.taken.fetch_sub(1, Ordering::SeqCst);
-        // Whoever lines up says so first and looks for room then, so one of the two sees the other.
-        if places.awaited.load(Ordering::SeqCst) {
-            places.serve(&mut places.line());
+        let limit = &self.0;
+        limit.in_use.fetch_sub(1, Ordering::SeqCst);
+        // `enqueue` sets the flag first and looks for a free permit then, so one of the two sees the other.
+        if limit.has_waiters.load(Ordering::SeqCst) {
+            limit.grant_free_permits(&mut limit.queue());
         }
     }
 }
 
 impl Slot {
-    /// Hands a place over, unless another line was faster.
-    fn give(&self, places: &Arc<ConcurrencyLimit>) {
-        let mut handover = self.handover();
-        if let Handover::Awaited(waker) = &mut *handover {
+    /// Grants a permit, unless another queue has granted one already.
+    fn grant(&self, limit: &Arc<ConcurrencyLimit>) {
+        let mut state = self.lock();
+        if let SlotState::Waiting(waker) = &mut *state {
             let waker = waker.take();
-            places.taken.fetch_add(1, Ordering::SeqCst);
-            *handover = Handover::Given(Permit(places.clone()));
+            limit.in_use.fetch_add(1, Ordering::SeqCst);
+            *state = SlotState::Granted(Permit(limit.clone()));
             if let Some(waker) = waker {
                 waker.wake();
             }
         }
     }
 
-    fn handover(&self) -> MutexGuard<'_, Handover> {
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiter {
-    /// Joins the end of a line; once. `false`: it is too long.
-    pub fn enqueue(&mut self, places: &Arc<ConcurrencyLimit>) -> bool {
-        if self.lines.iter().any(|own| Arc::ptr_eq(own, places)) {
+    /// Joins the queue of a limit, unless it is in it already. Returns false if the queue is full.
+    pub fn enqueue(&mut self, limit: &Arc<ConcurrencyLimit>) -> bool {
+        if self.queued_at.iter().any(|own| Arc::ptr_eq(own, limit)) {
             return true;
         }
-        let mut line = places.line();
-        if line.len() >= LINE {
+        let mut queue = limit.queue();
+        if queue.len() >= MAX_QUEUE {
             return false;
         }
-        self.lines.push(places.clone());
-        line.push_back(self.slot.clone());
-        places.awaited.store(true, Ordering::SeqCst);
-        places.serve(&mut line);
+        self.queued_at.push(limit.clone());
+        queue.push_back(self.slot.clone());
+        limit.has_waiters.store(true, Ordering::SeqCst);
+        limit.grant_free_permits(&mut queue);
         true
     }
 }
@@ -179,16 +180,16 @@ impl Future for Waiter {
     type Output = Permit;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
-        let mut handover = self.slot.handover();
-        match &mut *handover {
-            Handover::Awaited(waker) => {
+        let mut state = self.slot.lock();
+        match &mut *state {
+            SlotState::Waiting(waker) => {
                 *waker = Some(cx.waker().clone());
                 Poll::Pending
             }
-            Handover::Given(_) | Handover::Closed => {
-                match mem::replace(&mut *handover, Handover::Closed) {
-                    Handover::Given(permit) => Poll::Ready(permit),
-                    Handover::Awaited(_) | Handover::Closed => Poll::Pending,
+            SlotState::Granted(_) | SlotState::Closed => {
+                match mem::replace(&mut *state, SlotState::Closed) {
+                    SlotState::Granted(permit) => Poll::Ready(permit),
+                    SlotState::Waiting(_) | SlotState::Closed => Poll::Pending,
                 }
             }
         }
@@ -197,12 +198,13 @@ impl Future for Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        // Closed first, so that no line hands it one more; what it was given goes to the next.
-        let last = mem::replace(&mut *self.slot.handover(), Handover::Closed);
-        for places in &self.lines {
-            let mut line = places.line();
-            line.retain(|slot| !Arc::ptr_eq(slot, &self.slot));
-            places.serve(&mut line);
+        // The slot is closed first, so that no queue grants it another permit. A permit that it has
+        // already goes to the next waiter when `last` is dropped.
+        let last = mem::replace(&mut *self.slot.lock(), SlotState::Closed);
+        for limit in &self.queued_at {
+            let mut queue = limit.queue();
+            queue.retain(|slot| !Arc::ptr_eq(slot, &self.slot));
+            limit.grant_free_permits(&mut queue);
         }
         drop(last);
     }
@@ -220,105 +222,106 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_as_the_limit_says() {
-        let places = ConcurrencyLimit::new(Some(2));
-        let (one, two) = (places.try_acquire().expect("one"), places.try_acquire().expect("two"));
-        assert!(places.try_acquire().is_none() && !places.is_free());
+    fn no_more_permits_than_the_limit_are_granted() {
+        let limit = ConcurrencyLimit::new(Some(2));
+        let (one, two) = (limit.try_acquire().expect("one"), limit.try_acquire().expect("two"));
+        assert!(limit.try_acquire().is_none() && !limit.is_free());
         drop(one);
-        assert!(places.is_free());
-        let again = places.try_acquire().expect("a place given back");
-        assert_eq!(places.in_use(), 2);
+        assert!(limit.is_free());
+        let again = limit.try_acquire().expect("the returned permit");
+        assert_eq!(limit.in_use(), 2);
         drop((two, again));
-        assert_eq!(places.in_use(), 0);
-        let open = ConcurrencyLimit::new(None);
-        let many: Vec<_> = (0..5000).map(|_| open.try_acquire().expect("no limit")).collect();
-        assert_eq!((open.in_use(), open.limit()), (5000, None));
+        assert_eq!(limit.in_use(), 0);
+        let unlimited = ConcurrencyLimit::new(None);
+        let many: Vec<_> = (0..5000).map(|_| unlimited.try_acquire().expect("no limit")).collect();
+        assert_eq!((unlimited.in_use(), unlimited.limit()), (5000, None));
         drop(many);
-        assert_eq!(open.in_use(), 0);
+        assert_eq!(unlimited.in_use(), 0);
     }
 
     #[test]
-    fn who_waits_longest_comes_first_and_nobody_overtakes() {
-        let places = ConcurrencyLimit::new(Some(1));
-        let held = places.try_acquire().expect("a place");
+    fn waiters_are_served_in_order_and_never_overtaken() {
+        let limit = ConcurrencyLimit::new(Some(1));
+        let held = limit.try_acquire().expect("a permit");
         let (mut first, mut second) = (Waiter::default(), Waiter::default());
-        assert!(first.enqueue(&places) && second.enqueue(&places));
+        assert!(first.enqueue(&limit) && second.enqueue(&limit));
         assert!(ready(&mut first).is_none());
         drop(held);
-        assert!(places.try_acquire().is_none(), "it is the first one's");
+        assert!(limit.try_acquire().is_none(), "reserved for the first waiter");
         assert!(ready(&mut second).is_none());
-        let held = ready(&mut first).expect("its turn");
+        let held = ready(&mut first).expect("the permit for the first waiter");
         drop(held);
         assert!(ready(&mut second).is_some());
         drop((first, second));
-        assert!(places.try_acquire().is_some());
+        assert!(limit.try_acquire().is_some());
     }
 
     #[test]
-    fn who_waits_for_several_takes_one() {
+    fn a_waiter_in_several_queues_takes_one_permit() {
         let (a, b) = (ConcurrencyLimit::new(Some(1)), ConcurrencyLimit::new(Some(1)));
-        let (at_a, at_b) = (a.try_acquire().expect("a place"), b.try_acquire().expect("a place"));
+        let (permit_a, permit_b) =
+            (a.try_acquire().expect("a permit"), b.try_acquire().expect("a permit"));
         let mut waiter = Waiter::default();
         assert!(waiter.enqueue(&a) && waiter.enqueue(&b) && waiter.enqueue(&a));
-        drop((at_a, at_b));
-        let given = ready(&mut waiter).expect("a place");
-        assert!(given.is_of(&a) && !given.is_of(&b));
-        assert!(b.is_free(), "the other goes on to whoever comes");
+        drop((permit_a, permit_b));
+        let granted = ready(&mut waiter).expect("a permit");
+        assert!(granted.belongs_to(&a) && !granted.belongs_to(&b));
+        assert!(b.is_free(), "the other permit is free for any request");
         drop(waiter);
         assert!(!a.is_free());
-        drop(given);
+        drop(granted);
         assert!(a.is_free());
     }
 
     #[test]
-    fn who_leaves_hands_on_what_was_given() {
-        let places = ConcurrencyLimit::new(Some(1));
-        let held = places.try_acquire().expect("a place");
-        let (mut gone, mut next) = (Waiter::default(), Waiter::default());
-        assert!(gone.enqueue(&places) && next.enqueue(&places));
+    fn dropping_a_waiter_passes_its_permit_on() {
+        let limit = ConcurrencyLimit::new(Some(1));
+        let held = limit.try_acquire().expect("a permit");
+        let (mut dropped, mut next) = (Waiter::default(), Waiter::default());
+        assert!(dropped.enqueue(&limit) && next.enqueue(&limit));
         drop(held);
-        drop(gone);
+        drop(dropped);
         assert!(ready(&mut next).is_some());
-        assert_eq!(places.in_use(), 0);
+        assert_eq!(limit.in_use(), 0);
     }
 
     #[test]
-    fn another_limit_counts_what_is_taken() {
-        let places = ConcurrencyLimit::new(None);
-        let held: Vec<_> = (0..3).map(|_| places.try_acquire().expect("no limit")).collect();
-        places.set_limit(Some(2));
-        assert!(places.try_acquire().is_none());
+    fn a_changed_limit_counts_the_permits_in_use() {
+        let limit = ConcurrencyLimit::new(None);
+        let held: Vec<_> = (0..3).map(|_| limit.try_acquire().expect("no limit")).collect();
+        limit.set_limit(Some(2));
+        assert!(limit.try_acquire().is_none());
         let mut waiter = Waiter::default();
-        assert!(waiter.enqueue(&places));
-        places.set_limit(Some(3));
+        assert!(waiter.enqueue(&limit));
+        limit.set_limit(Some(3));
         assert!(ready(&mut waiter).is_none());
-        places.set_limit(Some(4));
+        limit.set_limit(Some(4));
         assert!(ready(&mut waiter).is_some());
         drop(held);
-        assert_eq!(places.in_use(), 0);
+        assert_eq!(limit.in_use(), 0);
     }
 
     #[test]
-    fn a_line_has_an_end() {
-        let places = ConcurrencyLimit::new(Some(1));
-        let _held = places.try_acquire();
-        let mut line: Vec<Waiter> = (0..LINE).map(|_| Waiter::default()).collect();
-        assert!(line.iter_mut().all(|waiter| waiter.enqueue(&places)));
-        assert!(!Waiter::default().enqueue(&places));
-        line.pop();
-        assert!(Waiter::default().enqueue(&places));
+    fn queue_length_is_bounded() {
+        let limit = ConcurrencyLimit::new(Some(1));
+        let _held = limit.try_acquire();
+        let mut queue: Vec<Waiter> = (0..MAX_QUEUE).map(|_| Waiter::default()).collect();
+        assert!(queue.iter_mut().all(|waiter| waiter.enqueue(&limit)));
+        assert!(!Waiter::default().enqueue(&limit));
+        queue.pop();
+        assert!(Waiter::default().enqueue(&limit));
     }
 
     #[test]
-    fn threads_never_hold_more_than_there_are() {
-        let (places, most) = (ConcurrencyLimit::new(Some(3)), AtomicU32::new(0));
+    fn threads_never_hold_more_permits_than_the_limit() {
+        let (limit, most) = (ConcurrencyLimit::new(Some(3)), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..2000 {
                         let mut waiter = Waiter::default();
-                        let held = places.try_acquire().or_else(|| {
-                            waiter.enqueue(&places);
+                        let held = limit.try_acquire().or_else(|| {
+                            waiter.enqueue(&limit);
                             ready(&mut waiter)
                         });
                         if held.is_some() {
@@ -331,7 +334,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(places.in_use(), 0);
-        assert!(places.is_free());
+        assert_eq!(limit.in_use(), 0);
+        assert!(limit.is_free());
     }
 }

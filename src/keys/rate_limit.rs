@@ -1,8 +1,7 @@
-//! `rpm` and `tpm` of a key: what may go through in a minute.
+//! `rpm` and `tpm` of a key: the requests and tokens of one minute.
 //!
 //! A request counts when it is sent, and also when it fails. Its tokens are estimated then and corrected
-//! by what the provider has counted when its answer is over, so that `tpm` is kept in the long run and not
-//! in every minute.
+//! with the provider's count when the answer ends, so `tpm` holds in the long run and not in every minute.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,53 +10,53 @@ use std::time::{Duration, Instant};
 use super::state::{KeyState, Reason};
 use super::window::Window;
 
-/// Requests and tokens of a key; without a limit nothing is counted, and no lock is taken.
+/// The `rpm` and `tpm` of a key. Without a limit nothing is counted, and no lock is taken.
 #[derive(Debug, Default)]
 pub struct RateLimit {
-    limited: AtomicBool,
-    state: Mutex<State>,
+    is_limited: AtomicBool,
+    counters: Mutex<Counters>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Counters {
     rpm: Option<u32>,
     tpm: Option<u32>,
     requests: Window,
     tokens: Window,
 }
 
-/// What of the last minute is used.
+/// The requests and tokens of the last minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateUsage {
-    /// Requests, where there is an `rpm`.
+    /// Number of requests, if there is an `rpm`.
     pub requests: Option<u64>,
-    /// Tokens, where there is a `tpm`.
+    /// Number of tokens, if there is a `tpm`.
     pub tokens: Option<u64>,
 }
 
-/// A request that counts.
+/// A request that was counted, with its estimated tokens.
 #[derive(Debug)]
 pub(super) struct RateReservation {
-    rates: Arc<RateLimit>,
+    rate_limit: Arc<RateLimit>,
     slot: u64,
     tokens: u64,
 }
 
 impl RateLimit {
     pub(super) fn new(rpm: Option<u32>, tpm: Option<u32>) -> Arc<Self> {
-        let rates = Arc::<Self>::default();
-        rates.set_limits(rpm, tpm);
-        rates
+        let rate_limit = Arc::<Self>::default();
+        rate_limit.set_limits(rpm, tpm);
+        rate_limit
     }
 
-    /// Puts other limits in force. What was counted stays counted.
+    /// Changes the limits. The counts stay.
     pub(super) fn set_limits(&self, rpm: Option<u32>, tpm: Option<u32>) {
-        let mut state = self.lock();
-        (state.rpm, state.tpm) = (rpm, tpm);
-        self.limited.store(rpm.or(tpm).is_some(), Ordering::Relaxed);
+        let mut counters = self.lock();
+        (counters.rpm, counters.tpm) = (rpm, tpm);
+        self.is_limited.store(rpm.or(tpm).is_some(), Ordering::Relaxed);
     }
 
-    /// Whether a request of so many tokens may go through.
+    /// Returns the state of the key for a request with this number of tokens.
     pub fn state(&self, tokens: u64, now: Instant) -> KeyState {
         if !self.is_limited() {
             return KeyState::Available;
@@ -65,8 +64,8 @@ impl RateLimit {
         self.lock().state(tokens, now)
     }
 
-    /// Counts a request of so many tokens, if it may go through. Nothing is counted where nothing is
-    /// limited.
+    /// Counts a request with this number of tokens. Without a limit nothing is counted. Fails if a limit
+    /// would be exceeded.
     pub(super) fn reserve(
         self: &Arc<Self>,
         tokens: u64,
@@ -75,66 +74,63 @@ impl RateLimit {
         if !self.is_limited() {
             return Ok(None);
         }
-        let mut state = self.lock();
-        let standing = state.state(tokens, now);
-        if !standing.is_usable() {
-            return Err(standing);
+        let mut counters = self.lock();
+        let state = counters.state(tokens, now);
+        if !state.is_usable() {
+            return Err(state);
         }
-        // What has no limit is not kept.
-        if state.rpm.is_some() {
-            state.requests.add(1, now);
+        // A window without a limit stays empty.
+        if counters.rpm.is_some() {
+            counters.requests.add(1, now);
         }
-        let limit = state.tpm.map(u64::from);
+        let limit = counters.tpm.map(u64::from);
         let tokens = limit.map_or(0, |limit| tokens.min(limit));
-        let slot = if limit.is_some() { state.tokens.add(tokens, now) } else { 0 };
-        drop(state);
-        Ok(Some(RateReservation { rates: self.clone(), slot, tokens }))
+        let slot = if limit.is_some() { counters.tokens.add(tokens, now) } else { 0 };
+        drop(counters);
+        Ok(Some(RateReservation { rate_limit: self.clone(), slot, tokens }))
     }
 
-    /// What of the last minute is used.
+    /// Returns the requests and tokens of the last minute.
     pub fn usage(&self, now: Instant) -> RateUsage {
         if !self.is_limited() {
             return RateUsage::default();
         }
-        let mut state = self.lock();
-        let (rpm, tpm) = (state.rpm, state.tpm);
+        let mut counters = self.lock();
+        let (rpm, tpm) = (counters.rpm, counters.tpm);
         RateUsage {
-            requests: rpm.map(|_| state.requests.used(now)),
-            tokens: tpm.map(|_| state.tokens.used(now)),
+            requests: rpm.map(|_| counters.requests.used(now)),
+            tokens: tpm.map(|_| counters.tokens.used(now)),
         }
     }
 
     fn is_limited(&self) -> bool {
-        self.limited.load(Ordering::Relaxed)
+        self.is_limited.load(Ordering::Relaxed)
     }
 
-    /// It changes as a whole or not at all.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A panic elsewhere cannot leave the counters half changed, so a poisoned lock is used as it is.
+    fn lock(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Counters {
     fn state(&mut self, tokens: u64, now: Instant) -> KeyState {
-        let cooling = |why, left: Duration| {
-            if left.is_zero() {
-                KeyState::Available
-            } else {
-                KeyState::CoolingDown { reason: why, remaining: left }
-            }
+        let state = |reason, remaining: Duration| match remaining {
+            Duration::ZERO => KeyState::Available,
+            _ => KeyState::CoolingDown { reason, remaining },
         };
         let requests =
             self.rpm.map_or(Duration::ZERO, |rpm| self.requests.wait(1, rpm.into(), now));
         let tokens =
             self.tpm.map_or(Duration::ZERO, |tpm| self.tokens.wait(tokens, tpm.into(), now));
-        cooling(Reason::RequestRate, requests).and(cooling(Reason::TokenRate, tokens))
+        state(Reason::RequestRate, requests).or_stricter(state(Reason::TokenRate, tokens))
     }
 }
 
 impl RateReservation {
-    /// The provider has counted so many tokens.
-    pub(super) fn correct(&mut self, tokens: u64) {
-        self.rates.lock().tokens.correct(self.slot, self.tokens, tokens);
+    /// Replaces the estimated tokens with the provider's count.
+    pub(super) fn correct_tokens(&mut self, tokens: u64) {
+        self.rate_limit.lock().tokens.correct(self.slot, self.tokens, tokens);
         self.tokens = tokens;
     }
 }
@@ -147,50 +143,50 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_is_counted() {
-        let (rates, now) = (RateLimit::new(None, None), Instant::now());
-        assert!(rates.reserve(1_000_000, now).expect("no limit").is_none());
-        assert_eq!(rates.usage(now), RateUsage::default());
+        let (limit, now) = (RateLimit::new(None, None), Instant::now());
+        assert!(limit.reserve(1_000_000, now).expect("no limit").is_none());
+        assert_eq!(limit.usage(now), RateUsage::default());
     }
 
     #[test]
-    fn requests_and_tokens_have_limits_of_their_own() {
-        let (rates, now) = (RateLimit::new(Some(2), Some(100)), Instant::now());
-        rates.reserve(60, now).expect("room");
-        let why = rates.reserve(60, now + S).expect_err("too many tokens").reason();
-        assert_eq!(why, Some(Reason::TokenRate));
-        rates.reserve(40, now + S).expect("room");
-        let KeyState::CoolingDown { reason: why, remaining: left } = rates.state(0, now + S) else {
+    fn requests_and_tokens_are_limited_separately() {
+        let (limit, now) = (RateLimit::new(Some(2), Some(100)), Instant::now());
+        limit.reserve(60, now).expect("below the limit");
+        let reason = limit.reserve(60, now + S).expect_err("too many tokens").reason();
+        assert_eq!(reason, Some(Reason::TokenRate));
+        limit.reserve(40, now + S).expect("below the limit");
+        let KeyState::CoolingDown { reason, remaining } = limit.state(0, now + S) else {
             panic!("no limit")
         };
-        assert_eq!(why, Reason::RequestRate);
-        assert!((S * 59..=S * 60).contains(&left), "{left:?}");
-        assert_eq!(rates.usage(now + S), RateUsage { requests: Some(2), tokens: Some(100) });
-        assert!(rates.state(60, now + 61 * S).is_usable());
+        assert_eq!(reason, Reason::RequestRate);
+        assert!((S * 59..=S * 60).contains(&remaining), "{remaining:?}");
+        assert_eq!(limit.usage(now + S), RateUsage { requests: Some(2), tokens: Some(100) });
+        assert!(limit.state(60, now + 61 * S).is_usable());
     }
 
     #[test]
-    fn what_the_provider_has_counted_takes_the_place_of_the_estimate() {
-        let (rates, now) = (RateLimit::new(None, Some(100)), Instant::now());
-        let mut booking = rates.reserve(10, now).expect("room").expect("a limit");
-        booking.correct(150);
-        assert_eq!(rates.usage(now).tokens, Some(150));
-        assert!(!rates.state(0, now).is_usable(), "more than there was");
-        booking.correct(0);
-        assert!(rates.state(100, now).is_usable());
-        assert!(rates.state(100_000, now).is_usable(), "larger than any minute, alone it may go");
+    fn the_count_of_the_provider_replaces_the_estimate() {
+        let (limit, now) = (RateLimit::new(None, Some(100)), Instant::now());
+        let mut reservation = limit.reserve(10, now).expect("below the limit").expect("a limit");
+        reservation.correct_tokens(150);
+        assert_eq!(limit.usage(now).tokens, Some(150));
+        assert!(!limit.state(0, now).is_usable(), "over the limit");
+        reservation.correct_tokens(0);
+        assert!(limit.state(100, now).is_usable());
+        assert!(limit.state(100_000, now).is_usable(), "a request over the limit may go alone");
     }
 
     #[test]
-    fn another_limit_takes_over_what_was_counted() {
-        let (rates, now) = (RateLimit::new(Some(5), None), Instant::now());
+    fn a_changed_limit_keeps_the_counts() {
+        let (limit, now) = (RateLimit::new(Some(5), None), Instant::now());
         for _ in 0..3 {
-            rates.reserve(1, now).expect("room");
+            limit.reserve(1, now).expect("below the limit");
         }
-        rates.set_limits(Some(3), None);
-        assert!(rates.reserve(1, now).is_err());
-        rates.set_limits(Some(4), None);
-        assert!(rates.reserve(1, now).is_ok());
-        rates.set_limits(None, None);
-        assert!(rates.reserve(1, now).is_ok());
+        limit.set_limits(Some(3), None);
+        assert!(limit.reserve(1, now).is_err());
+        limit.set_limits(Some(4), None);
+        assert!(limit.reserve(1, now).is_ok());
+        limit.set_limits(None, None);
+        assert!(limit.reserve(1, now).is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! What providers have said is left of their own limits, per model. It steers the choice to another key
-//! before the limit is met, and does no more: only a refusal leaves a key alone.
+//! The remaining rate limits that providers report, per model. They steer the choice to another key before
+//! a limit is reached, and no more: only a refused request starts a cooldown.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,144 +8,156 @@ use std::time::{Duration, Instant};
 
 use crate::wire::quota::{Left, Quota};
 
-/// Models that are remembered at once: callers choose their names.
-const MODELS: usize = 256;
-/// Longest name of a model that is remembered.
-const NAME: usize = 512;
+/// Highest number of models with a record. A limit is needed because callers choose the names.
+const MAX_MODELS: usize = 256;
+/// Longest model name that gets a record.
+const MAX_MODEL_NAME: usize = 512;
 
-/// What is left of a key's limits at the provider, or of those that a `quota_group` shares. Without a word
-/// from the provider, no lock is taken.
+/// The rate limits that the provider reports for a key, or for all keys of a `quota_group`. Before the
+/// first report no lock is taken.
 #[derive(Debug, Default)]
 pub struct ReportedLimits {
-    any: AtomicBool,
-    models: Mutex<BTreeMap<Box<str>, Known>>,
+    has_reports: AtomicBool,
+    models: Mutex<BTreeMap<Box<str>, ModelLimits>>,
 }
 
-/// What is known of the key with one model.
+/// The latest report for one model.
 #[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    requests: Option<Until>,
-    tokens: Option<Until>,
-    output: Option<Until>,
+struct ModelLimits {
+    requests: Option<Remaining>,
+    tokens: Option<Remaining>,
+    output: Option<Remaining>,
 }
 
-/// What is left until then.
+/// The remaining amount of one limit until its reset.
 #[derive(Clone, Copy, Debug)]
-struct Until {
-    remaining: u64,
+struct Remaining {
+    amount: u64,
     limit: Option<u64>,
     reset: Instant,
 }
 
-/// What is left of one limit, as it is told.
+/// One reported limit, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedLimit {
-    /// The model that it is about.
+    /// The model that it applies to.
     pub model: Box<str>,
     /// `requests`, `tokens` or `output_tokens`.
     pub kind: &'static str,
-    /// So much.
+    /// The amount that is left.
     pub remaining: u64,
-    /// Of so much.
+    /// The full amount.
     pub limit: Option<u64>,
-    /// Until the provider has more.
+    /// Time until the provider resets the limit.
     pub reset: Duration,
 }
 
 impl ReportedLimits {
-    /// Whether there is enough for a request of so many tokens, as far as is known.
-    pub fn has(&self, model: &str, tokens: u64, now: Instant) -> bool {
-        if !self.any.load(Ordering::Relaxed) {
+    /// Returns false if the latest report leaves too little for a request with this number of tokens.
+    pub fn allow(&self, model: &str, tokens: u64, now: Instant) -> bool {
+        if !self.has_reports.load(Ordering::Relaxed) {
             return true;
         }
-        self.models().get(model).is_none_or(|known| {
-            let enough = |of: Option<Until>, need: u64| {
-                of.is_none_or(|left| left.reset <= now || left.remaining >= need)
+        self.lock().get(model).is_none_or(|limits| {
+            let is_enough = |remaining: Option<Remaining>, needed: u64| {
+                remaining.is_none_or(|left| left.reset <= now || left.amount >= needed)
             };
-            enough(known.requests, 1)
-                && enough(known.tokens, tokens.max(1))
-                && enough(known.output, 1)
+            is_enough(limits.requests, 1)
+                && is_enough(limits.tokens, tokens.max(1))
+                && is_enough(limits.output, 1)
         })
     }
 
-    /// A request of so many tokens is on its way. What the provider says when it answers counts for more.
-    pub fn spend(&self, model: &str, tokens: u64) {
-        if !self.any.load(Ordering::Relaxed) {
+    /// Subtracts a request that is being sent. The next report replaces the result.
+    pub fn subtract(&self, model: &str, tokens: u64) {
+        if !self.has_reports.load(Ordering::Relaxed) {
             return;
         }
-        if let Some(known) = self.models().get_mut(model) {
-            for (left, spent) in [(&mut known.requests, 1), (&mut known.tokens, tokens)] {
-                if let Some(left) = left {
-                    left.remaining = left.remaining.saturating_sub(spent);
+        if let Some(limits) = self.lock().get_mut(model) {
+            for (remaining, used) in [(&mut limits.requests, 1), (&mut limits.tokens, tokens)] {
+                if let Some(remaining) = remaining {
+                    remaining.amount = remaining.amount.saturating_sub(used);
                 }
             }
         }
     }
 
-    /// The provider has said what is left.
-    pub fn update(&self, model: &str, quota: Quota, now: Instant) {
-        if model.is_empty() || model.len() > NAME {
+    /// Stores a report of the provider.
+    pub fn update(&self, model: &str, report: Quota, now: Instant) {
+        if model.is_empty() || model.len() > MAX_MODEL_NAME {
             return;
         }
-        let mut models = self.models();
-        if !models.contains_key(model) && models.len() >= MODELS {
-            models.retain(|_, known| known.over().is_some_and(|over| over > now));
-            let soonest = models.iter().min_by_key(|(_, known)| known.over());
-            let soonest = soonest.map(|(name, _)| name.clone());
-            if let Some(name) = soonest.filter(|_| models.len() >= MODELS) {
-                models.remove(&name);
-            }
-        }
+        let mut models = self.lock();
         if !models.contains_key(model) {
-            models.insert(model.into(), Known::default());
+            if models.len() >= MAX_MODELS {
+                make_room(&mut models, now);
+            }
+            models.insert(model.into(), ModelLimits::default());
         }
-        if let Some(known) = models.get_mut(model) {
-            let Quota { requests, tokens, output } = quota;
-            for (own, told) in [
-                (&mut known.requests, requests),
-                (&mut known.tokens, tokens),
-                (&mut known.output, output),
+        if let Some(limits) = models.get_mut(model) {
+            let Quota { requests, tokens, output } = report;
+            for (stored, reported) in [
+                (&mut limits.requests, requests),
+                (&mut limits.tokens, tokens),
+                (&mut limits.output, output),
             ] {
-                if let Some(Left { remaining, limit, reset }) = told {
-                    *own = Some(Until { remaining, limit, reset: now + reset });
+                if let Some(Left { remaining, limit, reset }) = reported {
+                    *stored = Some(Remaining { amount: remaining, limit, reset: now + reset });
                 }
             }
         }
-        self.any.store(true, Ordering::Relaxed);
+        self.has_reports.store(true, Ordering::Relaxed);
     }
 
-    /// All that is known and not over.
+    /// Returns all limits whose reset is still to come.
     pub fn current(&self, now: Instant) -> Vec<ReportedLimit> {
-        if !self.any.load(Ordering::Relaxed) {
+        if !self.has_reports.load(Ordering::Relaxed) {
             return Vec::new();
         }
         let mut all = Vec::new();
-        for (model, known) in self.models().iter() {
-            let Known { requests, tokens, output } = *known;
-            for (of, left) in
+        for (model, limits) in self.lock().iter() {
+            let ModelLimits { requests, tokens, output } = *limits;
+            for (kind, remaining) in
                 [("requests", requests), ("tokens", tokens), ("output_tokens", output)]
             {
-                let Some(Until { remaining, limit, reset }) = left.filter(|left| left.reset > now)
-                else {
+                let Some(remaining) = remaining.filter(|remaining| remaining.reset > now) else {
                     continue;
                 };
-                let reset = reset.saturating_duration_since(now);
-                all.push(ReportedLimit { model: model.clone(), kind: of, remaining, limit, reset });
+                let Remaining { amount, limit, reset } = remaining;
+                all.push(ReportedLimit {
+                    model: model.clone(),
+                    kind,
+                    remaining: amount,
+                    limit,
+                    reset: reset.saturating_duration_since(now),
+                });
             }
         }
         all
     }
 
-    /// What is known changes as a whole or not at all.
-    fn models(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Known>> {
+    /// A panic elsewhere cannot leave a record half changed, so a poisoned lock is used as it is.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Box<str>, ModelLimits>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    /// When nothing of it counts any more.
-    fn over(&self) -> Option<Instant> {
-        [self.requests, self.tokens, self.output].into_iter().flatten().map(|left| left.reset).max()
+/// Removes the models whose limits were all reset, or else the one that is reset first.
+fn make_room(models: &mut BTreeMap<Box<str>, ModelLimits>, now: Instant) {
+    models.retain(|_, limits| limits.last_reset().is_some_and(|reset| reset > now));
+    if models.len() >= MAX_MODELS {
+        let first = models.iter().min_by_key(|(_, limits)| limits.last_reset());
+        if let Some(name) = first.map(|(name, _)| name.clone()) {
+            models.remove(&name);
+        }
+    }
+}
+
+impl ModelLimits {
+    /// Returns when the last of the limits is reset.
+    fn last_reset(&self) -> Option<Instant> {
+        let all = [self.requests, self.tokens, self.output];
+        all.into_iter().flatten().map(|remaining| remaining.reset).max()
     }
 }
 
@@ -159,70 +171,70 @@ mod tests {
         Left { remaining, limit: Some(100), reset: 10 * S }
     }
 
-    fn of_requests(remaining: u64) -> Quota {
+    fn requests_left(remaining: u64) -> Quota {
         Quota { requests: Some(left(remaining)), ..Quota::default() }
     }
 
     #[test]
-    fn a_model_that_is_used_up_has_nothing_until_its_reset() {
-        let (learned, now) = (ReportedLimits::default(), Instant::now());
-        assert!(learned.has("m", 1, now));
-        learned.update("m", of_requests(0), now);
-        assert!(!learned.has("m", 1, now + 9 * S));
-        assert!(learned.has("another", 1, now));
-        assert!(learned.has("m", 1, now + 10 * S));
-        assert_eq!(learned.current(now + 10 * S), []);
+    fn an_exhausted_model_allows_nothing_until_its_reset() {
+        let (limits, now) = (ReportedLimits::default(), Instant::now());
+        assert!(limits.allow("m", 1, now));
+        limits.update("m", requests_left(0), now);
+        assert!(!limits.allow("m", 1, now + 9 * S));
+        assert!(limits.allow("another", 1, now));
+        assert!(limits.allow("m", 1, now + 10 * S));
+        assert_eq!(limits.current(now + 10 * S), []);
     }
 
     #[test]
-    fn tokens_are_held_against_what_a_request_needs() {
-        let (learned, now) = (ReportedLimits::default(), Instant::now());
-        learned.update("m", Quota { tokens: Some(left(50)), ..Quota::default() }, now);
-        assert!(learned.has("m", 50, now));
-        assert!(!learned.has("m", 51, now));
-        learned.update("m", Quota { output: Some(left(0)), ..Quota::default() }, now);
-        assert!(!learned.has("m", 1, now), "no answer is to be had");
-        let told = learned.current(now + S);
-        let rest = ReportedLimit {
+    fn remaining_tokens_are_compared_with_the_tokens_of_the_request() {
+        let (limits, now) = (ReportedLimits::default(), Instant::now());
+        limits.update("m", Quota { tokens: Some(left(50)), ..Quota::default() }, now);
+        assert!(limits.allow("m", 50, now));
+        assert!(!limits.allow("m", 51, now));
+        limits.update("m", Quota { output: Some(left(0)), ..Quota::default() }, now);
+        assert!(!limits.allow("m", 1, now), "no output tokens left");
+        let current = limits.current(now + S);
+        let expected = ReportedLimit {
             model: "m".into(),
             kind: "tokens",
             remaining: 50,
             limit: Some(100),
             reset: 9 * S,
         };
-        assert_eq!((told.len(), &told[0]), (2, &rest));
+        assert_eq!((current.len(), &current[0]), (2, &expected));
     }
 
     #[test]
-    fn what_is_on_its_way_is_taken_off_until_the_provider_says_more() {
-        let (learned, now) = (ReportedLimits::default(), Instant::now());
-        learned.spend("m", 1);
-        learned.update(
+    fn requests_under_way_are_subtracted_until_the_next_report() {
+        let (limits, now) = (ReportedLimits::default(), Instant::now());
+        limits.subtract("m", 1);
+        limits.update(
             "m",
             Quota { requests: Some(left(2)), tokens: Some(left(50)), output: None },
             now,
         );
-        learned.spend("m", 30);
-        assert!(learned.has("m", 20, now) && !learned.has("m", 21, now));
-        learned.spend("m", 30);
-        assert!(!learned.has("m", 0, now));
-        learned.update(
+        limits.subtract("m", 30);
+        assert!(limits.allow("m", 20, now) && !limits.allow("m", 21, now));
+        limits.subtract("m", 30);
+        assert!(!limits.allow("m", 0, now));
+        limits.update(
             "m",
             Quota { requests: Some(left(7)), tokens: Some(left(50)), output: None },
             now,
         );
-        assert!(learned.has("m", 50, now));
+        assert!(limits.allow("m", 50, now));
     }
 
     #[test]
-    fn so_many_models_and_no_more_are_remembered() {
-        let (learned, now) = (ReportedLimits::default(), Instant::now());
-        learned.update(&"x".repeat(NAME + 1), of_requests(0), now);
-        for number in 0..2 * MODELS {
+    fn the_number_of_models_is_bounded() {
+        let (limits, now) = (ReportedLimits::default(), Instant::now());
+        limits.update(&"x".repeat(MAX_MODEL_NAME + 1), requests_left(0), now);
+        for number in 0..2 * MAX_MODELS {
             let at = now + S * u32::try_from(number).expect("few") / 1000;
-            learned.update(&format!("m{number}"), of_requests(0), at);
+            limits.update(&format!("m{number}"), requests_left(0), at);
         }
-        assert_eq!(learned.current(now).len(), MODELS);
-        assert!(!learned.has(&format!("m{}", 2 * MODELS - 1), 1, now), "the latest is among them");
+        assert_eq!(limits.current(now).len(), MAX_MODELS);
+        assert!(!limits.allow(&format!("m{}", 2 * MAX_MODELS - 1), 1, now), "the latest is kept");
     }
 }

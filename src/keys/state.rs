@@ -1,90 +1,90 @@
-//! Whether a key, or a key with a model, can be asked now; and if not, why and until when.
+//! The state of a key, or of a key with one model: usable or not, and if not, why and for how long.
 
 use std::time::{Duration, Instant};
 
 use crate::wire::failure::Class;
 
-/// Whether a key, or a key with a model, can be asked now.
+/// Tells whether a key, or a key with a model, can take a request now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyState {
-    /// As often as one likes.
+    /// Any number of requests may be sent.
     Available,
-    /// Once: its cooldown is over, and nobody has asked it since.
+    /// The cooldown for this failure is over: one request may be sent as the probe.
     ProbeDue(Class),
-    /// Not now: as many requests are under way as `max_concurrent` allows.
+    /// No request may be sent: `max_concurrent` requests are under way.
     Busy(LimitScope),
-    /// Not now: its probe is under way.
+    /// No request may be sent: the probe is under way.
     Probing {
-        /// What it was cooling for.
+        /// The failure that caused the cooldown.
         class: Class,
         /// When the probe began.
         since: Instant,
     },
-    /// Not yet.
+    /// No request may be sent yet.
     CoolingDown {
-        /// What for.
+        /// The cause.
         reason: Reason,
-        /// For how long.
+        /// Time until the cooldown ends.
         remaining: Duration,
     },
 }
 
-/// LimitScope `max_concurrent`.
+/// The owner of a `max_concurrent` limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitScope {
-    /// The key's.
+    /// The key.
     Key,
-    /// Its provider's.
+    /// The provider of the key.
     Provider,
 }
 
-/// What a key is left alone for.
+/// Why a key receives no traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It has failed.
+    /// A request failed.
     Failure(Class),
-    /// It has had as many requests in a minute as its `rpm` allows.
+    /// The requests of the last minute have reached the key's `rpm`.
     RequestRate,
-    /// It has had as many tokens in a minute as its `tpm` allows.
+    /// The tokens of the last minute have reached the key's `tpm`.
     TokenRate,
     /// As many requests are under way as `max_concurrent` allows.
     Concurrency(LimitScope),
 }
 
 impl Reason {
-    /// The name that `/keys` and `explain` show.
+    /// Returns the text that `/keys` and `explain` show.
     pub fn name(self) -> &'static str {
         match self {
             Reason::Failure(class) => class.name(),
-            Reason::RequestRate => "over its own rpm",
-            Reason::TokenRate => "over its own tpm",
-            Reason::Concurrency(LimitScope::Key) => "at its max_concurrent",
-            Reason::Concurrency(LimitScope::Provider) => "at its provider's max_concurrent",
+            Reason::RequestRate => "rpm limit reached",
+            Reason::TokenRate => "tpm limit reached",
+            Reason::Concurrency(LimitScope::Key) => "max_concurrent reached",
+            Reason::Concurrency(LimitScope::Provider) => "max_concurrent of the provider reached",
         }
     }
 }
 
 impl KeyState {
-    /// Whether a request may go through.
+    /// Returns true if a request may be sent now, as the probe or otherwise.
     pub fn is_usable(self) -> bool {
         matches!(self, KeyState::Available | KeyState::ProbeDue(_))
     }
 
-    /// For what it is left alone, or waits for its probe.
+    /// Returns why the key is not fully available: also set while it waits for its probe.
     pub fn reason(self) -> Option<Reason> {
         match self {
             KeyState::Available => None,
-            KeyState::ProbeDue(why) | KeyState::Probing { class: why, .. } => {
-                Some(Reason::Failure(why))
+            KeyState::ProbeDue(class) | KeyState::Probing { class, .. } => {
+                Some(Reason::Failure(class))
             }
-            KeyState::Busy(whose) => Some(Reason::Concurrency(whose)),
-            KeyState::CoolingDown { reason: why, .. } => Some(why),
+            KeyState::Busy(scope) => Some(Reason::Concurrency(scope)),
+            KeyState::CoolingDown { reason, .. } => Some(reason),
         }
     }
 
-    /// The one that allows less.
-    pub(super) fn and(self, other: Self) -> Self {
-        let rank = |standing| match standing {
+    /// Returns the more restrictive of two states.
+    pub(super) fn or_stricter(self, other: Self) -> Self {
+        let rank = |state| match state {
             KeyState::Available => (0, Duration::ZERO),
             KeyState::ProbeDue(_) => (1, Duration::ZERO),
             KeyState::Busy(_) => (2, Duration::ZERO),

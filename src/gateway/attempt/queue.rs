@@ -44,8 +44,8 @@ pub(super) async fn hold(
         given = None;
         match standing {
             _ if now >= by => return Err(standing),
-            KeyState::CoolingDown { remaining: left, .. } if now + left <= by => {
-                sleep_until(now + left).await
+            KeyState::CoolingDown { remaining, .. } if now + remaining <= by => {
+                sleep_until(now + remaining).await;
             }
             KeyState::Busy(whose) => {
                 let places = match whose {

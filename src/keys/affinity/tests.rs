@@ -2,12 +2,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::config::Key;
 use crate::keys::health::Admission;
 use crate::secret::Secret;
 use crate::wire::failure::{Class, Failure};
 use crate::wire::quota::{Left, Quota};
 
-const MANY: u32 = 20_000;
+const CONVERSATIONS: u32 = 20_000;
 
 fn pool(keys: &[(&str, f64)]) -> Vec<PooledKey> {
     let endpoint = Arc::new(crate::config::Endpoint {
@@ -15,26 +16,27 @@ fn pool(keys: &[(&str, f64)]) -> Vec<PooledKey> {
         authority: http::uri::Authority::from_static("localhost"),
         prefix: String::new(),
     });
-    let member = |(name, weight): &(&str, f64)| {
+    let pooled = |(name, weight): &(&str, f64)| {
         let fingerprint = Secret::new((*name).to_owned()).fingerprint();
         let key =
             Key { fingerprint, weight: *weight, ..Key::new("p".into(), name, endpoint.clone()) };
         PooledKey::new(Arc::new(key))
     };
-    keys.iter().map(member).collect()
+    keys.iter().map(pooled).collect()
 }
 
-/// The name of the key that a conversation goes to.
-fn of(members: &[PooledKey], conversation: u32, now: Instant) -> Option<&str> {
-    let open: Vec<_> = members
+/// Returns the name of the key that a conversation prefers.
+fn preferred(keys: &[PooledKey], conversation: u32, now: Instant) -> Option<&str> {
+    let usable: Vec<_> = keys
         .iter()
         .enumerate()
-        .map(|(place, member)| (place, member.health.state("m", now)))
-        .filter(|(_, standing)| standing.is_usable())
+        .map(|(index, key)| (index, key.health.state("m", now)))
+        .filter(|(_, state)| state.is_usable())
         .collect();
-    let ties = AffinityKeys { conversation: Some(conversation.into()), signatures: Vec::new() };
-    preferred_key(members, &SignatureOwners::default(), &open, &ties, "m", now)
-        .map(|place| &*members[place].key.name)
+    let affinity_keys =
+        AffinityKeys { conversation: Some(conversation.into()), signatures: Vec::new() };
+    preferred_key(keys, &SignatureOwners::default(), &usable, &affinity_keys, "m", now)
+        .map(|index| &*keys[index].key.name)
 }
 
 #[test]
@@ -44,114 +46,127 @@ fn shares_follow_the_weights_over_many_conversations() {
         &[("a", 3.0), ("b", 1.0)],
         &[("a", 0.5), ("b", 2.0), ("c", 7.5), ("d", 90.0)],
     ] {
-        let members = pool(keys);
+        let pooled = pool(keys);
         let total: f64 = keys.iter().map(|(_, weight)| weight).sum();
         for (name, weight) in keys {
             let now = Instant::now();
-            let count: u32 = (0..MANY).map(|n| u32::from(of(&members, n, now) == Some(name))).sum();
-            let (share, many) = (weight / total, f64::from(MANY));
-            let off = (f64::from(count) - many * share) / (many * share * (1.0 - share)).sqrt();
-            assert!(off.abs() < 4.0, "{name} of {keys:?}: {count}, {off} standard deviations off");
+            let count: u32 = (0..CONVERSATIONS)
+                .map(|n| u32::from(preferred(&pooled, n, now) == Some(name)))
+                .sum();
+            let (share, conversations) = (weight / total, f64::from(CONVERSATIONS));
+            let deviation = (f64::from(count) - conversations * share)
+                / (conversations * share * (1.0 - share)).sqrt();
+            assert!(
+                deviation.abs() < 4.0,
+                "{name} of {keys:?}: {count}, {deviation} standard deviations off"
+            );
         }
     }
 }
 
 #[test]
-fn only_the_conversations_of_a_key_that_goes_are_moved() {
+fn removing_a_key_moves_only_its_conversations() {
     let (before, now) = (pool(&[("a", 3.0), ("b", 1.0), ("c", 2.0)]), Instant::now());
     let after = pool(&[("c", 2.0), ("a", 3.0)]);
     let mut moved = [0, 0];
-    for conversation in 0..MANY {
-        match (of(&before, conversation, now), of(&after, conversation, now)) {
+    for conversation in 0..CONVERSATIONS {
+        match (preferred(&before, conversation, now), preferred(&after, conversation, now)) {
             (Some("b"), Some("a")) => moved[0] += 1,
             (Some("b"), Some("c")) => moved[1] += 1,
-            (one, other) => assert_eq!(one, other, "in another order, without b"),
+            (one, other) => assert_eq!(one, other, "unchanged in another order, without b"),
         }
     }
     let to_a = f64::from(moved[0]) / f64::from(moved[0] + moved[1]);
-    assert!((to_a - 0.6).abs() < 0.04, "those that move follow the weights too: {moved:?}");
+    assert!((to_a - 0.6).abs() < 0.04, "moved conversations follow the weights: {moved:?}");
 }
 
 #[test]
-fn more_weight_draws_conversations_and_sends_none_away() {
+fn more_weight_adds_conversations_and_removes_none() {
     let (before, now) = (pool(&[("a", 1.0), ("b", 1.0)]), Instant::now());
     let after = pool(&[("a", 1.0), ("b", 2.0)]);
-    for conversation in 0..MANY {
-        if of(&before, conversation, now) == Some("b") {
-            assert_eq!(of(&after, conversation, now), Some("b"));
+    for conversation in 0..CONVERSATIONS {
+        if preferred(&before, conversation, now) == Some("b") {
+            assert_eq!(preferred(&after, conversation, now), Some("b"));
         }
     }
 }
 
 #[test]
-fn a_conversation_leaves_a_key_that_cools_and_comes_back() {
-    let (members, now) = (pool(&[("a", 1.0), ("b", 1.0), ("c", 1.0)]), Instant::now());
-    let at_home: Vec<_> = (0..1000).map(|n| of(&members, n, now)).collect();
+fn a_conversation_leaves_a_key_that_is_cooling_down_and_returns() {
+    let (keys, now) = (pool(&[("a", 1.0), ("b", 1.0), ("c", 1.0)]), Instant::now());
+    let preferred_keys: Vec<_> = (0..1000).map(|n| preferred(&keys, n, now)).collect();
     let failure = Failure { class: Class::Throttled, retry_after: None };
-    members[0].health.record_failure("m", failure, Admission::default(), 1, now);
-    for (conversation, home) in (0..).zip(&at_home) {
-        let away = of(&members, conversation, now);
-        assert!(away.is_some() && away != Some("a"));
-        assert!(away == *home || *home == Some("a"), "the others stay");
+    keys[0].health.record_failure("m", failure, Admission::default(), 1, now);
+    for (conversation, usual) in (0..).zip(&preferred_keys) {
+        let current = preferred(&keys, conversation, now);
+        assert!(current.is_some() && current != Some("a"));
+        assert!(current == *usual || *usual == Some("a"), "other conversations stay");
     }
     let later = now + Duration::from_secs(60);
-    let back: Vec<_> = (0..1000).map(|n| of(&members, n, later)).collect();
-    assert_eq!(back, at_home);
+    let later_keys: Vec<_> = (0..1000).map(|n| preferred(&keys, n, later)).collect();
+    assert_eq!(later_keys, preferred_keys);
 }
 
 #[test]
-fn a_standby_key_is_nobodys_home() {
-    let (members, now) = (pool(&[("standby", 0.0), ("a", 1.0), ("b", 0.001)]), Instant::now());
-    assert!((0..MANY).all(|n| of(&members, n, now) != Some("standby")));
-    let (members, now) = (pool(&[("standby", 0.0), ("spare", 0.0)]), Instant::now());
-    assert_eq!(of(&members, 1, now), None, "the order of the file decides among them");
+fn no_conversation_prefers_a_standby_key() {
+    let (keys, now) = (pool(&[("standby", 0.0), ("a", 1.0), ("b", 0.001)]), Instant::now());
+    assert!((0..CONVERSATIONS).all(|n| preferred(&keys, n, now) != Some("standby")));
+    let (keys, now) = (pool(&[("standby", 0.0), ("spare", 0.0)]), Instant::now());
+    assert_eq!(preferred(&keys, 1, now), None, "the order of the file decides among standby keys");
 }
 
 #[test]
-fn what_providers_say_is_left_moves_a_conversation_only_from_nothing_to_something() {
-    let (members, now) = (pool(&[("a", 1.0), ("b", 1.0), ("standby", 0.0)]), Instant::now());
-    let at_a = (0..1000).find(|n| of(&members, *n, now) == Some("a")).expect("one of them");
-    let says = |place: usize, remaining| {
+fn reported_limits_move_a_conversation_only_from_an_exhausted_key() {
+    let (keys, now) = (pool(&[("a", 1.0), ("b", 1.0), ("standby", 0.0)]), Instant::now());
+    let of_a = (0..1000).find(|n| preferred(&keys, *n, now) == Some("a")).expect("one of them");
+    let report = |index: usize, remaining| {
         let left = Left { remaining, limit: None, reset: Duration::from_secs(30) };
         let quota = Quota { tokens: Some(left), ..Quota::default() };
-        members[place].reported_limits.update("m", quota, now);
+        keys[index].reported_limits.update("m", quota, now);
     };
-    says(0, 1);
-    assert_eq!(of(&members, at_a, now), Some("a"), "there is little left");
-    says(0, 0);
-    assert_eq!(of(&members, at_a, now), Some("b"));
-    assert_eq!(of(&members, at_a, now + Duration::from_secs(30)), Some("a"), "after the reset");
-    says(1, 0);
-    assert_eq!(of(&members, at_a, now), None, "the standby steps in");
-    says(2, 0);
-    assert_eq!(of(&members, at_a, now), Some("a"), "nobody has more");
+    report(0, 1);
+    assert_eq!(preferred(&keys, of_a, now), Some("a"), "one token left");
+    report(0, 0);
+    assert_eq!(preferred(&keys, of_a, now), Some("b"));
+    assert_eq!(preferred(&keys, of_a, now + Duration::from_secs(30)), Some("a"), "after the reset");
+    report(1, 0);
+    assert_eq!(preferred(&keys, of_a, now), None, "the standby key serves, without affinity");
+    report(2, 0);
+    assert_eq!(preferred(&keys, of_a, now), Some("a"), "all are exhausted");
 }
 
 #[test]
-fn a_seal_leads_back_to_its_maker() {
-    let (members, made) = (pool(&[("a", 1.0), ("b", 0.0)]), SignatureOwners::default());
-    made.note(7, members[1].id);
-    let (open, now) = ([(0, KeyState::Available), (1, KeyState::Available)], Instant::now());
-    let to = |seals: &[u64], open: &[_]| {
-        let ties = AffinityKeys { conversation: Some(1), signatures: seals.to_vec() };
-        preferred_key(&members, &made, open, &ties, "m", now)
+fn a_signature_leads_to_the_key_that_made_it() {
+    let (keys, owners) = (pool(&[("a", 1.0), ("b", 0.0)]), SignatureOwners::default());
+    owners.insert(7, keys[1].id);
+    let (usable, now) = ([(0, KeyState::Available), (1, KeyState::Available)], Instant::now());
+    let preferred = |signatures: &[u64], usable: &[_]| {
+        let affinity_keys = AffinityKeys { conversation: Some(1), signatures: signatures.to_vec() };
+        preferred_key(&keys, &owners, usable, &affinity_keys, "m", now)
     };
-    assert_eq!(to(&[9, 7], &open), Some(1), "also of a standby key");
-    assert_eq!(to(&[9], &open), Some(0), "of nobody that is known");
-    assert_eq!(to(&[7], &open[..1]), Some(0), "while its maker rests");
-    let none = Left { remaining: 0, limit: None, reset: Duration::from_secs(30) };
-    members[1].reported_limits.update("m", Quota { requests: Some(none), ..Quota::default() }, now);
-    assert_eq!(to(&[7], &open), Some(1), "whatever is said to be left");
+    assert_eq!(preferred(&[9, 7], &usable), Some(1), "also to a standby key");
+    assert_eq!(preferred(&[9], &usable), Some(0), "unknown signature");
+    assert_eq!(preferred(&[7], &usable[..1]), Some(0), "its key is not usable");
+    let exhausted = Left { remaining: 0, limit: None, reset: Duration::from_secs(30) };
+    keys[1].reported_limits.update(
+        "m",
+        Quota { requests: Some(exhausted), ..Quota::default() },
+        now,
+    );
+    assert_eq!(preferred(&[7], &usable), Some(1), "whatever its reported limits");
 }
 
 #[test]
-fn the_oldest_seals_are_forgotten() {
-    let made = SignatureOwners::default();
-    let seals = 3 * REMEMBERED as u64;
-    (0..seals).for_each(|seal| made.note(seal, seal));
-    let all = made.0.lock().unwrap();
-    assert!(all.young.len() + all.old.len() <= 2 * REMEMBERED);
+fn the_oldest_signatures_are_removed() {
+    let owners = SignatureOwners::default();
+    let signatures = 3 * MIN_REMEMBERED as u64;
+    (0..signatures).for_each(|signature| owners.insert(signature, signature));
+    let all = owners.0.lock().unwrap();
+    assert!(all.new.len() + all.old.len() <= 2 * MIN_REMEMBERED);
     drop(all);
-    assert_eq!(made.maker(&[0]), None);
-    assert_eq!(made.maker(&[seals - REMEMBERED as u64]), Some(seals - REMEMBERED as u64));
+    assert_eq!(owners.find(&[0]), None);
+    assert_eq!(
+        owners.find(&[signatures - MIN_REMEMBERED as u64]),
+        Some(signatures - MIN_REMEMBERED as u64)
+    );
 }
