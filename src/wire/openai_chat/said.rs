@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::encoder::google;
 use super::media::data_url;
+use crate::wire::digest::Digest;
 use crate::wire::feature::Feature;
 use crate::wire::fields::Rejected;
 use crate::wire::ir::{
@@ -514,11 +515,8 @@ fn call_id<'r>(id: Cow<'r, str>, quirks: &Quirks) -> Cow<'r, str> {
     if quirks.call_ids == CallIds::Any || fits {
         return id;
     }
-    // FNV-1a, 64 bits, of which nine letters hold 53: two ids of one conversation do not meet.
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mut rest = hash;
+    // Nine characters contain 53 bits of the digest, so two ids of one conversation do not collide.
+    let mut rest = Digest::default().text(id.as_bytes()).finish();
     let mut letter = || {
         let letter = LETTERS[(rest % 62) as usize];
         rest /= 62;
