@@ -43,7 +43,7 @@ fn key_of(reply: &Reply) -> String {
     reply.header("x-keymux-key").unwrap().to_owned()
 }
 
-async fn ask(keymux: &Keymux, headers: &[(&str, &str)], body: &Value) -> String {
+async fn send_chat(keymux: &Keymux, headers: &[(&str, &str)], body: &Value) -> String {
     key_of(&http::post(keymux.address(), CHAT, headers, body).await)
 }
 
@@ -64,10 +64,10 @@ async fn a_long_conversation_keeps_its_key_also_across_a_reload() {
     let keymux = Keymux::start(&file(&upstream, "", &THREE_TO_ONE), &[]).await;
     let mut preferred_keys = BTreeMap::new();
     for name in ["Ann", "Bob", "Cy", "Dee", "Eve", "Flo", "Gus", "Hal"] {
-        let preferred = ask(&keymux, &[], &conversation(name, 4200, 0)).await;
+        let preferred = send_chat(&keymux, &[], &conversation(name, 4200, 0)).await;
         for answers in 1..6 {
             assert_eq!(
-                ask(&keymux, &[], &conversation(name, 4200, answers)).await,
+                send_chat(&keymux, &[], &conversation(name, 4200, answers)).await,
                 preferred,
                 "{name}"
             );
@@ -82,7 +82,7 @@ async fn a_long_conversation_keeps_its_key_also_across_a_reload() {
     for (name, preferred) in preferred_keys {
         for answers in 6..10 {
             assert_eq!(
-                ask(&keymux, &[], &conversation(name, 4200, answers)).await,
+                send_chat(&keymux, &[], &conversation(name, 4200, answers)).await,
                 preferred,
                 "{name}"
             );
@@ -127,7 +127,7 @@ async fn a_throttled_conversation_moves_and_returns() {
     })
     .await;
     let keymux = Keymux::start(&file(&upstream, "", &THREE_TO_ONE), &[]).await;
-    let preferred = ask(&keymux, &[], &conversation("Ann", 4200, 0)).await;
+    let preferred = send_chat(&keymux, &[], &conversation("Ann", 4200, 0)).await;
     let switch = &throttles[usize::from(preferred == "heavy")];
     switch.store(true, Ordering::Relaxed);
     let reply = http::post(keymux.address(), CHAT, &[], &conversation("Ann", 4200, 1)).await;
@@ -135,13 +135,13 @@ async fn a_throttled_conversation_moves_and_returns() {
     assert_ne!(key_of(&reply), preferred);
     switch.store(false, Ordering::Relaxed);
     assert_ne!(
-        ask(&keymux, &[], &conversation("Ann", 4200, 2)).await,
+        send_chat(&keymux, &[], &conversation("Ann", 4200, 2)).await,
         preferred,
         "still cooling down"
     );
     sleep(Duration::from_millis(1800)).await;
     for answers in 3..6 {
-        assert_eq!(ask(&keymux, &[], &conversation("Ann", 4200, answers)).await, preferred);
+        assert_eq!(send_chat(&keymux, &[], &conversation("Ann", 4200, answers)).await, preferred);
     }
 }
 
@@ -153,7 +153,7 @@ async fn sessions_keep_their_key_only_with_session_affinity() {
             let keymux = Keymux::start(&file(&upstream, settings, &THREE_TO_ONE), &[]).await;
             let mut keys = Vec::new();
             for turn in 0..8 {
-                keys.push(ask(&keymux, headers, &body(turn)).await);
+                keys.push(send_chat(&keymux, headers, &body(turn)).await);
             }
             keys.iter().all(|key| *key == keys[0])
         };

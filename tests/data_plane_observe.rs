@@ -214,7 +214,7 @@ async fn requests_under_way_are_counted() {
 async fn callers_cannot_create_new_label_values() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
-    let ask = async |n: usize| {
+    let send_requests = async |n: usize| {
         let body = json!({"model": format!("model-{n}"), "user": format!("u{n}")});
         let headers = [("authorization", &*format!("Bearer key-{n}"))];
         http::post(keymux.address(), CHAT, &headers, &body).await;
@@ -222,7 +222,7 @@ async fn callers_cannot_create_new_label_values() {
         let method = http::request(&format!("METHOD{n}"), "/v1/models", &[], b"");
         http::exchange(keymux.address(), &method).await;
     };
-    ask(0).await;
+    send_requests(0).await;
     wait_for_sample(
         &keymux,
         "keymux_requests_total{operation=\"none\",status=\"405\",client=\"\"}",
@@ -231,7 +231,7 @@ async fn callers_cannot_create_new_label_values() {
     .await;
     let before: Vec<String> = samples(&keymux).await.into_keys().collect();
     for n in 1..20 {
-        ask(n).await;
+        send_requests(n).await;
     }
     wait_for_sample(
         &keymux,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 const CHAT: &str = "/v1/chat/completions";
 
-async fn ask(keymux: &Keymux, model: &str) -> Reply {
+async fn send_chat(keymux: &Keymux, model: &str) -> Reply {
     http::post(keymux.address(), CHAT, &[], &json!({"model": model})).await
 }
 
@@ -69,7 +69,7 @@ async fn requests_under_way_never_exceed_max_concurrent_of_the_key() {
     let upstream = Upstream::always(slow(400)).await;
     let keymux =
         start(&upstream, "queue_timeout = \"5s\"", "", &[key("only", "max_concurrent = 2")]).await;
-    let mut all = send_at_once(&keymux, 8, "nobody");
+    let mut all = send_at_once(&keymux, 8, "any");
     sleep(Duration::from_millis(200)).await;
     let state = key_state(&keymux, "only").await;
     assert_eq!((&state["in_flight"], &state["state"]), (&json!(2), &json!("limited")), "{state}");
@@ -115,7 +115,7 @@ async fn a_permit_is_held_until_the_last_byte_or_until_the_caller_disconnects() 
     assert_eq!(first.reply().await.status(), 200);
     drop(second);
     let start = Instant::now();
-    assert_eq!(ask(&keymux, "m").await.status(), 200);
+    assert_eq!(send_chat(&keymux, "m").await.status(), 200);
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
 }
 
@@ -188,11 +188,11 @@ async fn rpm_moves_requests_to_other_keys_and_then_refuses_them_with_retry_after
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keys = [key("a", "rpm = 3"), key("b", "rpm = 5")];
     let keymux = start(&upstream, "", "", &keys).await;
-    let replies = send_at_once(&keymux, 20, "nobody").join_all().await;
+    let replies = send_at_once(&keymux, 20, "any").join_all().await;
     assert_eq!((count(&replies, 200), count(&replies, 429)), (8, 12));
     let received = upstream.requests();
     assert_eq!(received.iter().filter(|request| has_key(request, "a")).count(), 3);
-    let refused = ask(&keymux, "m").await;
+    let refused = send_chat(&keymux, "m").await;
     let retry_after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((55..=60).contains(&retry_after), "{retry_after}");
     let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
@@ -226,7 +226,7 @@ async fn rpm_moves_requests_to_other_keys_and_then_refuses_them_with_retry_after
         assert!(start.elapsed() < common::PATIENCE, "no reload");
         sleep(Duration::from_millis(20)).await;
     }
-    let replies = send_at_once(&keymux, 6, "nobody").join_all().await;
+    let replies = send_at_once(&keymux, 6, "any").join_all().await;
     assert_eq!((count(&replies, 200), count(&replies, 429)), (1, 5));
 }
 
@@ -237,14 +237,14 @@ async fn tpm_uses_the_token_counts_of_the_provider() {
     let json = [("content-type", "application/json")];
     let upstream = Upstream::always(answer(200, &json, usage.as_bytes())).await;
     let keymux = start(&upstream, "", "", &[key("only", "tpm = 1000")]).await;
-    assert_eq!(ask(&keymux, "m").await.status(), 200);
+    assert_eq!(send_chat(&keymux, "m").await.status(), 200);
     assert_eq!(key_state(&keymux, "only").await["last_minute"]["tokens"], 950);
     let prompt = "word ".repeat(60);
     let large = json!({"model": "m", "messages": [{"role": "user", "content": prompt}]});
     let reply = http::post(keymux.address(), CHAT, &[], &large).await;
     assert_eq!(reply.status(), 429);
     assert!(reply.text().contains("main/only is over its own tpm"), "{}", reply.text());
-    assert_eq!(ask(&keymux, "m").await.status(), 200, "a small request is below the limit");
+    assert_eq!(send_chat(&keymux, "m").await.status(), 200, "a small request is below the limit");
 }
 
 #[tokio::test]
@@ -257,7 +257,7 @@ async fn keys_of_one_quota_group_cool_down_together() {
     let keys = [key("a", group), key("b", group), key("c", group), key("other", "weight = 0")];
     let keymux = start(&upstream, "", "", &keys).await;
     for _ in 0..5 {
-        assert_eq!(ask(&keymux, "m").await.status(), 200);
+        assert_eq!(send_chat(&keymux, "m").await.status(), 200);
     }
     let received = upstream.requests();
     assert_eq!(received.iter().filter(|request| !has_key(request, "other")).count(), 1);
@@ -281,7 +281,7 @@ async fn a_key_whose_reported_limit_is_exhausted_is_avoided() {
     .await;
     let keymux = start(&upstream, "", "", &[key("a", "weight = 5"), key("b", "")]).await;
     for _ in 0..12 {
-        let reply = ask(&keymux, "m").await;
+        let reply = send_chat(&keymux, "m").await;
         assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (200, Some("1")));
     }
     let requests_with_a =
@@ -294,7 +294,7 @@ async fn a_key_whose_reported_limit_is_exhausted_is_avoided() {
     assert!(text.contains(&format!("keymux_key_rate_limit_remaining{{{labels}}} 0\n")), "{text}");
     sleep(Duration::from_millis(2100)).await;
     for _ in 0..6 {
-        ask(&keymux, "m").await;
+        send_chat(&keymux, "m").await;
     }
     assert_eq!(requests_with_a(), 2, "once more after the reset");
 }
