@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use crate::config::Key;
-use crate::gateway::Gateway;
-use crate::gateway::check::{self, Checked};
+
+use crate::gateway::check::Checked;
+use crate::gateway::{Gateway, check};
 use crate::keys::{KeyState, LastResult, PooledKey, Reason, ReportedLimit};
 use crate::secret::Fingerprint;
-use crate::wire::failure::Class;
+use crate::wire::failure::class::Class;
 
 /// The results of the latest check.
 #[derive(Default)]

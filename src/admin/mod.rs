@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use self::keys::Checks;
 use crate::gateway::Live;
-use crate::gateway::reload::Outcome;
+use crate::gateway::reload::ToolResult;
 use crate::gateway::serve::{Listener, Stream, Trouble};
 use crate::secret::digest;
 
@@ -115,10 +115,10 @@ fn readiness(live: &Live) -> Response<Full<Bytes>> {
     let stopping = live.is_stopping();
     let hash = live.gateway().config.hash.clone();
     let reload = match &*live.reloaded.lock().unwrap_or_else(PoisonError::into_inner) {
-        Outcome::Taken(at) => {
+        ToolResult::Taken(at) => {
             json!({"result": "success", "at": humantime::format_rfc3339_seconds(*at).to_string()})
         }
-        Outcome::Rejected(at, problems) => json!({
+        ToolResult::Rejected(at, problems) => json!({
             "result": "rejected",
             "at": humantime::format_rfc3339_seconds(*at).to_string(),
             "problems": problems,

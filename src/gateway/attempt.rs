@@ -38,19 +38,20 @@ pub(super) use self::resting::AllResting;
 pub(super) use self::stay::Sealing;
 pub(super) use self::walk::{Retries, Walk};
 
-use super::answer::{self, Refusal};
+use super::answer::Refusal;
 use super::ids::Owner;
 use super::record::Record;
-use super::{Gateway, Provider};
+use super::{Gateway, Provider, answer};
 use crate::config::Client;
 use crate::keys::{Admission, ChosenKey, KeyState};
 use crate::observe::unix_time;
 use crate::route::Hop;
 use crate::upstream::{Arriving, Attempt, Broken, What};
-use crate::wire::failure::{Class, Failure, classify};
-use crate::wire::listen::{Framing, Listener};
-use crate::wire::translate::{Translation, Wire};
-use crate::wire::{Operation, errors, quota};
+use crate::wire::api::{Format, Framing, Operation};
+use crate::wire::failure::class::{Class, Failure, classify};
+use crate::wire::failure::{convert, rate_limits};
+use crate::wire::inspect::observer::ResponseObserver;
+use crate::wire::translate::Translation;
 
 /// A request, read and understood, that providers are to be asked for.
 pub(super) struct Call<'a> {
@@ -60,7 +61,7 @@ pub(super) struct Call<'a> {
     /// The model in the caller's words.
     pub(super) asked_for: &'a str,
     /// The format of the body, where it is another than that of the operation.
-    pub(super) body_wire: Option<Wire>,
+    pub(super) body_wire: Option<Format>,
     /// The body as it was understood, where a provider of another format is asked.
     pub(super) understood: Understood,
     pub(super) query: Option<&'a str>,
@@ -79,7 +80,7 @@ pub(super) struct Answered {
     /// What was read of its body already.
     pub(super) early: Vec<Bytes>,
     /// Has heard that, and knows how the answer is framed.
-    pub(super) listener: Listener,
+    pub(super) listener: ResponseObserver,
     /// Writes it anew, where the provider's format is not the caller's.
     pub(super) translation: Option<Box<Translation>>,
     /// Whether it was, or is, written anew: its ids are nobody's to ask for.
@@ -102,7 +103,7 @@ impl Answered {
         self.response.headers_mut().remove(CONTENT_LENGTH);
         self.response = self.response.map(|_| Arriving::Made(vec![body].into_iter()));
         self.early.clear();
-        self.listener = Listener::new(operation, framing);
+        self.listener = ResponseObserver::new(operation, framing);
         self
     }
 
@@ -112,7 +113,7 @@ impl Answered {
     }
 
     /// An error in its place.
-    fn error(mut self, operation: Operation, error: errors::Error) -> Rest {
+    fn error(mut self, operation: Operation, error: convert::Error) -> Rest {
         let body = answer::as_foreign_error(&mut self.response, error);
         self.whole(operation, body)
     }
@@ -283,7 +284,7 @@ async fn begun(
     let content_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let framing = Framing::of(operation, content_type);
     let is_json = content_type.is_some_and(|media| media.starts_with(b"application/json"));
-    let mut listener = Listener::new(operation, framing);
+    let mut listener = ResponseObserver::new(operation, framing);
     listener.read_head(&|name| response.headers().get(name)?.to_str().ok());
     let mut answered = Answered {
         listener,
@@ -324,7 +325,7 @@ async fn begun(
 /// Takes note of what the answer's headers say of the provider's limits.
 fn learn(provider: &Provider, key: usize, model: &str, headers: &HeaderMap) {
     let each = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    if let Some(quota) = quota::read(each, unix_time()) {
+    if let Some(quota) = rate_limits::read(each, unix_time()) {
         provider.pool.record_reported_limits(key, model, quota, Instant::now().into_std());
     }
 }

@@ -247,7 +247,7 @@ pub struct Live {
     /// Where lines go.
     pub log: Log,
     /// How the latest change of the file fared.
-    pub reloaded: Mutex<reload::Outcome>,
+    pub reloaded: Mutex<reload::ToolResult>,
     /// What the bodies of callers take.
     bodies: incoming::Store,
     stopping: AtomicBool,

@@ -9,8 +9,9 @@ use super::Gateway;
 use super::answer::Refusal;
 use crate::config::{Asked, Client};
 use crate::keys::eligibility;
-use crate::route::{self, Hop};
-use crate::wire::Api;
+use crate::route;
+use crate::route::Hop;
+use crate::wire::api::Api;
 
 /// `GET /v1/models` in the caller's shape: the routes, then each model that a provider's keys name, as
 /// `provider/model`. Patterns name no model and are left out.

@@ -10,8 +10,8 @@ use super::{Gateway, Live};
 use crate::keys::KeyReservation;
 use crate::keys::concurrency::Permit;
 use crate::observe::access::{AccessLine, End};
-use crate::wire::Operation;
-use crate::wire::ir::Usage;
+use crate::wire::api::Operation;
+use crate::wire::inspect::usage::Usage;
 
 /// Longest model name that a log line repeats.
 const MODEL_SHOWN: usize = 128;

@@ -10,16 +10,18 @@ use serde_json::Value;
 
 use super::answer::Refusal;
 use super::attempt::{Answered, Call, Understood};
-use super::ids::{self, Owner};
+use super::ids::Owner;
 use super::record::Record;
-use super::{Gateway, attempt};
+use super::{Gateway, attempt, ids};
 use crate::config::{Asked, Client, Cloud, Key};
 use crate::keys::{ClientScope, eligibility};
-use crate::route::{self, Hop};
+use crate::route;
+use crate::route::Hop;
 use crate::upstream::What;
-use crate::wire::multipart::{self, Fields};
-use crate::wire::stored::Stored;
-use crate::wire::{Operation, batch};
+use crate::wire::api::Operation;
+use crate::wire::api::resources::Stored;
+use crate::wire::inspect::multipart::Fields;
+use crate::wire::inspect::{batch, multipart};
 
 /// A request for something kept.
 pub(super) struct Errand<'a> {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::pooled_key::PooledKey;
 use super::state::KeyState;
-use crate::wire::digest::Digest;
+use crate::wire::json::digest::Digest;
 
 /// The properties of a request that bind it to a key.
 #[derive(Clone, Debug, Default)]

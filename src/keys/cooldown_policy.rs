@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::class::{Class, Failure};
 
 /// Longest cooldown, whatever `retry-after` a provider sends.
 pub(super) const MAX_COOLDOWN: Duration = Duration::from_secs(3600);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use self::cooldown::{Cooldown, Jitter};
 use super::cooldown_policy::{CooldownPolicy, CooldownScope};
 use super::state::KeyState;
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::class::{Class, Failure};
 
 /// Highest number of models with a record for one key. A limit is needed because callers choose the names.
 const MAX_MODELS: usize = 256;

@@ -12,8 +12,8 @@ use super::select;
 use super::state::{KeyState, LimitScope};
 use crate::config::{Key, Provider};
 use crate::share::Turns;
-use crate::wire::failure::{Class, Failure};
-use crate::wire::quota::Quota;
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::rate_limits::Quota;
 
 /// The keys of one provider with their live state.
 #[derive(Debug)]

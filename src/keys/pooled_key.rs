@@ -9,7 +9,7 @@ use super::rate_limit::RateLimit;
 use super::reported_limits::ReportedLimits;
 use super::state::{KeyState, LimitScope};
 use crate::config::Key;
-use crate::wire::digest::Digest;
+use crate::wire::json::digest::Digest;
 
 /// A key with its live state. The pools before and after a reload share the state of a key that is the
 /// same in both.

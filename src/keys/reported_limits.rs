@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::wire::quota::{Left, Quota};
+use crate::wire::failure::rate_limits::{Left, Quota};
 
 /// Highest number of models with a record. A limit is needed because callers choose the names.
 const MAX_MODELS: usize = 256;

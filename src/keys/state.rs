@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::wire::failure::Class;
+use crate::wire::failure::class::Class;
 
 /// Tells whether a key, or a key with a model, can take a request now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::walk::{Spot, Walk};
 use super::{Answered, Call, Fallen, Try, noted};
 use crate::gateway::record::Record;
 use crate::route::{Hop, Plan};
-use crate::wire::failure::Class;
+use crate::wire::failure::class::Class;
 
 /// How much of a hurry a request is in.
 #[derive(Debug)]

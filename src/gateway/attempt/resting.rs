@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::keys::{KeyState, LimitScope, Reason};
-use crate::wire::failure::Class;
+use crate::wire::failure::class::Class;
 
 /// The shortest and the longest that a caller is asked to wait.
 const SHORTEST: Duration = Duration::from_secs(1);

@@ -11,9 +11,10 @@ use crate::gateway::record::Record;
 use crate::keys::AffinityKeys;
 use crate::route::Hop;
 use crate::upstream::What;
-use crate::wire::digest::Digest;
-use crate::wire::seals::{self, Watch};
-use crate::wire::stable::{self, LONG, Stable, is_conversation};
+use crate::wire::inspect::conversation::{LONG, Stable, is_conversation};
+use crate::wire::inspect::signatures::Watch;
+use crate::wire::inspect::{conversation, signatures};
+use crate::wire::json::digest::Digest;
 
 /// The headers in which clients name their session, the most telling first: Claude Code
 /// (<https://code.claude.com/docs/en/llm-gateway>); Codex, whose newer releases write it with a hyphen and
@@ -38,9 +39,10 @@ impl Bonds {
         }
         let talks = is_conversation(address.operation);
         let body = call.body;
-        let seals = || if talks { seals::brought(address.operation, body) } else { Vec::new() };
+        let seals =
+            || if talks { signatures::brought(address.operation, body) } else { Vec::new() };
         let seals = self.seals.get_or_init(seals);
-        let stable = || *self.stable.get_or_init(|| stable::stable(body).filter(|_| talks));
+        let stable = || *self.stable.get_or_init(|| conversation::stable(body).filter(|_| talks));
         let cache_key = || stable().and_then(|found| found.cache_key);
         let named = || session(call.headers).or_else(cache_key);
         let by_itself = || stable().map(|found| found.digest);

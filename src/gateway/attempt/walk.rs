@@ -18,9 +18,10 @@ use crate::gateway::record::Record;
 use crate::keys::concurrency::{Permit, Waiter};
 use crate::keys::{ChosenKey, KeyRequest, KeyState, LimitScope, TriedKeys};
 use crate::provider::{Kind, Way};
-use crate::route::{self, Hop, Plan};
-use crate::wire::failure::Class;
-use crate::wire::fields::Rejected;
+use crate::route;
+use crate::route::{Hop, Plan};
+use crate::wire::failure::class::Class;
+use crate::wire::json::fields::Rejected;
 
 /// A token of English text has about four bytes, and JSON around it little more
 /// (<https://platform.openai.com/tokenizer>). What the answer may have is not known before.

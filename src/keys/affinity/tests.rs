@@ -5,8 +5,8 @@ use super::*;
 use crate::config::Key;
 use crate::keys::health::Admission;
 use crate::secret::Secret;
-use crate::wire::failure::{Class, Failure};
-use crate::wire::quota::{Left, Quota};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::rate_limits::{Left, Quota};
 
 const CONVERSATIONS: u32 = 20_000;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::keys::cooldown_policy::{CooldownPolicy, MAX_COOLDOWN, TROUBLE_THRESHOLD};
 use crate::keys::state::{KeyState, Reason};
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::class::{Class, Failure};
 
 /// Largest part of a cooldown that is added to it at random, so that keys which failed together are not
 /// probed together.

@@ -9,7 +9,7 @@ use crate::config::{Endpoint, Pattern};
 use crate::keys::health::Admission;
 use crate::keys::state::Reason;
 use crate::secret::Secret;
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::class::{Class, Failure};
 
 fn key(name: &str, weight: f64) -> Key {
     let endpoint = Endpoint {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{Ask, Refusal, Reply, content_text, count};
-use crate::wire::digest::Digest;
+use crate::wire::json::digest::Digest;
 
 /// Numbers of a vector when the request does not say.
 const DIMENSIONS: u64 = 8;
