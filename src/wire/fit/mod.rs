@@ -6,6 +6,8 @@
 //!
 //! ```text
 //! effort          one scale between effort words and token budgets
+//! claude          what single Claude models refuse, on every road to them
+//! media           the feature that a piece of media is
 //! call_ids        ids of tool calls in the target's spelling, paired with their results
 //! roles           turns in the order that a target accepts
 //! signatures      reasoning and signatures that only their maker takes back
@@ -15,9 +17,12 @@
 //! ```
 
 pub(crate) mod call_ids;
+pub(crate) mod claude;
+pub(crate) mod claude_schema;
 pub(crate) mod effort;
 pub(crate) mod forced_tool;
 pub(crate) mod generic;
+pub(crate) mod media;
 pub(crate) mod roles;
 pub(crate) mod signatures;
 pub(crate) mod tool_arguments;
@@ -94,7 +99,8 @@ impl Fitting {
         (self.dropped, self.forced_tool)
     }
 
-    fn place(&self, feature: Feature, at: &str) -> String {
+    /// Returns `at`, or if that is empty the member by which the caller's format sets the feature.
+    pub(crate) fn place(&self, feature: Feature, at: &str) -> String {
         match at {
             "" => {
                 let place = feature.place(self.caller).unwrap_or(feature.name());
