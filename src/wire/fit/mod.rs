@@ -9,12 +9,14 @@
 //! call_ids     ids of tool calls in the target's spelling, paired with their results
 //! tool_names   what a target accepts as the name of a function
 //! forced_tool  JSON schema output by a tool that must be called
+//! openai       what OpenAI's API and its models refuse
 //! ```
 
 pub(crate) mod call_ids;
 pub(crate) mod effort;
 pub(crate) mod forced_tool;
 pub(crate) mod generic;
+pub(crate) mod openai;
 pub(crate) mod tool_names;
 
 use super::api::Format;
@@ -57,6 +59,13 @@ impl Fitting {
     pub fn omit(&mut self, feature: Feature, at: &str) {
         let at = self.place(feature, at);
         self.drop(&at);
+    }
+
+    /// Clears a setting that the format supports and this vendor or model does not, and names it if it was set.
+    pub(crate) fn omit_set<T>(&mut self, feature: Feature, setting: &mut Option<T>) {
+        if setting.take().is_some() {
+            self.omit(feature, "");
+        }
     }
 
     /// Refuses a feature that the format supports and this vendor or model does not.
