@@ -1,6 +1,6 @@
 //! The API's formats of media, and names of documents.
 
-use crate::wire::ir::MediaKind;
+use crate::wire::ir::{Media, MediaKind, Source};
 
 /// Media types and the API's formats. Of several rows with one format the first gives its media type, of several
 /// with one type the first gives its format.
@@ -66,6 +66,19 @@ fn table(kind: MediaKind) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// Returns the API's format of a piece of media; `None` if the API has none.
+pub(super) fn format(media: &Media) -> Option<&'static str> {
+    match &media.source {
+        Source::Base64 { media_type, .. } => format_of_type(media.kind, media_type),
+        Source::Url { url, media_type } => media_type
+            .as_deref()
+            .and_then(|media_type| format_of_type(media.kind, media_type))
+            .or_else(|| format_of_url(media.kind, url)),
+        Source::Text(_) => Some("txt"),
+        Source::File { .. } => None,
+    }
+}
+
 /// Returns the API's format of a media type, whose parameters do not matter.
 pub(super) fn format_of_type(kind: MediaKind, media_type: &str) -> Option<&'static str> {
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
@@ -74,7 +87,7 @@ pub(super) fn format_of_type(kind: MediaKind, media_type: &str) -> Option<&'stat
 }
 
 /// Returns the API's format of a URL by its extension.
-pub(super) fn format_of_url(kind: MediaKind, url: &str) -> Option<&'static str> {
+fn format_of_url(kind: MediaKind, url: &str) -> Option<&'static str> {
     let (_, extension) = url.rsplit_once('.')?;
     let extension = if extension.eq_ignore_ascii_case("jpg") { "jpeg" } else { extension };
     let row = table(kind).iter().find(|row| row.1.eq_ignore_ascii_case(extension))?;

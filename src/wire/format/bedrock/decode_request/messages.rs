@@ -10,9 +10,7 @@ use crate::wire::feature::Feature;
 use crate::wire::format::bedrock::{media, signature};
 use crate::wire::format::signature_transport;
 use crate::wire::format::signature_transport::Carried;
-use crate::wire::ir::{
-    Block, Content, Media, MediaKind, Role, Signature, Source, ToolResult, Turn,
-};
+use crate::wire::ir::{Block, Content, Media, MediaKind, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::{Fields, Rejected, elements};
 
 /// Features without a field in the hub, with their places.

@@ -2,7 +2,7 @@
 
 mod messages;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;

@@ -205,8 +205,7 @@ impl Decoder {
         let Reasoning { text, signature, redacted_content } = reasoning;
         self.writer.extend(block, Piece::Text(text.unwrap_or_default()), out);
         let redacted = redacted_content.as_deref().map(signature::of_redacted);
-        let signature =
-            signature.map(|data| Signature { format: Format::Bedrock, data, id: None });
+        let signature = signature.map(|data| Signature { format: Format::Bedrock, data, id: None });
         if let Some(signature) = redacted.or(signature) {
             self.writer.extend(block, Piece::Signature(signature), out);
         }
@@ -256,7 +255,9 @@ impl Decoder {
 
     fn close(&mut self, state: BlockState, out: &mut Vec<Event>) {
         let kind = match state {
-            BlockState::Text(block) | BlockState::Reasoning(block) | BlockState::ToolCall(block) => {
+            BlockState::Text(block)
+            | BlockState::Reasoning(block)
+            | BlockState::ToolCall(block) => {
                 return self.writer.close(block, out);
             }
             BlockState::ServerToolCall(mut head, input) => {

@@ -285,11 +285,7 @@ fn write(event: &StreamEvent<'_>, out: &mut Vec<u8>) {
                 content_block_index: u32,
                 delta: &'e Delta<'e>,
             }
-            write_event(
-                "contentBlockDelta",
-                &Payload { content_block_index: *index, delta },
-                out,
-            );
+            write_event("contentBlockDelta", &Payload { content_block_index: *index, delta }, out);
         }
         StreamEvent::ContentBlockStop { index } => {
             write_event("contentBlockStop", &json!({ "contentBlockIndex": index }), out);
@@ -307,7 +303,8 @@ fn write_foreign(index: u32, block: &Value, out: &mut Vec<u8>) {
     for (name, body) in [("toolUse", "input"), ("toolResult", "content")] {
         let Some(mut head) = block.get(name).and_then(Value::as_object).cloned() else { continue };
         let body = head.shift_remove(body).unwrap_or_default();
-        let start = BlockStart::Foreign([(name.to_owned(), Value::Object(head))].into_iter().collect());
+        let start =
+            BlockStart::Foreign([(name.to_owned(), Value::Object(head))].into_iter().collect());
         write(&StreamEvent::ContentBlockStart { index, start }, out);
         let input = body.to_string();
         let delta = match name {

@@ -89,7 +89,10 @@ impl Fold {
     fn extend_reasoning(&mut self, delta: ReasoningDelta<'_>) {
         let current = self.current.get_or_insert_with(|| {
             let text = Cow::Borrowed("");
-            ContentBlock::ReasoningContent(ReasoningContent::ReasoningText { text, signature: None })
+            ContentBlock::ReasoningContent(ReasoningContent::ReasoningText {
+                text,
+                signature: None,
+            })
         });
         let ContentBlock::ReasoningContent(reasoning) = current else { return };
         match (reasoning, delta) {
