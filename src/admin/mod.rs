@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use self::keys::Checks;
 use crate::gateway::Live;
 use crate::gateway::reload::Outcome;
-use crate::gateway::serve::{Listener, Stream, Trouble};
+use crate::gateway::server::listener::{Listener, Stream, Trouble};
 use crate::secret::digest;
 
 /// Connections at once: a scraper, a prober, an operator or two.

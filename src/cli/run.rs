@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use super::{BAD_CONFIG, Said, load};
 use crate::admin;
 use crate::config::{self, Config, Inputs, Listen, LogFormat, Options};
-use crate::gateway::contain::report_panics;
+use crate::gateway::catch_panic::report_panics;
 use crate::gateway::reload::Reloader;
-use crate::gateway::serve::{self, Listener, Phase};
+use crate::gateway::server::listener::{self, Listener, Phase};
 use crate::gateway::{Gateway, Live};
 use crate::observe::log::{Format, Log};
 use crate::observe::metrics::Metrics;
@@ -115,7 +115,7 @@ async fn serve_until_stopped(
     let live = Arc::new(Live::new(gateway, metrics, log));
     let reloader = Reloader::new(live.clone(), options, inputs)?;
     let (phase, follow) = watch::channel(Phase::Running);
-    let serving = tokio::spawn(serve::run(live.clone(), listener, follow));
+    let serving = tokio::spawn(listener::run(live.clone(), listener, follow));
     tokio::spawn(admin::run(live.clone(), admin_listener));
     tokio::spawn(reloader.run());
 

@@ -22,27 +22,17 @@
 //! check.rs    whether the providers take the keys
 //! ```
 
-mod alarm;
-mod answer;
 mod attempt;
-mod callers;
-mod changes;
+pub mod catch_panic;
 pub mod check;
-mod conn;
-pub mod contain;
-mod handle;
-mod head;
-mod ids;
-mod incoming;
-mod models;
-mod pace;
-mod protocol;
+mod deadline;
+mod diff;
 mod record;
-mod relay;
 pub mod reload;
-mod rescue;
-pub mod serve;
-mod stored;
+mod request;
+mod response;
+mod retry_budget;
+pub mod server;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -55,7 +45,8 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use rustls::ServerConfig;
 
-use self::attempt::Retries;
+use self::request::body::Store;
+use self::retry_budget::Retries;
 use crate::config::{Client, Config, Key, ServerAuth};
 use crate::keys::places::Places;
 use crate::keys::{Member, Pool, Standing};
@@ -143,7 +134,7 @@ impl Gateway {
             turns: before.map_or_else(Arc::default, |gateway| gateway.turns.clone()),
             retries: before.map_or_else(Arc::default, |gateway| gateway.retries.clone()),
             kept,
-            tls: config.server.tls.as_ref().map(serve::tls_config).transpose()?,
+            tls: config.server.tls.as_ref().map(server::listener::tls_config).transpose()?,
             config,
         };
         gateway.enforce();
@@ -248,7 +239,7 @@ pub struct Live {
     /// How the latest change of the file fared.
     pub reloaded: Mutex<reload::Outcome>,
     /// What the bodies of callers take.
-    bodies: incoming::Store,
+    bodies: Store,
     stopping: AtomicBool,
     cut: AtomicBool,
 }
@@ -261,7 +252,7 @@ impl Live {
             metrics,
             log,
             reloaded: Mutex::default(),
-            bodies: incoming::Store::default(),
+            bodies: Store::default(),
             stopping: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 
-use super::changes::changes;
+use super::diff::changes;
 use super::{Gateway, Live};
 use crate::config::watch::{Watched, Watcher};
 use crate::config::{self, Config, Host, Inputs, Loaded, Options, Problem, Severity};

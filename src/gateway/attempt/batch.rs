@@ -8,7 +8,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::foreign::{Asks, WHOLE, Written, content_type, read, unreadable};
+use super::translated::{Asks, WHOLE, Written, content_type, read, unreadable};
 use super::{Answered, Call, Fallen, Limits, Part, begun};
 use crate::route::Hop;
 use crate::wire::listen::Framing;

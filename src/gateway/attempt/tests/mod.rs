@@ -3,13 +3,13 @@
 //! Time moves only while all wait for it, so a span is exact, and what must not wait takes no time at all.
 
 mod classes;
-mod haste;
+mod cooling_down;
+mod first_token;
 mod limits;
+mod order;
 mod probes;
 mod quotas;
-mod resting;
 mod simulation;
-mod walking;
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +22,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{Call, Understood, Walk};
 use crate::config::{self, Config, Host, Options};
-use crate::gateway::answer::{self, Refusal};
 use crate::gateway::record::Record;
+use crate::gateway::response::error_response::{self, Refusal};
 use crate::gateway::{Gateway, Live};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
@@ -261,7 +261,7 @@ impl World {
         {
             Ok((status, headers)) => (status, headers, None),
             Err(refusal) => {
-                let response = answer::refuse(&refusal, Api::OpenAi, "req");
+                let response = error_response::refuse(&refusal, Api::OpenAi, "req");
                 let body = json!({"error": {"message": refusal.message()}});
                 (response.status(), response.headers().clone(), Some(body))
             }

@@ -11,17 +11,17 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// The keys that could serve a request if they were not left alone.
 #[derive(Debug)]
-pub(in crate::gateway) struct AllResting {
+pub(crate) struct AllResting {
     /// What was asked for.
-    pub(super) model: String,
+    pub(crate) model: String,
     /// `provider/key`, and how it stands.
-    pub(super) keys: Vec<(String, Standing)>,
+    pub(crate) keys: Vec<(String, Standing)>,
 }
 
 impl AllResting {
     /// Whether the caller has asked too much, rather than met a failure: so it is where that is what the
     /// key that is free soonest is left alone for.
-    pub(in crate::gateway) fn is_limit(&self) -> bool {
+    pub(crate) fn is_limit(&self) -> bool {
         let soonest = self.keys.iter().min_by_key(|(_, standing)| left(*standing));
         let why = soonest.and_then(|(_, standing)| standing.why());
         match why {
@@ -32,18 +32,18 @@ impl AllResting {
     }
 
     /// When to come again.
-    pub(in crate::gateway) fn retry_after(&self) -> Duration {
+    pub(crate) fn retry_after(&self) -> Duration {
         let seconds = u64::try_from(self.soonest().as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
         Duration::from_secs(seconds).clamp(SHORTEST, LONGEST)
     }
 
     /// Whether a key is free by then.
-    pub(in crate::gateway) fn is_worth_a_retry(&self) -> bool {
+    pub(crate) fn is_worth_a_retry(&self) -> bool {
         self.soonest() <= LONGEST
     }
 
     /// All of it in words.
-    pub(in crate::gateway) fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let keys: Vec<String> =
             self.keys.iter().map(|(key, standing)| format!("{key} {}", words(*standing))).collect();
         format!("No key can serve the model `{}` now: {}.", self.model, keys.join("; "))

@@ -9,9 +9,9 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
-use super::Gateway;
-use super::answer::Refusal;
 use crate::config::Client;
+use crate::gateway::Gateway;
+use crate::gateway::response::error_response::Refusal;
 use crate::secret::{Secret, digest};
 use crate::upstream::aws::verify::Shown;
 use crate::wire::Api;
@@ -19,20 +19,20 @@ use crate::wire::Api;
 /// Where callers of Anthropic's, Azure's and Google's APIs show their key.
 const ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const AZURE_KEY: HeaderName = HeaderName::from_static("api-key");
-pub(super) const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+pub(crate) const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// Whoever sends a request.
 #[derive(Default)]
-pub(super) struct Caller<'g, 'h> {
+pub(crate) struct Caller<'g, 'h> {
     /// The client, with its place in the configuration; `None` where callers need no key.
-    pub(super) client: Option<(usize, &'g Client)>,
+    pub(crate) client: Option<(usize, &'g Client)>,
     /// The signature to be verified once the body is there, and what it must be made with.
     signature: Option<(Shown<'h>, &'g Secret)>,
 }
 
 impl Caller<'_, '_> {
     /// Whether a caller that signs its requests signed this one.
-    pub(super) async fn verify(&self, head: &Parts, body: &Bytes) -> Result<(), Refusal> {
+    pub(crate) async fn verify(&self, head: &Parts, body: &Bytes) -> Result<(), Refusal> {
         let Some((shown, secret)) = &self.signature else { return Ok(()) };
         shown.verify(head, body, secret).await.map_err(Refusal::Signature)
     }
@@ -40,7 +40,7 @@ impl Caller<'_, '_> {
 
 /// Who calls, as far as the head says. Where callers need no key, one that is nobody's is as good as
 /// none, for SDKs send some key in any case; a client that is disabled stays out.
-pub(super) fn authenticate<'g, 'h>(
+pub(crate) fn authenticate<'g, 'h>(
     gateway: &'g Gateway,
     head: &'h Parts,
     api: Api,

@@ -2,18 +2,18 @@
 //! next attempt whose answer begins with what was delivered. It is never ended by anybody but a provider.
 
 use super::Attempts;
-use crate::gateway::relay::{Break, Read};
+use crate::gateway::response::relay::{Break, Read};
 use crate::observe::access::End;
 use crate::wire::Operation;
 use crate::wire::listen::Framing;
 use crate::wire::resume::{Stop, Story};
 
 /// Whether such streams can be gone on with.
-pub(super) fn is_known(operation: Operation, framing: Framing) -> bool {
+pub(crate) fn is_known(operation: Operation, framing: Framing) -> bool {
     Story::of(operation, framing).is_some()
 }
 
-pub(super) async fn run(mut attempts: Attempts) {
+pub(crate) async fn run(mut attempts: Attempts) {
     let Some(mut story) = Story::of(attempts.request.operation, attempts.framing()) else {
         return attempts.pass_on().await;
     };

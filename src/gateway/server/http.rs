@@ -24,19 +24,19 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::Live;
-use super::conn::{Guarded, Limits, Quiet, Stage};
-use super::contain::Contained;
-use super::handle::handle;
-use super::head::Watched;
-use super::pace::{self, Paced};
-use super::relay::Body;
-use super::serve::{Duplex, Phase};
+use crate::gateway::Live;
+use crate::gateway::catch_panic::Contained;
+use crate::gateway::request::handle::handle;
+use crate::gateway::response::relay::Body;
+use crate::gateway::server::connection::{Guarded, Limits, Quiet, Stage};
+use crate::gateway::server::flow_control::{self, Paced};
+use crate::gateway::server::listener::{Duplex, Phase};
+use crate::gateway::server::request_head::Watched;
 
 /// Largest head of a request, over HTTP/1 and HTTP/2.
-pub(super) const HEAD: usize = 64 * 1024;
+pub(crate) const HEAD: usize = 64 * 1024;
 /// Most lines of it. The library's own limit over HTTP/1.
-pub(super) const HEAD_LINES: usize = 100;
+pub(crate) const HEAD_LINES: usize = 100;
 /// Requests that one HTTP/2 connection may have open.
 const STREAMS: u32 = 256;
 /// Streams of one HTTP/2 connection that may be reset before they are served, at a time: more is an
@@ -55,7 +55,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What hyper is told of every connection.
-pub(super) struct Settings {
+pub(crate) struct Settings {
     http1: http1::Builder,
     http2: http2::Builder<Streams>,
 }
@@ -64,7 +64,7 @@ impl Settings {
     /// What keeps HTTP/2 callers from more than they asked for. The library bounds the rest by itself: it
     /// answers no more pings and settings than it can write, counts the frames of a head and frames that say
     /// nothing, and closes a connection whose streams are reset before they are served.
-    pub(super) fn new(live: Arc<Live>, phase: watch::Receiver<Phase>) -> Self {
+    pub(crate) fn new(live: Arc<Live>, phase: watch::Receiver<Phase>) -> Self {
         let mut http1 = http1::Builder::new();
         http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD);
         let mut http2 = http2::Builder::new(Streams { live, phase });
@@ -82,7 +82,7 @@ impl Settings {
 }
 
 /// Serves a connection to its end; `due` is when the first head must be whole.
-pub(super) async fn serve<S: Duplex + 'static>(
+pub(crate) async fn serve<S: Duplex + 'static>(
     live: &Arc<Live>,
     stream: S,
     limits: Limits,
@@ -256,7 +256,7 @@ where
         let mut phase = self.phase.clone();
         let patience = self.live.gateway().config.server.write_timeout;
         tokio::spawn(async move {
-            let mut answer = pin!(pace::send(answer, patience));
+            let mut answer = pin!(flow_control::send(answer, patience));
             let cut = async { drop(phase.wait_for(|phase| *phase == Phase::Cut).await) };
             tokio::select! {
                 () = &mut answer => return,

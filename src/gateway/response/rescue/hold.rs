@@ -14,8 +14,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::{Interval, interval};
 
 use super::{Attempts, Said, ending};
-use crate::gateway::incoming::Room;
-use crate::gateway::relay::{Break, Read};
+use crate::gateway::request::body::Room;
+use crate::gateway::response::relay::{Break, Read};
 use crate::observe::access::End;
 use crate::wire::listen::{Framing, Listener};
 use crate::wire::{Api, Operation};
@@ -27,7 +27,7 @@ const MOST: usize = 16 << 20;
 /// How much is held in one piece, so that chunks of a few bytes do not keep the buffers they came in.
 const PIECE: usize = 64 * 1024;
 
-pub(super) async fn run(mut attempts: Attempts) {
+pub(crate) async fn run(mut attempts: Attempts) {
     let (operation, framing) = (attempts.request.operation, attempts.framing());
     let mut pulse = Pulse::new(operation, framing, attempts.say.clone());
     let mut held = Held::default();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::config::NotFound;
-use crate::gateway::attempt::AllResting;
+use crate::gateway::response::cooling_down::AllResting;
 use crate::observe::access::End;
 use crate::provider::Kind;
 use crate::route::Refused;
@@ -20,7 +20,7 @@ use crate::wire::{Operation, batch, counting};
 
 /// Why keymux does not pass on a provider's answer.
 #[derive(Debug)]
-pub(in crate::gateway) enum Refusal {
+pub(crate) enum Refusal {
     /// No such address.
     Path(String),
     /// The address is there, with another method.
@@ -126,7 +126,7 @@ pub(in crate::gateway) enum Refusal {
 
 impl Refusal {
     /// How a request ends with it.
-    pub(in crate::gateway) fn end(&self) -> End {
+    pub(crate) fn end(&self) -> End {
         match self {
             Refusal::Gone => End::CallerGone,
             Refusal::Stopping => End::Stopped,
@@ -134,7 +134,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Refusal::Path(_)
             | Refusal::NotFound(_)
@@ -178,7 +178,7 @@ impl Refusal {
     }
 
     /// OpenAI's `type` and `code`.
-    pub(super) fn type_and_code(&self) -> (&'static str, &'static str) {
+    pub(crate) fn type_and_code(&self) -> (&'static str, &'static str) {
         match self {
             Refusal::Path(_) => ("invalid_request_error", "unknown_url"),
             Refusal::Method(_) => ("invalid_request_error", "method_not_supported"),
@@ -223,7 +223,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn param(&self) -> Option<&str> {
+    pub(crate) fn param(&self) -> Option<&str> {
         match self {
             Refusal::NoModel
             | Refusal::NotFound(_)
@@ -239,7 +239,7 @@ impl Refusal {
     }
 
     #[expect(clippy::too_many_lines, reason = "a table: the words of each")]
-    pub(in crate::gateway) fn message(&self) -> Cow<'static, str> {
+    pub(crate) fn message(&self) -> Cow<'static, str> {
         match self {
             Refusal::Path(path) => format!(
                 "There is nothing at {path}. Each API is at its own paths, for example \
@@ -358,7 +358,7 @@ fn shown(id: &str) -> String {
 }
 
 /// The status for a failure that a provider told without one.
-pub(in crate::gateway) fn status_of(class: Class) -> StatusCode {
+pub(crate) fn status_of(class: Class) -> StatusCode {
     match class {
         Class::Caller | Class::ContextTooLong => StatusCode::BAD_REQUEST,
         Class::Throttled | Class::NoCredit => StatusCode::TOO_MANY_REQUESTS,

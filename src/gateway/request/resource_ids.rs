@@ -8,9 +8,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use memchr::memmem::Finder;
 
-use super::Gateway;
-use super::answer::Refusal;
 use crate::config::{Client, Config};
+use crate::gateway::Gateway;
+use crate::gateway::response::error_response::Refusal;
 use crate::upstream::seal::MARK;
 use crate::wire::Operation;
 use crate::wire::ids::{At, Rewriter, rewrite};
@@ -19,14 +19,14 @@ static SIGN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK));
 
 /// The key that something belongs to, by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) provider: usize,
-    pub(super) key: usize,
+pub(crate) struct Owner {
+    pub(crate) provider: usize,
+    pub(crate) key: usize,
 }
 
 /// Whose it may be, and its id as the provider knows it: the key that has signed it, or for an id without a
 /// sign those whose ids have none. Nobody's when it is another client's.
-pub(super) fn owners<'s>(
+pub(crate) fn owners<'s>(
     gateway: &Gateway,
     client: Option<&Client>,
     operation: Operation,
@@ -67,7 +67,7 @@ fn signer<'s>(
 }
 
 /// A body without the signs of the ids in it, and whose they are. `None`: there are none.
-pub(super) fn unsealed(
+pub(crate) fn unsealed(
     gateway: &Gateway,
     client: Option<&Client>,
     body: &Bytes,
@@ -120,14 +120,14 @@ fn are_signed(config: &Config, owner: Owner, operation: Operation) -> bool {
 }
 
 /// Whether an answer is changed at all: addresses in it are made this gateway's in any case.
-pub(super) fn are_changed(config: &Config, owner: Owner, operation: Operation) -> bool {
+pub(crate) fn are_changed(config: &Config, owner: Owner, operation: Operation) -> bool {
     matches!(operation, Operation::Prediction | Operation::StoredPredictions)
         || are_signed(config, owner, operation)
 }
 
 /// Signs the ids of one answer.
 #[derive(Debug)]
-pub(super) struct Signing {
+pub(crate) struct Signing {
     gateway: Arc<Gateway>,
     owner: Owner,
     client: Option<Arc<str>>,
@@ -142,7 +142,7 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    pub(super) fn new(
+    pub(crate) fn new(
         gateway: Arc<Gateway>,
         owner: Owner,
         client: Option<Arc<str>>,
@@ -156,7 +156,7 @@ impl Signing {
     }
 
     /// The next bytes of the answer with the ids in them signed; `last` says that no more come.
-    pub(super) fn pass(&mut self, bytes: &[u8], last: bool) -> Bytes {
+    pub(crate) fn pass(&mut self, bytes: &[u8], last: bool) -> Bytes {
         let mut out = Vec::with_capacity(bytes.len() + 128);
         let Self { gateway, owner, client, operation, ids, stream, origin, rewriter } = self;
         let seal = gateway.providers[owner.provider].upstream.seal(owner.key);
@@ -249,6 +249,6 @@ fn address(
 }
 
 /// The address of a prediction's stream, out of its id.
-pub(super) fn stream_address(id: &str) -> Option<String> {
+pub(crate) fn stream_address(id: &str) -> Option<String> {
     String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(id).ok()?).ok()
 }

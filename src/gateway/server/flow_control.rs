@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::task_local;
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
+use crate::gateway::deadline::Alarm;
 
 task_local! {
     /// Since when the answer that this task sends waits for its caller, and for nothing else.
@@ -22,7 +22,7 @@ task_local! {
 
 /// Sends an answer whose body is [`Paced`]: to its end, or until its caller has taken nothing of it for
 /// so long. Dropped, it resets its stream.
-pub(super) async fn send(answer: impl Future, patience: Duration) {
+pub(crate) async fn send(answer: impl Future, patience: Duration) {
     let attended = async move {
         let (mut answer, mut alarm) = (pin!(answer), Alarm::default());
         poll_fn(|cx| {
@@ -42,7 +42,7 @@ pub(super) async fn send(answer: impl Future, patience: Duration) {
 /// A body that notes whether it is waited for. hyper asks for the next frame once the window has room for
 /// it, so between a frame and the next question it is the caller that is waited for.
 #[derive(Debug)]
-pub(super) struct Paced<B>(pub(super) B);
+pub(crate) struct Paced<B>(pub(crate) B);
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
     type Data = Bytes;

@@ -4,17 +4,15 @@
 use std::ops::ControlFlow;
 use std::pin::pin;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::budget::Budget;
-use super::haste::Haste;
-use super::resting::AllResting;
-use super::stay::Bonds;
+use super::affinity::Bonds;
+use super::first_token::Haste;
 use super::{Answered, Call, Fallen, Limits, Rest, Try};
 use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
-use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
+use crate::gateway::response::cooling_down::AllResting;
+use crate::gateway::response::error_response::Refusal;
 use crate::keys::places::{Permit, Waiter};
 use crate::keys::{Chosen, Standing, Tried, Want, Whose};
 use crate::provider::{Kind, Way};
@@ -25,21 +23,6 @@ use crate::wire::fields::Rejected;
 /// A token of English text has about four bytes, and JSON around it little more
 /// (<https://platform.openai.com/tokenizer>). What the answer may have is not known before.
 const BYTES_A_TOKEN: u64 = 4;
-
-/// What requests share as they try again; it outlives every configuration.
-#[derive(Debug, Default)]
-pub(in crate::gateway) struct Retries {
-    budget: Budget,
-    /// A probe is back.
-    probed: Notify,
-}
-
-impl Retries {
-    /// Tells those who wait that a probe is back.
-    pub(super) fn probed(&self) {
-        self.probed.notify_waiters();
-    }
-}
 
 /// A request on its way through its plan: all that it has met so far. It borrows nothing, so that a request
 /// whose stream breaks can go on from where it stood, with the same call and plan made anew.

@@ -12,18 +12,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::answer::{self, Refusal};
-use super::attempt::{self, Answered, Call, Sealing, Understood, Walk};
-use super::callers::Caller;
-use super::conn::Busy;
-use super::ids::{self, Owner, Signing};
-use super::protocol::{HEAD, HEAD_LINES};
-use super::record::Record;
-use super::relay::{Body, Relay};
-use super::rescue::{self, Rescue};
-use super::stored::{self, Errand};
-use super::{Gateway, Live, callers, contain, incoming, models};
 use crate::config::{self, Client};
+use crate::gateway::attempt::{self, Answered, Call, Sealing, Understood, Walk};
+use crate::gateway::record::Record;
+use crate::gateway::request::authenticate::Caller;
+use crate::gateway::request::objects::{self, Errand};
+use crate::gateway::request::resource_ids::{self, Owner, Signing};
+use crate::gateway::request::{authenticate, body as request_body, models};
+use crate::gateway::response::error_response::{self, Refusal};
+use crate::gateway::response::relay::{Body, Relay};
+use crate::gateway::response::rescue::{self, Rescue};
+use crate::gateway::server::connection::Busy;
+use crate::gateway::server::http::{HEAD, HEAD_LINES};
+use crate::gateway::{Gateway, Live, catch_panic};
 use crate::observe::access::End;
 use crate::observe::unix_time;
 use crate::route::{self, Plan};
@@ -38,7 +39,7 @@ use crate::wire::{Api, Operation, multipart};
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
 /// Answers a request; never fails, for every failure has its answer.
-pub(super) async fn handle(
+pub(crate) async fn handle(
     live: Arc<Live>,
     request: Request<Incoming>,
     busy: Busy,
@@ -56,13 +57,13 @@ pub(super) async fn handle(
             if let Refusal::Fault = refusal {
                 tracing::error!(id = record.id, "a request failed by a mistake in this program");
             }
-            answer::refuse(&refusal, api, &record.id)
+            error_response::refuse(&refusal, api, &record.id)
         }
     };
     // Nobody is there to see the answer to a body that broke off.
     let gone = record.end == End::CallerGone && record.tried.is_none();
     record.status = if gone { 0 } else { response.status().as_u16() };
-    answer::name_request(response.headers_mut(), &record.id);
+    error_response::name_request(response.headers_mut(), &record.id);
     name_attempts(response.headers_mut(), &gateway, &record);
     response.map(|body| body.of(record, busy))
 }
@@ -87,7 +88,7 @@ async fn attended(
     }
     let mut serving = pin!(serve(gateway, head, place, body, api, record));
     // Connections and HTTP/2 streams are woken when the drain time is over.
-    poll_fn(|cx| match contain::poll(serving.as_mut(), cx) {
+    poll_fn(|cx| match catch_panic::poll(serving.as_mut(), cx) {
         Poll::Ready(answered) => Poll::Ready(answered.unwrap_or(Err(Refusal::Fault))),
         Poll::Pending if live.is_cut() => Poll::Ready(Err(Refusal::Stopping)),
         Poll::Pending => Poll::Pending,
@@ -108,7 +109,7 @@ async fn serve(
     if let Place::Presence = place {
         return Ok(page(record, "presence", Response::new(Body::whole(Bytes::new()))));
     }
-    let caller = callers::authenticate(gateway, head, api)?;
+    let caller = authenticate::authenticate(gateway, head, api)?;
     record.client = caller.client.map(|(at, _)| at);
     let client = caller.client.map(|(_, client)| client);
     if let Place::Models | Place::Model(_) | Place::Presence = place {
@@ -129,11 +130,11 @@ async fn serve(
         }
         Place::Models | Place::Presence => {
             let list = models::list(gateway, client, api);
-            Ok(page(record, "models", answer::json_response(StatusCode::OK, &list)))
+            Ok(page(record, "models", error_response::json_response(StatusCode::OK, &list)))
         }
         Place::Model(id) => {
             let model = models::one(gateway, client, api, id)?;
-            Ok(page(record, "models", answer::json_response(StatusCode::OK, &model)))
+            Ok(page(record, "models", error_response::json_response(StatusCode::OK, &model)))
         }
     }
 }
@@ -155,7 +156,7 @@ async fn read(
 ) -> Result<Bytes, Refusal> {
     let (server, store) = (&gateway.config.server, &record.live().bodies);
     uncompressed(&head.headers)?;
-    let body = incoming::read(body, server.max_body, server.body_timeout, store).await?;
+    let body = request_body::read(body, server.max_body, server.body_timeout, store).await?;
     record.bytes_in = body.len() as u64;
     caller.verify(head, &body).await?;
     Ok(body)
@@ -190,7 +191,7 @@ async fn operation(
 ) -> Result<Response<Body>, Refusal> {
     let operation = address.operation;
     let client = caller.client.map(|(_, client)| client);
-    let (body, pin) = match ids::unsealed(gateway, client, &body)? {
+    let (body, pin) = match resource_ids::unsealed(gateway, client, &body)? {
         Some((plain, owner)) => (plain, Some(owner)),
         None => (body, None),
     };
@@ -259,7 +260,7 @@ async fn kept(
 ) -> Result<Response<Body>, Refusal> {
     let (operation, part) = (stored.operation, stored.part);
     let errand = Errand { gateway, client, stored, head, body, now: unix_time() };
-    let (answered, owner) = stored::serve(errand, record).await?;
+    let (answered, owner) = objects::serve(errand, record).await?;
     // What was left there in full has no ids of the provider's in it.
     let full = matches!(part, "content" | "results" | "stream");
     let stream = answered.listener.framing().is_stream();
@@ -269,14 +270,14 @@ async fn kept(
 }
 
 /// What signs the ids of an answer of this key's.
-pub(super) fn signing(
+pub(crate) fn signing(
     record: &Record,
     owner: Owner,
     origin: impl FnOnce() -> String,
     operation: Operation,
     stream: bool,
 ) -> Option<Box<Signing>> {
-    if !ids::are_changed(&record.gateway().config, owner, operation) {
+    if !resource_ids::are_changed(&record.gateway().config, owner, operation) {
         return None;
     }
     let gateway = record.gateway().clone();
@@ -300,7 +301,7 @@ fn api_of(head: &Parts, place: Option<&Place<'_>>) -> Api {
         api
     } else if head.headers.contains_key(&ANTHROPIC_VERSION) {
         Api::Anthropic
-    } else if head.headers.contains_key(&callers::GOOGLE_KEY) {
+    } else if head.headers.contains_key(&authenticate::GOOGLE_KEY) {
         Api::Gemini
     } else {
         Api::OpenAi
@@ -347,7 +348,7 @@ fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// The model and the stream flag, where the path does not say both. A body without content type is taken for JSON, as `curl -d` sends
 /// JSON under a form's type.
-pub(super) fn look_into<'b>(
+pub(crate) fn look_into<'b>(
     address: &Address<'_>,
     headers: &HeaderMap,
     body: &'b Bytes,
@@ -366,7 +367,7 @@ pub(super) fn look_into<'b>(
 }
 
 /// The format of the body, where it is another than that of the address.
-pub(super) fn body_wire(address: &Address<'_>, peek: &Peek<'_>) -> Option<Wire> {
+pub(crate) fn body_wire(address: &Address<'_>, peek: &Peek<'_>) -> Option<Wire> {
     (address.operation == Operation::Chat && peek.is_of_responses).then_some(Wire::OpenAiResponses)
 }
 
@@ -381,10 +382,10 @@ fn pass_on(
     let stream = answered.listener.framing().is_stream();
     let status = answered.response.status();
     let mut headers = std::mem::take(answered.response.headers_mut());
-    if let Some(id) = headers.get(answer::REQUEST_ID) {
+    if let Some(id) = headers.get(error_response::REQUEST_ID) {
         record.upstream_id = id.to_str().ok().map(str::to_owned);
     }
-    for name in answer::left_out(&headers) {
+    for name in error_response::left_out(&headers) {
         headers.remove(name);
     }
     let signing = signing.filter(|_| status.is_success() && is_text(&headers));
@@ -412,18 +413,18 @@ fn name_attempts(headers: &mut HeaderMap, gateway: &Gateway, record: &Record) {
     let Some((provider, key)) = record.tried else { return };
     let provider = &gateway.providers[provider];
     let (provider_name, key_name) = provider.names[key].clone();
-    headers.insert(answer::PROVIDER, provider_name);
-    headers.insert(answer::KEY, key_name);
+    headers.insert(error_response::PROVIDER, provider_name);
+    headers.insert(error_response::KEY, key_name);
     if !record.dropped.is_empty()
         && let Ok(names) = HeaderValue::from_str(&dropped(&record.dropped))
     {
-        headers.insert(answer::DROPPED, names);
+        headers.insert(error_response::DROPPED, names);
     }
     let attempts = match record.attempts {
         1 => HeaderValue::from_static("1"),
         many => HeaderValue::from(many),
     };
-    headers.insert(answer::ATTEMPTS, attempts);
+    headers.insert(error_response::ATTEMPTS, attempts);
 }
 
 /// What was left out, in one header: names that no header can carry are escaped, and a long list is cut.

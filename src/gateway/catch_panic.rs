@@ -11,7 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 /// What is left of work that panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Panicked;
+pub(crate) struct Panicked;
 
 impl fmt::Display for Panicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,7 +36,7 @@ pub fn report_panics() {
 }
 
 /// Polls a future that must not be polled again once this is [`Panicked`].
-pub(super) fn poll<F: Future>(
+pub(crate) fn poll<F: Future>(
     future: Pin<&mut F>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<F::Output, Panicked>> {
@@ -52,10 +52,10 @@ pub(super) fn poll<F: Future>(
 
 /// A body that breaks off when it panics.
 #[derive(Debug)]
-pub(super) struct Contained<B>(Option<B>);
+pub(crate) struct Contained<B>(Option<B>);
 
 impl<B> Contained<B> {
-    pub(super) fn new(body: B) -> Self {
+    pub(crate) fn new(body: B) -> Self {
         Self(Some(body))
     }
 }

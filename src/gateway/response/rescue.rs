@@ -26,13 +26,13 @@ use http::{HeaderMap, Uri};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::yield_now;
 
-use super::attempt::{Answered, Call, Sealing, Understood, Walk};
-use super::handle::{body_wire, look_into, signing};
-use super::ids::Owner;
-use super::record::Record;
-use super::relay::{Break, Cut, Read, Relay};
-use super::{Gateway, Live};
 use crate::config;
+use crate::gateway::attempt::{Answered, Call, Sealing, Understood, Walk};
+use crate::gateway::record::Record;
+use crate::gateway::request::handle::{body_wire, look_into, signing};
+use crate::gateway::request::resource_ids::Owner;
+use crate::gateway::response::relay::{Break, Cut, Read, Relay};
+use crate::gateway::{Gateway, Live};
 use crate::observe::access::End;
 use crate::route::Plan;
 use crate::share::Turn;
@@ -43,27 +43,27 @@ use crate::wire::failure::Class;
 use crate::wire::listen::{Ending, Framing, Listener};
 
 /// A request with all that its attempts need.
-pub(super) struct Request {
-    pub(super) gateway: Arc<Gateway>,
+pub(crate) struct Request {
+    pub(crate) gateway: Arc<Gateway>,
     /// The caller, by place.
-    pub(super) client: Option<usize>,
-    pub(super) operation: Operation,
+    pub(crate) client: Option<usize>,
+    pub(crate) operation: Operation,
     /// The path says what is asked for.
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// As asked for; a route.
-    pub(super) model: String,
+    pub(crate) model: String,
     /// Whose turn it was among the route's targets.
-    pub(super) turn: Turn,
-    pub(super) pin: Option<Owner>,
-    pub(super) now: u64,
+    pub(crate) turn: Turn,
+    pub(crate) pin: Option<Owner>,
+    pub(crate) now: u64,
     /// Where the caller reached this gateway.
-    pub(super) origin: String,
+    pub(crate) origin: String,
 }
 
 /// The body of a stream that may take more than one attempt.
-pub(super) struct Rescue(State);
+pub(crate) struct Rescue(State);
 
 enum State {
     Ready(Box<Ready>),
@@ -89,7 +89,7 @@ impl fmt::Debug for Rescue {
 
 impl Rescue {
     /// Whether an answer that has begun on such a route is one that can be rescued.
-    pub(super) fn is_for(mode: config::Rescue, answered: &Answered, operation: Operation) -> bool {
+    pub(crate) fn is_for(mode: config::Rescue, answered: &Answered, operation: Operation) -> bool {
         let framing = answered.framing();
         answered.response.status().is_success()
             && framing.is_stream()
@@ -101,12 +101,12 @@ impl Rescue {
     }
 
     /// From its first answer on, and with the walk that led there.
-    pub(super) fn new(mode: config::Rescue, request: Request, walk: Walk, relay: Relay) -> Self {
+    pub(crate) fn new(mode: config::Rescue, request: Request, walk: Walk, relay: Relay) -> Self {
         Self(State::Ready(Box::new(Ready { mode, request, walk, relay })))
     }
 
     /// Takes the record of the request, and begins.
-    pub(super) fn begin(&mut self, record: Box<Record>) {
+    pub(crate) fn begin(&mut self, record: Box<Record>) {
         let State::Ready(ready) = std::mem::replace(&mut self.0, State::Over) else { return };
         let Ready { mode, request, walk, relay } = *ready;
         let (say, said) = channel(1);
@@ -119,7 +119,7 @@ impl Rescue {
         };
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Said>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Said>> {
         let State::Running(work, said) = &mut self.0 else { return Poll::Ready(None) };
         let is_over = work.as_mut().poll(cx).is_ready();
         let next = match said.poll_recv(cx) {
@@ -134,7 +134,7 @@ impl Rescue {
         Poll::Ready(next)
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.0, State::Over)
     }
 }

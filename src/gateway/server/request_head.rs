@@ -15,11 +15,11 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use memchr::{memchr, memmem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Live;
-use super::answer::{self, KEYMUX_REQUEST_ID, Refusal};
-use super::conn::Stage;
-use super::protocol::{HEAD, HEAD_LINES};
-use super::record::Record;
+use crate::gateway::Live;
+use crate::gateway::record::Record;
+use crate::gateway::response::error_response::{self, KEYMUX_REQUEST_ID, Refusal};
+use crate::gateway::server::connection::Stage;
+use crate::gateway::server::http::{HEAD, HEAD_LINES};
 use crate::observe::access::End;
 use crate::wire::{Api, address};
 
@@ -29,7 +29,7 @@ const LINE: usize = 64;
 
 /// A connection whose request heads are watched, and on which every refusal is one of ours.
 #[derive(Debug)]
-pub(super) struct Watched<S> {
+pub(crate) struct Watched<S> {
     inner: S,
     stage: Arc<Stage>,
     live: Arc<Live>,
@@ -39,12 +39,12 @@ pub(super) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(inner: S, stage: Arc<Stage>, live: Arc<Live>) -> Self {
+    pub(crate) fn new(inner: S, stage: Arc<Stage>, live: Arc<Live>) -> Self {
         Self { inner, stage, live, head: Head::default(), own: None }
     }
 
     /// The connection as it is without the watch.
-    pub(super) fn get_mut(&mut self) -> &mut S {
+    pub(crate) fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
@@ -75,9 +75,9 @@ impl<S> Watched<S> {
         let gateway = self.live.gateway();
         let mut record = Record::new(self.live.clone(), gateway);
         let api = self.head.api();
-        let mut response = answer::refuse(&refusal, api, &record.id);
-        answer::name_request(response.headers_mut(), &record.id);
-        let body = answer::words(&refusal, api, &record.id);
+        let mut response = error_response::refuse(&refusal, api, &record.id);
+        error_response::name_request(response.headers_mut(), &record.id);
+        let body = error_response::words(&refusal, api, &record.id);
         record.status = response.status().as_u16();
         record.bytes_out = body.len() as u64;
         record.end = End::Refused;

@@ -5,12 +5,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use crate::config::Retry;
+
+/// What requests share as they try again; it outlives every configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Retries {
+    pub(crate) budget: Budget,
+    /// A probe is back.
+    pub(crate) probed: Notify,
+}
+
+impl Retries {
+    /// Tells those who wait that a probe is back.
+    pub(crate) fn probed(&self) {
+        self.probed.notify_waiters();
+    }
+}
 
 /// A purse: every request puts a share of an attempt in, and so does every second; an attempt takes one
 /// out. It holds no more than a second brings by itself, so that a quiet hour is no reserve for a storm.
 #[derive(Debug, Default)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     /// All there were. Counted apart, so that a request that goes well takes no lock.
     requests: AtomicU64,
     purse: Mutex<Purse>,
@@ -25,12 +42,12 @@ struct Purse {
 
 impl Budget {
     /// Counts a request.
-    pub(super) fn request(&self) {
+    pub(crate) fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether an attempt may follow a trouble now; then it is spent.
-    pub(super) fn take(&self, rules: Retry, now: Instant) -> bool {
+    pub(crate) fn take(&self, rules: Retry, now: Instant) -> bool {
         let floor = f64::from(rules.floor_per_second);
         let requests = self.requests.load(Ordering::Relaxed);
         let mut purse = self.purse.lock().unwrap_or_else(PoisonError::into_inner);

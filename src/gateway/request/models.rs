@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::Gateway;
-use super::answer::Refusal;
 use crate::config::{Asked, Client};
+use crate::gateway::Gateway;
+use crate::gateway::response::error_response::Refusal;
 use crate::keys::verdict;
 use crate::route::{self, Hop};
 use crate::wire::Api;
 
 /// `GET /v1/models` in the caller's shape: the routes, then each model that a provider's keys name, as
 /// `provider/model`. Patterns name no model and are left out.
-pub(super) fn list(gateway: &Gateway, client: Option<&Client>, api: Api) -> Value {
+pub(crate) fn list(gateway: &Gateway, client: Option<&Client>, api: Api) -> Value {
     let config = &gateway.config;
     let mut names: Vec<(String, &str)> =
         config.routes.iter().map(|route| (route.name.to_string(), "keymux")).collect();
@@ -49,7 +49,7 @@ pub(super) fn list(gateway: &Gateway, client: Option<&Client>, api: Api) -> Valu
 
 /// `GET /v1/models/{id}`: any name that this client may ask for, listed or not. `id` is as the path has
 /// it: SDKs write the `/` of `provider/model` as `%2F`.
-pub(super) fn one(
+pub(crate) fn one(
     gateway: &Gateway,
     client: Option<&Client>,
     api: Api,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep};
 /// wait and touched only when it must ring earlier, has rung too early or must wake another task, so
 /// that moving the deadline costs nothing.
 #[derive(Debug, Default)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     timer: Option<Pin<Box<Sleep>>>,
     /// Whom the timer wakes.
     wakes: Option<Waker>,
@@ -17,7 +17,7 @@ pub(super) struct Alarm {
 
 impl Alarm {
     /// Ready once `due` has passed.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         let earlier = timer.deadline() > due;
         if earlier {

@@ -12,8 +12,8 @@ use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
-use super::serve::Duplex;
+use crate::gateway::deadline::Alarm;
+use crate::gateway::server::listener::Duplex;
 
 /// How long a connection may rest between two requests. Above the 90 s of Go's clients and the 60 s
 /// of common load balancers, so that these close first and never race with a request.
@@ -25,7 +25,7 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// Where a connection stands between requests.
 #[derive(Debug, Default)]
-pub(super) struct Stage {
+pub(crate) struct Stage {
     at: AtomicU8,
     /// Requests that have begun.
     begun: AtomicU32,
@@ -52,7 +52,7 @@ const SHARED: u8 = 4;
 
 /// Held while a request is being answered.
 #[derive(Debug)]
-pub(super) struct Busy {
+pub(crate) struct Busy {
     stage: Arc<Stage>,
     shared: bool,
     framed_twice: bool,
@@ -60,7 +60,7 @@ pub(super) struct Busy {
 
 impl Stage {
     /// A whole head has come.
-    pub(super) fn begin(self: &Arc<Self>, version: Version) -> Busy {
+    pub(crate) fn begin(self: &Arc<Self>, version: Version) -> Busy {
         let shared = version == Version::HTTP_2;
         self.begun.fetch_add(1, Ordering::Relaxed);
         if shared {
@@ -75,22 +75,22 @@ impl Stage {
     }
 
     /// Whether what comes next belongs to a head that has begun, or to the first one.
-    pub(super) fn awaits_head(&self) -> bool {
+    pub(crate) fn awaits_head(&self) -> bool {
         matches!(self.at.load(Ordering::Relaxed), FRESH | HEAD)
     }
 
     /// Whether what comes next begins a head.
-    pub(super) fn is_resting(&self) -> bool {
+    pub(crate) fn is_resting(&self) -> bool {
         self.at.load(Ordering::Relaxed) == RESTING
     }
 
     /// The head that has come says twice where its body ends.
-    pub(super) fn set_framed_twice(&self) {
+    pub(crate) fn set_framed_twice(&self) {
         self.framed_twice.store(true, Ordering::Relaxed);
     }
 
     /// Whether the connection should be closed in peace; true once.
-    pub(super) fn has_rested(&self) -> bool {
+    pub(crate) fn has_rested(&self) -> bool {
         self.rested.load(Ordering::Relaxed) && self.rested.swap(false, Ordering::Relaxed)
     }
 }
@@ -98,7 +98,7 @@ impl Stage {
 /// Tells when an HTTP/1 connection has rested for a while, with its last answer written out. hyper reads no
 /// further by itself once an answer is out, if it has tried before, so a deadline on reads does not tell.
 #[derive(Debug, Default)]
-pub(super) struct Quiet {
+pub(crate) struct Quiet {
     /// Since when, and how many requests had begun then.
     since: Option<(Instant, u32)>,
     alarm: Alarm,
@@ -106,7 +106,7 @@ pub(super) struct Quiet {
 
 impl Quiet {
     /// To be asked whenever the connection has been polled.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, stage: &Stage) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stage: &Stage) -> Poll<()> {
         if !stage.is_resting() || stage.unsent.load(Ordering::Relaxed) {
             self.since = None;
             return Poll::Pending;
@@ -122,7 +122,7 @@ impl Quiet {
 
 impl Busy {
     /// Whether the head of the request says twice where its body ends.
-    pub(super) fn is_framed_twice(&self) -> bool {
+    pub(crate) fn is_framed_twice(&self) -> bool {
         self.framed_twice
     }
 }
@@ -139,14 +139,14 @@ impl Drop for Busy {
 
 /// The limits of a connection, from `[server]`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) head: Duration,
-    pub(super) write: Duration,
+pub(crate) struct Limits {
+    pub(crate) head: Duration,
+    pub(crate) write: Duration,
 }
 
 /// The connection itself; reads and writes fail when a deadline has passed.
 #[derive(Debug)]
-pub(super) struct Guarded<S> {
+pub(crate) struct Guarded<S> {
     inner: S,
     stage: Arc<Stage>,
     limits: Limits,
@@ -162,7 +162,7 @@ pub(super) struct Guarded<S> {
 
 impl<S> Guarded<S> {
     /// `due`: when the first head must be whole.
-    pub(super) fn new(inner: S, stage: Arc<Stage>, limits: Limits, due: Instant) -> Self {
+    pub(crate) fn new(inner: S, stage: Arc<Stage>, limits: Limits, due: Instant) -> Self {
         Self {
             inner,
             stage,
@@ -251,7 +251,7 @@ impl<S> Guarded<S> {
 impl<S: Duplex> Guarded<S> {
     /// For a connection that is [`Quiet`]: ready once there is something to read, or an end; an error when the
     /// caller has been silent for too long.
-    pub(super) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(heard) = self.inner.poll_heard(cx) {
             return Poll::Ready(heard);
         }

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
-use super::answer::Refusal;
+use crate::gateway::response::error_response::Refusal;
 
 /// Room made at once for a body whose length the caller announces; it grows by what really comes.
 /// Bodies that need no more are not counted: the number of connections bounds them.
@@ -23,11 +23,11 @@ const STORE_OF_LARGEST: usize = 16;
 
 /// What large bodies take at the moment.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Store(Arc<AtomicUsize>);
+pub(crate) struct Store(Arc<AtomicUsize>);
 
 impl Store {
     /// Takes room for something else than a body, of which the largest may be so large.
-    pub(super) fn room(&self, more: usize, max_body: usize) -> Option<Room> {
+    pub(crate) fn room(&self, more: usize, max_body: usize) -> Option<Room> {
         self.take(more, most(max_body))
     }
 
@@ -41,7 +41,7 @@ impl Store {
 
 /// A part of the store, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     store: Store,
     size: usize,
 }
@@ -110,7 +110,7 @@ impl Whole {
 }
 
 /// Reads the body: at most `limit` bytes, with no pause longer than `pause`.
-pub(super) async fn read(
+pub(crate) async fn read(
     mut body: Incoming,
     limit: usize,
     pause: Duration,

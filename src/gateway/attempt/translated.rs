@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::time::timeout_at;
 
 use super::{Answered, Call, Fallen, Limits, Rest};
-use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
+use crate::gateway::response::error_response::Refusal;
 use crate::provider::Way;
 use crate::route::Hop;
 use crate::upstream::{Arriving, Broken};

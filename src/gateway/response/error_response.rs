@@ -1,8 +1,6 @@
 //! Everything that keymux says itself, and the only place that chooses a status code; refusal.rs: for
 //! which reason.
 
-mod refusal;
-
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,33 +8,33 @@ use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER}
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::relay::Body;
+use crate::gateway::response::relay::Body;
 use crate::upstream::aws::verify::Why;
 use crate::wire::failure::Class;
 use crate::wire::listen::Told;
 use crate::wire::{Api, errors};
 
-pub(super) use refusal::{Refusal, status_of};
+pub(crate) use super::refusal::{Refusal, status_of};
 
 /// Our own id of the request, on every answer.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The same, where the provider's own id has taken `x-request-id`.
-pub(super) const KEYMUX_REQUEST_ID: HeaderName = HeaderName::from_static("x-keymux-request-id");
+pub(crate) const KEYMUX_REQUEST_ID: HeaderName = HeaderName::from_static("x-keymux-request-id");
 /// The provider that answered.
-pub(super) const PROVIDER: HeaderName = HeaderName::from_static("x-keymux-provider");
+pub(crate) const PROVIDER: HeaderName = HeaderName::from_static("x-keymux-provider");
 /// The name of its key.
-pub(super) const KEY: HeaderName = HeaderName::from_static("x-keymux-key");
+pub(crate) const KEY: HeaderName = HeaderName::from_static("x-keymux-key");
 /// How many attempts it took.
-pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-keymux-attempts");
+pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-keymux-attempts");
 /// What of a request was left out for a provider of another format.
-pub(super) const DROPPED: HeaderName = HeaderName::from_static("x-keymux-dropped");
+pub(crate) const DROPPED: HeaderName = HeaderName::from_static("x-keymux-dropped");
 /// Read by the official SDKs: whether they should try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 const AMZN_ERROR: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// Turns the head of a stream into that of an error which the provider told within it.
-pub(super) fn as_error<B>(
+pub(crate) fn as_error<B>(
     mut head: Response<B>,
     told: &Told,
     class: Class,
@@ -54,7 +52,7 @@ pub(super) fn as_error<B>(
 }
 
 /// Turns the head of an answer into that of an error that was written anew, and gives its body.
-pub(super) fn as_foreign_error<B>(head: &mut Response<B>, error: errors::Error) -> Bytes {
+pub(crate) fn as_foreign_error<B>(head: &mut Response<B>, error: errors::Error) -> Bytes {
     let errors::Error { status, body, kind } = error;
     *head.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = head.headers_mut();
@@ -67,7 +65,7 @@ pub(super) fn as_foreign_error<B>(head: &mut Response<B>, error: errors::Error) 
 }
 
 /// The answer to a request that keymux does not pass on, in the caller's own shape of errors.
-pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
+pub(crate) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
     let status = refusal.status();
     let mut response = json_response(status, &body(refusal, status, api, id));
     let headers = response.headers_mut();
@@ -105,7 +103,7 @@ pub(super) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
 }
 
 /// The body of [`refuse`].
-pub(super) fn words(refusal: &Refusal, api: Api, id: &str) -> String {
+pub(crate) fn words(refusal: &Refusal, api: Api, id: &str) -> String {
     body(refusal, refusal.status(), api, id).to_string()
 }
 
@@ -173,7 +171,7 @@ fn body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> serde_json
 }
 
 /// A JSON answer of our own.
-pub(super) fn json_response(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+pub(crate) fn json_response(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     let mut response = Response::new(Body::whole(Bytes::from(value.to_string())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -182,7 +180,7 @@ pub(super) fn json_response(status: StatusCode, value: &serde_json::Value) -> Re
 
 /// Headers of a provider's answer that stay here: what belongs to the connection, also by the provider's
 /// own word (RFC 9110, section 7.6.1), and what speaks for the provider's host and not for this one.
-pub(super) fn left_out(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(crate) fn left_out(headers: &HeaderMap) -> Vec<HeaderName> {
     let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named = named.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok());
     // The body's length is our own matter and not the provider's to take away.
@@ -211,7 +209,7 @@ fn stays_here(name: &HeaderName) -> bool {
 }
 
 /// Names the request in an answer: our id, beside the provider's own if it has one.
-pub(super) fn name_request(headers: &mut HeaderMap, id: &str) {
+pub(crate) fn name_request(headers: &mut HeaderMap, id: &str) {
     let Ok(id) = HeaderValue::from_str(id) else { return };
     if !headers.contains_key(REQUEST_ID) {
         headers.insert(REQUEST_ID, id.clone());

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
-use super::attempt::{Answered, Sealing};
-use super::conn::Busy;
-use super::ids::Signing;
-use super::record::Record;
-use super::rescue::Rescue;
+use crate::gateway::attempt::{Answered, Sealing};
+use crate::gateway::deadline::Alarm;
+use crate::gateway::record::Record;
+use crate::gateway::request::resource_ids::Signing;
+use crate::gateway::response::rescue::Rescue;
+use crate::gateway::server::connection::Busy;
 use crate::observe::access::End;
 use crate::upstream::Arriving;
 use crate::wire::failure::Failure;
@@ -33,7 +33,7 @@ const LONGEST_EVENT: usize = 16 << 20;
 
 /// The body of an answer. What is told of the request is told when it is dropped.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(crate) struct Body {
     kind: Kind,
     record: Option<Box<Record>>,
     busy: Option<Busy>,
@@ -49,13 +49,13 @@ enum Kind {
 /// A provider's answer as it is passed on. What it reads says how it went; what is made of that is for
 /// whoever reads it: [`Body`] passes it on as it comes, a rescue does not.
 #[derive(Debug)]
-pub(super) struct Relay {
+pub(crate) struct Relay {
     /// What was read of it before the caller's head was sent.
     early: std::vec::IntoIter<Bytes>,
     /// The rest.
     arriving: Arriving,
     /// Hears what passes; has heard `early`. Knows how the answer is framed, and so how it can be cut.
-    pub(super) listener: Listener,
+    pub(crate) listener: Listener,
     /// Writes it anew, where the provider's format is not the caller's.
     translation: Option<Box<Translation>>,
     /// Signs the ids in it, where they belong to a key.
@@ -78,7 +78,7 @@ pub(super) struct Relay {
 
 /// What is read of an answer.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(crate) enum Read {
     /// The next bytes; `true`: the last.
     Bytes(Bytes, bool),
     /// It is over, in order.
@@ -89,13 +89,13 @@ pub(super) enum Read {
 
 /// How an answer broke.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Break {
+pub(crate) struct Break {
     /// As the access log has it.
-    pub(super) end: End,
+    pub(crate) end: End,
     /// In words.
-    pub(super) why: &'static str,
+    pub(crate) why: &'static str,
     /// Whether the provider was silent for too long.
-    pub(super) stalled: bool,
+    pub(crate) stalled: bool,
 }
 
 /// A body that breaks off behind its last word. hyper drops what it has not written when a body fails, so
@@ -108,11 +108,11 @@ enum Breaking {
 
 /// An answer that had to be broken off; hyper closes the connection, so the caller sees it.
 #[derive(Debug)]
-pub(super) struct Cut;
+pub(crate) struct Cut;
 
 impl Break {
     /// The drain time is over.
-    pub(super) const STOPPED: Self =
+    pub(crate) const STOPPED: Self =
         Self { end: End::Stopped, why: "the gateway is stopping", stalled: false };
 }
 
@@ -126,22 +126,22 @@ impl std::error::Error for Cut {}
 
 impl Body {
     /// An answer of our own.
-    pub(super) fn whole(bytes: Bytes) -> Self {
+    pub(crate) fn whole(bytes: Bytes) -> Self {
         Self { kind: Kind::Whole(Some(bytes)), record: None, busy: None }
     }
 
     /// A provider's answer.
-    pub(super) fn relay(relay: Relay) -> Self {
+    pub(crate) fn relay(relay: Relay) -> Self {
         Self { kind: Kind::Relay(Box::new(relay)), record: None, busy: None }
     }
 
     /// The answers of as many attempts as one stream takes.
-    pub(super) fn rescue(rescue: Rescue) -> Self {
+    pub(crate) fn rescue(rescue: Rescue) -> Self {
         Self { kind: Kind::Rescue(Box::new(rescue)), record: None, busy: None }
     }
 
     /// Ties the telling of the request, and its connection's being busy, to the body's life.
-    pub(super) fn of(mut self, mut record: Box<Record>, busy: Busy) -> Self {
+    pub(crate) fn of(mut self, mut record: Box<Record>, busy: Busy) -> Self {
         if let Kind::Whole(Some(bytes)) = &self.kind {
             record.bytes_out = bytes.len() as u64;
         }
@@ -204,7 +204,7 @@ impl Drop for Body {
 
 impl Relay {
     /// Of an answer whose first bytes were read, and the head taken away.
-    pub(super) fn new(
+    pub(crate) fn new(
         answered: Answered,
         signing: Option<Box<Signing>>,
         sealing: Option<Sealing>,
@@ -276,7 +276,7 @@ impl Relay {
     }
 
     /// What comes next.
-    pub(super) fn read(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Read> {
+    pub(crate) fn read(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Read> {
         while let Some(bytes) = self.early.next() {
             if let Some(read) = self.pass(&bytes) {
                 return Poll::Ready(read);
@@ -420,12 +420,12 @@ impl Relay {
     }
 
     /// Leaves the provider with what is still to come. What was heard stays known.
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.arriving = Arriving::Made(Vec::new().into_iter());
     }
 
     /// What ends the answer where it stands: an error in the caller's format.
-    pub(super) fn ending(&mut self, how: Break) -> Ending {
+    pub(crate) fn ending(&mut self, how: Break) -> Ending {
         match &mut self.translation {
             Some(translation) => {
                 let mut out = Vec::new();
@@ -437,20 +437,20 @@ impl Relay {
     }
 
     /// The error that a stream has told.
-    pub(super) fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         let by_translation = self.translation.as_ref().and_then(|own| own.failure());
         by_translation.or(self.listener.failure()).filter(|_| self.is_stream())
     }
 
     /// Notes the seals in what goes to the caller.
-    pub(super) fn hear_seals(&mut self, bytes: &[u8], record: &Record) {
+    pub(crate) fn hear_seals(&mut self, bytes: &[u8], record: &Record) {
         if let Some(sealing) = &mut self.sealing {
             sealing.hear(bytes, record);
         }
     }
 
     /// How the caller gets it framed.
-    pub(super) fn framing(&self) -> Framing {
+    pub(crate) fn framing(&self) -> Framing {
         match &self.translation {
             Some(translation) => translation.framing(),
             None => self.listener.framing(),

@@ -19,10 +19,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::Live;
-use super::conn::Limits;
-use super::protocol::{self, Settings};
 use crate::config::{Listen, Tls};
+use crate::gateway::Live;
+use crate::gateway::server::connection::Limits;
+use crate::gateway::server::http::{Settings, serve};
 
 /// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
@@ -273,19 +273,19 @@ async fn connection(
     }
     // In boxes: callers that have not said a word cost a tenth of the others.
     match live.gateway().tls.clone() {
-        None => Box::pin(protocol::serve(live, stream, limits, due, settings, phase)).await,
+        None => Box::pin(serve(live, stream, limits, due, settings, phase)).await,
         Some(config) => {
             let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
             if let Ok(Ok(stream)) = timeout_at(due, handshake).await {
                 let due = Instant::now() + limits.head;
-                Box::pin(protocol::serve(live, stream, limits, due, settings, phase)).await;
+                Box::pin(serve(live, stream, limits, due, settings, phase)).await;
             }
         }
     }
 }
 
 /// The listener's side of TLS; certificates follow the configuration without a restart.
-pub(super) fn tls_config(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
+pub(crate) fn tls_config(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

@@ -8,12 +8,12 @@ use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::answer::Refusal;
-use super::attempt::{Answered, Call, Understood};
-use super::ids::{self, Owner};
-use super::record::Record;
-use super::{Gateway, attempt};
 use crate::config::{Asked, Client, Cloud, Key};
+use crate::gateway::attempt::{Answered, Call, Understood};
+use crate::gateway::record::Record;
+use crate::gateway::request::resource_ids::{self, Owner};
+use crate::gateway::response::error_response::Refusal;
+use crate::gateway::{Gateway, attempt};
 use crate::keys::{Scope, verdict};
 use crate::route::{self, Hop};
 use crate::upstream::What;
@@ -22,13 +22,13 @@ use crate::wire::stored::Stored;
 use crate::wire::{Operation, batch};
 
 /// A request for something kept.
-pub(super) struct Errand<'a> {
-    pub(super) gateway: &'a Gateway,
-    pub(super) client: Option<&'a Client>,
-    pub(super) stored: Stored<'a>,
-    pub(super) head: &'a http::request::Parts,
-    pub(super) body: Bytes,
-    pub(super) now: u64,
+pub(crate) struct Errand<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) client: Option<&'a Client>,
+    pub(crate) stored: Stored<'a>,
+    pub(crate) head: &'a http::request::Parts,
+    pub(crate) body: Bytes,
+    pub(crate) now: u64,
 }
 
 /// The provider that something new goes to, and the models that it is for.
@@ -38,7 +38,7 @@ struct New {
 }
 
 /// Serves it; also says whose the answer is.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     mut errand: Errand<'_>,
     record: &mut Record,
 ) -> Result<(Answered, Owner), Refusal> {
@@ -49,7 +49,9 @@ pub(super) async fn serve(
         let owner = only_key(&errand)?;
         return asked_of(&errand, owner, "", &errand.body, record).await;
     }
-    if let Some((body, owner)) = ids::unsealed(errand.gateway, errand.client, &errand.body)? {
+    if let Some((body, owner)) =
+        resource_ids::unsealed(errand.gateway, errand.client, &errand.body)?
+    {
         return asked_of(&errand, owner, "", &body, record).await;
     }
     let new = errand.destination()?;
@@ -81,12 +83,12 @@ async fn there_is(
 ) -> Result<(Answered, Owner), Refusal> {
     let not_kept = || Refusal::NotKept(id.to_owned());
     let Stored { operation, part, .. } = errand.stored;
-    let (owners, raw) = ids::owners(errand.gateway, errand.client, operation, id);
+    let (owners, raw) = resource_ids::owners(errand.gateway, errand.client, operation, id);
     let raw = match (operation, part) {
         // An address is good only with a sign: nobody is to have the key carried elsewhere.
         (Operation::StoredPredictions, "stream") if raw == id => return Err(not_kept()),
         (Operation::StoredPredictions, "stream") => {
-            ids::stream_address(raw).ok_or_else(not_kept)?
+            resource_ids::stream_address(raw).ok_or_else(not_kept)?
         }
         _ => raw.to_owned(),
     };

@@ -13,15 +13,13 @@
 //!   batch.rs    embeddings and counts, in several requests where one cannot carry all
 //! ```
 
+mod affinity;
 mod batch;
-mod budget;
-mod foreign;
-mod haste;
+mod first_event;
+mod first_token;
 mod queue;
-mod reading;
-mod resting;
-mod stay;
-mod walk;
+mod run;
+mod translated;
 
 use std::time::Duration;
 
@@ -30,17 +28,17 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::time::{Instant, timeout_at};
 
-pub(super) use self::foreign::Understood;
-use self::foreign::Written;
+pub(super) use self::affinity::Sealing;
+use self::first_event::Begun;
 pub(super) use self::queue::place;
-use self::reading::Begun;
-pub(super) use self::resting::AllResting;
-pub(super) use self::stay::Sealing;
-pub(super) use self::walk::{Retries, Walk};
+pub(super) use self::run::Walk;
+pub(super) use self::translated::Understood;
+use self::translated::Written;
 
-use super::answer::{self, Refusal};
-use super::ids::Owner;
 use super::record::Record;
+use super::request::resource_ids::Owner;
+use super::response::cooling_down::AllResting;
+use super::response::error_response::{self, Refusal};
 use super::{Gateway, Provider};
 use crate::config::Client;
 use crate::keys::{Chosen, Pass, Standing};
@@ -113,7 +111,7 @@ impl Answered {
 
     /// An error in its place.
     fn error(mut self, operation: Operation, error: errors::Error) -> Rest {
-        let body = answer::as_foreign_error(&mut self.response, error);
+        let body = error_response::as_foreign_error(&mut self.response, error);
         self.whole(operation, body)
     }
 }
@@ -294,12 +292,12 @@ async fn begun(
     }
     let begun = match (framing, written) {
         (Framing::Whole, None) if is_json => {
-            reading::short_answer(&mut answered, operation.api(), limits).await
+            first_event::short_answer(&mut answered, operation.api(), limits).await
         }
         // What is written anew is read to its end first.
         (Framing::Whole, _) => Ok(()),
         (Framing::Events | Framing::Array | Framing::Aws, _) => {
-            reading::first_event(&mut answered, limits.first_byte).await
+            first_event::first_event(&mut answered, limits.first_byte).await
         }
     };
     match begun {
@@ -364,7 +362,7 @@ fn failed_at_once(
         let rest = written.error(answered, None, &body, failure, id);
         return Fallen { failure, rest, silent: false };
     }
-    answered.response = answer::as_error(answered.response, &told, class, retry_after);
+    answered.response = error_response::as_error(answered.response, &told, class, retry_after);
     let rest = answered.whole(operation, provider.upstream.redact(key, told.body.into()));
     Fallen { failure, rest, silent: false }
 }
@@ -398,7 +396,7 @@ impl Fallen {
         body: Bytes,
         failure: Failure,
     ) -> Self {
-        *answered.response.status_mut() = answer::status_of(failure.class);
+        *answered.response.status_mut() = error_response::status_of(failure.class);
         Self { failure, rest: answered.whole(operation, body), silent: false }
     }
 
@@ -434,7 +432,7 @@ async fn rejected(
     id: &str,
 ) -> Fallen {
     let status = answered.response.status();
-    let body = reading::error(answered.response.body_mut(), limits).await;
+    let body = first_event::error(answered.response.body_mut(), limits).await;
     let headers = answered.response.headers();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let operation = written.map_or_else(|| call.what.operation(), Written::operation);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::walk::{Spot, Walk};
+use super::run::{Spot, Walk};
 use super::{Answered, Call, Fallen, Try, noted};
 use crate::gateway::record::Record;
 use crate::route::{Hop, Plan};
