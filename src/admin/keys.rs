@@ -54,7 +54,7 @@ fn identity(key: &Key) -> Identity {
 /// All keys, in the order of the file.
 pub(super) fn list(gateway: &Gateway, checks: &Checks) -> Value {
     let now = Instant::now();
-    gateway.members().map(|member| told(member, checks, now)).collect()
+    gateway.keys().map(|member| told(member, checks, now)).collect()
 }
 
 fn told(member: &Member, checks: &Checks, now: Instant) -> Value {

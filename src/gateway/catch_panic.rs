@@ -1,4 +1,4 @@
-//! One request's panic is that request's end and nobody else's.
+//! Confines a panic to the request that caused it.
 
 use std::error::Error;
 use std::fmt;
@@ -9,58 +9,59 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// What is left of work that panicked.
+/// The error of a future or a body that panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
 impl fmt::Display for Panicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mistake in this program")
+        f.write_str("a bug in keymux: the code panicked")
     }
 }
 
 impl Error for Panicked {}
 
-/// Says in the log where a panic came from. Its words are told when they are a literal of the source;
-/// what was formatted may hold a caller's text, or a secret.
-pub fn report_panics() {
+/// Installs a panic hook that logs the location. The message is logged only when it is a literal of the
+/// source: a formatted message may contain a caller's text or a secret.
+pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let words = panic.payload().downcast_ref::<&'static str>().copied();
+        let message = panic.payload().downcast_ref::<&'static str>().copied();
         let location = panic.location().map(ToString::to_string);
         tracing::error!(
             location = location.as_deref().unwrap_or("unknown"),
             "panic: {}",
-            words.unwrap_or("(its words are left out)")
+            message.unwrap_or("(formatted message omitted)")
         );
     }));
 }
 
-/// Polls a future that must not be polled again once this is [`Panicked`].
+/// Polls a future and catches its panic. The future must not be polled again after [`Panicked`].
 pub(crate) fn poll<F: Future>(
     future: Pin<&mut F>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<F::Output, Panicked>> {
-    // The future is dropped behind a panic; what it shares with others is behind locks and atomics.
+    // Unwind safe: the future is dropped after a panic, and it shares state with others only through locks
+    // and atomics.
     match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
         Ok(polled) => polled.map(Ok),
         Err(payload) => {
-            forget(payload);
+            discard(payload);
             Poll::Ready(Err(Panicked))
         }
     }
 }
 
-/// A body that breaks off when it panics.
+/// A body that ends with an error when the inner body panics.
 #[derive(Debug)]
-pub(crate) struct Contained<B>(Option<B>);
+pub(crate) struct CatchPanic<B>(Option<B>);
 
-impl<B> Contained<B> {
+impl<B> CatchPanic<B> {
     pub(crate) fn new(body: B) -> Self {
         Self(Some(body))
     }
 }
 
-impl<B> Body for Contained<B>
+impl<B> Body for CatchPanic<B>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
 {
@@ -76,10 +77,10 @@ where
         match catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx))) {
             Ok(polled) => polled.map(|next| next.map(|frame| frame.map_err(Into::into))),
             Err(payload) => {
-                forget(payload);
-                let broken = self.0.take();
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(broken))) {
-                    forget(payload);
+                discard(payload);
+                let panicked = self.0.take();
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(panicked))) {
+                    discard(payload);
                 }
                 Poll::Ready(Some(Err(Panicked.into())))
             }
@@ -95,8 +96,8 @@ where
     }
 }
 
-/// A payload may panic when it is dropped (<https://github.com/rust-lang/rust/issues/86027>).
-fn forget(payload: Box<dyn std::any::Any + Send>) {
+/// Leaks a payload that may itself panic when dropped (<https://github.com/rust-lang/rust/issues/86027>).
+fn discard(payload: Box<dyn std::any::Any + Send>) {
     if !payload.is::<&'static str>() && !payload.is::<String>() {
         std::mem::forget(payload);
     }
@@ -104,7 +105,7 @@ fn forget(payload: Box<dyn std::any::Any + Send>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic, reason = "that is what is contained")]
+    #![allow(clippy::panic, reason = "the tests cause panics")]
 
     use std::future::poll_fn;
     use std::sync::Arc;
@@ -113,36 +114,39 @@ mod tests {
 
     use super::*;
 
-    async fn outcome<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    async fn run_catching<F: Future>(future: F) -> Result<F::Output, Panicked> {
         let mut future = pin!(future);
         poll_fn(|cx| poll(future.as_mut(), cx)).await
     }
 
-    /// Panics once more when it is dropped.
-    struct Rude;
+    /// Panics again when it is dropped.
+    struct PanicsOnDrop;
 
-    impl Drop for Rude {
+    impl Drop for PanicsOnDrop {
         fn drop(&mut self) {
             panic!("again");
         }
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_outcome() {
-        assert_eq!(outcome(async { 7 }).await, Ok(7));
+    async fn a_panic_becomes_an_error() {
+        assert_eq!(run_catching(async { 7 }).await, Ok(7));
         let late = async {
             tokio::task::yield_now().await;
-            panic!("with {} words", 2)
+            panic!("with {} arguments", 2)
         };
-        assert_eq!(outcome::<_>(late).await, Err::<(), _>(Panicked));
-        let rude = async { std::panic::panic_any(Rude) };
-        assert_eq!(outcome::<_>(rude).await, Err::<(), _>(Panicked));
+        assert_eq!(run_catching::<_>(late).await, Err::<(), _>(Panicked));
+        let panics_on_drop = async { std::panic::panic_any(PanicsOnDrop) };
+        assert_eq!(run_catching::<_>(panics_on_drop).await, Err::<(), _>(Panicked));
     }
 
     /// Panics at its second frame.
-    struct Faulty(bool, #[expect(dead_code, reason = "counted when it is dropped")] Arc<()>);
+    struct PanickingBody(
+        bool,
+        #[expect(dead_code, reason = "its reference count shows the drop")] Arc<()>,
+    );
 
-    impl Body for Faulty {
+    impl Body for PanickingBody {
         type Data = Bytes;
         type Error = Panicked;
 
@@ -157,9 +161,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_panics_breaks_off_and_lets_go_of_what_it_held() {
+    async fn a_panicking_body_ends_with_an_error_and_is_dropped() {
         let held = Arc::new(());
-        let mut body = Contained::new(Faulty(false, held.clone()));
+        let mut body = CatchPanic::new(PanickingBody(false, held.clone()));
         assert!(body.frame().await.unwrap().is_ok());
         assert!(body.frame().await.unwrap().is_err());
         assert_eq!(Arc::strong_count(&held), 1);

@@ -1,30 +1,30 @@
-//! A deadline that moves often and rings seldom.
+//! A timer for a deadline that moves often and expires seldom.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::{Instant, Sleep};
 
-/// Rings when a moment has passed without the deadline being moved on. A timer is made at the first
-/// wait and touched only when it must ring earlier, has rung too early or must wake another task, so
-/// that moving the deadline costs nothing.
+/// Completes when a deadline has passed without being moved. The timer is created at the first wait. It is
+/// touched only when it must fire earlier, has fired too early or must wake another task, so moving the
+/// deadline costs nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm {
+pub(crate) struct DeadlineTimer {
     timer: Option<Pin<Box<Sleep>>>,
-    /// Whom the timer wakes.
-    wakes: Option<Waker>,
+    /// The task that the timer wakes.
+    waker: Option<Waker>,
 }
 
-impl Alarm {
-    /// Ready once `due` has passed.
+impl DeadlineTimer {
+    /// Returns `Ready` once `due` has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         let earlier = timer.deadline() > due;
         if earlier {
             timer.as_mut().reset(due);
         }
-        let known = self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if known && !earlier && !timer.is_elapsed() {
+        let same_task = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if same_task && !earlier && !timer.is_elapsed() {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
@@ -33,8 +33,8 @@ impl Alarm {
             }
             timer.as_mut().reset(due);
         }
-        if !known {
-            self.wakes = Some(cx.waker().clone());
+        if !same_task {
+            self.waker = Some(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -48,33 +48,33 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn rings_at_the_deadline_as_last_moved() {
-        let (mut alarm, start) = (Alarm::default(), Instant::now());
+    async fn completes_at_the_last_deadline_set() {
+        let (mut timer, start) = (DeadlineTimer::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         poll_fn(|cx| {
-            assert!(alarm.poll(cx, after(5)).is_pending());
-            assert!(alarm.poll(cx, after(20)).is_pending());
+            assert!(timer.poll(cx, after(5)).is_pending());
+            assert!(timer.poll(cx, after(20)).is_pending());
             Poll::Ready(())
         })
         .await;
-        poll_fn(|cx| alarm.poll(cx, after(20))).await;
+        poll_fn(|cx| timer.poll(cx, after(20))).await;
         assert_eq!(Instant::now(), after(20));
-        poll_fn(|cx| alarm.poll(cx, after(60))).await;
+        poll_fn(|cx| timer.poll(cx, after(60))).await;
         poll_fn(|cx| {
-            assert!(alarm.poll(cx, after(90)).is_pending());
-            alarm.poll(cx, after(60))
+            assert!(timer.poll(cx, after(90)).is_pending());
+            timer.poll(cx, after(60))
         })
         .await;
         assert_eq!(Instant::now(), after(60));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn wakes_whoever_waited_last() {
-        let mut alarm = Alarm::default();
+    async fn wakes_the_task_that_polled_last() {
+        let mut timer = DeadlineTimer::default();
         let due = Instant::now() + Duration::from_secs(5);
-        let mut elsewhere = Context::from_waker(Waker::noop());
-        assert!(alarm.poll(&mut elsewhere, due).is_pending());
-        poll_fn(|cx| alarm.poll(cx, due)).await;
+        let mut other_task = Context::from_waker(Waker::noop());
+        assert!(timer.poll(&mut other_task, due).is_pending());
+        poll_fn(|cx| timer.poll(cx, due)).await;
         assert_eq!(Instant::now(), due);
     }
 }

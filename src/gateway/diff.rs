@@ -1,4 +1,4 @@
-//! What a change of the file has changed, in words that hold no values.
+//! Describes what changed between two configurations, without any value.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,25 +6,25 @@ use std::fmt::Write as _;
 use crate::config::Config;
 use crate::secret::digest;
 
-/// What is different, in words: keys, clients and routes by name, other settings by path.
-pub(super) fn changes(before: &Config, after: &Config) -> String {
-    let (old, new) = (named(before), named(after));
-    let mut words = Vec::new();
-    for (name, digest) in &new {
+/// Returns the changes as text: keys, clients and routes by name, other settings by path.
+pub(super) fn describe_changes(before: &Config, after: &Config) -> String {
+    let (old, new) = (named_parts(before), named_parts(after));
+    let mut changes = Vec::new();
+    for (name, content) in &new {
         match old.get(name) {
-            None => words.push(format!("{name} added")),
-            Some(other) if other != digest => words.push(format!("{name} changed")),
+            None => changes.push(format!("{name} added")),
+            Some(other) if other != content => changes.push(format!("{name} changed")),
             Some(_) => {}
         }
     }
-    words
+    changes
         .extend(old.keys().filter(|name| !new.contains_key(*name)).map(|n| format!("{n} removed")));
-    if words.is_empty() { "nothing that is used".to_owned() } else { words.join(", ") }
+    if changes.is_empty() { "no effective change".to_owned() } else { changes.join(", ") }
 }
 
-/// Everything that has a name, with a text that differs when it does. Secrets stand in it as
-/// fingerprints, which stay inside.
-fn named(config: &Config) -> BTreeMap<String, String> {
+/// Returns everything that has a name, each with a text that differs when the part does. The text contains
+/// fingerprints in place of secrets and is never printed.
+fn named_parts(config: &Config) -> BTreeMap<String, String> {
     let mut out = BTreeMap::<String, String>::new();
     for setting in &config.effective {
         let (name, rest) = owner(config, &setting.path);
@@ -32,7 +32,7 @@ fn named(config: &Config) -> BTreeMap<String, String> {
         text.push_str(rest);
         text.push_str(&setting.value.to_string());
     }
-    // Their settings are the paths of files; what stands in these is read anew each time.
+    // Their settings are paths of files, whose contents are read at each load.
     if let Some(tls) = &config.server.tls {
         let trusted = tls.client_ca.iter().flatten();
         let certificates = tls.cert.iter().chain(trusted).map(|certificate| digest(certificate));
@@ -49,18 +49,18 @@ fn named(config: &Config) -> BTreeMap<String, String> {
     out
 }
 
-/// The thing that a setting belongs to, and the setting's path in it: `key openai/team-a` and
-/// `.weight` for `providers.openai.keys[0].weight`. A place in a list is no part of either, so that
-/// removing the first key changes no other. A setting that stands alone belongs to itself.
+/// Returns the named part that a setting belongs to, and the setting's path in it: `key openai/team-a` and
+/// `.weight` for `providers.openai.keys[0].weight`. An index of a list is part of neither, so removing the first
+/// key changes no other. A setting outside all named parts is a part by its path.
 fn owner<'p>(config: &Config, path: &'p str) -> (String, &'p str) {
-    if let Some((at, rest)) = path.strip_prefix("clients[").and_then(index)
+    if let Some((at, rest)) = path.strip_prefix("clients[").and_then(split_index)
         && let Some(client) = config.clients.get(at)
     {
         return (format!("client {}", client.name), rest);
     }
     for provider in &config.providers {
-        let Some(rest) = within(path, "providers.", &provider.name) else { continue };
-        if let Some((at, rest)) = rest.strip_prefix("keys[").and_then(index)
+        let Some(rest) = strip_name(path, "providers.", &provider.name) else { continue };
+        if let Some((at, rest)) = rest.strip_prefix("keys[").and_then(split_index)
             && let Some(key) = provider.keys.get(at)
         {
             return (format!("key {}/{}", provider.name, key.name), rest);
@@ -68,7 +68,7 @@ fn owner<'p>(config: &Config, path: &'p str) -> (String, &'p str) {
         return (format!("provider {}", provider.name), rest);
     }
     for route in &config.routes {
-        if let Some(rest) = within(path, "routes.", &route.name) {
+        if let Some(rest) = strip_name(path, "routes.", &route.name) {
             return (format!("route {}", route.name), rest);
         }
     }
@@ -78,11 +78,11 @@ fn owner<'p>(config: &Config, path: &'p str) -> (String, &'p str) {
     (path.to_owned(), "")
 }
 
-fn within<'p>(path: &'p str, table: &str, name: &str) -> Option<&'p str> {
+fn strip_name<'p>(path: &'p str, table: &str, name: &str) -> Option<&'p str> {
     path.strip_prefix(table)?.strip_prefix(name)?.strip_prefix('.')
 }
 
-fn index(rest: &str) -> Option<(usize, &str)> {
-    let (place, rest) = rest.split_once(']')?;
-    Some((place.parse().ok()?, rest))
+fn split_index(rest: &str) -> Option<(usize, &str)> {
+    let (index, rest) = rest.split_once(']')?;
+    Some((index.parse().ok()?, rest))
 }

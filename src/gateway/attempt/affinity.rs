@@ -1,90 +1,70 @@
-//! What ties a request to a key: the conversation that it is a turn of, its session, or a seal that it
-//! brings back. See [`Affinity`]. Looked for where there is a choice among keys, and then once.
+//! The key that a request prefers: the one of its conversation or session, or the one that made the signatures in
+//! it. See [`Affinity`]. It is computed only where there is a choice among keys, and then once.
 
 use std::cell::OnceCell;
 
 use http::HeaderMap;
 
-use super::Call;
+use super::call::Call;
 use crate::config::Affinity;
-use crate::gateway::record::Record;
 use crate::keys::Ties;
 use crate::route::Hop;
 use crate::upstream::What;
 use crate::wire::digest::Digest;
-use crate::wire::seals::{self, Watch};
+use crate::wire::seals;
 use crate::wire::stable::{self, LONG, Stable, is_conversation};
 
-/// The headers in which clients name their session, the most telling first: Claude Code
+/// The headers in which clients send their session, the most specific first: Claude Code
 /// (<https://code.claude.com/docs/en/llm-gateway>); Codex, whose newer releases write it with a hyphen and
-/// older ones with an underscore; OpenRouter's, which others have taken up; `OpenCode`.
-const SESSION: [&str; 5] =
+/// older ones with an underscore; OpenRouter's, which others have adopted; `OpenCode`.
+const SESSION_HEADERS: [&str; 5] =
     ["x-claude-code-session-id", "session-id", "session_id", "x-session-id", "x-session-affinity"];
 
-/// What was found of a request.
+/// What a request contains that prefers a key.
 #[derive(Debug, Default)]
-pub(super) struct Bonds {
-    seals: OnceCell<Vec<u64>>,
-    stable: OnceCell<Option<Stable>>,
+pub(super) struct RequestAffinity {
+    signatures: OnceCell<Vec<u64>>,
+    prefix: OnceCell<Option<Stable>>,
 }
 
-impl Bonds {
-    /// What ties the request to one of a provider's keys.
-    pub(super) fn ties(&self, call: &Call<'_>, hop: Hop<'_>) -> Ties {
-        let affinity = call.gateway.config.providers[hop.provider].affinity;
+impl RequestAffinity {
+    /// Returns what makes the request prefer one of a provider's keys.
+    pub(super) fn affinity_keys(&self, call: &Call<'_>, target: Hop<'_>) -> Ties {
+        let affinity = call.gateway.config.providers[target.provider].affinity;
         let What::Operation { address, .. } = call.what else { return Ties::default() };
         if affinity == Affinity::None {
             return Ties::default();
         }
-        let talks = is_conversation(address.operation);
+        let is_conversation = is_conversation(address.operation);
         let body = call.body;
-        let seals = || if talks { seals::brought(address.operation, body) } else { Vec::new() };
-        let seals = self.seals.get_or_init(seals);
-        let stable = || *self.stable.get_or_init(|| stable::stable(body).filter(|_| talks));
-        let cache_key = || stable().and_then(|found| found.cache_key);
-        let named = || session(call.headers).or_else(cache_key);
-        let by_itself = || stable().map(|found| found.digest);
+        let signatures = self.signatures.get_or_init(|| {
+            if is_conversation { seals::brought(address.operation, body) } else { Vec::new() }
+        });
+        let prefix =
+            || *self.prefix.get_or_init(|| stable::stable(body).filter(|_| is_conversation));
+        let cache_key = || prefix().and_then(|prefix| prefix.cache_key);
+        let by_name = || session(call.headers).or_else(cache_key);
+        let by_prefix = || prefix().map(|prefix| prefix.digest);
         let conversation = match affinity {
-            // Its seals were made by one key, however short it is.
-            _ if !seals.is_empty() => named().or_else(by_itself),
-            Affinity::Session => named(),
-            Affinity::PromptCache if body.len() >= LONG && stable().is_some_and(|s| s.long) => {
-                named().or_else(by_itself)
+            // One key made the signatures, however short the conversation is.
+            _ if !signatures.is_empty() => by_name().or_else(by_prefix),
+            Affinity::Session => by_name(),
+            Affinity::PromptCache if body.len() >= LONG && prefix().is_some_and(|p| p.long) => {
+                by_name().or_else(by_prefix)
             }
             Affinity::PromptCache | Affinity::None => None,
         };
         let client = call.client_name().unwrap_or_default();
-        let conversation = conversation.map(|own| {
-            let who = Digest::default().text(client.as_bytes()).text(hop.model.as_bytes());
-            who.number(own).finish()
+        let conversation = conversation.map(|number| {
+            let owner = Digest::default().text(client.as_bytes()).text(target.model.as_bytes());
+            owner.number(number).finish()
         });
-        Ties { conversation, seals: seals.clone() }
+        Ties { conversation, seals: signatures.clone() }
     }
 }
 
 fn session(headers: &HeaderMap) -> Option<u64> {
-    let value = SESSION.iter().find_map(|name| headers.get(*name).filter(|v| !v.is_empty()))?;
+    let mut found = SESSION_HEADERS.iter();
+    let value = found.find_map(|name| headers.get(*name).filter(|v| !v.is_empty()))?;
     Some(Digest::default().text(value.as_bytes()).finish())
-}
-
-/// Notes the seals of an answer as made by its key.
-#[derive(Debug)]
-pub(in crate::gateway) struct Sealing(Watch);
-
-impl Sealing {
-    /// For the answer to this request; `None`: no seal in it would make a difference.
-    pub(in crate::gateway) fn new(record: &Record) -> Option<Self> {
-        let (provider, _) = record.tried?;
-        let provider = &record.gateway().config.providers[provider];
-        let operation = record.operation.filter(|operation| is_conversation(*operation))?;
-        let matters = provider.keys.len() > 1 && provider.affinity != Affinity::None;
-        matters.then(|| Self(Watch::new(operation)))
-    }
-
-    /// Takes the next bytes.
-    pub(in crate::gateway) fn hear(&mut self, bytes: &[u8], record: &Record) {
-        let Some((provider, key)) = record.tried else { return };
-        let pool = &record.gateway().providers[provider].pool;
-        self.0.hear(bytes, &mut |seal| pool.sealed(key, seal));
-    }
 }

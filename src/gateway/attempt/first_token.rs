@@ -1,100 +1,73 @@
 //! `first_token`: an attempt whose first token is late makes way for another one, while there is another.
 //!
-//! A model that is slow is slow with every key, so the route's other targets and its fallbacks come first,
-//! then the other keys of those that were slow. The last attempt that is left keeps the time that
-//! `first_byte` gives it, and when the others fail, those that were only slow are asked once more: late is
-//! better than never. Nothing of this is held against a key.
+//! A slow model is slow with every key, so the route's other targets and its fallbacks come first, then the other
+//! keys of the slow targets. The last attempt keeps the time that `first_byte` allows. When all others fail, the
+//! slow keys are tried once more without the timeout, since a late response is better than none. A key's state
+//! never suffers from it.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::run::{Spot, Walk};
-use super::{Answered, Call, Fallen, Try, noted};
-use crate::gateway::record::Record;
-use crate::route::{Hop, Plan};
-use crate::wire::failure::Class;
+use super::history::KeyAttempt;
+use crate::route::Hop;
 
-/// How much of a hurry a request is in.
+/// The state of the first-token timeout of one request.
 #[derive(Debug)]
-pub(super) struct Haste {
-    first_token: Option<Duration>,
-    /// Who was too slow.
-    slow: Vec<Spot>,
+pub(super) struct FirstTokenTimeout {
+    timeout: Option<Duration>,
+    /// The keys that were too slow.
+    slow: Vec<KeyAttempt>,
     round: Round,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Round {
-    /// Hops where a key was slow are passed over.
-    OtherHops,
-    /// Their other keys are asked.
+    /// Targets where a key was slow are deferred.
+    OtherTargets,
+    /// The other keys of the slow targets are tried.
     OtherKeys,
-    /// Whoever was slow is asked again, and given time.
-    Patient,
+    /// The slow keys are tried again, without the timeout.
+    WithoutTimeout,
 }
 
-impl Haste {
-    pub(super) fn new(first_token: Option<Duration>) -> Self {
-        Self { first_token, slow: Vec::new(), round: Round::OtherHops }
+impl FirstTokenTimeout {
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, slow: Vec::new(), round: Round::OtherTargets }
     }
 
-    /// Whether the hop is left for later.
-    pub(super) fn passes_over(&self, hop: Hop<'_>) -> bool {
-        self.round == Round::OtherHops && self.slow.iter().any(|spot| spot.is_at(hop))
-    }
-}
-
-impl Walk {
-    /// An attempt; `None` when its first token was late and another one can take its place.
-    pub(super) async fn in_haste(
-        &mut self,
-        call: &Call<'_>,
-        plan: &Plan<'_>,
-        attempt: Try<'_>,
-        record: &mut Record,
-    ) -> Option<Result<Answered, Fallen>> {
-        let (hop, limits) = (attempt.hop, attempt.limits);
-        let (place, probe) = (attempt.chosen.place, attempt.chosen.pass.is_probe());
-        let first_token = self.haste.first_token.filter(|_| self.haste.round != Round::Patient);
-        let due = first_token.map(|span| limits.began + span).filter(|due| *due < limits.total);
-        let mut attempt = pin!(noted(call, attempt, record));
-        let Some(due) = due else { return Some(attempt.await) };
-        if let Ok(tried) = timeout_at(due, attempt.as_mut()).await {
-            return Some(tried);
-        }
-        let now = Instant::now();
-        // The next attempt is paid for here: one that the budget does not allow is no reason to leave.
-        self.troubled = true;
-        if !self.has_another(call, plan, (hop, place), now) || !self.may_spend(call, now) {
-            return Some(attempt.await);
-        }
-        self.troubled = false;
-        call.gateway.providers[hop.provider].keys[place].failed(Class::Trouble.name());
-        if probe {
-            call.gateway.retries.probed();
-        }
-        let spot = Spot::new(hop, place);
-        self.asked.push(spot.clone());
-        self.haste.slow.push(spot);
-        None
+    /// Returns true if the target is left for a later round.
+    pub(super) fn is_deferred(&self, target: Hop<'_>) -> bool {
+        self.round == Round::OtherTargets && self.slow.iter().any(|slow| slow.is_at(target))
     }
 
-    /// After the plan was gone through in vain: whether whoever was slow gives reason to do it once more.
-    pub(super) fn calms_down(&mut self) -> bool {
-        let Haste { slow, round, .. } = &mut self.haste;
-        if slow.is_empty() || self.over {
-            return false;
+    /// Returns when an attempt that began at `began` must have its first token.
+    pub(super) fn due(&self, began: Instant) -> Option<Instant> {
+        let timeout = self.timeout.filter(|_| self.round != Round::WithoutTimeout);
+        timeout.map(|timeout| began + timeout)
+    }
+
+    /// Records a key whose first token was late.
+    pub(super) fn add_slow(&mut self, attempt: KeyAttempt) {
+        self.slow.push(attempt);
+    }
+
+    /// Starts the next round after all targets were tried. Returns the keys that may be tried again in it, or
+    /// `None` if there is no further round.
+    pub(super) fn next_round(&mut self) -> Option<&[KeyAttempt]> {
+        if self.slow.is_empty() {
+            return None;
         }
-        match round {
-            Round::OtherHops => *round = Round::OtherKeys,
-            Round::OtherKeys => {
-                *round = Round::Patient;
-                self.asked.retain(|spot| !slow.contains(spot));
+        match self.round {
+            Round::OtherTargets => {
+                self.round = Round::OtherKeys;
+                Some(&[])
             }
-            Round::Patient => return false,
+            Round::OtherKeys => {
+                self.round = Round::WithoutTimeout;
+                Some(&self.slow)
+            }
+            Round::WithoutTimeout => None,
         }
-        true
     }
 }

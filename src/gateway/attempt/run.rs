@@ -1,321 +1,324 @@
-//! Attempt after attempt until one is answered: the keys of the first provider, then the route's other
-//! targets and its fallbacks; and all of them again after a wait, when one is soon to be free.
+//! The attempt loop: the keys of the first target, then the route's other targets and its fallbacks, until a
+//! response begins; and all of them again after a wait, if a key is available soon.
 
 use std::ops::ControlFlow;
 use std::pin::pin;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::affinity::Bonds;
-use super::first_token::Haste;
-use super::{Answered, Call, Fallen, Limits, Rest, Try};
+use super::affinity::RequestAffinity;
+use super::call::Call;
+use super::context::Deadlines;
+use super::failed::FailedAttempt;
+use super::first_token::FirstTokenTimeout;
+use super::history::{History, KeyAttempt};
+use super::try_key::{PlannedAttempt, attempt_and_record};
 use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
 use crate::gateway::record::Record;
-use crate::gateway::response::cooling_down::AllResting;
-use crate::gateway::response::error_response::Refusal;
+use crate::gateway::response::AllCoolingDown;
+use crate::gateway::response::refusal::Refusal;
+use crate::gateway::response::started::StartedResponse;
 use crate::keys::places::{Permit, Waiter};
-use crate::keys::{Chosen, Standing, Tried, Want, Whose};
-use crate::provider::{Kind, Way};
-use crate::route::{self, Hop, Plan};
+use crate::keys::{Chosen, Standing, Tried, Whose};
+use crate::route::{Hop, Plan};
 use crate::wire::failure::Class;
-use crate::wire::fields::Rejected;
 
-/// A token of English text has about four bytes, and JSON around it little more
-/// (<https://platform.openai.com/tokenizer>). What the answer may have is not known before.
-const BYTES_A_TOKEN: u64 = 4;
-
-/// A request on its way through its plan: all that it has met so far. It borrows nothing, so that a request
-/// whose stream breaks can go on from where it stood, with the same call and plan made anew.
-pub(in crate::gateway) struct Walk {
-    /// What ties it to a key.
-    bonds: Bonds,
-    /// The route's own deadlines.
-    set: RouteTimeouts,
-    pub(super) haste: Haste,
-    /// Whether a stream that breaks is to be followed by another attempt.
-    rescues: bool,
+/// The attempts of one request. It borrows nothing, so a request whose stream breaks can continue from here, with
+/// the same call and plan built again.
+pub(crate) struct AttemptLoop {
+    history: History,
+    affinity: RequestAffinity,
+    first_token: FirstTokenTimeout,
+    /// The route's timeouts, which override the provider's.
+    timeouts: RouteTimeouts,
     began: Instant,
-    /// Of the failures so far, the one that says most.
-    kept: Option<(Class, Rest)>,
-    /// Providers that have been silent: they are not asked again.
-    silent: Vec<usize>,
-    /// Models that the prompt does not fit.
-    too_long: Vec<Box<str>>,
-    /// Providers and models that the request cannot be put to, and why.
-    unsaid: Vec<(usize, Box<str>, Rejected)>,
-    /// Keys that have failed since the latest wait.
-    pub(super) asked: Vec<Spot>,
-    /// Those that no wait makes better: they do not cool for their failure.
-    spent: Vec<Spot>,
-    /// Who has answered, and whether it was asked at the first attempt at its hop.
-    answered: Option<(Spot, bool)>,
-    /// The only key of its hop whose stream broke: it gets its second try.
-    again: Option<Spot>,
-    /// The latest attempt met a provider's trouble, so the next one is paid for.
-    pub(super) troubled: bool,
-    /// No attempt may follow.
-    pub(super) over: bool,
+    /// True if another attempt follows a stream that breaks.
+    rescues: bool,
+    /// The key whose response began, and true if it was the first attempt at its target.
+    started: Option<(KeyAttempt, bool)>,
+    /// The only key of a target whose stream broke: it gets its second try.
+    second_try: Option<KeyAttempt>,
+    /// True if no attempt may follow.
+    is_over: bool,
     waits: u32,
-    /// The place that the latest wait was for.
-    given: Option<Permit>,
+    /// The permit that the latest wait acquired.
+    permit: Option<Permit>,
 }
 
-/// A key at a hop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Spot {
-    provider: usize,
-    model: Box<str>,
-    key: usize,
-}
+/// The result of trying a target: the end of the loop, or nothing.
+type TargetResult = ControlFlow<Result<StartedResponse, Refusal>>;
 
-impl Spot {
-    pub(super) fn new(hop: Hop<'_>, key: usize) -> Self {
-        Self { provider: hop.provider, model: hop.model.into(), key }
-    }
-
-    pub(super) fn is_at(&self, hop: Hop<'_>) -> bool {
-        self.provider == hop.provider && *self.model == *hop.model
-    }
-
-    pub(super) fn is(&self, hop: Hop<'_>, key: usize) -> bool {
-        self.key == key && self.is_at(hop)
-    }
-}
-
-impl Walk {
-    pub(in crate::gateway) fn new(call: &Call<'_>, route: Option<&Route>) -> Self {
-        call.gateway.retries.budget.request();
+impl AttemptLoop {
+    pub(crate) fn new(call: &Call<'_>, route: Option<&Route>) -> Self {
+        call.gateway.retries.budget.count_request();
+        let first_token = route.and_then(|route| route.first_token).filter(|_| call.streams());
         Self {
-            bonds: Bonds::default(),
-            set: route.map(|route| route.timeouts).unwrap_or_default(),
-            haste: Haste::new(route.and_then(|route| route.first_token).filter(|_| call.streams())),
-            rescues: route.is_some_and(|route| route.rescue != Rescue::None),
+            history: History::default(),
+            affinity: RequestAffinity::default(),
+            first_token: FirstTokenTimeout::new(first_token),
+            timeouts: route.map(|route| route.timeouts).unwrap_or_default(),
             began: Instant::now(),
-            kept: None,
-            silent: Vec::new(),
-            too_long: Vec::new(),
-            unsaid: Vec::new(),
-            asked: Vec::new(),
-            spent: Vec::new(),
-            answered: None,
-            again: None,
-            troubled: false,
-            over: false,
+            rescues: route.is_some_and(|route| route.rescue != Rescue::None),
+            started: None,
+            second_try: None,
+            is_over: false,
             waits: 0,
-            given: None,
+            permit: None,
         }
     }
 
-    /// The next answer. Call and plan are those that the walk began with.
-    pub(in crate::gateway) async fn next(
+    /// Returns the next response that begins. Call and plan must be those of [`AttemptLoop::new`].
+    pub(crate) async fn next(
         &mut self,
         call: &Call<'_>,
         plan: &Plan<'_>,
         record: &mut Record,
-    ) -> Result<Answered, Refusal> {
+    ) -> Result<StartedResponse, Refusal> {
         loop {
-            for hop in plan.clone().filter(|hop| call.is_open(*hop)) {
-                if let ControlFlow::Break(end) = self.hop(call, plan, hop, record).await {
+            for target in call.targets(plan) {
+                if let ControlFlow::Break(end) = self.try_target(call, plan, target, record).await {
                     return end;
                 }
-                if self.over {
+                if self.is_over {
                     break;
                 }
             }
-            if !self.calms_down() && !self.wait(call, plan).await {
+            if !self.start_next_round() && !self.wait(call, plan).await {
                 return self.give_up(call, plan, record);
             }
         }
     }
 
-    /// The latest answer's stream broke off: what follows is as after any trouble.
-    pub(in crate::gateway) fn broke(&mut self, stalled: bool) {
-        let Some((spot, first)) = self.answered.take() else { return };
-        self.troubled = true;
+    /// Records that the stream of the latest response broke off. This counts as a provider failure.
+    pub(crate) fn stream_broke(&mut self, stalled: bool) {
+        let Some((attempt, is_first)) = self.started.take() else { return };
+        self.history.after_trouble = true;
         if stalled {
-            self.silent.push(spot.provider);
-        } else if first {
-            self.again = Some(spot.clone());
+            self.history.add_silent(attempt.provider);
+        } else if is_first {
+            self.second_try = Some(attempt.clone());
         }
-        self.asked.push(spot);
+        self.history.add_failed(attempt);
     }
 
-    /// The keys of one provider, each once; its only key once more after a trouble.
-    async fn hop(
+    /// Tries the keys of one target, each once. Its only key gets a second try after a provider failure.
+    async fn try_target(
         &mut self,
         call: &Call<'_>,
         plan: &Plan<'_>,
-        hop: Hop<'_>,
+        target: Hop<'_>,
         record: &mut Record,
-    ) -> ControlFlow<Result<Answered, Refusal>> {
-        if self.is_out(hop) || self.haste.passes_over(hop) {
+    ) -> TargetResult {
+        if self.history.excludes(target) || self.first_token.is_deferred(target) {
             return ControlFlow::Continue(());
         }
-        let written = match call.written(hop) {
-            Ok(written) => written,
+        let translated = match call.translate_for(target) {
+            Ok(translated) => translated,
             Err(rejected) => {
-                self.unsaid.push((hop.provider, hop.model.into(), rejected));
+                self.history.add_untranslatable(target, rejected);
                 return ControlFlow::Continue(());
             }
         };
-        let gateway = call.gateway;
-        let timeouts = gateway.config.providers[hop.provider].timeouts;
-        let total = self.total(&timeouts);
-        // A route may name a hop twice.
-        let failed = self.spent.iter().chain(&self.asked).filter(|spot| spot.is_at(hop));
-        let mut tried: Tried = failed.map(|spot| spot.key).collect();
-        let mut only = self.again.take_if(|spot| spot.is_at(hop)).map(|spot| spot.key);
-        let mut attempts = usize::from(only.is_some());
+        let mut tried = self.history.tried_keys(target);
+        let mut second_try =
+            self.second_try.take_if(|attempt| attempt.is_at(target)).map(|attempt| attempt.key);
+        let mut attempts = usize::from(second_try.is_some());
         loop {
             let now = Instant::now();
-            if now >= total {
+            let deadlines = self.deadlines(call, target, now);
+            if now >= deadlines.total {
                 return ControlFlow::Continue(());
             }
-            let chosen = self.choose(call, hop, &mut tried, only, now);
+            let chosen = self.choose_key(call, target, &mut tried, second_try, now);
             let Some(chosen) = chosen else { return ControlFlow::Continue(()) };
-            if !self.may_spend(call, now) {
-                self.over = true;
+            if !self.take_retry_budget(call, now) {
+                self.is_over = true;
                 return ControlFlow::Continue(());
             }
             attempts += 1;
-            let place = chosen.place;
-            let limits = Limits {
-                began: now,
-                connect: timeouts.connect,
-                first_byte: (now + self.set.first_byte.unwrap_or(timeouts.first_byte)).min(total),
-                idle: self.set.idle.unwrap_or(timeouts.idle),
-                total,
-            };
-            let attempt = Try { hop, chosen, limits, written: written.as_ref() };
-            let tried_in_time = self.in_haste(call, plan, attempt, record).await;
-            let Some(tried_in_time) = tried_in_time else { return ControlFlow::Continue(()) };
-            let Fallen { failure, rest, silent } = match tried_in_time {
-                Ok(answered) => {
+            let key = chosen.place;
+            let planned =
+                PlannedAttempt { target, chosen, deadlines, translated: translated.as_ref() };
+            let result = self.attempt_until_first_token(call, plan, planned, record).await;
+            let Some(result) = result else { return ControlFlow::Continue(()) };
+            let FailedAttempt { failure, response, is_silent } = match result {
+                Ok(started) => {
                     if self.rescues {
-                        self.answered = Some((Spot::new(hop, place), attempts == 1));
+                        self.started = Some((KeyAttempt::new(target, key), attempts == 1));
                     }
-                    return ControlFlow::Break(Ok(answered));
+                    return ControlFlow::Break(Ok(started));
                 }
-                Err(fallen) => fallen,
+                Err(failed) => failed,
             };
             if failure.class == Class::Caller {
-                return ControlFlow::Break(rest.into_answer());
+                return ControlFlow::Break(response.map(|started| *started));
             }
-            self.keep(failure.class, rest);
-            self.asked.push(Spot::new(hop, place));
-            if silent {
-                self.silent.push(hop.provider);
+            self.history.add_failure(target, key, failure.class, response);
+            if is_silent {
+                self.history.add_silent(target.provider);
+            }
+            if is_silent || failure.class == Class::ContextTooLong {
                 return ControlFlow::Continue(());
             }
-            if failure.class == Class::ContextTooLong {
-                self.too_long.push(hop.model.into());
-                return ControlFlow::Continue(());
-            }
-            only = (attempts == 1 && self.waits == 0 && self.troubled).then_some(place);
+            let may_try_again = attempts == 1 && self.waits == 0 && self.history.after_trouble;
+            second_try = may_try_again.then_some(key);
         }
     }
 
-    /// A key that was not tried, or else the only one again.
-    fn choose(
+    /// Makes an attempt. Returns `None` if its first token is late and another attempt can take its place.
+    async fn attempt_until_first_token(
         &mut self,
         call: &Call<'_>,
-        hop: Hop<'_>,
+        plan: &Plan<'_>,
+        planned: PlannedAttempt<'_>,
+        record: &mut Record,
+    ) -> Option<Result<StartedResponse, FailedAttempt>> {
+        let (target, deadlines) = (planned.target, planned.deadlines);
+        let (key, is_probe) = (planned.chosen.place, planned.chosen.pass.is_probe());
+        let due = self.first_token.due(deadlines.began).filter(|due| *due < deadlines.total);
+        let mut attempt = pin!(attempt_and_record(call, planned, record));
+        let Some(due) = due else { return Some(attempt.await) };
+        if let Ok(result) = timeout_at(due, attempt.as_mut()).await {
+            return Some(result);
+        }
+        let now = Instant::now();
+        // The next attempt takes from the retry budget here. If the budget is exhausted, this one goes on.
+        self.history.after_trouble = true;
+        let has_another = self.has_another(call, plan, (target, key), now);
+        if !has_another || !self.take_retry_budget(call, now) {
+            return Some(attempt.await);
+        }
+        self.history.after_trouble = false;
+        call.gateway.providers[target.provider].keys[key].failed(Class::Trouble.name());
+        if is_probe {
+            call.gateway.retries.notify_probe_ended();
+        }
+        let slow = KeyAttempt::new(target, key);
+        self.history.add_failed(slow.clone());
+        self.first_token.add_slow(slow);
+        None
+    }
+
+    /// Returns true if slow keys give reason to try all targets once more.
+    fn start_next_round(&mut self) -> bool {
+        if self.is_over {
+            return false;
+        }
+        let Some(allowed_again) = self.first_token.next_round() else { return false };
+        self.history.forget_failed(allowed_again);
+        true
+    }
+
+    /// Chooses a key that was not tried, or else the second try of the only one.
+    fn choose_key(
+        &mut self,
+        call: &Call<'_>,
+        target: Hop<'_>,
         tried: &mut Tried,
-        only: Option<usize>,
+        second_try: Option<usize>,
         now: Instant,
     ) -> Option<Chosen> {
-        let pool = &call.gateway.providers[hop.provider].pool;
-        let (want, now) = (call.want(hop), now.into_std());
-        let Self { bonds, given, .. } = self;
-        let fresh = match call.pin {
-            Some(owner) => pool.this(owner.key, want, tried, given, now),
-            None => pool.choose(want, tried, given, now, &|| bonds.ties(call, hop)),
+        let pool = &call.gateway.providers[target.provider].pool;
+        let (want, now) = (call.want(target), now.into_std());
+        let Self { affinity, permit, .. } = self;
+        let untried = match call.pinned_key {
+            Some(pinned) => pool.this(pinned.key, want, tried, permit, now),
+            None => {
+                let affinity_keys = || affinity.affinity_keys(call, target);
+                pool.choose(want, tried, permit, now, &affinity_keys)
+            }
         };
-        let chosen = fresh.or_else(|| pool.again(only?, want, given, now))?;
-        // The place that was waited for is used now, or another came free in the meantime.
-        self.given = None;
+        let chosen = untried.or_else(|| pool.again(second_try?, want, permit, now))?;
+        // The permit of the wait is used now, or another one was free.
+        self.permit = None;
         Some(chosen)
     }
 
-    /// Whether an attempt may be made; one that follows a trouble is paid for.
-    pub(super) fn may_spend(&self, call: &Call<'_>, now: Instant) -> bool {
+    /// Returns true if an attempt may be made. After a provider failure it takes from the retry budget.
+    fn take_retry_budget(&self, call: &Call<'_>, now: Instant) -> bool {
         let gateway = call.gateway;
-        !self.troubled || gateway.retries.budget.take(gateway.config.retry, now.into_std())
+        !self.history.after_trouble
+            || gateway.retries.budget.take(gateway.config.retry, now.into_std())
     }
 
-    fn keep(&mut self, class: Class, rest: Rest) {
-        self.troubled = class == Class::Trouble;
-        if self.kept.as_ref().is_none_or(|(kept, _)| rank(class) >= rank(*kept)) {
-            self.kept = Some((class, rest));
+    fn deadlines(&self, call: &Call<'_>, target: Hop<'_>, now: Instant) -> Deadlines {
+        let timeouts = call.gateway.config.providers[target.provider].timeouts;
+        let total = self.total_deadline(&timeouts);
+        let first_byte = self.timeouts.first_byte.unwrap_or(timeouts.first_byte);
+        Deadlines {
+            began: now,
+            connect: timeouts.connect,
+            first_byte: (now + first_byte).min(total),
+            idle: self.timeouts.idle.unwrap_or(timeouts.idle),
+            total,
         }
     }
 
-    /// Whether this request has had enough of the hop.
-    fn is_out(&self, hop: Hop<'_>) -> bool {
-        self.silent.contains(&hop.provider)
-            || self.too_long.iter().any(|model| **model == *hop.model)
-            || self.unsaid.iter().any(|(of, model, _)| *of == hop.provider && **model == *hop.model)
+    fn total_deadline(&self, timeouts: &Timeouts) -> Instant {
+        self.began + self.timeouts.total.unwrap_or(timeouts.total)
     }
 
-    fn total(&self, timeouts: &Timeouts) -> Instant {
-        self.began + self.set.total.unwrap_or(timeouts.total)
-    }
-
-    /// Whether a key that may be asked now has not been, save this one.
-    pub(super) fn has_another(
-        &self,
-        call: &Call<'_>,
-        plan: &Plan<'_>,
-        than: (Hop<'_>, usize),
-        now: Instant,
-    ) -> bool {
-        let is_left = |hop: Hop<'_>, key: usize| {
-            (hop, key) != than
-                && !self.spent.iter().chain(&self.asked).any(|spot| spot.is(hop, key))
-        };
-        plan.clone().filter(|hop| call.is_open(*hop) && !self.is_out(*hop)).any(|hop| {
-            let all = call.standings(hop, now);
-            now < self.total(&call.gateway.config.providers[hop.provider].timeouts)
-                && all.iter().any(|(key, standing)| standing.is_open() && is_left(hop, *key))
+    /// Returns the targets that can still be tried, with the deadline of each.
+    fn open_targets<'p>(
+        &'p self,
+        call: &'p Call<'p>,
+        plan: &Plan<'p>,
+    ) -> impl Iterator<Item = (Hop<'p>, Instant)> {
+        let targets = call.targets(plan).filter(|target| !self.history.excludes(*target));
+        targets.map(|target| {
+            let timeouts = &call.gateway.config.providers[target.provider].timeouts;
+            (target, self.total_deadline(timeouts))
         })
     }
 
-    /// Waits until a key is due or a place has come free, if that is soon. `false`: it is not, or the
-    /// request has waited enough.
+    /// Returns true if a key other than `current` is available now and was not tried.
+    fn has_another(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan<'_>,
+        current: (Hop<'_>, usize),
+        now: Instant,
+    ) -> bool {
+        let is_untried = |target: Hop<'_>, key: usize| {
+            (target, key) != current && !self.history.has_tried(target, key)
+        };
+        self.open_targets(call, plan).any(|(target, total)| {
+            let states = call.key_states(target, now);
+            now < total
+                && states.iter().any(|(key, state)| state.is_open() && is_untried(target, *key))
+        })
+    }
+
+    /// Waits until a key is available or a permit is free, if that is soon. Returns false if it is not, or if the
+    /// request has waited often enough.
     async fn wait(&mut self, call: &Call<'_>, plan: &Plan<'_>) -> bool {
         let gateway = call.gateway;
-        self.given = None;
-        if self.over || self.waits >= gateway.config.retry.max_waits {
+        self.permit = None;
+        if self.is_over || self.waits >= gateway.config.retry.max_waits {
             return false;
         }
         self.waits += 1;
         let now = Instant::now();
         let by = now + gateway.config.server.queue_timeout;
-        for spot in self.asked.drain(..) {
-            let pool = &gateway.providers[spot.provider].pool;
-            let standing = pool.members()[spot.key].health.standing(&spot.model, now.into_std());
-            if standing.is_open() {
-                self.spent.push(spot);
-            }
-        }
-        let mut line = Waiter::default();
+        self.history.start_wait(call, now);
+        let mut waiter = Waiter::default();
         loop {
-            // Listens before it looks: what happens in between is not missed.
-            let mut probed = pin!(gateway.retries.probed.notified());
-            probed.as_mut().enable();
+            // Enabled before the key states are read, so that a probe that ends in between is not missed.
+            let mut probe_ended = pin!(gateway.retries.probe_ended.notified());
+            probe_ended.as_mut().enable();
             let now = Instant::now();
-            match self.soonest(call, plan, now, by, &mut line) {
+            match self.next_check(call, plan, now, by, &mut waiter) {
                 None => return false,
                 Some(due) if due <= now => return true,
                 Some(due) => {
                     let either = async {
                         tokio::select! {
-                            permit = &mut line => Some(permit),
-                            () = probed => None,
+                            permit = &mut waiter => Some(permit),
+                            () = probe_ended => None,
                         }
                     };
                     if let Ok(Some(permit)) = timeout_at(due, either).await {
-                        self.given = Some(permit);
+                        self.permit = Some(permit);
                         return true;
                     }
                 }
@@ -323,48 +326,47 @@ impl Walk {
         }
     }
 
-    /// When it is worth while to look at the keys again; `None`: not by then. Lines up for the places of
-    /// those that are busy.
-    fn soonest(
+    /// Returns when to check the keys again, or `None` if no key can be available by then. Enqueues for the
+    /// permits of busy keys.
+    fn next_check(
         &self,
         call: &Call<'_>,
         plan: &Plan<'_>,
         now: Instant,
         by: Instant,
-        line: &mut Waiter,
+        waiter: &mut Waiter,
     ) -> Option<Instant> {
-        let config = &call.gateway.config;
+        let queue_timeout = call.gateway.config.server.queue_timeout;
         let mut soonest: Option<Instant> = None;
-        for hop in plan.clone().filter(|hop| call.is_open(*hop) && !self.is_out(*hop)) {
-            let total = self.total(&config.providers[hop.provider].timeouts);
-            for (place, standing) in call.standings(hop, now) {
-                if self.spent.iter().any(|spot| spot.is(hop, place)) {
+        for (target, total) in self.open_targets(call, plan) {
+            for (key, state) in call.key_states(target, now) {
+                if self.history.has_exhausted(target, key) {
                     continue;
                 }
-                let due = match standing {
+                let due = match state {
                     Standing::Free | Standing::Due(_) => now,
                     Standing::Cooling { left, .. } => now + left,
                     Standing::Busy(whose) => {
-                        let pool = &call.gateway.providers[hop.provider].pool;
-                        let places = match whose {
-                            Whose::Key => &pool.members()[place].places,
+                        let pool = &call.gateway.providers[target.provider].pool;
+                        let limit = match whose {
+                            Whose::Key => &pool.members()[key].places,
                             Whose::Provider => pool.places(),
                         };
-                        if by <= now || by >= total || !line.line_up(places) {
+                        if by <= now || by >= total || !waiter.line_up(limit) {
                             continue;
                         }
                         by
                     }
-                    // An answer may take minutes: a probe that is not back soon is not waited for.
+                    // A response may take minutes, so a probe is waited for only for a short time.
                     Standing::Probing { since, .. } => {
-                        let patience = Instant::from_std(since) + config.server.queue_timeout;
-                        if patience.min(by) <= now {
+                        let due = (Instant::from_std(since) + queue_timeout).min(by);
+                        if due <= now {
                             continue;
                         }
-                        patience.min(by)
+                        due
                     }
                 };
-                if due <= by && due < total && soonest.is_none_or(|known| due < known) {
+                if due <= by && due < total && soonest.is_none_or(|other| due < other) {
                     soonest = Some(due);
                 }
             }
@@ -372,106 +374,33 @@ impl Walk {
         soonest
     }
 
-    /// The answer when nothing more can be tried.
+    /// Returns the response when nothing more can be tried.
     fn give_up(
         &mut self,
         call: &Call<'_>,
         plan: &Plan<'_>,
         record: &Record,
-    ) -> Result<Answered, Refusal> {
-        let model = record.model.clone().unwrap_or_default();
-        let now = Instant::now();
-        let config = &call.gateway.config;
-        let kept = self.kept.take();
-        // A stream may outlive the walk that cannot go on with it.
-        self.given = None;
-        let mut keys: Vec<(String, Standing)> = Vec::new();
-        let unsaid = |hop: Hop<'_>| {
-            let all = &mut self.unsaid.iter();
-            all.any(|(of, model, _)| *of == hop.provider && **model == *hop.model)
-        };
-        for hop in plan.clone().filter(|hop| call.is_open(*hop) && !unsaid(*hop)) {
-            if kept.is_some() {
-                break;
-            }
-            for (place, standing) in call.standings(hop, now) {
-                let name = call.key_name(hop, place);
-                if !keys.iter().any(|(known, _)| *known == name) {
-                    keys.push((name, standing));
-                }
-            }
+    ) -> Result<StartedResponse, Refusal> {
+        // Released here, because a held stream may outlive this call.
+        self.permit = None;
+        if let Some(response) = self.history.take_best_failure() {
+            return response.map(|started| *started);
         }
-        match (kept, call.other_api(plan.clone())) {
-            (Some((_, rest)), _) => rest.into_answer(),
-            (None, _) if !keys.is_empty() => Err(Refusal::Resting(AllResting { model, keys })),
-            (None, _) if !self.unsaid.is_empty() => {
-                Err(Refusal::Unsaid(self.unsaid.swap_remove(0).2))
-            }
-            (None, Some((provider, kind))) => Err(Refusal::OtherApi {
-                provider: config.providers[provider].name.to_string(),
+        let model = record.model.clone().unwrap_or_default();
+        let keys = self.history.all_key_states(call, plan, Instant::now());
+        if !keys.is_empty() {
+            return Err(Refusal::CoolingDown(AllCoolingDown { model, keys }));
+        }
+        if let Some(rejected) = self.history.take_untranslatable() {
+            return Err(Refusal::Untranslatable(rejected));
+        }
+        match call.unsupported_provider(plan.clone()) {
+            Some((provider, kind)) => Err(Refusal::UnsupportedOperation {
+                provider: call.gateway.config.providers[provider].name.to_string(),
                 kind,
                 operation: call.what.operation(),
             }),
-            (None, None) => Err(Refusal::NoKeyOpen(model)),
+            None => Err(Refusal::NoKeyForClient(model)),
         }
-    }
-}
-
-impl Call<'_> {
-    /// What a key of the hop is wanted for.
-    pub(super) fn want<'h>(&'h self, hop: Hop<'h>) -> Want<'h> {
-        let tokens = (self.body.len() as u64).div_ceil(BYTES_A_TOKEN);
-        Want { client: self.client_name(), model: hop.model, tokens }
-    }
-
-    /// `provider/key`
-    pub(super) fn key_name(&self, hop: Hop<'_>, key: usize) -> String {
-        let provider = &self.gateway.config.providers[hop.provider];
-        format!("{}/{}", provider.name, provider.keys[key].name)
-    }
-
-    pub(super) fn client_name(&self) -> Option<&str> {
-        self.client.map(|client| &*client.name)
-    }
-
-    /// Whether the answer is asked for as a stream.
-    fn streams(&self) -> bool {
-        self.what.streams()
-    }
-
-    /// The keys of a hop that may serve, and how they stand.
-    fn standings(&self, hop: Hop<'_>, now: Instant) -> Vec<(usize, Standing)> {
-        let pool = &self.gateway.providers[hop.provider].pool;
-        let mut all = pool.standings(self.want(hop), now.into_std());
-        all.retain(|(place, _)| self.pin.is_none_or(|owner| owner.key == *place));
-        all
-    }
-
-    /// Whether the hop can serve what is asked for, and the caller may have it.
-    fn is_open(&self, hop: Hop<'_>) -> bool {
-        let config = &self.gateway.config;
-        self.way(hop) != Way::Not
-            && self.pin.is_none_or(|owner| owner.provider == hop.provider)
-            && self.client.is_none_or(|client| route::may_have(client, config, hop))
-    }
-
-    /// The last of the plan's providers that do not have what is asked for in the form it is asked in.
-    fn other_api(&self, plan: Plan<'_>) -> Option<(usize, Kind)> {
-        let hop = plan.filter(|hop| self.way(*hop) == Way::Not).last()?;
-        Some((hop.provider, self.gateway.config.providers[hop.provider].kind))
-    }
-}
-
-/// Of several failures the caller is told the one that says most of what it can do: a limit that will
-/// pass comes before a key that it knows nothing of.
-fn rank(class: Class) -> u8 {
-    match class {
-        Class::BadCredential => 0,
-        Class::NoCredit => 1,
-        Class::NoAccess => 2,
-        Class::Trouble => 3,
-        Class::Throttled => 4,
-        Class::ContextTooLong => 5,
-        Class::Caller => 6,
     }
 }

@@ -1,25 +1,24 @@
-//! An attempt at a provider of another format than the caller's: the request is read once, written for
-//! each such provider, and what comes back is written for the caller.
+//! Attempts at a provider of another format than the caller's. The request is decoded once and encoded for each such
+//! provider; the response is encoded for the caller.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
-use tokio::time::timeout_at;
 
-use super::{Answered, Call, Fallen, Limits, Rest};
-use crate::gateway::record::Record;
-use crate::gateway::response::error_response::Refusal;
+use super::call::Call;
+use super::context::AttemptContext;
+use super::failed::FailedAttempt;
+use super::read::whole_body;
+use crate::gateway::response::started::StartedResponse;
 use crate::provider::Way;
 use crate::route::Hop;
-use crate::upstream::{Arriving, Broken};
 use crate::wire::address::Address;
 use crate::wire::counting::{self, Counter};
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::Failure;
 use crate::wire::fields::Rejected;
 use crate::wire::ir::{Echo, Event, Reply, Request};
 use crate::wire::listen::Framing;
@@ -31,48 +30,44 @@ use crate::wire::translate::{
 };
 use crate::wire::{Api, Operation, embeddings, errors};
 
-/// The longest whole answer that is read to be written anew: one with a few images in it.
-pub(super) const WHOLE: usize = 64 * 1024 * 1024;
+/// The largest whole response that is translated: one with a few images.
+pub(super) const WHOLE_BODY: usize = 64 * 1024 * 1024;
 
 const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
-/// Replicate answers when the prediction is done, for up to a minute.
+/// Replicate responds when the prediction is done, for up to a minute.
 /// <https://replicate.com/docs/topics/predictions/create-a-prediction#sync-mode>
 const PREFER_WAIT: (HeaderName, HeaderValue) =
     (HeaderName::from_static("prefer"), HeaderValue::from_static("wait"));
 
-/// What of a caller's headers concerns any provider.
-const FOR_ANYBODY: [HeaderName; 3] =
+/// The caller's headers that apply to any provider.
+const COMMON_HEADERS: [HeaderName; 3] =
     [USER_AGENT, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
 
-/// A request as it was understood, if it had to be.
-#[derive(Debug, Default)]
-pub(in crate::gateway) struct Understood(OnceLock<Result<Request, Rejected>>);
-
-/// A request as one provider is to get it.
+/// A request encoded for one provider.
 #[derive(Debug)]
-pub(super) struct Written {
-    asks: Asks,
-    /// What the caller asks for.
-    caller: Operation,
-    /// What the provider is asked for.
+pub(super) struct TranslatedRequest {
+    task: Task,
+    /// The operation that the caller requests.
+    caller_operation: Operation,
+    /// The operation that the provider gets.
     operation: Operation,
-    /// One, but for the embeddings of many texts.
+    /// One body, except for the embeddings of many texts.
     bodies: Vec<Bytes>,
     headers: HeaderMap,
     model: String,
-    /// What was left out, in the caller's names.
+    /// The settings that the provider's format does not support, in the caller's names.
     dropped: Vec<String>,
 }
 
-/// What is asked for, with what its answer is to be read and written by.
+/// The kind of a translated request, with what its response is decoded and encoded by.
 #[derive(Debug)]
-pub(super) enum Asks {
+pub(super) enum Task {
     Conversation(Conversation),
     Embeddings {
         format: embeddings::Format,
         encoding: embeddings::Encoding,
-        /// How many texts each request has.
+        /// The number of texts in each body.
         texts: Vec<usize>,
     },
     Count(Counter),
@@ -80,145 +75,158 @@ pub(super) enum Asks {
 
 #[derive(Debug)]
 pub(super) struct Conversation {
-    wire: Wire,
-    caller: Wire,
+    provider_format: Wire,
+    caller_format: Wire,
     quirks: &'static Quirks,
-    forced: Option<String>,
+    /// The tool that replaces a response schema.
+    forced_tool: Option<String>,
     stream: bool,
-    /// Whether a stream is to tell its usage.
-    usage: bool,
-    /// What the answer repeats of the request.
+    /// True if a stream reports its usage.
+    stream_usage: bool,
+    /// The settings of the request that the response repeats.
     echo: Option<Arc<Echo>>,
 }
 
 impl Call<'_> {
-    /// How a hop's provider is asked.
-    pub(super) fn way(&self, hop: Hop<'_>) -> Way {
-        let kind = self.gateway.config.providers[hop.provider].kind;
-        kind.way(self.what.operation(), self.body_wire, self.names(hop))
-    }
-
-    /// The model as it is asked for, and as the provider knows it.
-    fn names<'h>(&'h self, hop: Hop<'h>) -> [&'h str; 2] {
-        let keys = &self.gateway.config.providers[hop.provider].keys;
-        let deployed = keys.iter().find_map(|key| key.deployment(hop.model));
-        [hop.model, deployed.unwrap_or(hop.model)]
-    }
-
-    /// The request as the hop's provider is to get it; `None`: as it came.
-    pub(super) fn written(&self, hop: Hop<'_>) -> Result<Option<Written>, Rejected> {
-        match self.way(hop) {
+    /// Encodes the request for a target's provider. Returns `None` if the provider gets it as it is.
+    ///
+    /// # Errors
+    ///
+    /// When the request is invalid, or when the provider's format cannot express it.
+    pub(super) fn translate_for(
+        &self,
+        target: Hop<'_>,
+    ) -> Result<Option<TranslatedRequest>, Rejected> {
+        match self.way(target) {
             Way::Same | Way::Not => Ok(None),
-            Way::Through(wire) => self.conversation(hop, wire),
-            Way::Embed(format) => self.embeddings(hop, format),
-            Way::Count(counter) => self.count(hop, counter).map(Some),
+            Way::Through(format) => self.translate_conversation(target, format),
+            Way::Embed(format) => self.translate_embeddings(target, format),
+            Way::Count(counter) => self.translate_count(target, counter).map(Some),
         }
     }
 
-    fn conversation(&self, hop: Hop<'_>, wire: Wire) -> Result<Option<Written>, Rejected> {
-        let Some(caller) = Wire::of(self.what.operation()) else { return Ok(None) };
+    fn translate_conversation(
+        &self,
+        target: Hop<'_>,
+        format: Wire,
+    ) -> Result<Option<TranslatedRequest>, Rejected> {
+        let Some(caller_format) = Wire::of(self.what.operation()) else { return Ok(None) };
         let stream = self.what.streams();
-        let body_wire = self.body_wire.unwrap_or(caller);
-        let model = self.names(hop)[1];
-        let mut request = self.understood(body_wire, self.body, "", model)?;
-        // A prediction's stream stands at another address, so it is asked for whole.
-        if stream && wire == Wire::Replicate {
+        let body_format = self.body_format.unwrap_or(caller_format);
+        let model = self.model_names(target)[1];
+        let mut request = self.decode_once(body_format, self.body, "", model)?;
+        // The stream of a prediction has its own URL, so the prediction is requested whole.
+        if stream && format == Wire::Replicate {
             request.to_mut().stream = false;
         }
-        let kind = self.gateway.config.providers[hop.provider].kind;
-        let wire = kind.format_for(wire, &request, model);
+        let kind = self.gateway.config.providers[target.provider].kind;
+        let provider_format = kind.format_for(format, &request, model);
         let quirks = kind.row().quirks;
-        let Encoded { body, dropped, forced } = encode_request(wire, body_wire, &request, quirks)?;
-        // A body of another format asks in the caller's own way, if it asks.
-        let asks_for_usage = self.body_wire.is_none_or(|_| asks_for_usage(self.body));
-        let (usage, echo) = (request.stream_usage && asks_for_usage, request.echo.clone());
-        let asks = Conversation { wire, caller, quirks, forced, stream, usage, echo };
-        let asks = Asks::Conversation(asks);
-        let operations = [caller.operation(false), wire.operation(stream)];
-        Ok(Some(self.asking(hop, asks, operations, vec![body], dropped)))
+        let Encoded { body, dropped, forced: forced_tool } =
+            encode_request(provider_format, body_format, &request, quirks)?;
+        // A body of another format requests usage in the way of the caller's API, if at all.
+        let requests_usage = self.body_format.is_none_or(|_| requests_stream_usage(self.body));
+        let conversation = Conversation {
+            provider_format,
+            caller_format,
+            quirks,
+            forced_tool,
+            stream,
+            stream_usage: request.stream_usage && requests_usage,
+            echo: request.echo.clone(),
+        };
+        let task = Task::Conversation(conversation);
+        let operations = [caller_format.operation(false), provider_format.operation(stream)];
+        Ok(Some(self.translated(target, task, operations, vec![body], dropped)))
     }
 
-    fn embeddings(
+    fn translate_embeddings(
         &self,
-        hop: Hop<'_>,
+        target: Hop<'_>,
         format: embeddings::Format,
-    ) -> Result<Option<Written>, Rejected> {
+    ) -> Result<Option<TranslatedRequest>, Rejected> {
         let request = embeddings::Request::decode(self.body)?;
         let format = match format {
             embeddings::Format::Cohere if request.fits_in_cohere_compatibility() => {
                 return Ok(None);
             }
-            // A text is to have the same vector however many others come with it.
+            // A text must get the same vector whatever other texts are in the request.
             embeddings::Format::Cohere if request.dimensions.is_none() => {
                 embeddings::Format::OpenAi
             }
             format => format,
         };
-        let (bodies, texts) = format.bodies(&request, self.names(hop)[1]).into_iter().unzip();
-        let asks = Asks::Embeddings { format, encoding: request.encoding, texts };
+        let (bodies, texts) =
+            format.bodies(&request, self.model_names(target)[1]).into_iter().unzip();
+        let task = Task::Embeddings { format, encoding: request.encoding, texts };
         let operations = [Operation::Embeddings, format.operation()];
-        Ok(Some(self.asking(hop, asks, operations, bodies, request.dropped)))
+        Ok(Some(self.translated(target, task, operations, bodies, request.dropped)))
     }
 
-    fn count(&self, hop: Hop<'_>, counter: Counter) -> Result<Written, Rejected> {
-        let (caller, wire) = (self.what.operation(), counter.wire());
-        let model = self.names(hop)[1];
-        let (body, at) = counting::conversation(caller, self.body)?;
-        let body_wire = counting::asked_in(caller).unwrap_or(wire);
-        let request = self.understood(body_wire, &body, at, model)?;
-        let quirks = self.gateway.config.providers[hop.provider].kind.row().quirks;
-        let written = encode_request(wire, body_wire, &request, quirks);
-        let Encoded { body, dropped, .. } = written.map_err(|rejected| within(at, rejected))?;
+    fn translate_count(
+        &self,
+        target: Hop<'_>,
+        counter: Counter,
+    ) -> Result<TranslatedRequest, Rejected> {
+        let (caller, format) = (self.what.operation(), counter.wire());
+        let model = self.model_names(target)[1];
+        let (body, pointer) = counting::conversation(caller, self.body)?;
+        let body_format = counting::asked_in(caller).unwrap_or(format);
+        let request = self.decode_once(body_format, &body, pointer, model)?;
+        let quirks = self.gateway.config.providers[target.provider].kind.row().quirks;
+        let encoded = encode_request(format, body_format, &request, quirks);
+        let Encoded { body, dropped, .. } =
+            encoded.map_err(|rejected| prefix_pointer(pointer, rejected))?;
         let body = counter.body(&body, model).unwrap_or(body);
         let operations = [caller, counter.operation()];
-        Ok(self.asking(hop, Asks::Count(counter), operations, vec![body], dropped))
+        Ok(self.translated(target, Task::Count(counter), operations, vec![body], dropped))
     }
 
-    /// The conversation in a body, read once for all providers. `at`: where it stands in the caller's.
-    fn understood(
+    /// Decodes the conversation in a body, once for all providers. `pointer` is its place in the caller's body.
+    fn decode_once(
         &self,
-        wire: Wire,
+        format: Wire,
         body: &[u8],
-        at: &str,
+        pointer: &str,
         model: &str,
     ) -> Result<Cow<'_, Request>, Rejected> {
-        let read = || {
-            decode_request(wire, body, model, self.what.streams())
-                .map_err(|rejected| within(at, rejected))
+        let decode = || {
+            decode_request(format, body, model, self.what.streams())
+                .map_err(|rejected| prefix_pointer(pointer, rejected))
         };
-        let request = self.understood.0.get_or_init(read).as_ref().map_err(Clone::clone)?;
+        let request = self.decoded.0.get_or_init(decode).as_ref().map_err(Clone::clone)?;
         if request.model == model {
             return Ok(Cow::Borrowed(request));
         }
         Ok(Cow::Owned(Request { model: model.to_owned(), ..request.clone() }))
     }
 
-    fn asking(
+    fn translated(
         &self,
-        hop: Hop<'_>,
-        asks: Asks,
-        [caller, operation]: [Operation; 2],
+        target: Hop<'_>,
+        task: Task,
+        [caller_operation, operation]: [Operation; 2],
         bodies: Vec<Vec<u8>>,
         dropped: Vec<String>,
-    ) -> Written {
-        let stream = matches!(&asks, Asks::Conversation(conversation) if conversation.stream);
+    ) -> TranslatedRequest {
+        let stream = matches!(&task, Task::Conversation(conversation) if conversation.stream);
         let headers = headers_for(operation, stream, self.headers);
         let bodies = bodies.into_iter().map(Bytes::from).collect();
-        Written { asks, caller, operation, bodies, headers, model: hop.model.to_owned(), dropped }
+        let model = target.model.to_owned();
+        TranslatedRequest { task, caller_operation, operation, bodies, headers, model, dropped }
     }
 }
 
-/// What is wrong in something that stands within the caller's body.
-fn within(at: &str, rejected: Rejected) -> Rejected {
-    Rejected::new(format!("{at}{}", rejected.at), rejected.why)
+/// Puts the place of a nested conversation in front of the place of its error.
+fn prefix_pointer(pointer: &str, rejected: Rejected) -> Rejected {
+    Rejected::new(format!("{pointer}{}", rejected.at), rejected.why)
 }
 
-/// The headers of a request that is written anew: nothing in the caller's own format concerns this
-/// provider.
-fn headers_for(operation: Operation, stream: bool, of_caller: &HeaderMap) -> HeaderMap {
+/// Returns the headers of a translated request. Headers of the caller's format do not apply to this provider.
+fn headers_for(operation: Operation, stream: bool, from_caller: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
-    for name in FOR_ANYBODY {
-        if let Some(value) = of_caller.get(&name) {
+    for name in COMMON_HEADERS {
+        if let Some(value) = from_caller.get(&name) {
             headers.insert(name, value.clone());
         }
     }
@@ -237,58 +245,53 @@ fn headers_for(operation: Operation, stream: bool, of_caller: &HeaderMap) -> Hea
     headers
 }
 
-impl Written {
-    /// What the provider is asked for.
+impl TranslatedRequest {
+    /// The operation that the provider gets.
     pub(super) fn operation(&self) -> Operation {
         self.operation
     }
 
-    /// What the caller asks for, whole.
-    pub(super) fn caller(&self) -> Operation {
-        self.caller
+    /// The operation that the caller requests, without its stream.
+    pub(super) fn caller_operation(&self) -> Operation {
+        self.caller_operation
     }
 
-    pub(super) fn asks(&self) -> &Asks {
-        &self.asks
+    pub(super) fn task(&self) -> &Task {
+        &self.task
     }
 
-    pub(super) fn is_conversation(&self) -> bool {
-        matches!(self.asks, Asks::Conversation(_))
-    }
-
-    /// In how many requests it is sent.
-    pub(super) fn parts(&self) -> usize {
-        self.bodies.len()
-    }
-
-    pub(super) fn body(&self, part: usize) -> &Bytes {
-        &self.bodies[part]
+    pub(super) fn bodies(&self) -> &[Bytes] {
+        &self.bodies
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The query: of Gemini events are asked for rather than an array.
+    pub(super) fn dropped(&self) -> &[String] {
+        &self.dropped
+    }
+
+    /// Returns the query. It requests events of Gemini rather than an array.
     pub(super) fn query(&self) -> Option<&'static str> {
         (self.operation == Operation::StreamGenerateContent).then_some("alt=sse")
     }
 
-    /// Where the model stands: in the path or in the body.
+    /// Returns the address, which contains the model where it is part of the path.
     pub(super) fn address(&self) -> Address<'_> {
         let model = Some(Cow::Borrowed(&*self.model));
         let (form, model) = match self.operation.api() {
             Api::Gemini => ("v1beta", model),
             Api::Bedrock => ("v1", model),
             Api::Replicate if self.model.contains('/') => ("models", model),
-            // A version.
+            // The model is the id of a version.
             Api::Replicate => ("predictions", model),
             Api::OpenAi | Api::Anthropic | Api::Cohere => ("v1", None),
         };
         Address { operation: self.operation, form, model }
     }
 
-    /// What was found in a body.
+    /// Peeks into a body of this request.
     pub(super) fn peek<'b>(&self, body: &'b [u8]) -> Peek<'b> {
         let unread = || Peek::unread(self.operation.streams());
         match self.operation.api() {
@@ -298,192 +301,122 @@ impl Written {
         }
     }
 
-    /// Notes what the answer is to tell of the request.
-    pub(super) fn note(&self, record: &mut Record) {
-        record.dropped.clone_from(&self.dropped);
-    }
-
-    /// A provider's answer as the caller is to get it. Of a stream the first event has come. `redact` cuts
-    /// the key out of an error.
-    pub(super) async fn answer(
+    /// Returns the failed attempt with the provider's error in the caller's format. `status` is the provider's,
+    /// if it sent one.
+    pub(super) fn failed(
         &self,
-        call: &Call<'_>,
-        answered: Answered,
-        provider: &str,
-        redact: &(dyn Fn(Bytes) -> Bytes + Sync),
-        limits: Limits,
-        id: &str,
-    ) -> Result<Answered, Fallen> {
-        match &self.asks {
-            Asks::Conversation(conversation) => {
-                conversation.answer(call, answered, provider, redact, limits, id).await
-            }
-            Asks::Embeddings { .. } | Asks::Count(_) => Err(unreadable(provider)),
-        }
-    }
-
-    /// A provider's error, in the caller's form. `status`: the provider's, if it gave one.
-    pub(super) fn error(
-        &self,
-        answered: Answered,
+        attempt: AttemptContext<'_>,
+        started: StartedResponse,
         status: Option<StatusCode>,
         body: &[u8],
         failure: Failure,
-        id: &str,
-    ) -> Rest {
-        let told = errors::read(status.map(|status| status.as_u16()), body, failure);
-        let error = errors::write(self.caller.api(), &told, id);
-        answered.error(self.caller, error)
+    ) -> FailedAttempt {
+        let error = errors::read(status.map(|status| status.as_u16()), body, failure);
+        let error = errors::write(self.caller_operation.api(), &error, attempt.request_id);
+        FailedAttempt::with_response(failure, started.with_error(self.caller_operation, error))
     }
 }
 
 impl Conversation {
-    async fn answer(
+    /// Translates a provider's response for the caller. The first event of a stream has arrived.
+    pub(super) async fn translate_response(
         &self,
-        call: &Call<'_>,
-        mut answered: Answered,
-        provider: &str,
-        redact: &(dyn Fn(Bytes) -> Bytes + Sync),
-        limits: Limits,
-        id: &str,
-    ) -> Result<Answered, Fallen> {
-        let framing = answered.listener.framing();
-        let shown = self.shown(call, id);
+        attempt: AttemptContext<'_>,
+        mut started: StartedResponse,
+    ) -> Result<StartedResponse, FailedAttempt> {
+        let framing = started.passage.provider_framing();
+        let context = self.encoder_context(attempt);
         if !framing.is_stream() {
-            return self.whole(answered, shown, provider, redact, limits).await;
+            return self.translate_whole(attempt, started, context).await;
         }
-        content_type(&mut answered.response, shown.framing);
-        let decoder = Decoder::new(self.wire, self.quirks);
-        let forced = self.forced.clone().map(Forced::new);
-        let to = shown.framing;
-        let encoder = Encoder::new(self.caller, shown);
-        answered.translation = encoder
-            .and_then(|encoder| Translation::new(framing, to, decoder, encoder, forced))
-            .map(Box::new);
-        Ok(answered)
+        started.set_content_type(context.framing);
+        let decoder = Decoder::new(self.provider_format, self.quirks);
+        let forced = self.forced_tool.clone().map(Forced::new);
+        let caller_framing = context.framing;
+        let encoder = Encoder::new(self.caller_format, context);
+        started.passage.translate(encoder.and_then(|encoder| {
+            Translation::new(framing, caller_framing, decoder, encoder, forced)
+        }));
+        Ok(started)
     }
 
-    /// A whole answer, written anew; as a stream where the provider has none.
-    async fn whole(
+    /// Translates a whole response. It becomes a stream if the caller requested one that the provider lacks.
+    async fn translate_whole(
         &self,
-        mut answered: Answered,
-        shown: Shown,
-        provider: &str,
-        redact: &(dyn Fn(Bytes) -> Bytes + Sync),
-        limits: Limits,
-    ) -> Result<Answered, Fallen> {
-        let body = match read(answered.response.body_mut(), limits, WHOLE).await {
-            Ok(body) => body,
-            Err(broken) => return Err(Fallen::unanswered(provider.to_owned(), broken, limits)),
-        };
-        answered.listener.hear(&body);
-        let mut events = decode_whole(self.wire, &body, self.quirks);
-        if let Some(tool) = &self.forced {
+        attempt: AttemptContext<'_>,
+        mut started: StartedResponse,
+        context: Shown,
+    ) -> Result<StartedResponse, FailedAttempt> {
+        let body = whole_body(started.response.body_mut(), attempt.deadlines, WHOLE_BODY).await;
+        let body = body.map_err(|error| FailedAttempt::no_response(attempt, error))?;
+        started.passage.observe(&body);
+        let mut events = decode_whole(self.provider_format, &body, self.quirks);
+        if let Some(tool) = &self.forced_tool {
             let mut forced = Forced::new(tool.clone());
             for event in &mut events {
                 forced.undo(event);
             }
         }
         let failed = events.iter().find_map(|event| match event {
-            Event::Fail(told) => Some(told),
+            Event::Fail(error) => Some(error),
             _ => None,
         });
-        if let Some(told) = failed {
-            // A failure in an answer that said it was none.
-            let failure = told.failure;
-            let mut error = errors::write(self.caller.api(), told, &shown.id);
-            error.body = redact(error.body.into()).into();
-            let rest = answered.error(self.caller.operation(false), error);
-            return Err(Fallen { failure, rest, silent: false });
+        if let Some(error) = failed {
+            // The response is an error in spite of its status.
+            let failure = error.failure;
+            let mut error = errors::write(self.caller_format.api(), error, &context.id);
+            error.body = attempt.redact(error.body.into()).into();
+            let started = started.with_error(self.caller_format.operation(false), error);
+            return Err(FailedAttempt::with_response(failure, started));
         }
         if !events.contains(&Event::End) {
-            return Err(unreadable(provider));
+            return Err(FailedAttempt::unparsable(attempt));
         }
-        content_type(&mut answered.response, shown.framing);
-        let framing = shown.framing;
+        let framing = context.framing;
+        started.set_content_type(framing);
         let body = if framing.is_stream() {
             let mut out = Vec::new();
-            if let Some(mut encoder) = Encoder::new(self.caller, shown) {
+            if let Some(mut encoder) = Encoder::new(self.caller_format, context) {
                 for event in &events {
                     encoder.event(event, &mut out);
                 }
             }
             out
         } else {
-            encode_whole(self.caller, &Reply::fold(&events), &shown).unwrap_or_default()
+            encode_whole(self.caller_format, &Reply::fold(&events), &context).unwrap_or_default()
         };
-        let operation = self.caller.operation(framing.is_stream());
-        Ok(answered.rewritten(operation, framing, body.into()))
+        let operation = self.caller_format.operation(framing.is_stream());
+        Ok(started.with_body(operation, framing, body.into()))
     }
 
-    fn shown(&self, call: &Call<'_>, id: &str) -> Shown {
-        let framing = match (self.stream, self.caller) {
+    fn encoder_context(&self, attempt: AttemptContext<'_>) -> Shown {
+        let call = attempt.call;
+        let framing = match (self.stream, self.caller_format) {
             (false, _) => Framing::Whole,
             (true, Wire::Bedrock) => Framing::Aws,
-            (true, Wire::Gemini) if !asks_for_events(call.query) => Framing::Array,
+            (true, Wire::Gemini) if !requests_events(call.query) => Framing::Array,
             (true, _) => Framing::Events,
         };
         Shown {
-            id: id.to_owned(),
+            id: attempt.request_id.to_owned(),
             created: call.now,
-            model: call.asked_for.to_owned(),
-            usage: self.usage,
+            model: call.requested_model.to_owned(),
+            usage: self.stream_usage,
             framing,
             echo: self.echo.clone(),
         }
     }
 }
 
-/// Whether a body of chat asks a stream for its usage.
-fn asks_for_usage(body: &[u8]) -> bool {
+/// Returns true if a chat body requests the usage of its stream.
+fn requests_stream_usage(body: &[u8]) -> bool {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     body["stream_options"]["include_usage"] == true
 }
 
-/// Whether a query asks for server-sent events.
+/// Returns true if a query requests server-sent events.
 /// <https://cloud.google.com/apis/docs/system-parameters>
-fn asks_for_events(query: Option<&str>) -> bool {
+fn requests_events(query: Option<&str>) -> bool {
     let mut parts = query.unwrap_or_default().split('&');
     parts.any(|part| matches!(part, "alt=sse" | "$alt=sse" | "%24alt=sse"))
-}
-
-/// An answer that is none.
-pub(super) fn unreadable(provider: &str) -> Fallen {
-    let failure = Failure { class: Class::Trouble, retry_after: None };
-    let provider = provider.to_owned();
-    let refusal = Refusal::Failed { provider, class: Class::Trouble, retry_after: None };
-    Fallen { failure, rest: Rest::Refusal(refusal), silent: false }
-}
-
-pub(super) fn content_type<B>(response: &mut Response<B>, framing: Framing) {
-    let media = match framing {
-        Framing::Whole | Framing::Array => "application/json",
-        Framing::Events => "text/event-stream; charset=utf-8",
-        Framing::Aws => "application/vnd.amazon.eventstream",
-    };
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
-    response.headers_mut().remove(CONTENT_LENGTH);
-}
-
-/// A body to its end, of that many bytes at most.
-pub(super) async fn read(
-    body: &mut Arriving,
-    limits: Limits,
-    most: usize,
-) -> Result<Bytes, Broken> {
-    let mut whole = BytesMut::new();
-    loop {
-        let by = (tokio::time::Instant::now() + limits.idle).min(limits.total);
-        match timeout_at(by, body.frame()).await {
-            Err(_) | Ok(Some(Err(_))) => return Err(Broken::Lost),
-            Ok(None) => return Ok(whole.freeze()),
-            Ok(Some(Ok(frame))) => {
-                let bytes = frame.into_data().unwrap_or_default();
-                if whole.len() + bytes.len() > most {
-                    return Err(Broken::Lost);
-                }
-                whole.extend_from_slice(&bytes);
-            }
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Who calls: by a key, in the header of whichever API is spoken, or by a signature in the manner of AWS.
+//! Authenticates callers: by an API key, in the header of the caller's API, or by an AWS signature.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -11,36 +11,40 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::Client;
 use crate::gateway::Gateway;
-use crate::gateway::response::error_response::Refusal;
+use crate::gateway::response::refusal::Refusal;
 use crate::secret::{Secret, digest};
 use crate::upstream::aws::verify::Shown;
 use crate::wire::Api;
 
-/// Where callers of Anthropic's, Azure's and Google's APIs show their key.
+/// The headers in which callers of Anthropic's, Azure's and Google's APIs send their key.
 const ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const AZURE_KEY: HeaderName = HeaderName::from_static("api-key");
-pub(crate) const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+pub(super) const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
-/// Whoever sends a request.
+/// The sender of a request.
 #[derive(Default)]
-pub(crate) struct Caller<'g, 'h> {
-    /// The client, with its place in the configuration; `None` where callers need no key.
-    pub(crate) client: Option<(usize, &'g Client)>,
-    /// The signature to be verified once the body is there, and what it must be made with.
+pub(super) struct Caller<'g, 'h> {
+    /// The client and its index in the configuration; `None` where callers need no key.
+    pub(super) client: Option<(usize, &'g Client)>,
+    /// The signature to verify once the body has arrived, and the secret key for it.
     signature: Option<(Shown<'h>, &'g Secret)>,
 }
 
-impl Caller<'_, '_> {
-    /// Whether a caller that signs its requests signed this one.
-    pub(crate) async fn verify(&self, head: &Parts, body: &Bytes) -> Result<(), Refusal> {
-        let Some((shown, secret)) = &self.signature else { return Ok(()) };
-        shown.verify(head, body, secret).await.map_err(Refusal::Signature)
+impl<'g> Caller<'g, '_> {
+    pub(super) fn client(&self) -> Option<&'g Client> {
+        self.client.map(|(_, client)| client)
+    }
+
+    /// Verifies the AWS signature of the request, if it has one.
+    pub(super) async fn verify(&self, head: &Parts, body: &Bytes) -> Result<(), Refusal> {
+        let Some((signature, secret)) = &self.signature else { return Ok(()) };
+        signature.verify(head, body, secret).await.map_err(Refusal::Signature)
     }
 }
 
-/// Who calls, as far as the head says. Where callers need no key, one that is nobody's is as good as
-/// none, for SDKs send some key in any case; a client that is disabled stays out.
-pub(crate) fn authenticate<'g, 'h>(
+/// Finds the client by the request head. On an open gateway an unknown key is ignored, since SDKs send some key
+/// in any case; a disabled client is refused all the same.
+pub(super) fn authenticate<'g, 'h>(
     gateway: &'g Gateway,
     head: &'h Parts,
     api: Api,
@@ -48,10 +52,11 @@ pub(crate) fn authenticate<'g, 'h>(
     if gateway.config.clients.is_empty() {
         return Ok(Caller::default());
     }
-    if let Some(shown) = Shown::in_headers(&head.headers, SystemTime::now()) {
-        return match shown.map(|shown| (gateway.signer(shown.access_key()), shown)) {
-            Ok((Some((at, client, secret)), shown)) if client.enabled => {
-                Ok(Caller { client: Some((at, client)), signature: Some((shown, secret)) })
+    if let Some(signature) = Shown::in_headers(&head.headers, SystemTime::now()) {
+        let known = signature.map(|signature| (gateway.signer(signature.access_key()), signature));
+        return match known {
+            Ok((Some((at, client, secret)), signature)) if client.enabled => {
+                Ok(Caller { client: Some((at, client)), signature: Some((signature, secret)) })
             }
             Ok((Some(_), _)) => Err(Refusal::UnknownSigner),
             Ok(_) | Err(_) if gateway.is_open() => Ok(Caller::default()),
@@ -59,21 +64,20 @@ pub(crate) fn authenticate<'g, 'h>(
             Err(why) => Err(Refusal::Signature(why)),
         };
     }
-    let shown = shown_key(head, api);
-    match shown.as_deref().and_then(|key| gateway.client(&digest(key))) {
+    let key = api_key(head, api);
+    match key.as_deref().and_then(|key| gateway.client(&digest(key))) {
         Some((at, client)) if client.enabled => {
             Ok(Caller { client: Some((at, client)), signature: None })
         }
         Some(_) => Err(Refusal::UnknownKey),
         None if gateway.is_open() => Ok(Caller::default()),
-        None if shown.is_some() => Err(Refusal::UnknownKey),
+        None if key.is_some() => Err(Refusal::UnknownKey),
         None => Err(Refusal::NoKey),
     }
 }
 
-/// The key a caller shows, in the header of whichever API it speaks, or in the query as Google's API
-/// allows it.
-fn shown_key(head: &Parts, api: Api) -> Option<Cow<'_, [u8]>> {
+/// Returns the API key of a request: from the header of any API, or from the query, as Google's API allows.
+fn api_key(head: &Parts, api: Api) -> Option<Cow<'_, [u8]>> {
     if let Some(value) = head.headers.get(AUTHORIZATION) {
         let (scheme, key) = value.as_bytes().split_at_checked(7)?;
         return scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii().into());

@@ -1,4 +1,4 @@
-//! The models list: what the configuration names, as far as this client may have it.
+//! The models list, from the configuration, with the models that this client may use.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use crate::config::{Asked, Client};
 use crate::gateway::Gateway;
-use crate::gateway::response::error_response::Refusal;
+use crate::gateway::response::refusal::Refusal;
 use crate::keys::verdict;
 use crate::route::{self, Hop};
 use crate::wire::Api;
 
-/// `GET /v1/models` in the caller's shape: the routes, then each model that a provider's keys name, as
-/// `provider/model`. Patterns name no model and are left out.
-pub(crate) fn list(gateway: &Gateway, client: Option<&Client>, api: Api) -> Value {
+/// Returns the response to `GET /v1/models` in the caller's format: the routes, then each model that the keys of a
+/// provider name, as `provider/model`. Patterns are left out, since they name no model.
+pub(super) fn list(gateway: &Gateway, client: Option<&Client>, api: Api) -> Value {
     let config = &gateway.config;
     let mut names: Vec<(String, &str)> =
         config.routes.iter().map(|route| (route.name.to_string(), "keymux")).collect();
@@ -33,71 +33,72 @@ pub(crate) fn list(gateway: &Gateway, client: Option<&Client>, api: Api) -> Valu
         names.extend(models.iter().map(|m| (format!("{}/{m}", provider.name), &*provider.name)));
     }
     names.retain(|(name, _)| may_use(gateway, client, name));
-    let shown: Vec<Value> = names.iter().map(|(name, owner)| shape(api, name, owner)).collect();
+    let models: Vec<Value> =
+        names.iter().map(|(name, owner)| model_object(api, name, owner)).collect();
     match api {
         Api::Anthropic => json!({
-            "data": shown,
+            "data": models,
             "has_more": false,
             "first_id": names.first().map(|(name, _)| name),
             "last_id": names.last().map(|(name, _)| name),
         }),
-        Api::Gemini => json!({"models": shown}),
-        // The other APIs have no list of this kind.
-        _ => json!({"object": "list", "data": shown}),
+        Api::Gemini => json!({"models": models}),
+        // The other APIs have no such list.
+        _ => json!({"object": "list", "data": models}),
     }
 }
 
-/// `GET /v1/models/{id}`: any name that this client may ask for, listed or not. `id` is as the path has
-/// it: SDKs write the `/` of `provider/model` as `%2F`.
-pub(crate) fn one(
+/// Returns the response to `GET /v1/models/{id}`, for any name that this client may use, listed or not. `id` is as
+/// the path contains it: SDKs write the `/` of `provider/model` as `%2F`.
+pub(super) fn get(
     gateway: &Gateway,
     client: Option<&Client>,
     api: Api,
     id: &str,
 ) -> Result<Value, Refusal> {
-    let id = &*decoded(id);
-    let asked = gateway.config.resolve(id).map_err(Refusal::NotFound)?;
+    let id = &*percent_decoded(id);
+    let resolved = gateway.config.resolve(id).map_err(Refusal::NotFound)?;
     if !may_use(gateway, client, id) {
-        return Err(Refusal::NoKeyOpen(id.to_owned()));
+        return Err(Refusal::NoKeyForClient(id.to_owned()));
     }
-    let owner = match asked {
+    let owner = match resolved {
         Asked::Route(_) => "keymux",
         Asked::Model { provider, .. } => &gateway.config.providers[provider].name,
     };
-    Ok(shape(api, id, owner))
+    Ok(model_object(api, id, owner))
 }
 
-/// Whether a request of this client for this name would find a key.
+/// Returns true if a request of this client for this name would find a key.
 fn may_use(gateway: &Gateway, client: Option<&Client>, name: &str) -> bool {
     let config = &gateway.config;
-    let Ok(asked) = config.resolve(name) else { return false };
-    if client.is_some_and(|client| route::may_ask(client, config, name, &asked).is_err()) {
+    let Ok(resolved) = config.resolve(name) else { return false };
+    if client.is_some_and(|client| route::may_ask(client, config, name, &resolved).is_err()) {
         return false;
     }
-    let open = |hop: Hop<'_>| {
-        client.is_none_or(|client| route::may_have(client, config, hop))
-            && config.providers[hop.provider]
+    let has_key = |target: Hop<'_>| {
+        client.is_none_or(|client| route::may_have(client, config, target))
+            && config.providers[target.provider]
                 .keys
                 .iter()
-                .any(|key| verdict(key, client.map(|client| &*client.name), hop.model).is_ok())
+                .any(|key| verdict(key, client.map(|client| &*client.name), target.model).is_ok())
     };
-    match asked {
-        Asked::Model { provider, model } => open(Hop { provider, model }),
+    match resolved {
+        Asked::Model { provider, model } => has_key(Hop { provider, model }),
         Asked::Route(route) => route
             .targets
             .iter()
             .chain(&route.fallbacks)
-            .any(|target| open(Hop { provider: target.provider, model: &target.model })),
+            .any(|target| has_key(Hop { provider: target.provider, model: &target.model })),
     }
 }
 
-/// What does not decode to text is left as it is, and is no model's name.
-fn decoded(segment: &str) -> Cow<'_, str> {
+/// Decodes a path segment. One that does not decode to UTF-8 stays as it is, and is no model's name.
+fn percent_decoded(segment: &str) -> Cow<'_, str> {
     percent_decode_str(segment).decode_utf8().unwrap_or(segment.into())
 }
 
-/// The files say nothing of when a model was made, so its time is the beginning of time.
-fn shape(api: Api, name: &str, owner: &str) -> Value {
+/// The configuration has no creation time of a model, so it is the Unix epoch.
+fn model_object(api: Api, name: &str, owner: &str) -> Value {
     match api {
         Api::Anthropic => json!({
             "type": "model",
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_in_a_path_is_decoded() {
+    fn a_model_name_in_a_path_is_percent_decoded() {
         for (segment, name) in [
             ("openai/gpt-4o", "openai/gpt-4o"),
             ("openai%2Fgpt-4o", "openai/gpt-4o"),
@@ -127,7 +128,7 @@ mod tests {
             ("%é", "%é"),
             ("", ""),
         ] {
-            assert_eq!(decoded(segment), name, "{segment}");
+            assert_eq!(percent_decoded(segment), name, "{segment}");
         }
     }
 }

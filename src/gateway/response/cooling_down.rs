@@ -1,62 +1,61 @@
-//! Every key that could serve is left alone: the reasons, and when to come again.
+//! The response when every key that could serve is cooling down: the reasons, and when to retry.
 
 use std::time::Duration;
 
 use crate::keys::{Reason, Standing, Whose};
 use crate::wire::failure::Class;
 
-/// The shortest and the longest that a caller is asked to wait.
+/// Bounds of `retry-after`.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The keys that could serve a request if they were not left alone.
+/// The keys that could serve a request if they were not cooling down or at a limit.
 #[derive(Debug)]
-pub(crate) struct AllResting {
-    /// What was asked for.
+pub(crate) struct AllCoolingDown {
+    /// The requested model.
     pub(crate) model: String,
-    /// `provider/key`, and how it stands.
+    /// `provider/key`, and its state.
     pub(crate) keys: Vec<(String, Standing)>,
 }
 
-impl AllResting {
-    /// Whether the caller has asked too much, rather than met a failure: so it is where that is what the
-    /// key that is free soonest is left alone for.
+impl AllCoolingDown {
+    /// Returns true if the caller exceeded a limit rather than met a failure. The key that is available
+    /// soonest decides.
     pub(crate) fn is_limit(&self) -> bool {
-        let soonest = self.keys.iter().min_by_key(|(_, standing)| left(*standing));
-        let why = soonest.and_then(|(_, standing)| standing.why());
-        match why {
+        let soonest = self.keys.iter().min_by_key(|(_, state)| remaining(*state));
+        match soonest.and_then(|(_, state)| state.why()) {
             Some(Reason::Failed(class)) => matches!(class, Class::Throttled | Class::NoCredit),
             Some(Reason::Requests | Reason::Tokens | Reason::Busy(_)) => true,
             None => false,
         }
     }
 
-    /// When to come again.
+    /// Returns when the caller should retry.
     pub(crate) fn retry_after(&self) -> Duration {
         let seconds = u64::try_from(self.soonest().as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
         Duration::from_secs(seconds).clamp(SHORTEST, LONGEST)
     }
 
-    /// Whether a key is free by then.
+    /// Returns true if a key is available by the longest `retry-after`.
     pub(crate) fn is_worth_a_retry(&self) -> bool {
         self.soonest() <= LONGEST
     }
 
-    /// All of it in words.
+    /// Returns the error text, with the reason for each key.
     pub(crate) fn message(&self) -> String {
         let keys: Vec<String> =
-            self.keys.iter().map(|(key, standing)| format!("{key} {}", words(*standing))).collect();
+            self.keys.iter().map(|(key, state)| format!("{key} {}", describe(*state))).collect();
         format!("No key can serve the model `{}` now: {}.", self.model, keys.join("; "))
     }
 
     fn soonest(&self) -> Duration {
-        self.keys.iter().map(|(_, standing)| left(*standing)).min().unwrap_or(SHORTEST)
+        self.keys.iter().map(|(_, state)| remaining(*state)).min().unwrap_or(SHORTEST)
     }
 }
 
-/// What is being probed or busy may be free any moment.
-fn left(standing: Standing) -> Duration {
-    match standing {
+/// Returns the remaining cooldown. A key that is busy or being probed may be available at any moment.
+fn remaining(state: Standing) -> Duration {
+    match state {
         Standing::Cooling { left, .. } => left,
         Standing::Free | Standing::Due(_) | Standing::Busy(_) | Standing::Probing { .. } => {
             Duration::ZERO
@@ -64,37 +63,33 @@ fn left(standing: Standing) -> Duration {
     }
 }
 
-fn words(standing: Standing) -> String {
-    let why = match standing.why() {
-        Some(Reason::Failed(class)) => of_failure(class),
-        Some(Reason::Requests) => "is over its own rpm",
-        Some(Reason::Tokens) => "is over its own tpm",
-        Some(Reason::Busy(Whose::Key)) => {
-            "has as many requests under way as its max_concurrent allows"
-        }
-        Some(Reason::Busy(Whose::Provider)) => {
-            "has a provider with as many requests under way as its max_concurrent allows"
-        }
+fn describe(state: Standing) -> String {
+    let reason = match state.why() {
+        Some(Reason::Failed(class)) => describe_failure(class),
+        Some(Reason::Requests) => "has reached its rpm",
+        Some(Reason::Tokens) => "has reached its tpm",
+        Some(Reason::Busy(Whose::Key)) => "has reached its max_concurrent",
+        Some(Reason::Busy(Whose::Provider)) => "waits for its provider's max_concurrent",
         None => "is in use",
     };
-    match standing {
+    match state {
         Standing::Cooling { left, .. } => {
-            format!("{why}, to be tried again in {} s", left.as_millis().div_ceil(1000))
+            format!("{reason}, next try in {} s", left.as_millis().div_ceil(1000))
         }
-        Standing::Busy(_) => why.to_owned(),
+        Standing::Busy(_) => reason.to_owned(),
         Standing::Free | Standing::Due(_) | Standing::Probing { .. } => {
-            format!("{why}, and is being tried again")
+            format!("{reason}, a probe is running")
         }
     }
 }
 
-fn of_failure(class: Class) -> &'static str {
+fn describe_failure(class: Class) -> &'static str {
     match class {
-        Class::BadCredential => "was refused by the provider",
+        Class::BadCredential => "was rejected by the provider",
         Class::NoAccess => "has no access to it",
         Class::NoCredit => "has no credit or quota left",
         Class::Throttled => "is throttled",
-        Class::Trouble => "has met failures of the provider",
+        Class::Trouble => "is cooling down after provider failures",
         Class::Caller | Class::ContextTooLong => "is in use",
     }
 }
@@ -109,45 +104,45 @@ mod tests {
         Standing::Cooling { why: Reason::Failed(why), left: Duration::from_millis(millis) }
     }
 
-    fn resting(standings: &[Standing]) -> AllResting {
-        let named = standings.iter().enumerate().map(|(n, own)| (format!("main/k{n}"), *own));
-        AllResting { model: "m".into(), keys: named.collect() }
+    fn all(states: &[Standing]) -> AllCoolingDown {
+        let named = states.iter().enumerate().map(|(n, state)| (format!("main/k{n}"), *state));
+        AllCoolingDown { model: "m".into(), keys: named.collect() }
     }
 
-    fn asks_for(standings: &[Standing]) -> (u64, bool) {
-        let all = resting(standings);
+    fn retry_hint(states: &[Standing]) -> (u64, bool) {
+        let all = all(states);
         (all.retry_after().as_secs(), all.is_worth_a_retry())
     }
 
     #[test]
-    fn the_soonest_says_when_to_come_again_between_a_second_and_a_minute() {
+    fn retry_after_is_the_soonest_key_between_one_second_and_one_minute() {
         let slow = cooling(Class::BadCredential, 300_000);
-        assert_eq!(asks_for(&[slow, cooling(Class::Throttled, 6100)]), (7, true));
-        assert_eq!(asks_for(&[slow, cooling(Class::Throttled, 5)]), (1, true));
-        assert_eq!(asks_for(&[cooling(Class::NoCredit, 60_000)]), (60, true));
-        assert_eq!(asks_for(&[slow]), (60, false), "nothing is free by then");
+        assert_eq!(retry_hint(&[slow, cooling(Class::Throttled, 6100)]), (7, true));
+        assert_eq!(retry_hint(&[slow, cooling(Class::Throttled, 5)]), (1, true));
+        assert_eq!(retry_hint(&[cooling(Class::NoCredit, 60_000)]), (60, true));
+        assert_eq!(retry_hint(&[slow]), (60, false), "no key is available by then");
         let probing = Standing::Probing { why: Class::Throttled, since: Instant::now() };
-        assert_eq!(asks_for(&[slow, probing]), (1, true));
+        assert_eq!(retry_hint(&[slow, probing]), (1, true));
     }
 
     #[test]
-    fn what_the_soonest_is_left_alone_for_decides() {
+    fn the_reason_of_the_soonest_key_decides_the_status() {
         let (limit, trouble) = (cooling(Class::Throttled, 9000), cooling(Class::Trouble, 5000));
-        assert!(resting(&[limit]).is_limit());
-        assert!(!resting(&[limit, trouble]).is_limit());
-        assert!(resting(&[cooling(Class::NoCredit, 4000), trouble]).is_limit());
-        assert!(!resting(&[cooling(Class::BadCredential, 4000)]).is_limit());
+        assert!(all(&[limit]).is_limit());
+        assert!(!all(&[limit, trouble]).is_limit());
+        assert!(all(&[cooling(Class::NoCredit, 4000), trouble]).is_limit());
+        assert!(!all(&[cooling(Class::BadCredential, 4000)]).is_limit());
         let own = Standing::Cooling { why: Reason::Requests, left: Duration::from_secs(3) };
-        assert!(resting(&[own, trouble]).is_limit());
-        assert!(resting(&[Standing::Busy(Whose::Key), trouble]).is_limit());
-        assert_eq!(asks_for(&[Standing::Busy(Whose::Provider), own]), (1, true));
+        assert!(all(&[own, trouble]).is_limit());
+        assert!(all(&[Standing::Busy(Whose::Key), trouble]).is_limit());
+        assert_eq!(retry_hint(&[Standing::Busy(Whose::Provider), own]), (1, true));
     }
 
     #[test]
-    fn every_key_has_its_reason() {
-        let all = resting(&[cooling(Class::Throttled, 8100), cooling(Class::BadCredential, 1)]);
-        let said = "No key can serve the model `m` now: main/k0 is throttled, to be tried again in 9 s; \
-                    main/k1 was refused by the provider, to be tried again in 1 s.";
-        assert_eq!(all.message(), said);
+    fn the_message_contains_a_reason_per_key() {
+        let all = all(&[cooling(Class::Throttled, 8100), cooling(Class::BadCredential, 1)]);
+        let message = "No key can serve the model `m` now: main/k0 is throttled, next try in 9 s; \
+                    main/k1 was rejected by the provider, next try in 1 s.";
+        assert_eq!(all.message(), message);
     }
 }

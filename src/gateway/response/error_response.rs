@@ -1,97 +1,47 @@
-//! Everything that keymux says itself, and the only place that chooses a status code; refusal.rs: for
-//! which reason.
-
-use std::time::Duration;
+//! An error of our own, in the caller's format.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use serde_json::json;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
 
-use crate::gateway::response::relay::Body;
+use super::body::ResponseBody;
+use super::headers::ATTEMPTS;
+use super::refusal::Refusal;
+use super::started::AMZN_ERROR_TYPE;
 use crate::upstream::aws::verify::Why;
-use crate::wire::failure::Class;
-use crate::wire::listen::Told;
-use crate::wire::{Api, errors};
+use crate::wire::Api;
 
-pub(crate) use super::refusal::{Refusal, status_of};
-
-/// Our own id of the request, on every answer.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The same, where the provider's own id has taken `x-request-id`.
-pub(crate) const KEYMUX_REQUEST_ID: HeaderName = HeaderName::from_static("x-keymux-request-id");
-/// The provider that answered.
-pub(crate) const PROVIDER: HeaderName = HeaderName::from_static("x-keymux-provider");
-/// The name of its key.
-pub(crate) const KEY: HeaderName = HeaderName::from_static("x-keymux-key");
-/// How many attempts it took.
-pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-keymux-attempts");
-/// What of a request was left out for a provider of another format.
-pub(crate) const DROPPED: HeaderName = HeaderName::from_static("x-keymux-dropped");
-/// Read by the official SDKs: whether they should try again.
+/// Read by the official SDKs: false means that a retry is pointless.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-const AMZN_ERROR: HeaderName = HeaderName::from_static("x-amzn-errortype");
-
-/// Turns the head of a stream into that of an error which the provider told within it.
-pub(crate) fn as_error<B>(
-    mut head: Response<B>,
-    told: &Told,
-    class: Class,
-    retry_after: Option<Duration>,
-) -> Response<B> {
-    *head.status_mut() = status_of(class);
-    head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(Ok(kind)) = told.kind.as_deref().map(HeaderValue::from_str) {
-        head.headers_mut().insert(AMZN_ERROR, kind);
-    }
-    if let Some(span) = retry_after {
-        head.headers_mut().insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
-    }
-    head
-}
-
-/// Turns the head of an answer into that of an error that was written anew, and gives its body.
-pub(crate) fn as_foreign_error<B>(head: &mut Response<B>, error: errors::Error) -> Bytes {
-    let errors::Error { status, body, kind } = error;
-    *head.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let headers = head.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.remove(AMZN_ERROR);
-    if let Some(kind) = kind {
-        headers.insert(AMZN_ERROR, HeaderValue::from_static(kind));
-    }
-    body.into()
-}
-
-/// The answer to a request that keymux does not pass on, in the caller's own shape of errors.
-pub(crate) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
+/// Returns the response to a request that keymux refuses. `id` is our id of the request.
+pub(crate) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<ResponseBody> {
     let status = refusal.status();
-    let mut response = json_response(status, &body(refusal, status, api, id));
+    let mut response = json_response(status, &error_body(refusal, status, api, id));
     let headers = response.headers_mut();
     if api == Api::Bedrock {
-        // What AWS SDKs make an exception of.
-        headers.insert(AMZN_ERROR, HeaderValue::from_static(amzn_error(refusal, status)));
+        headers.insert(AMZN_ERROR_TYPE, HeaderValue::from_static(amzn_error(refusal, status)));
     }
     match refusal {
         Refusal::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
-        Refusal::Resting(all) => {
+        Refusal::CoolingDown(all) => {
             headers.insert(RETRY_AFTER, HeaderValue::from(all.retry_after().as_secs()));
             headers.insert(ATTEMPTS, HeaderValue::from_static("0"));
             if !all.is_worth_a_retry() {
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
             }
         }
-        Refusal::Failed { retry_after: Some(span), .. } => {
-            headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
+        Refusal::Failed { retry_after: Some(wait), .. } => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
-        // What follows may be a body or a request.
+        // The bytes that follow may be the body or another request.
         Refusal::FramedTwice => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Refusal::Crowded | Refusal::Stopping | Refusal::ClientBusy { .. } => {
+        Refusal::BodyMemoryFull | Refusal::Stopping | Refusal::ClientBusy { .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Refusal::NoKey | Refusal::UnknownKey | Refusal::UnknownSigner | Refusal::Signature(_) => {
@@ -102,12 +52,20 @@ pub(crate) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<Body> {
     response
 }
 
-/// The body of [`refuse`].
-pub(crate) fn words(refusal: &Refusal, api: Api, id: &str) -> String {
-    body(refusal, refusal.status(), api, id).to_string()
+/// Returns the body of [`refuse`].
+pub(crate) fn body_text(refusal: &Refusal, api: Api, id: &str) -> String {
+    error_body(refusal, refusal.status(), api, id).to_string()
 }
 
-/// The errors of the Bedrock runtime.
+/// Returns a JSON response of our own.
+pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::whole(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Returns the error name of the Bedrock runtime, which AWS SDKs turn into an exception.
 /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>
 fn amzn_error(refusal: &Refusal, status: StatusCode) -> &'static str {
     match refusal {
@@ -127,7 +85,7 @@ fn amzn_error(refusal: &Refusal, status: StatusCode) -> &'static str {
     }
 }
 
-fn body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> serde_json::Value {
+fn error_body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> Value {
     let message = refusal.message();
     match api {
         Api::OpenAi => {
@@ -168,51 +126,4 @@ fn body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> serde_json
             json!({"error": {"code": status.as_u16(), "message": message, "status": name}})
         }
     }
-}
-
-/// A JSON answer of our own.
-pub(crate) fn json_response(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(Body::whole(Bytes::from(value.to_string())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// Headers of a provider's answer that stay here: what belongs to the connection, also by the provider's
-/// own word (RFC 9110, section 7.6.1), and what speaks for the provider's host and not for this one.
-pub(crate) fn left_out(headers: &HeaderMap) -> Vec<HeaderName> {
-    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named = named.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok());
-    // The body's length is our own matter and not the provider's to take away.
-    let named = named.filter(|name| *name != CONTENT_LENGTH && *name != CONTENT_TYPE);
-    headers.keys().filter(|name| stays_here(name)).cloned().chain(named).collect()
-}
-
-fn stays_here(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "alt-svc"
-            | "set-cookie"
-            | "server"
-            | "strict-transport-security"
-            | "nel"
-            | "report-to"
-    )
-}
-
-/// Names the request in an answer: our id, beside the provider's own if it has one.
-pub(crate) fn name_request(headers: &mut HeaderMap, id: &str) {
-    let Ok(id) = HeaderValue::from_str(id) else { return };
-    if !headers.contains_key(REQUEST_ID) {
-        headers.insert(REQUEST_ID, id.clone());
-    }
-    headers.insert(KEYMUX_REQUEST_ID, id);
 }

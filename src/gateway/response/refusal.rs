@@ -1,4 +1,4 @@
-//! Why keymux answers itself: the status and the words of each reason.
+//! Every reason for which keymux answers a request itself: the status, the code and the message of each.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::cooling_down::AllCoolingDown;
 use crate::config::NotFound;
-use crate::gateway::response::cooling_down::AllResting;
 use crate::observe::access::End;
 use crate::provider::Kind;
 use crate::route::Refused;
@@ -18,114 +18,114 @@ use crate::wire::fields::Rejected;
 use crate::wire::peek::PeekError;
 use crate::wire::{Operation, batch, counting};
 
-/// Why keymux does not pass on a provider's answer.
+/// Why keymux does not forward a provider's response.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// No such address.
+    /// No API has this path.
     Path(String),
-    /// The address is there, with another method.
+    /// The path exists, but not for this method. Contains the allowed methods.
     Method(&'static str),
-    /// HTTP/1.1 asks for exactly one `host`.
+    /// An HTTP/1.1 request without exactly one `host`.
     Host,
-    /// More than one header says where the body ends.
+    /// More than one header delimits the body.
     FramedTwice,
-    /// What came is no HTTP.
+    /// The bytes are no HTTP request.
     NotHttp,
-    /// The head is larger than this many bytes, or has more lines.
+    /// The head is too large.
     LargeHead {
-        /// Bytes.
-        size: usize,
-        /// Lines.
+        /// The limit in bytes.
+        bytes: usize,
+        /// The limit in header lines.
         lines: usize,
     },
-    /// The target of the request is longer than any address here.
+    /// The request target is longer than any path of an API.
     LongTarget,
-    /// The caller showed no key.
+    /// The request has no API key.
     NoKey,
-    /// The caller's key is nobody's.
+    /// The API key belongs to no enabled client.
     UnknownKey,
-    /// The access key of a signature is nobody's.
+    /// The access key of a signature belongs to no enabled client.
     UnknownSigner,
-    /// A signature is not that of the request, or cannot be.
+    /// The request's AWS signature is malformed or does not match.
     Signature(Why),
     /// The body is larger than `server.max_body`.
     TooLarge(usize),
-    /// The body came too slowly.
+    /// The body did not arrive within `server.body_timeout`.
     SlowBody,
-    /// The body is not framed as it says.
+    /// The framing of the body is invalid.
     BrokenBody,
-    /// The caller left before its body was whole.
+    /// The caller disconnected before the whole body had arrived.
     Gone,
-    /// The bodies of other requests take all the memory there is for bodies.
-    Crowded,
+    /// Large bodies of other requests use all the memory that is reserved for bodies.
+    BodyMemoryFull,
     /// The program stops before the request is answered.
     Stopping,
-    /// A mistake in this program.
-    Fault,
+    /// A bug in keymux.
+    Bug,
     /// `content-encoding` other than identity.
     Compressed,
-    /// The body is not what its content type says.
+    /// The body does not match its content type.
     Malformed(PeekError),
-    /// The body names no model.
+    /// The body has no model.
     NoModel,
-    /// No provider for the model.
+    /// No provider has the model.
     NotFound(NotFound),
-    /// The client may not have the model.
-    MayNot(Refused, String),
-    /// There are providers, but no key of theirs is open to this caller and model.
-    NoKeyOpen(String),
-    /// The providers for the model do not have the operation in the form it is asked in.
-    OtherApi {
-        /// The last of them.
+    /// The client may not use the model.
+    ModelNotAllowed(Refused, String),
+    /// No key of the providers allows this client and model.
+    NoKeyForClient(String),
+    /// No provider of the model supports the operation in the caller's format.
+    UnsupportedOperation {
+        /// The last of the providers.
         provider: String,
         /// Its kind.
         kind: Kind,
-        /// What was asked for.
+        /// The requested operation.
         operation: Operation,
     },
-    /// An id that no key of this gateway has given out to this client.
-    NotKept(String),
+    /// No key of this gateway has issued this id to this client.
+    UnknownObject(String),
     /// The ids in a request belong to different keys, or to another provider than its model.
-    OtherKey,
-    /// No key with `use_for_batch_api` is open to this client and to what it asks for.
+    MixedKeys,
+    /// No key with `use_for_batch_api` allows this client and request.
     NoBatchKey,
-    /// More than one provider could keep this; two of them.
-    Unclear(String, String),
-    /// A list would tell of what other clients have left.
+    /// Two of the providers that could store the object.
+    AmbiguousProvider(String, String),
+    /// A list would contain the objects of other clients.
     NoList,
     /// A batch that cannot be routed.
     Batch(batch::Fault),
-    /// The request cannot be read, or cannot be put to a provider of another format.
-    Unsaid(Rejected),
-    /// The client has as many requests under way as it may.
+    /// The request is invalid, or the provider's format cannot express it.
+    Untranslatable(Rejected),
+    /// The client has reached its `max_concurrent`.
     ClientBusy {
         /// Its name.
         client: Arc<str>,
-        /// How many it may have.
+        /// Its `max_concurrent`.
         limit: u32,
     },
-    /// Every key that could serve is left alone for now.
-    Resting(AllResting),
-    /// No attempt was answered.
-    Unanswered {
-        /// The provider tried last.
+    /// Every key that could serve is cooling down or at a limit.
+    CoolingDown(AllCoolingDown),
+    /// The last attempt got no response.
+    NoResponse {
+        /// The provider of the last attempt.
         provider: String,
-        /// What went wrong there.
-        broken: Broken,
+        /// What failed.
+        error: Broken,
     },
-    /// The provider failed within a stream that had not begun.
+    /// The provider failed before its response began.
     Failed {
-        /// The provider tried last.
+        /// The provider of the last attempt.
         provider: String,
-        /// What kind of failure.
+        /// The class of the failure.
         class: Class,
-        /// How long it asks to wait.
+        /// The wait that the provider requests.
         retry_after: Option<Duration>,
     },
 }
 
 impl Refusal {
-    /// How a request ends with it.
+    /// Returns how the access line reports the end of the request.
     pub(crate) fn end(&self) -> End {
         match self {
             Refusal::Gone => End::CallerGone,
@@ -138,12 +138,12 @@ impl Refusal {
         match self {
             Refusal::Path(_)
             | Refusal::NotFound(_)
-            | Refusal::MayNot(..)
-            | Refusal::NoKeyOpen(_)
-            | Refusal::OtherApi { .. }
-            | Refusal::NotKept(_)
+            | Refusal::ModelNotAllowed(..)
+            | Refusal::NoKeyForClient(_)
+            | Refusal::UnsupportedOperation { .. }
+            | Refusal::UnknownObject(_)
             | Refusal::NoBatchKey
-            | Refusal::Unanswered { broken: Broken::Name, .. } => StatusCode::NOT_FOUND,
+            | Refusal::NoResponse { error: Broken::Name, .. } => StatusCode::NOT_FOUND,
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
             Refusal::UnknownSigner | Refusal::Signature(_) | Refusal::NoList => {
@@ -154,7 +154,7 @@ impl Refusal {
             Refusal::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::LargeHead { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::LongTarget => StatusCode::URI_TOO_LONG,
-            Refusal::Fault => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::Bug => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::Host
             | Refusal::FramedTwice
             | Refusal::NotHttp
@@ -162,23 +162,23 @@ impl Refusal {
             | Refusal::Gone
             | Refusal::Malformed(_)
             | Refusal::NoModel
-            | Refusal::OtherKey
-            | Refusal::Unclear(..)
+            | Refusal::MixedKeys
+            | Refusal::AmbiguousProvider(..)
             | Refusal::Batch(_)
-            | Refusal::Unsaid(_) => StatusCode::BAD_REQUEST,
+            | Refusal::Untranslatable(_) => StatusCode::BAD_REQUEST,
             Refusal::ClientBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Resting(all) if all.is_limit() => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Resting(_) | Refusal::Crowded | Refusal::Stopping => {
+            Refusal::CoolingDown(all) if all.is_limit() => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::CoolingDown(_) | Refusal::BodyMemoryFull | Refusal::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
-            Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
+            Refusal::NoResponse { error: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::NoResponse { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),
         }
     }
 
-    /// OpenAI's `type` and `code`.
-    pub(crate) fn type_and_code(&self) -> (&'static str, &'static str) {
+    /// Returns OpenAI's `type` and `code`.
+    pub(super) fn type_and_code(&self) -> (&'static str, &'static str) {
         match self {
             Refusal::Path(_) => ("invalid_request_error", "unknown_url"),
             Refusal::Method(_) => ("invalid_request_error", "method_not_supported"),
@@ -189,68 +189,71 @@ impl Refusal {
             Refusal::TooLarge(_) => ("invalid_request_error", "request_too_large"),
             Refusal::SlowBody => ("invalid_request_error", "request_timeout"),
             Refusal::Compressed => ("invalid_request_error", "unsupported_media_type"),
-            Refusal::NotKept(_) => ("invalid_request_error", "not_found"),
+            Refusal::UnknownObject(_) => ("invalid_request_error", "not_found"),
             Refusal::NoBatchKey | Refusal::NoList => ("invalid_request_error", "not_available"),
             Refusal::LargeHead { .. } => ("invalid_request_error", "headers_too_large"),
             Refusal::LongTarget => ("invalid_request_error", "url_too_long"),
-            Refusal::Crowded => ("server_error", "overloaded"),
+            Refusal::BodyMemoryFull => ("server_error", "overloaded"),
             Refusal::Stopping => ("server_error", "stopping"),
-            Refusal::Fault => ("server_error", "internal_error"),
+            Refusal::Bug => ("server_error", "internal_error"),
             Refusal::Host
             | Refusal::FramedTwice
             | Refusal::NotHttp
             | Refusal::BrokenBody
             | Refusal::Gone
             | Refusal::Malformed(_)
-            | Refusal::OtherKey
-            | Refusal::Unclear(..)
+            | Refusal::MixedKeys
+            | Refusal::AmbiguousProvider(..)
             | Refusal::Batch(_)
-            | Refusal::Unsaid(_) => ("invalid_request_error", "invalid_request"),
+            | Refusal::Untranslatable(_) => ("invalid_request_error", "invalid_request"),
             Refusal::NoModel => ("invalid_request_error", "missing_required_parameter"),
             Refusal::NotFound(_)
-            | Refusal::MayNot(..)
-            | Refusal::NoKeyOpen(_)
-            | Refusal::OtherApi { .. } => ("invalid_request_error", "model_not_found"),
-            Refusal::Unanswered { broken: Broken::Silent, .. } => {
+            | Refusal::ModelNotAllowed(..)
+            | Refusal::NoKeyForClient(_)
+            | Refusal::UnsupportedOperation { .. } => ("invalid_request_error", "model_not_found"),
+            Refusal::NoResponse { error: Broken::Silent, .. } => {
                 ("upstream_error", "upstream_timeout")
             }
             Refusal::ClientBusy { .. } => ("rate_limit_error", "rate_limit_exceeded"),
-            Refusal::Resting(all) if all.is_limit() => ("rate_limit_error", "rate_limit_exceeded"),
-            Refusal::Resting(_) | Refusal::Unanswered { .. } => {
+            Refusal::CoolingDown(all) if all.is_limit() => {
+                ("rate_limit_error", "rate_limit_exceeded")
+            }
+            Refusal::CoolingDown(_) | Refusal::NoResponse { .. } => {
                 ("upstream_error", "upstream_unavailable")
             }
             Refusal::Failed { .. } => ("upstream_error", "upstream_error"),
         }
     }
 
-    pub(crate) fn param(&self) -> Option<&str> {
+    /// Returns OpenAI's `param`.
+    pub(super) fn param(&self) -> Option<&str> {
         match self {
             Refusal::NoModel
             | Refusal::NotFound(_)
-            | Refusal::MayNot(..)
-            | Refusal::NoKeyOpen(_)
-            | Refusal::OtherApi { .. } => Some("model"),
+            | Refusal::ModelNotAllowed(..)
+            | Refusal::NoKeyForClient(_)
+            | Refusal::UnsupportedOperation { .. } => Some("model"),
             Refusal::Malformed(error) => error.param(),
-            Refusal::Unsaid(rejected) => {
+            Refusal::Untranslatable(rejected) => {
                 Some(&rejected.at).filter(|at| !at.is_empty()).map(|at| &**at)
             }
             _ => None,
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "a table: the words of each")]
+    #[expect(clippy::too_many_lines, reason = "a table: one message per reason")]
     pub(crate) fn message(&self) -> Cow<'static, str> {
         match self {
             Refusal::Path(path) => format!(
-                "There is nothing at {path}. Each API is at its own paths, for example \
+                "Unknown path {path}. Each API has its own paths, for example \
                  POST /v1/chat/completions, POST /v1/messages, \
                  POST /v1beta/models/MODEL:generateContent and GET /v1/models."
             )
             .into(),
-            Refusal::Method(allowed) => format!("This address takes {allowed}.").into(),
+            Refusal::Method(allowed) => format!("This path allows {allowed} only.").into(),
             Refusal::Host => "An HTTP/1.1 request needs exactly one Host header.".into(),
             Refusal::NoKey => {
-                "No API key. Send a client's key as `Authorization: Bearer KEY`.".into()
+                "No API key. Send the client's key as `Authorization: Bearer KEY`.".into()
             }
             Refusal::UnknownKey => "This API key belongs to no client of this gateway.".into(),
             Refusal::UnknownSigner => {
@@ -262,89 +265,90 @@ impl Refusal {
                     .into()
             }
             Refusal::SlowBody => "The request body did not arrive in time.".into(),
-            Refusal::BrokenBody => "The request body is not framed as its head says.".into(),
-            Refusal::Gone => "The request body broke off.".into(),
-            Refusal::FramedTwice => "A request says once where its body ends: with one \
-                                     Content-Length, or with Transfer-Encoding."
+            Refusal::BrokenBody => "The request body does not match the framing headers.".into(),
+            Refusal::Gone => "The request body ended early.".into(),
+            Refusal::FramedTwice => "The request delimits its body twice. Send one \
+                                     Content-Length or Transfer-Encoding, not both."
                 .into(),
-            Refusal::NotHttp => "This is no HTTP request that can be read.".into(),
-            Refusal::LargeHead { size, lines } => {
-                format!("The head of a request may have {size} bytes and {lines} lines.").into()
+            Refusal::NotHttp => "Malformed HTTP request.".into(),
+            Refusal::LargeHead { bytes, lines } => {
+                format!("The request head exceeds {bytes} bytes or {lines} header lines.").into()
             }
-            Refusal::LongTarget => "The target of the request is too long.".into(),
-            Refusal::Crowded => {
-                "Large request bodies take all the memory there is for them; try again.".into()
+            Refusal::LongTarget => "The request target is too long.".into(),
+            Refusal::BodyMemoryFull => {
+                "Other large request bodies use all memory reserved for bodies; try again.".into()
             }
             Refusal::Stopping => {
-                "The gateway is stopping and has no answer to this request yet; send it again."
-                    .into()
+                "The gateway is stopping and has not answered this request; send it again.".into()
             }
-            Refusal::Fault => "The gateway failed on this request; its log says where.".into(),
+            Refusal::Bug => {
+                "The gateway failed on this request; its log contains the location.".into()
+            }
             Refusal::Compressed => "Send the body uncompressed (no Content-Encoding).".into(),
             Refusal::Malformed(error) => error.to_string().into(),
-            Refusal::NoModel => "The body names no `model`.".into(),
+            Refusal::NoModel => "The body has no `model`.".into(),
             Refusal::NotFound(tried) => tried.to_string().into(),
-            Refusal::MayNot(refused, model) => {
-                let how = match refused {
-                    Refused::NotListed => "not among the models this client may ask for",
-                    Refused::Blacklisted => "among those this client may not ask for",
-                };
-                format!("The model `{model}` is {how}.").into()
+            Refusal::ModelNotAllowed(refused, model) => match refused {
+                Refused::NotListed => {
+                    format!("The model `{model}` is not in this client's `models`.")
+                }
+                Refused::Blacklisted => {
+                    format!("The model `{model}` is in this client's `blacklisted_models`.")
+                }
             }
-            Refusal::NoKeyOpen(model) => format!(
-                "No key for the model `{model}` is open to this client (see `keymux explain`)."
+            .into(),
+            Refusal::NoKeyForClient(model) => format!(
+                "No key for the model `{model}` is available to this client (see `keymux explain`)."
             )
             .into(),
-            Refusal::OtherApi { provider, kind, operation } => {
-                let to = format!("The provider `{provider}` (kind {kind})");
+            Refusal::UnsupportedOperation { provider, kind, operation } => {
+                let provider = format!("The provider `{provider}` (kind {kind})");
                 match operation {
                     Operation::Completions => format!(
-                        "{to} answers chats and no bare prompts, and the one is not made into the \
-                         other: ask at /v1/chat/completions."
+                        "{provider} supports chats only, and keymux does not turn a prompt into a \
+                         chat: use /v1/chat/completions."
                     ),
                     Operation::Embeddings => {
-                        format!(
-                            "{to} makes no embeddings with this model, as far as is known here."
-                        )
+                        format!("{provider} has no known embeddings for this model.")
                     }
                     _ if counting::asked_in(*operation).is_some() => {
-                        format!("{to} has no way to count tokens for this model.")
+                        format!("{provider} cannot count tokens for this model.")
                     }
                     _ => format!(
-                        "{to} does not take {} in the form of the {} API.",
+                        "{provider} does not support {} in the format of the {} API.",
                         operation.name(),
                         operation.api().name(),
                     ),
                 }
                 .into()
             }
-            Refusal::NotKept(id) => format!("There is nothing of the id `{}`.", shown(id)).into(),
-            Refusal::OtherKey => "The ids in this request belong to different keys of this \
-                                  gateway, or to another provider than its model."
+            Refusal::UnknownObject(id) => format!("No object with id `{}`.", shorten(id)).into(),
+            Refusal::MixedKeys => "The ids in this request belong to different keys of this \
+                                   gateway, or to another provider than its model."
                 .into(),
-            Refusal::NoBatchKey => "No key with `use_for_batch_api` is open to this client for \
-                                    what it asks."
+            Refusal::NoBatchKey => "No key with `use_for_batch_api` is available to this client \
+                                    for this request."
                 .into(),
-            Refusal::Unclear(a, b) => format!(
-                "The providers `{a}` and `{b}` could both take this, and nothing in it says which."
+            Refusal::AmbiguousProvider(a, b) => format!(
+                "The providers `{a}` and `{b}` both support this, and the request selects neither."
             )
             .into(),
-            Refusal::NoList => "There is no list: it would tell of what other clients have left. \
-                                Ask for each by its id."
+            Refusal::NoList => "Lists are not available: they would contain the objects of other \
+                                clients. Request each object by its id."
                 .into(),
             Refusal::Batch(fault) => format!("Request {}: {}", fault.request, fault.what).into(),
-            Refusal::Unsaid(rejected) => rejected.to_string().into(),
+            Refusal::Untranslatable(rejected) => rejected.to_string().into(),
             Refusal::ClientBusy { client, limit } => format!(
-                "The client `{client}` has {limit} requests under way, as many as its \
-                 max_concurrent allows; try again."
+                "The client `{client}` has {limit} requests in flight, the limit of its \
+                 max_concurrent; try again."
             )
             .into(),
-            Refusal::Resting(all) => all.message().into(),
-            Refusal::Unanswered { provider, broken } => {
-                format!("The provider `{provider}` {}.", broken.words()).into()
+            Refusal::CoolingDown(all) => all.message().into(),
+            Refusal::NoResponse { provider, error } => {
+                format!("The provider `{provider}` {}.", error.words()).into()
             }
             Refusal::Failed { provider, class, .. } => format!(
-                "The provider `{provider}` failed before its answer began ({}).",
+                "The provider `{provider}` failed before its response began ({}).",
                 class.name()
             )
             .into(),
@@ -352,12 +356,12 @@ impl Refusal {
     }
 }
 
-/// As much of an id as a message repeats.
-fn shown(id: &str) -> String {
+/// Returns the part of an id that a message repeats.
+fn shorten(id: &str) -> String {
     id.chars().take(100).flat_map(char::escape_debug).collect()
 }
 
-/// The status for a failure that a provider told without one.
+/// Returns the status for a failure that a provider reported without one.
 pub(crate) fn status_of(class: Class) -> StatusCode {
     match class {
         Class::Caller | Class::ContextTooLong => StatusCode::BAD_REQUEST,

@@ -1,5 +1,5 @@
-//! The body of an answer on its way to the caller: one chunk in, at most one out, no task and no
-//! channel between. A slow caller slows the provider; a caller that leaves drops the connection to it.
+//! Forwards a provider's response to the caller: one chunk in, at most one out, without a task or a channel
+//! between. A slow caller slows the provider; when the caller disconnects, the provider's connection is dropped.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,227 +7,142 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::{Body as _, SizeHint};
 use tokio::time::Instant;
 
-use crate::gateway::attempt::{Answered, Sealing};
-use crate::gateway::deadline::Alarm;
+use super::id_signer::ResponseIdSigner;
+use super::passage::Passage;
+use super::signature_recorder::SignatureRecorder;
+use super::started::StartedResponse;
+use crate::gateway::deadline::DeadlineTimer;
 use crate::gateway::record::Record;
-use crate::gateway::request::resource_ids::Signing;
-use crate::gateway::response::rescue::Rescue;
-use crate::gateway::server::connection::Busy;
 use crate::observe::access::End;
 use crate::upstream::Arriving;
-use crate::wire::failure::Failure;
-use crate::wire::listen::{Ending, Framing, Listener};
-use crate::wire::translate::Translation;
+use crate::wire::listen::{Ending, Framing};
 
-/// How long a stream may stay open after its last event has come.
+/// How long a stream may stay open after its closing event.
 const AFTER_DONE: Duration = Duration::from_millis(500);
-/// How long after its answer is whole but for the closing event, which some vendors never send; and after an
-/// error, behind which some send one.
-const AFTER_COMPLETE: Duration = Duration::from_secs(2);
+/// How long it may stay open when only the closing event is missing, which some vendors never send; also after an
+/// error, after which some vendors send it.
+const AFTER_FINISHED: Duration = Duration::from_secs(2);
 
-/// No API has a longer event; a client would gather it for ever.
+/// The longest event. No API has longer ones, and a client would buffer it without limit.
 const LONGEST_EVENT: usize = 16 << 20;
 
-/// The body of an answer. What is told of the request is told when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Body {
-    kind: Kind,
-    record: Option<Box<Record>>,
-    busy: Option<Busy>,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Whole(Option<Bytes>),
-    Relay(Box<Relay>),
-    Rescue(Box<Rescue>),
-}
-
-/// A provider's answer as it is passed on. What it reads says how it went; what is made of that is for
-/// whoever reads it: [`Body`] passes it on as it comes, a rescue does not.
+/// A provider's response that is being forwarded. [`Relay::read`] only reads it; the body or a rescue decides
+/// what to do when it breaks.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    /// What was read of it before the caller's head was sent.
+    /// The chunks that were read before the head was sent to the caller.
     early: std::vec::IntoIter<Bytes>,
     /// The rest.
-    arriving: Arriving,
-    /// Hears what passes; has heard `early`. Knows how the answer is framed, and so how it can be cut.
-    pub(crate) listener: Listener,
-    /// Writes it anew, where the provider's format is not the caller's.
-    translation: Option<Box<Translation>>,
-    /// Signs the ids in it, where they belong to a key.
-    signing: Option<Box<Signing>>,
-    /// Notes the seals in it, where there are more keys than one.
-    sealing: Option<Box<Sealing>>,
-    /// The longest pause.
+    upstream: Arriving,
+    /// Has observed `early`.
+    passage: Passage,
+    /// Signs the ids, if they belong to a key.
+    id_signer: Option<Box<ResponseIdSigner>>,
+    /// Records reasoning signatures, if the provider has several keys.
+    signatures: Option<Box<SignatureRecorder>>,
+    /// The longest pause between two chunks.
     idle: Duration,
-    /// When all must be over.
+    /// The deadline of the whole response.
     deadline: Instant,
-    /// Rings when a pause is too long.
-    alarm: Alarm,
-    /// When the last byte came.
-    last: Instant,
-    /// Nothing more will be sent.
+    timer: DeadlineTimer,
+    /// The time of the last chunk.
+    last_chunk: Instant,
+    /// True when nothing more will be sent.
     ended: bool,
-    /// The last word was said, and the body breaks off behind it.
-    breaking: Option<Breaking>,
+    /// Set when the body fails after its last chunk.
+    failing: Option<Failing>,
 }
 
-/// What is read of an answer.
+/// The result of reading a response.
 #[derive(Debug)]
 pub(crate) enum Read {
-    /// The next bytes; `true`: the last.
+    /// The next bytes; true if they are the last.
     Bytes(Bytes, bool),
-    /// It is over, in order.
+    /// The response has ended and is complete.
     End,
-    /// It has come to an end that it did not announce.
+    /// The response has ended and is incomplete.
     Broken(Break),
 }
 
-/// How an answer broke.
+/// How a response broke.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Break {
-    /// As the access log has it.
+    /// The end that the access line reports.
     pub(crate) end: End,
-    /// In words.
+    /// The message of the error event.
     pub(crate) why: &'static str,
-    /// Whether the provider was silent for too long.
+    /// True if the provider sent nothing for too long.
     pub(crate) stalled: bool,
 }
 
-/// A body that breaks off behind its last word. hyper drops what it has not written when a body fails, so
-/// it gets a turn to write between the two.
+/// The steps of a body that fails after its last chunk. hyper drops what it has not written when a body fails,
+/// so it gets a turn to write between the two.
 #[derive(Clone, Copy, Debug)]
-enum Breaking {
-    Said,
-    Written,
+enum Failing {
+    ChunkReturned,
+    ChunkWritten,
 }
 
-/// An answer that had to be broken off; hyper closes the connection, so the caller sees it.
+/// The error of a body that had to be cut. hyper closes the connection, so the caller sees the cut.
 #[derive(Debug)]
 pub(crate) struct Cut;
 
 impl Break {
-    /// The drain time is over.
+    /// The drain timeout has passed.
     pub(crate) const STOPPED: Self =
         Self { end: End::Stopped, why: "the gateway is stopping", stalled: false };
+
+    /// The provider's response is incomplete.
+    pub(crate) fn cut(why: &'static str) -> Self {
+        Self { end: End::Cut, why, stalled: false }
+    }
 }
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the provider's answer broke off")
+        f.write_str("the provider's response broke off")
     }
 }
 
 impl std::error::Error for Cut {}
 
-impl Body {
-    /// An answer of our own.
-    pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self { kind: Kind::Whole(Some(bytes)), record: None, busy: None }
-    }
-
-    /// A provider's answer.
-    pub(crate) fn relay(relay: Relay) -> Self {
-        Self { kind: Kind::Relay(Box::new(relay)), record: None, busy: None }
-    }
-
-    /// The answers of as many attempts as one stream takes.
-    pub(crate) fn rescue(rescue: Rescue) -> Self {
-        Self { kind: Kind::Rescue(Box::new(rescue)), record: None, busy: None }
-    }
-
-    /// Ties the telling of the request, and its connection's being busy, to the body's life.
-    pub(crate) fn of(mut self, mut record: Box<Record>, busy: Busy) -> Self {
-        if let Kind::Whole(Some(bytes)) = &self.kind {
-            record.bytes_out = bytes.len() as u64;
-        }
-        match &mut self.kind {
-            // It makes attempts of its own, which the record tells of.
-            Kind::Rescue(rescue) => rescue.begin(record),
-            Kind::Whole(_) | Kind::Relay(_) => self.record = Some(record),
-        }
-        self.busy = Some(busy);
-        self
-    }
-}
-
-impl HttpBody for Body {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let body = &mut *self;
-        let next = match (&mut body.kind, body.record.as_deref_mut()) {
-            (Kind::Whole(bytes), Some(_)) => Poll::Ready(bytes.take().map(Ok)),
-            (Kind::Relay(relay), Some(record)) => relay.poll(cx, record),
-            (Kind::Rescue(rescue), _) => rescue.poll(cx),
-            (_, None) => Poll::Ready(None),
-        };
-        next.map(|next| next.map(|next| next.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Kind::Relay(relay) => relay.ended,
-            Kind::Rescue(rescue) => rescue.is_over(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            // An error event may come on top of what the provider sends.
-            Kind::Relay(relay) if relay.is_stream() || relay.signing.is_some() => {
-                SizeHint::default()
-            }
-            Kind::Relay(relay) => relay.left(),
-            Kind::Rescue(_) => SizeHint::default(),
-        }
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        if let (Kind::Relay(relay), Some(record)) = (&self.kind, &mut self.record) {
-            record.usage = relay.listener.usage();
-        }
-    }
-}
-
 impl Relay {
-    /// Of an answer whose first bytes were read, and the head taken away.
+    /// Forwards the body of a started response whose head was taken.
     pub(crate) fn new(
-        answered: Answered,
-        signing: Option<Box<Signing>>,
-        sealing: Option<Sealing>,
+        started: StartedResponse,
+        id_signer: Option<Box<ResponseIdSigner>>,
+        signatures: Option<SignatureRecorder>,
     ) -> Self {
-        let Answered { response, early, listener, translation, is_foreign: _, idle, deadline } =
-            answered;
+        let StartedResponse { response, early, passage, is_translated: _, idle, deadline } =
+            started;
         Self {
             early: early.into_iter(),
-            arriving: response.into_body(),
-            listener,
-            translation,
-            signing,
-            sealing: sealing.map(Box::new),
+            upstream: response.into_body(),
+            passage,
+            id_signer,
+            signatures: signatures.map(Box::new),
             idle,
             deadline,
-            alarm: Alarm::default(),
-            last: Instant::now(),
+            timer: DeadlineTimer::default(),
+            last_chunk: Instant::now(),
             ended: false,
-            breaking: None,
+            failing: None,
         }
     }
 
-    fn poll(
+    pub(crate) fn passage(&self) -> &Passage {
+        &self.passage
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.passage.framing()
+    }
+
+    /// Returns the next chunk for the caller.
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         record: &mut Record,
@@ -235,22 +150,22 @@ impl Relay {
         if self.ended {
             return Poll::Ready(None);
         }
-        match self.breaking {
+        match self.failing {
             None => {}
-            Some(Breaking::Said) => {
-                self.breaking = Some(Breaking::Written);
+            Some(Failing::ChunkReturned) => {
+                self.failing = Some(Failing::ChunkWritten);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Some(Breaking::Written) => {
+            Some(Failing::ChunkWritten) => {
                 self.ended = true;
                 return Poll::Ready(Some(Err(Cut)));
             }
         }
         Poll::Ready(match ready!(self.read(cx, record)) {
             Read::Bytes(bytes, is_last) => {
-                record.first_byte();
-                self.hear_seals(&bytes, record);
+                record.set_first_byte();
+                self.record_signatures(&bytes, record);
                 record.bytes_out += bytes.len() as u64;
                 if is_last {
                     self.finish(record);
@@ -265,20 +180,27 @@ impl Relay {
         })
     }
 
-    /// How much of an answer is left that is passed on as it is.
-    fn left(&self) -> SizeHint {
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Returns the number of bytes left, if it is known.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        // A stream may get an error event in addition, and signed ids are longer.
+        if self.passage.is_stream() || self.id_signer.is_some() {
+            return SizeHint::default();
+        }
         let early: u64 = self.early.as_slice().iter().map(|bytes| bytes.len() as u64).sum();
-        let arriving = self.arriving.size_hint();
-        match arriving.exact() {
+        match self.upstream.size_hint().exact() {
             Some(exact) => SizeHint::with_exact(early + exact),
             None => SizeHint::default(),
         }
     }
 
-    /// What comes next.
-    pub(crate) fn read(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Read> {
+    /// Reads the next bytes.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Read> {
         while let Some(bytes) = self.early.next() {
-            if let Some(read) = self.pass(&bytes) {
+            if let Some(read) = self.convert(&bytes) {
                 return Poll::Ready(read);
             }
         }
@@ -286,29 +208,27 @@ impl Relay {
             return Poll::Ready(Read::Broken(Break::STOPPED));
         }
         loop {
-            match Pin::new(&mut self.arriving).poll_frame(cx) {
+            match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers say nothing to callers of these APIs.
+                    // Trailers contain nothing that callers of these APIs read.
                     let Ok(bytes) = frame.into_data() else { continue };
-                    self.last = Instant::now();
-                    self.listener.hear(&bytes);
-                    let bytes = self.without_key(bytes, record);
-                    if self.last > self.deadline {
-                        return Poll::Ready(self.broken("the answer took longer than allowed"));
+                    self.last_chunk = Instant::now();
+                    self.passage.observe(&bytes);
+                    let bytes = self.redact(bytes, record);
+                    if self.last_chunk > self.deadline {
+                        return Poll::Ready(self.broken("the response took longer than allowed"));
                     }
-                    if self.listener.open_event() > LONGEST_EVENT {
+                    if self.passage.open_event_length() > LONGEST_EVENT {
                         return Poll::Ready(self.broken("an event is longer than 16 MiB"));
                     }
-                    if let Some(read) = self.pass(&bytes) {
+                    if let Some(read) = self.convert(&bytes) {
                         return Poll::Ready(read);
                     }
                 }
-                Poll::Ready(None) => return Poll::Ready(self.clean_end()),
-                Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(self.broken_off());
-                }
+                Poll::Ready(None) => return Poll::Ready(self.upstream_ended()),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(self.upstream_failed()),
                 Poll::Pending => {
-                    ready!(self.poll_silence(cx));
+                    ready!(self.poll_idle(cx));
                     return Poll::Ready(match self.broken("the provider's stream stalled") {
                         Read::Broken(how) => Read::Broken(Break { stalled: true, ..how }),
                         end => end,
@@ -318,88 +238,76 @@ impl Relay {
         }
     }
 
-    /// Cuts the key out of an error within a stream. A frame of AWS is then damaged, which is told as an
-    /// error too.
-    fn without_key(&self, bytes: Bytes, record: &Record) -> Bytes {
-        match record.tried {
-            Some((provider, key)) if self.is_stream() && self.listener.failure().is_some() => {
-                record.gateway().providers[provider].upstream.redact(key, bytes)
+    /// Cuts the key out of an error within a stream. This damages an AWS frame, which clients report as an error
+    /// as well.
+    fn redact(&self, bytes: Bytes, record: &Record) -> Bytes {
+        match record.last_key {
+            Some(last) if self.passage.is_stream() && self.passage.provider_failure().is_some() => {
+                record.gateway().providers[last.provider].upstream.redact(last.key, bytes)
             }
             _ => bytes,
         }
     }
 
-    /// Whether what was read last was the last there is.
-    fn is_last(&self) -> bool {
-        self.early.as_slice().is_empty() && self.arriving.is_end_stream() && !self.is_unfinished()
-    }
-
-    /// What these bytes are to the caller; `None`: nothing yet.
-    fn pass(&mut self, bytes: &Bytes) -> Option<Read> {
-        if let Some(translation) = &mut self.translation {
-            let mut out = Vec::with_capacity(bytes.len());
-            translation.push(bytes, &mut out);
-            let at_end = self.early.as_slice().is_empty() && self.arriving.is_end_stream();
-            if at_end {
-                translation.end(&mut out);
-            }
-            // Of what may follow an error nothing would be passed on.
-            let is_last = translation.failure().is_some() || at_end && translation.is_over();
+    /// Returns what the caller gets for these bytes, or `None` if it is nothing yet.
+    fn convert(&mut self, bytes: &Bytes) -> Option<Read> {
+        let is_last = self.early.as_slice().is_empty() && self.upstream.is_end_stream();
+        if let Some(out) = self.passage.translated(bytes, is_last) {
+            // Nothing after an error is forwarded.
+            let is_last = self.passage.has_sent_error() || is_last && !self.passage.is_incomplete();
             return (is_last || !out.is_empty()).then(|| Read::Bytes(out.into(), is_last));
         }
-        let is_last = self.is_last();
-        let bytes = match &mut self.signing {
-            Some(signing) => signing.pass(bytes, is_last),
+        let is_last = is_last && !self.passage.is_incomplete();
+        let bytes = match &mut self.id_signer {
+            Some(signer) => signer.push(bytes, is_last),
             None => bytes.clone(),
         };
         Some(Read::Bytes(bytes, is_last))
     }
 
-    /// What is left to say where the provider has said all, written anew.
-    fn rest(&mut self) -> Read {
-        let mut out = Vec::new();
-        if let Some(translation) = &mut self.translation {
-            translation.end(&mut out);
-        }
-        if out.is_empty() { Read::End } else { Read::Bytes(out.into(), true) }
+    /// Returns what a translation still has to send after the provider's last byte.
+    fn finish_translation(&mut self) -> Read {
+        let rest = self.passage.finish();
+        if rest.is_empty() { Read::End } else { Read::Bytes(rest.into(), true) }
     }
 
-    /// The provider has ended its answer in order.
-    fn clean_end(&mut self) -> Read {
-        if self.is_unfinished() {
-            let rest = self.rest();
-            if self.is_unfinished() {
-                return self.broken("the provider's stream ended before its answer was whole");
+    /// Handles the regular end of the provider's response.
+    fn upstream_ended(&mut self) -> Read {
+        if self.passage.is_incomplete() {
+            let rest = self.finish_translation();
+            if self.passage.is_incomplete() {
+                return self.broken("the provider's stream ended before the response was complete");
             }
             return rest;
         }
-        let rest = self.signing.as_mut().map(|signing| signing.pass(b"", true));
+        let rest = self.id_signer.as_mut().map(|signer| signer.push(b"", true));
         rest.filter(|rest| !rest.is_empty()).map_or(Read::End, |rest| Read::Bytes(rest, true))
     }
 
-    /// The provider's answer has come to an end that it did not announce.
+    /// Handles an irregular end. The response counts as complete if its content is.
     fn broken(&mut self, why: &'static str) -> Read {
-        if self.is_stream() && (self.listener.finished() || self.failure().is_some()) {
-            let rest = self.rest();
-            if !self.is_unfinished() {
+        let passage = &self.passage;
+        if passage.is_stream() && (passage.is_finished() || passage.failure().is_some()) {
+            let rest = self.finish_translation();
+            if !self.passage.is_incomplete() {
                 return rest;
             }
         }
-        Read::Broken(Break { end: End::Cut, why, stalled: false })
+        Read::Broken(Break::cut(why))
     }
 
-    /// The connection broke. What comes behind a stop is counts, and written anew the answer would say that
-    /// there were none: only the last event makes it whole.
-    fn broken_off(&mut self) -> Read {
+    /// Handles a lost connection. A translated response is complete only with its closing event: token counts
+    /// follow a stop, and without them the translation would report that there were none.
+    fn upstream_failed(&mut self) -> Read {
         const WHY: &str = "the provider's stream broke off";
-        if self.translation.as_ref().is_some_and(|translation| !translation.is_over()) {
-            return Read::Broken(Break { end: End::Cut, why: WHY, stalled: false });
+        if self.passage.is_translated() && self.passage.is_incomplete() {
+            return Read::Broken(Break::cut(WHY));
         }
         self.broken(WHY)
     }
 
-    /// A stream ends with an error in the caller's format and without its terminal event; any other body
-    /// is cut, which the caller sees by its length.
+    /// Ends a stream with an error in the caller's format and without its closing event. Any other body is cut,
+    /// which the caller sees by its length.
     fn break_off(&mut self, record: &mut Record, how: Break) -> Result<Bytes, Cut> {
         record.end = how.end;
         let Ending { bytes, breaks } = self.ending(how);
@@ -408,7 +316,7 @@ impl Relay {
             return Err(Cut);
         }
         if breaks {
-            self.breaking = Some(Breaking::Said);
+            self.failing = Some(Failing::ChunkReturned);
         }
         record.bytes_out += bytes.len() as u64;
         Ok(bytes)
@@ -416,71 +324,36 @@ impl Relay {
 
     fn finish(&mut self, record: &mut Record) {
         self.ended = true;
-        record.end = if self.failure().is_some() { End::Cut } else { End::Complete };
+        record.end = if self.passage.failure().is_some() { End::Cut } else { End::Complete };
     }
 
-    /// Leaves the provider with what is still to come. What was heard stays known.
-    pub(crate) fn leave(&mut self) {
-        self.arriving = Arriving::Made(Vec::new().into_iter());
+    /// Drops the provider's connection. What was observed stays known.
+    pub(super) fn disconnect(&mut self) {
+        self.upstream = Arriving::Made(Vec::new().into_iter());
     }
 
-    /// What ends the answer where it stands: an error in the caller's format.
-    pub(crate) fn ending(&mut self, how: Break) -> Ending {
-        match &mut self.translation {
-            Some(translation) => {
-                let mut out = Vec::new();
-                translation.cut(how.why, &mut out);
-                Ending { bytes: out.into(), breaks: false }
-            }
-            None => self.listener.cut(how.why, "upstream_error"),
+    /// Returns the error event that ends the response here, in the caller's format.
+    pub(super) fn ending(&mut self, how: Break) -> Ending {
+        self.passage.break_off(how.why)
+    }
+
+    /// Records the reasoning signatures in what goes to the caller.
+    pub(super) fn record_signatures(&mut self, bytes: &[u8], record: &Record) {
+        if let Some(signatures) = &mut self.signatures {
+            signatures.push(bytes, record);
         }
     }
 
-    /// The error that a stream has told.
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        let by_translation = self.translation.as_ref().and_then(|own| own.failure());
-        by_translation.or(self.listener.failure()).filter(|_| self.is_stream())
-    }
-
-    /// Notes the seals in what goes to the caller.
-    pub(crate) fn hear_seals(&mut self, bytes: &[u8], record: &Record) {
-        if let Some(sealing) = &mut self.sealing {
-            sealing.hear(bytes, record);
-        }
-    }
-
-    /// How the caller gets it framed.
-    pub(crate) fn framing(&self) -> Framing {
-        match &self.translation {
-            Some(translation) => translation.framing(),
-            None => self.listener.framing(),
-        }
-    }
-
-    fn is_stream(&self) -> bool {
-        self.listener.framing().is_stream()
-    }
-
-    /// Whether a clean end now would make a cut stream look whole.
-    fn is_unfinished(&self) -> bool {
-        match &self.translation {
-            Some(translation) => !translation.is_over(),
-            None => {
-                self.is_stream() && !self.listener.complete() && self.listener.failure().is_none()
-            }
-        }
-    }
-
-    /// Ready when the provider has been silent for too long.
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let pause = if self.listener.done() {
+    /// Returns `Ready` when the provider has sent nothing for too long.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let pause = if self.passage.is_done() {
             AFTER_DONE.min(self.idle)
-        } else if self.listener.finished() || self.listener.failure().is_some() {
-            AFTER_COMPLETE.min(self.idle)
+        } else if self.passage.is_finished() || self.passage.provider_failure().is_some() {
+            AFTER_FINISHED.min(self.idle)
         } else {
             self.idle
         };
-        let due = (self.last + pause).min(self.deadline);
-        self.alarm.poll(cx, due)
+        let due = (self.last_chunk + pause).min(self.deadline);
+        self.timer.poll(cx, due)
     }
 }

@@ -1,249 +1,283 @@
-//! A stream that may take more than one attempt: `rescue` of its route. Requests on other routes pay
-//! nothing for it.
+//! `rescue = "hold"`: a stream is delivered when it is complete, so the caller never sees a broken one.
 //!
-//! The first attempt is made as for any request, and its answer's head goes out. The body is then one piece
-//! of work that owns all that further attempts need, and the walk they go on with: it reads an answer,
-//! makes the next attempt when that breaks, and says what the caller is to get. It runs within the caller's
-//! own reading of the body, so a slow caller slows it and a caller that leaves drops it, attempt and all.
-//!
-//! ```text
-//! rescue.rs   the work as a body, and its attempts
-//! hold.rs     nothing is delivered before it is whole
-//! resume.rs   what was delivered is gone on with
-//! ```
+//! The first attempt is made as for any request, and the head of its response is sent. The body is then one
+//! future that owns everything for further attempts. It reads a response, makes the next attempt when that
+//! breaks, and sends the complete one. It runs within the polls of the body, so a slow caller slows it, and
+//! when the caller disconnects, it is dropped together with its attempt. Other routes pay nothing for it.
 
-mod hold;
-mod resume;
+mod held_bytes;
+mod keep_alive;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::yield_now;
 
-use crate::config;
-use crate::gateway::attempt::{Answered, Call, Sealing, Understood, Walk};
+use self::held_bytes::{HeldBytes, Piece};
+use self::keep_alive::KeepAlive;
+use super::id_signer::ResponseIdSigner;
+use super::passage::error_ending;
+use super::relay::{Break, Cut, Read, Relay};
+use super::signature_recorder::SignatureRecorder;
+use super::started::StartedResponse;
+use crate::gateway::Live;
 use crate::gateway::record::Record;
-use crate::gateway::request::handle::{body_wire, look_into, signing};
-use crate::gateway::request::resource_ids::Owner;
-use crate::gateway::response::relay::{Break, Cut, Read, Relay};
-use crate::gateway::{Gateway, Live};
 use crate::observe::access::End;
-use crate::route::Plan;
-use crate::share::Turn;
-use crate::upstream::What;
 use crate::wire::Operation;
-use crate::wire::address::{self, Place};
 use crate::wire::failure::Class;
 use crate::wire::listen::{Ending, Framing, Listener};
 
-/// A request with all that its attempts need.
-pub(crate) struct Request {
-    pub(crate) gateway: Arc<Gateway>,
-    /// The caller, by place.
-    pub(crate) client: Option<usize>,
-    pub(crate) operation: Operation,
-    /// The path says what is asked for.
-    pub(crate) uri: Uri,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-    /// As asked for; a route.
-    pub(crate) model: String,
-    /// Whose turn it was among the route's targets.
-    pub(crate) turn: Turn,
-    pub(crate) pin: Option<Owner>,
-    pub(crate) now: u64,
-    /// Where the caller reached this gateway.
-    pub(crate) origin: String,
+/// The future of a retry.
+pub(crate) type RetryFuture<'a> =
+    Pin<Box<dyn Future<Output = Option<StartedResponse>> + Send + 'a>>;
+
+/// Makes further attempts of a request whose stream broke off.
+pub(crate) trait Retry: Send {
+    /// Returns the next successful response with this framing, or `None` if there is none. `stalled`: the
+    /// provider of the broken stream sent nothing for too long.
+    fn retry<'a>(
+        &'a mut self,
+        stalled: bool,
+        framing: Framing,
+        record: &'a mut Record,
+    ) -> RetryFuture<'a>;
 }
 
-/// The body of a stream that may take more than one attempt.
-pub(crate) struct Rescue(State);
+/// A request whose stream is held, apart from its attempts.
+pub(crate) struct HeldRequest {
+    pub(crate) operation: Operation,
+    /// The URL at which the caller reached this gateway.
+    pub(crate) origin: String,
+    pub(crate) retry: Box<dyn Retry>,
+}
+
+/// The body of a held stream.
+pub(crate) struct HeldStream(State);
 
 enum State {
-    Ready(Box<Ready>),
-    Running(Pin<Box<dyn Future<Output = ()> + Send>>, Receiver<Said>),
-    Over,
+    Ready(Box<(HeldRequest, Relay)>),
+    Running(Pin<Box<dyn Future<Output = ()> + Send>>, Receiver<Chunk>),
+    Ended,
 }
 
-struct Ready {
-    mode: config::Rescue,
-    request: Request,
-    walk: Walk,
-    relay: Relay,
-}
+/// A chunk for the caller.
+type Chunk = Result<Bytes, Cut>;
 
-/// What goes to the caller.
-type Said = Result<Bytes, Cut>;
-
-impl fmt::Debug for Rescue {
+impl fmt::Debug for HeldStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Rescue")
+        f.write_str("HeldStream")
     }
 }
 
-impl Rescue {
-    /// Whether an answer that has begun on such a route is one that can be rescued.
-    pub(crate) fn is_for(mode: config::Rescue, answered: &Answered, operation: Operation) -> bool {
-        let framing = answered.framing();
-        answered.response.status().is_success()
-            && framing.is_stream()
-            && match mode {
-                config::Rescue::None => false,
-                config::Rescue::Hold => true,
-                config::Rescue::Resume => resume::is_known(operation, framing),
-            }
+impl HeldStream {
+    /// Returns true if this response can be held: it is a successful stream.
+    pub(crate) fn applies_to(started: &StartedResponse) -> bool {
+        started.response.status().is_success() && started.passage.framing().is_stream()
     }
 
-    /// From its first answer on, and with the walk that led there.
-    pub(crate) fn new(mode: config::Rescue, request: Request, walk: Walk, relay: Relay) -> Self {
-        Self(State::Ready(Box::new(Ready { mode, request, walk, relay })))
+    /// Holds the stream that begins with this response.
+    pub(crate) fn new(request: HeldRequest, relay: Relay) -> Self {
+        Self(State::Ready(Box::new((request, relay))))
     }
 
-    /// Takes the record of the request, and begins.
-    pub(crate) fn begin(&mut self, record: Box<Record>) {
-        let State::Ready(ready) = std::mem::replace(&mut self.0, State::Over) else { return };
-        let Ready { mode, request, walk, relay } = *ready;
-        let (say, said) = channel(1);
-        let attempts = Attempts { request, walk, relay, record, say };
-        self.0 = match mode {
-            config::Rescue::Resume => State::Running(Box::pin(resume::run(attempts)), said),
-            config::Rescue::Hold | config::Rescue::None => {
-                State::Running(Box::pin(hold::run(attempts)), said)
-            }
-        };
+    /// Takes the record of the request, and starts.
+    pub(super) fn start(&mut self, record: Box<Record>) {
+        let State::Ready(ready) = std::mem::replace(&mut self.0, State::Ended) else { return };
+        let (request, relay) = *ready;
+        let (sender, chunks) = channel(1);
+        let attempts = HeldAttempts { request, relay, record, sender };
+        self.0 = State::Running(Box::pin(hold(attempts)), chunks);
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Said>> {
-        let State::Running(work, said) = &mut self.0 else { return Poll::Ready(None) };
-        let is_over = work.as_mut().poll(cx).is_ready();
-        let next = match said.poll_recv(cx) {
-            Poll::Pending if !is_over => return Poll::Pending,
+    /// Returns the next chunk for the caller.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let State::Running(work, chunks) = &mut self.0 else { return Poll::Ready(None) };
+        let has_ended = work.as_mut().poll(cx).is_ready();
+        let next = match chunks.poll_recv(cx) {
+            Poll::Pending if !has_ended => return Poll::Pending,
             Poll::Pending => None,
             Poll::Ready(next) => next,
         };
-        if is_over {
-            // There is room for one: this is the last.
-            self.0 = State::Over;
+        if has_ended {
+            // The channel has room for one chunk, so this is the last.
+            self.0 = State::Ended;
         }
         Poll::Ready(next)
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.0, State::Over)
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.0, State::Ended)
     }
 }
 
-/// The attempts of one stream: the answer that is read now, and what leads to the next.
-struct Attempts {
-    request: Request,
-    walk: Walk,
+/// Reads attempt after attempt until a stream is complete, and delivers it.
+async fn hold(mut attempts: HeldAttempts) {
+    let (operation, framing) = (attempts.request.operation, attempts.relay.framing());
+    let mut keep_alive = KeepAlive::new(operation, framing, attempts.sender.clone());
+    let mut held = HeldBytes::default();
+    loop {
+        let read = keep_alive.during(attempts.read()).await;
+        attempts.record.bytes_out += keep_alive.take_sent();
+        let how = match read {
+            Read::Broken(how) => how,
+            Read::Bytes(..) | Read::End if attempts.has_failed() => {
+                Break::cut("the provider's stream contained an error")
+            }
+            Read::Bytes(bytes, is_last) => {
+                let fits = held.push(&bytes, &attempts.record);
+                if fits && !is_last {
+                    continue;
+                }
+                if !fits {
+                    held.push_last(Piece::unreserved(bytes));
+                }
+                if deliver(&mut attempts, held, is_last).await && !is_last {
+                    attempts.forward_rest().await;
+                }
+                return;
+            }
+            Read::End => {
+                deliver(&mut attempts, held, true).await;
+                return;
+            }
+        };
+        held = HeldBytes::default();
+        let next = keep_alive.during(attempts.retry(how)).await;
+        attempts.record.bytes_out += keep_alive.take_sent();
+        if let Err(how) = next {
+            // Nothing of a response was sent yet.
+            let observer = Listener::new(operation, framing);
+            return attempts.break_off(how, error_ending(&observer, how.why)).await;
+        }
+    }
+}
+
+/// Sends what was held. `is_complete`: nothing follows. Returns false if no more can be sent.
+async fn deliver(attempts: &mut HeldAttempts, held: HeldBytes, is_complete: bool) -> bool {
+    let mut pieces = held.into_pieces();
+    let mut sent = Listener::new(attempts.request.operation, attempts.relay.framing());
+    while let Some(piece) = pieces.pop_front() {
+        if attempts.record.live().is_cut() {
+            let ending = error_ending(&sent, Break::STOPPED.why);
+            attempts.break_off(Break::STOPPED, ending).await;
+            return false;
+        }
+        sent.hear(&piece);
+        if is_complete && pieces.is_empty() {
+            attempts.finish();
+        }
+        if !attempts.send(piece).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// The attempts of one held stream: the current response, and what the next attempt needs.
+struct HeldAttempts {
+    request: HeldRequest,
     relay: Relay,
     record: Box<Record>,
-    say: Sender<Said>,
+    sender: Sender<Chunk>,
 }
 
-impl Drop for Attempts {
+impl Drop for HeldAttempts {
     fn drop(&mut self) {
-        self.record.usage = self.relay.listener.usage();
+        self.record.usage = self.relay.passage().usage();
     }
 }
 
-impl Attempts {
-    /// What comes next of the answer.
+impl HeldAttempts {
+    /// Reads the next bytes of the response.
     async fn read(&mut self) -> Read {
         let Self { relay, record, .. } = self;
         let read = poll_fn(|cx| relay.read(cx, record)).await;
-        record.first_byte();
+        record.set_first_byte();
         if let Read::Bytes(bytes, _) = &read {
-            relay.hear_seals(bytes, record);
+            relay.record_signatures(bytes, record);
         }
         read
     }
 
-    /// Whether the provider has told an error in its stream that another attempt may not meet.
-    fn is_failed(&self) -> bool {
-        self.relay.failure().is_some_and(|failure| failure.class != Class::Caller)
+    /// Returns true if the provider sent an error within its stream that another attempt may not meet.
+    fn has_failed(&self) -> bool {
+        self.relay.passage().failure().is_some_and(|failure| failure.class != Class::Caller)
     }
 
-    /// Goes on with the next attempt. `Err`: there is none, or the program stops.
-    async fn next(&mut self, how: Break) -> Result<(), Break> {
+    /// Makes the next attempt. `Err`: there is none, or the program stops.
+    async fn retry(&mut self, how: Break) -> Result<(), Break> {
         if how.end == End::Stopped {
             return Err(how);
         }
-        let broken = self.record.tried;
-        let usage = self.relay.listener.usage();
-        // Its key may be the only one, and have one place.
-        self.relay.leave();
+        let broken = self.record.last_key;
+        let usage = self.relay.passage().usage();
+        let framing = self.relay.framing();
+        // Releases first: the only key may have one concurrent request.
+        self.relay.disconnect();
         self.record.release(usage);
-        self.walk.broke(how.stalled);
-        let framing = self.framing();
-        let Self { request, walk, record, .. } = self;
+        let Self { request, record, .. } = self;
         let live = record.live_handle();
-        // Boxed: an attempt is large, and most streams need no other.
-        let next = unless_stopped(&live, Box::pin(request.next(framing, walk, record)));
-        let answered = next.await.ok_or(Break::STOPPED)?.ok_or(how)?;
-        let gateway = &self.request.gateway;
-        if let Some((provider, key)) = broken {
-            // The answer that is told of in the end is another.
-            let provider = &gateway.providers[provider];
-            provider.keys[key].tokens(usage.input, usage.cached_input, usage.output);
+        let next = unless_cut(&live, request.retry.retry(how.stalled, framing, record));
+        let started = next.await.ok_or(Break::STOPPED)?.ok_or(how)?;
+        if let Some(broken) = broken {
+            // The access line will report the usage of another response.
+            let provider = &self.record.gateway().providers[broken.provider];
+            provider.keys[broken.key].tokens(usage.input, usage.cached_input, usage.output);
             provider.meter.rescued.inc();
         }
         self.record.rescued += 1;
-        let owner = self.record.tried.map(|(provider, key)| Owner { provider, key });
         let request = &self.request;
-        let owner = owner.filter(|_| !answered.is_foreign);
-        let signing = owner.and_then(|owner| {
-            signing(&self.record, owner, || request.origin.clone(), request.operation, true)
+        let owner = self.record.last_key.filter(|_| !started.is_translated);
+        let id_signer = owner.and_then(|owner| {
+            let origin = || request.origin.clone();
+            ResponseIdSigner::new(&self.record, owner, origin, request.operation, true)
         });
-        let sealing = Sealing::new(&self.record);
-        self.relay = Relay::new(answered, signing, sealing);
+        let signatures = SignatureRecorder::new(&self.record);
+        self.relay = Relay::new(started, id_signer, signatures);
         Ok(())
     }
 
-    /// Says something; `false`: nobody hears it any more.
-    async fn say(&mut self, bytes: Bytes) -> bool {
+    /// Sends a chunk. Returns false if the caller has disconnected.
+    async fn send(&mut self, bytes: Bytes) -> bool {
         self.record.bytes_out += bytes.len() as u64;
-        self.say.send(Ok(bytes)).await.is_ok()
+        self.sender.send(Ok(bytes)).await.is_ok()
     }
 
-    /// The answer is over, in order.
     fn finish(&mut self) {
-        let failed = self.relay.failure().is_some();
+        let failed = self.relay.passage().failure().is_some();
         self.record.end = if failed { End::Cut } else { End::Complete };
     }
 
-    /// Ends the stream with an error in the caller's format, put where this listener stands.
+    /// Ends the stream with an error event in the caller's format.
     async fn break_off(&mut self, how: Break, ending: Ending) {
         self.record.end = how.end;
         let Ending { bytes, breaks } = ending;
         let breaks = breaks || bytes.is_empty();
         if !bytes.is_empty() {
-            self.say(bytes).await;
+            self.send(bytes).await;
         }
         if breaks {
             // hyper drops what it has not written when a body fails, so it gets a turn between the two.
-            drop(self.say.reserve().await);
+            drop(self.sender.reserve().await);
             yield_now().await;
-            let _ = self.say.send(Err(Cut)).await;
+            let _ = self.sender.send(Err(Cut)).await;
         }
     }
 
-    /// The rest of the answer as it comes, and with no other attempt.
-    async fn pass_on(&mut self) {
+    /// Forwards the rest of the response as it arrives, without another attempt.
+    async fn forward_rest(&mut self) {
         loop {
             match self.read().await {
                 Read::Bytes(bytes, is_last) => {
                     if is_last {
                         self.finish();
                     }
-                    if !self.say(bytes).await || is_last {
+                    if !self.send(bytes).await || is_last {
                         return;
                     }
                 }
@@ -255,56 +289,11 @@ impl Attempts {
             }
         }
     }
-
-    fn framing(&self) -> Framing {
-        self.relay.framing()
-    }
 }
 
-fn ending(listener: &Listener, how: Break) -> Ending {
-    listener.cut(how.why, "upstream_error")
-}
-
-impl Request {
-    /// The next answer that could go on with the stream. What is read of the request here was read before,
-    /// with the same outcome.
-    async fn next(
-        &self,
-        framing: Framing,
-        walk: &mut Walk,
-        record: &mut Record,
-    ) -> Option<Answered> {
-        let Some(Place::Operation(address)) = address::find(self.uri.path()) else { return None };
-        let peek = look_into(&address, &self.headers, &self.body).ok()?;
-        let asked = self.gateway.config.resolve(&self.model).ok()?;
-        let call = Call {
-            gateway: &self.gateway,
-            client: self.client.map(|at| &self.gateway.config.clients[at]),
-            what: What::Operation { address: &address, peek: &peek },
-            asked_for: &self.model,
-            body_wire: body_wire(&address, &peek),
-            understood: Understood::default(),
-            query: self.uri.query(),
-            headers: &self.headers,
-            body: &self.body,
-            pin: self.pin,
-            now: self.now,
-        };
-        let plan = Plan::new(&asked, self.turn);
-        let answered = walk.next(&call, &plan, record).await.ok()?;
-        let goes_on = answered.response.status().is_success() && answered.framing() == framing;
-        if !goes_on {
-            record.release(answered.listener.usage());
-            return None;
-        }
-        Some(answered)
-    }
-}
-
-/// `None`: the drain time was over first. Connections and HTTP/2 streams are woken then.
-async fn unless_stopped<T>(live: &Live, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
-    poll_fn(|cx| match work.as_mut().poll(cx) {
+/// Returns `None` if the drain timeout passes first. Connections and HTTP/2 streams are woken then.
+async fn unless_cut<T>(live: &Arc<Live>, mut work: impl Future<Output = T> + Unpin) -> Option<T> {
+    poll_fn(|cx| match Pin::new(&mut work).poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending if live.is_cut() => Poll::Ready(None),
         Poll::Pending => Poll::Pending,

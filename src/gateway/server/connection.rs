@@ -1,5 +1,5 @@
-//! A caller's connection with deadlines on what the caller does: a head that does not come, an answer
-//! that is not read, a connection left idle.
+//! The state of a caller's connection, and deadlines on what the caller does: a head that does not arrive, a
+//! response that is not read, a connection left idle.
 
 use std::io;
 use std::pin::Pin;
@@ -8,232 +8,265 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Version;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::gateway::deadline::Alarm;
-use crate::gateway::server::listener::Duplex;
+use super::limits::{ConnectionTimeouts, IDLE};
+use super::socket::Duplex;
+use crate::gateway::deadline::DeadlineTimer;
 
-/// How long a connection may rest between two requests. Above the 90 s of Go's clients and the 60 s
-/// of common load balancers, so that these close first and never race with a request.
-const REST: Duration = Duration::from_secs(120);
-/// How long an HTTP/1 connection rests before it is [`Quiet`]. Longer than a caller takes that asks again at
-/// once, so that what is put away then is not made anew for each request; and no longer, because allocators
-/// keep the room for as many as were busy within that time.
-const QUIET: Duration = Duration::from_millis(100);
+/// The idle time after which an HTTP/1 connection is parked, see [`IdleDetector`]. It is longer than a caller
+/// takes that sends its next request at once, so the buffers are not allocated anew for each request. It is no
+/// longer than that, because allocators keep the memory of all connections that were busy within that time.
+const PARK_AFTER: Duration = Duration::from_millis(100);
 
-/// Where a connection stands between requests.
+/// The state of a connection between and during requests.
 #[derive(Debug, Default)]
-pub(crate) struct Stage {
-    at: AtomicU8,
-    /// Requests that have begun.
-    begun: AtomicU32,
-    /// Those of them that are being answered; over HTTP/2 only.
+pub(super) struct ConnectionState {
+    phase: AtomicU8,
+    /// The number of requests whose head has arrived.
+    started: AtomicU32,
+    /// The number of those without a finished response; over HTTP/2 only.
     open: AtomicU32,
-    /// Something was written of which it is not known that it is out.
-    unsent: AtomicBool,
-    /// The head that has come says twice where its body ends.
+    /// True while written bytes may not have been flushed.
+    unflushed: AtomicBool,
+    /// True if the head that has arrived delimits its body twice.
     framed_twice: AtomicBool,
-    /// An HTTP/2 connection has rested for long enough.
-    rested: AtomicBool,
+    /// True if an HTTP/2 connection was idle for [`IDLE`].
+    idle_expired: AtomicBool,
 }
 
-/// Open, and no whole head has come yet.
-const FRESH: u8 = 0;
-/// A request is being answered.
+/// Open, and no whole head has arrived yet.
+const NEW: u8 = 0;
+/// A response is being sent.
 const BUSY: u8 = 1;
 /// Between two requests.
-const RESTING: u8 = 2;
-/// The next head has begun to come.
+const BETWEEN: u8 = 2;
+/// The next head has begun to arrive.
 const HEAD: u8 = 3;
-/// An HTTP/2 connection, which carries requests side by side.
-const SHARED: u8 = 4;
+/// An HTTP/2 connection, which carries concurrent requests.
+const HTTP2: u8 = 4;
 
-/// Held while a request is being answered.
+/// A request whose response is not finished. Dropping it tells the connection.
 #[derive(Debug)]
-pub(crate) struct Busy {
-    stage: Arc<Stage>,
-    shared: bool,
+pub(super) struct ActiveRequest {
+    connection: Arc<ConnectionState>,
+    http2: bool,
     framed_twice: bool,
 }
 
-impl Stage {
-    /// A whole head has come.
-    pub(crate) fn begin(self: &Arc<Self>, version: Version) -> Busy {
-        let shared = version == Version::HTTP_2;
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        if shared {
+impl ConnectionState {
+    /// Records that a whole head has arrived.
+    pub(super) fn start_request(self: &Arc<Self>, version: Version) -> ActiveRequest {
+        let http2 = version == Version::HTTP_2;
+        self.started.fetch_add(1, Ordering::Relaxed);
+        if http2 {
             self.open.fetch_add(1, Ordering::Relaxed);
         }
-        self.at.store(if shared { SHARED } else { BUSY }, Ordering::Relaxed);
+        self.phase.store(if http2 { HTTP2 } else { BUSY }, Ordering::Relaxed);
         let framed_twice = self.framed_twice.load(Ordering::Relaxed);
         if framed_twice {
             self.framed_twice.store(false, Ordering::Relaxed);
         }
-        Busy { stage: self.clone(), shared, framed_twice }
+        ActiveRequest { connection: self.clone(), http2, framed_twice }
     }
 
-    /// Whether what comes next belongs to a head that has begun, or to the first one.
-    pub(crate) fn awaits_head(&self) -> bool {
-        matches!(self.at.load(Ordering::Relaxed), FRESH | HEAD)
+    /// Returns true if the next bytes belong to the first head or to one that has begun.
+    pub(super) fn awaits_head(&self) -> bool {
+        matches!(self.phase.load(Ordering::Relaxed), NEW | HEAD)
     }
 
-    /// Whether what comes next begins a head.
-    pub(crate) fn is_resting(&self) -> bool {
-        self.at.load(Ordering::Relaxed) == RESTING
+    /// Returns true if the next bytes begin a head.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == BETWEEN
     }
 
-    /// The head that has come says twice where its body ends.
-    pub(crate) fn set_framed_twice(&self) {
+    /// Records that the head that has arrived delimits its body twice.
+    pub(super) fn set_framed_twice(&self) {
         self.framed_twice.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the connection should be closed in peace; true once.
-    pub(crate) fn has_rested(&self) -> bool {
-        self.rested.load(Ordering::Relaxed) && self.rested.swap(false, Ordering::Relaxed)
+    /// Returns true, once, if the HTTP/2 connection was idle for so long that it should be closed gracefully.
+    pub(super) fn take_idle_expired(&self) -> bool {
+        self.idle_expired.load(Ordering::Relaxed)
+            && self.idle_expired.swap(false, Ordering::Relaxed)
     }
 }
 
-/// Tells when an HTTP/1 connection has rested for a while, with its last answer written out. hyper reads no
-/// further by itself once an answer is out, if it has tried before, so a deadline on reads does not tell.
-#[derive(Debug, Default)]
-pub(crate) struct Quiet {
-    /// Since when, and how many requests had begun then.
-    since: Option<(Instant, u32)>,
-    alarm: Alarm,
+impl ActiveRequest {
+    /// True if the head of the request delimits its body twice.
+    pub(super) fn is_framed_twice(&self) -> bool {
+        self.framed_twice
+    }
+
+    /// Ends the request when this body is dropped.
+    pub(super) fn until_end_of<B>(self, body: B) -> ActiveBody<B> {
+        ActiveBody { body, _request: self }
+    }
 }
 
-impl Quiet {
-    /// To be asked whenever the connection has been polled.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stage: &Stage) -> Poll<()> {
-        if !stage.is_resting() || stage.unsent.load(Ordering::Relaxed) {
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        if self.http2 {
+            self.connection.open.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.connection.phase.store(BETWEEN, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A response body that holds its request active.
+#[derive(Debug)]
+pub(super) struct ActiveBody<B> {
+    body: B,
+    _request: ActiveRequest,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for ActiveBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Detects that an HTTP/1 connection is idle, with its last response flushed, so it can be parked. A deadline on
+/// reads cannot detect it: once a response is out, hyper does not poll for reads if it has done so before.
+#[derive(Debug, Default)]
+pub(super) struct IdleDetector {
+    /// The time since when it is idle, and the number of requests at that time.
+    since: Option<(Instant, u32)>,
+    timer: DeadlineTimer,
+}
+
+impl IdleDetector {
+    /// Returns `Ready` once the connection was idle for [`PARK_AFTER`]. Call it after every poll of the
+    /// connection.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, connection: &ConnectionState) -> Poll<()> {
+        if !connection.is_between_requests() || connection.unflushed.load(Ordering::Relaxed) {
             self.since = None;
             return Poll::Pending;
         }
-        let begun = stage.begun.load(Ordering::Relaxed);
+        let started = connection.started.load(Ordering::Relaxed);
         let since = match self.since {
-            Some((since, then)) if then == begun => since,
-            _ => self.since.insert((Instant::now(), begun)).0,
+            Some((since, then)) if then == started => since,
+            _ => self.since.insert((Instant::now(), started)).0,
         };
-        self.alarm.poll(cx, since + QUIET)
+        self.timer.poll(cx, since + PARK_AFTER)
     }
 }
 
-impl Busy {
-    /// Whether the head of the request says twice where its body ends.
-    pub(crate) fn is_framed_twice(&self) -> bool {
-        self.framed_twice
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if self.shared {
-            self.stage.open.fetch_sub(1, Ordering::Relaxed);
-        } else {
-            self.stage.at.store(RESTING, Ordering::Relaxed);
-        }
-    }
-}
-
-/// The limits of a connection, from `[server]`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) head: Duration,
-    pub(crate) write: Duration,
-}
-
-/// The connection itself; reads and writes fail when a deadline has passed.
+/// A connection whose reads and writes fail when a deadline has passed.
 #[derive(Debug)]
-pub(crate) struct Guarded<S> {
+pub(super) struct DeadlineIo<S> {
     inner: S,
-    stage: Arc<Stage>,
-    limits: Limits,
-    /// When the head must be whole, once it has been waited for.
+    connection: Arc<ConnectionState>,
+    timeouts: ConnectionTimeouts,
+    /// The deadline for the whole head, once it is waited for.
     head_due: Option<Instant>,
-    rest_due: Option<Instant>,
-    /// How many requests had begun when a rest was first due; over HTTP/2 only.
-    rest_after: u32,
-    reading: Alarm,
+    idle_due: Option<Instant>,
+    /// The number of requests when `idle_due` was set; over HTTP/2 only.
+    idle_after: u32,
+    read_timer: DeadlineTimer,
     write_due: Option<Instant>,
-    writing: Alarm,
+    write_timer: DeadlineTimer,
 }
 
-impl<S> Guarded<S> {
-    /// `due`: when the first head must be whole.
-    pub(crate) fn new(inner: S, stage: Arc<Stage>, limits: Limits, due: Instant) -> Self {
+impl<S> DeadlineIo<S> {
+    /// `due` is the deadline of the first head.
+    pub(super) fn new(
+        inner: S,
+        connection: Arc<ConnectionState>,
+        timeouts: ConnectionTimeouts,
+        due: Instant,
+    ) -> Self {
         Self {
             inner,
-            stage,
-            limits,
+            connection,
+            timeouts,
             head_due: Some(due),
-            rest_due: None,
-            rest_after: 0,
-            reading: Alarm::default(),
+            idle_due: None,
+            idle_after: 0,
+            read_timer: DeadlineTimer::default(),
             write_due: None,
-            writing: Alarm::default(),
+            write_timer: DeadlineTimer::default(),
         }
     }
 
-    /// Nothing to read: ready when the caller has been silent for too long.
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.stage.at.load(Ordering::Relaxed) {
-            FRESH | HEAD => {
-                let due = *self.head_due.get_or_insert_with(|| Instant::now() + self.limits.head);
-                self.reading.poll(cx, due)
+    /// Returns `Ready` when the caller has sent nothing for too long. Call it when there is nothing to read.
+    fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.connection.phase.load(Ordering::Relaxed) {
+            NEW | HEAD => {
+                let due = *self.head_due.get_or_insert_with(|| Instant::now() + self.timeouts.head);
+                self.read_timer.poll(cx, due)
             }
-            // Whoever still takes an answer does not rest; the deadline on writes holds.
-            RESTING if self.stage.unsent.load(Ordering::Relaxed) => Poll::Pending,
-            RESTING => {
-                let due = *self.rest_due.get_or_insert_with(|| Instant::now() + REST);
-                self.reading.poll(cx, due)
+            // A caller that still takes a response is not idle; the deadline on writes applies.
+            BETWEEN if self.connection.unflushed.load(Ordering::Relaxed) => Poll::Pending,
+            BETWEEN => {
+                let due = *self.idle_due.get_or_insert_with(|| Instant::now() + IDLE);
+                self.read_timer.poll(cx, due)
             }
-            SHARED => self.poll_shared_rest(cx),
+            HTTP2 => self.poll_http2_idle(cx),
             _ => Poll::Pending,
         }
     }
 
-    /// An HTTP/2 connection without an open request is told that it ends, and is cut when its caller goes
-    /// on not to read what was said before. Pings keep it alive only while a request is open.
-    fn poll_shared_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let begun = self.stage.begun.load(Ordering::Relaxed);
-        if self.stage.open.load(Ordering::Relaxed) > 0 {
-            self.rest_due = None;
+    /// Marks an HTTP/2 connection without open requests as expired, so that it is closed gracefully. Returns
+    /// `Ready` when its caller then reads nothing for the write timeout. Pings do not keep it alive while no
+    /// request is open.
+    fn poll_http2_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let started = self.connection.started.load(Ordering::Relaxed);
+        if self.connection.open.load(Ordering::Relaxed) > 0 {
+            self.idle_due = None;
             return Poll::Pending;
         }
-        if self.rest_after != begun {
-            self.rest_after = begun;
-            self.rest_due = None;
+        if self.idle_after != started {
+            self.idle_after = started;
+            self.idle_due = None;
         }
-        let due = *self.rest_due.get_or_insert_with(|| Instant::now() + REST);
+        let due = *self.idle_due.get_or_insert_with(|| Instant::now() + IDLE);
         if due > Instant::now() {
-            ready!(self.reading.poll(cx, due));
+            ready!(self.read_timer.poll(cx, due));
         }
-        self.stage.rested.store(true, Ordering::Relaxed);
-        self.reading.poll(cx, due + self.limits.write)
+        self.connection.idle_expired.store(true, Ordering::Relaxed);
+        self.read_timer.poll(cx, due + self.timeouts.write)
     }
 
-    /// Something was read: a resting connection has begun its next head.
-    fn heard(&mut self) {
-        match self.stage.at.load(Ordering::Relaxed) {
-            // Pings and what else is no request.
-            SHARED => return,
-            RESTING => {
-                self.stage.at.store(HEAD, Ordering::Relaxed);
+    /// Records that bytes were read: an idle connection has begun its next head.
+    fn record_read(&mut self) {
+        match self.connection.phase.load(Ordering::Relaxed) {
+            // The bytes may be pings and other frames that are no request.
+            HTTP2 => return,
+            BETWEEN => {
+                self.connection.phase.store(HEAD, Ordering::Relaxed);
                 self.head_due = None;
             }
             _ => {}
         }
-        self.rest_due = None;
+        self.idle_due = None;
     }
 
-    fn set_unsent(&self, unsent: bool) {
-        self.stage.unsent.store(unsent, Ordering::Relaxed);
+    fn set_unflushed(&self, unflushed: bool) {
+        self.connection.unflushed.store(unflushed, Ordering::Relaxed);
     }
 
-    /// The outcome of a write, or an error when none has got through for too long.
-    fn progress<T>(
+    /// Returns the result of a write, or an error if no write has succeeded for too long.
+    fn with_write_deadline<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
@@ -242,26 +275,26 @@ impl<S> Guarded<S> {
             self.write_due = None;
             return written;
         }
-        let due = *self.write_due.get_or_insert_with(|| Instant::now() + self.limits.write);
-        ready!(self.writing.poll(cx, due));
+        let due = *self.write_due.get_or_insert_with(|| Instant::now() + self.timeouts.write);
+        ready!(self.write_timer.poll(cx, due));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: Duplex> Guarded<S> {
-    /// For a connection that is [`Quiet`]: ready once there is something to read, or an end; an error when the
-    /// caller has been silent for too long.
-    pub(crate) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(heard) = self.inner.poll_heard(cx) {
-            return Poll::Ready(heard);
+impl<S: Duplex> DeadlineIo<S> {
+    /// Waits on a parked connection: `Ready` once there are bytes to read or the end, an error when the caller
+    /// has sent nothing for too long.
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(readable) = self.inner.poll_readable(cx) {
+            return Poll::Ready(readable);
         }
-        self.rest_due.get_or_insert_with(|| Instant::now() + REST.saturating_sub(QUIET));
-        ready!(self.poll_silence(cx));
+        self.idle_due.get_or_insert_with(|| Instant::now() + IDLE.saturating_sub(PARK_AFTER));
+        ready!(self.poll_read_deadline(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for DeadlineIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -272,27 +305,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(read) => {
                 if buf.filled().len() > before {
-                    this.heard();
+                    this.record_read();
                 }
                 Poll::Ready(read)
             }
             Poll::Pending => {
-                ready!(this.poll_silence(cx));
+                ready!(this.poll_read_deadline(cx));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for DeadlineIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.set_unsent(true);
+        self.set_unflushed(true);
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.progress(cx, written)
+        self.with_write_deadline(cx, written)
     }
 
     fn poll_write_vectored(
@@ -300,29 +333,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.set_unsent(true);
+        self.set_unflushed(true);
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, pieces);
-        self.progress(cx, written)
+        self.with_write_deadline(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
     }
 
-    /// hyper flushes once it has nothing left to write itself.
+    /// hyper flushes once it has nothing left to write.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
         if let Poll::Ready(Ok(())) = flushed {
-            self.set_unsent(false);
+            self.set_unflushed(false);
         }
-        self.progress(cx, flushed)
+        self.with_write_deadline(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Nothing may begin behind an end.
-        self.set_unsent(true);
+        // Keeps the connection from being parked: no request may follow a shutdown.
+        self.set_unflushed(true);
         let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.progress(cx, shut)
+        self.with_write_deadline(cx, shut)
     }
 }
 
@@ -331,15 +364,20 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-    const LIMITS: Limits = Limits { head: Duration::from_secs(10), write: Duration::from_secs(60) };
+    const TIMEOUTS: ConnectionTimeouts =
+        ConnectionTimeouts { head: Duration::from_secs(10), write: Duration::from_secs(60) };
 
-    fn guarded() -> (DuplexStream, Guarded<DuplexStream>, Arc<Stage>) {
+    fn connection() -> (DuplexStream, DeadlineIo<DuplexStream>, Arc<ConnectionState>) {
         let (caller, server) = duplex(16);
-        let stage = Arc::<Stage>::default();
-        (caller, Guarded::new(server, stage.clone(), LIMITS, Instant::now() + LIMITS.head), stage)
+        let state = Arc::<ConnectionState>::default();
+        (
+            caller,
+            DeadlineIo::new(server, state.clone(), TIMEOUTS, Instant::now() + TIMEOUTS.head),
+            state,
+        )
     }
 
-    async fn fails_after(io: &mut Guarded<DuplexStream>) -> Duration {
+    async fn fails_after(io: &mut DeadlineIo<DuplexStream>) -> Duration {
         let start = Instant::now();
         let error = loop {
             if let Err(error) = io.read_u8().await {
@@ -351,14 +389,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_sends_nothing_is_cut_after_the_head_timeout() {
-        let (_caller, mut io, _) = guarded();
+    async fn a_silent_caller_is_cut_after_the_head_timeout() {
+        let (_caller, mut io, _) = connection();
         assert_eq!(fails_after(&mut io).await.as_secs(), 10);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_in_drips_is_cut_after_the_head_timeout() {
-        let (mut caller, mut io, _) = guarded();
+    async fn a_slow_head_is_cut_after_the_head_timeout() {
+        let (mut caller, mut io, _) = connection();
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(3)).await;
@@ -371,9 +409,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_may_rest_between_requests_but_its_next_head_is_timed() {
-        let (mut caller, mut io, stage) = guarded();
-        drop(stage.begin(Version::HTTP_11));
+    async fn an_idle_connection_has_a_new_head_timeout_for_its_next_request() {
+        let (mut caller, mut io, state) = connection();
+        drop(state.start_request(Version::HTTP_11));
         let writer = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(100)).await;
             caller.write_u8(b'x').await.unwrap();
@@ -384,75 +422,79 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_resting_connection_is_closed_in_the_end() {
-        let (_caller, mut io, stage) = guarded();
-        drop(stage.begin(Version::HTTP_11));
-        assert_eq!(fails_after(&mut io).await, REST);
+    async fn an_idle_connection_is_closed_after_the_idle_timeout() {
+        let (_caller, mut io, state) = connection();
+        drop(state.start_request(Version::HTTP_11));
+        assert_eq!(fails_after(&mut io).await, IDLE);
     }
 
-    async fn quiet_after(quiet: &mut Quiet, stage: &Stage) -> Duration {
+    async fn idle_after(idle: &mut IdleDetector, state: &ConnectionState) -> Duration {
         let start = Instant::now();
-        std::future::poll_fn(|cx| quiet.poll(cx, stage)).await;
+        std::future::poll_fn(|cx| idle.poll(cx, state)).await;
         start.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_quiet_a_while_after_its_last_request() {
-        let (stage, mut quiet) = (Arc::<Stage>::default(), Quiet::default());
-        assert!(tokio::time::timeout(REST, quiet_after(&mut quiet, &stage)).await.is_err());
+    async fn a_connection_is_parked_some_time_after_its_last_request() {
+        let (state, mut idle) = (Arc::<ConnectionState>::default(), IdleDetector::default());
+        assert!(tokio::time::timeout(IDLE, idle_after(&mut idle, &state)).await.is_err());
         for _ in 0..5 {
-            drop(stage.begin(Version::HTTP_11));
-            let wait = tokio::time::timeout(QUIET / 2, quiet_after(&mut quiet, &stage));
+            drop(state.start_request(Version::HTTP_11));
+            let wait = tokio::time::timeout(PARK_AFTER / 2, idle_after(&mut idle, &state));
             assert!(wait.await.is_err());
         }
-        assert_eq!(quiet_after(&mut quiet, &stage).await, QUIET / 2);
+        assert_eq!(idle_after(&mut idle, &state).await, PARK_AFTER / 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_not_quiet_while_its_answer_is_not_out() {
-        let (mut caller, mut io, stage) = guarded();
-        let mut quiet = Quiet::default();
-        drop(stage.begin(Version::HTTP_11));
+    async fn a_connection_with_an_unflushed_response_is_not_parked() {
+        let (mut caller, mut io, state) = connection();
+        let mut idle = IdleDetector::default();
+        drop(state.start_request(Version::HTTP_11));
         io.write_all(&[0; 16]).await.unwrap();
-        assert!(tokio::time::timeout(REST, quiet_after(&mut quiet, &stage)).await.is_err());
-        assert!(tokio::time::timeout(2 * REST, io.read_u8()).await.is_err(), "nor does it rest");
+        assert!(tokio::time::timeout(IDLE, idle_after(&mut idle, &state)).await.is_err());
+        assert!(
+            tokio::time::timeout(2 * IDLE, io.read_u8()).await.is_err(),
+            "it is not idle either"
+        );
         caller.read_exact(&mut [0; 16]).await.unwrap();
         io.flush().await.unwrap();
-        assert_eq!(quiet_after(&mut quiet, &stage).await, QUIET);
+        assert_eq!(idle_after(&mut idle, &state).await, PARK_AFTER);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_not_quiet_when_a_head_has_begun_to_come() {
-        let (mut caller, mut io, stage) = guarded();
-        drop(stage.begin(Version::HTTP_11));
+    async fn a_connection_is_not_parked_while_a_head_arrives() {
+        let (mut caller, mut io, state) = connection();
+        drop(state.start_request(Version::HTTP_11));
         caller.write_u8(b'G').await.unwrap();
         io.read_u8().await.unwrap();
-        let waited = tokio::time::timeout(REST, quiet_after(&mut Quiet::default(), &stage)).await;
+        let waited =
+            tokio::time::timeout(IDLE, idle_after(&mut IdleDetector::default(), &state)).await;
         assert!(waited.is_err());
     }
 
-    /// Nothing is ever heard of it.
+    /// It never becomes readable.
     impl Duplex for DuplexStream {
-        fn poll_heard(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        fn poll_readable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Pending
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_quiet_connection_is_closed_in_the_end() {
-        let (_caller, mut io, stage) = guarded();
-        drop(stage.begin(Version::HTTP_11));
+    async fn a_parked_connection_is_closed_after_the_idle_timeout() {
+        let (_caller, mut io, state) = connection();
+        drop(state.start_request(Version::HTTP_11));
         let start = Instant::now();
-        quiet_after(&mut Quiet::default(), &stage).await;
-        let heard = std::future::poll_fn(|cx| io.poll_heard(cx)).await;
-        assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert_eq!(start.elapsed(), REST);
+        idle_after(&mut IdleDetector::default(), &state).await;
+        let readable = std::future::poll_fn(|cx| io.poll_readable(cx)).await;
+        assert_eq!(readable.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), IDLE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_http2_connection_without_a_request_is_told_to_end_and_then_cut() {
-        let (mut caller, mut io, stage) = guarded();
-        drop(stage.begin(Version::HTTP_2));
+    async fn an_idle_http2_connection_is_closed_gracefully_and_then_cut() {
+        let (mut caller, mut io, state) = connection();
+        drop(state.start_request(Version::HTTP_2));
         let pings = tokio::spawn(async move {
             for _ in 0..6 {
                 tokio::time::sleep(Duration::from_secs(20)).await;
@@ -461,36 +503,36 @@ mod tests {
             caller
         });
         let start = Instant::now();
-        let told = std::future::poll_fn(|cx| {
+        let expired = std::future::poll_fn(|cx| {
             let mut byte = [0; 1];
             while Pin::new(&mut io).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_ready() {}
-            if stage.has_rested() { Poll::Ready(start.elapsed()) } else { Poll::Pending }
+            if state.take_idle_expired() { Poll::Ready(start.elapsed()) } else { Poll::Pending }
         });
-        assert_eq!(told.await, REST);
-        assert_eq!(fails_after(&mut io).await, LIMITS.write);
+        assert_eq!(expired.await, IDLE);
+        assert_eq!(fails_after(&mut io).await, TIMEOUTS.write);
         drop(pings.await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_http2_connection_does_not_rest_while_a_request_is_open() {
-        let (_caller, mut io, stage) = guarded();
-        drop(stage.begin(Version::HTTP_2));
-        let _busy = stage.begin(Version::HTTP_2);
+    async fn an_http2_connection_with_an_open_request_is_not_idle() {
+        let (_caller, mut io, state) = connection();
+        drop(state.start_request(Version::HTTP_2));
+        let _active = state.start_request(Version::HTTP_2);
         let waited = tokio::time::timeout(Duration::from_secs(3600), io.read_u8()).await;
-        assert!(waited.is_err() && !stage.has_rested());
+        assert!(waited.is_err() && !state.take_idle_expired());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_cut_while_a_request_is_answered() {
-        let (_caller, mut io, stage) = guarded();
-        let _busy = stage.begin(Version::HTTP_11);
+    async fn a_connection_is_not_cut_while_a_response_is_sent() {
+        let (_caller, mut io, state) = connection();
+        let _active = state.start_request(Version::HTTP_11);
         let waited = tokio::time::timeout(Duration::from_secs(3600), io.read_u8()).await;
         assert!(waited.is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_reads_nothing_is_cut_after_the_write_timeout() {
-        let (_caller, mut io, _) = guarded();
+        let (_caller, mut io, _) = connection();
         let start = Instant::now();
         let error = io.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

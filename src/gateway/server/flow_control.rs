@@ -1,6 +1,6 @@
-//! Whether an HTTP/2 caller takes what it asked for. A caller over HTTP/1 that reads nothing is seen by
-//! its socket; over HTTP/2 it may keep the window of one stream shut, answer pings, and so hold a
-//! provider's connection for as long as it likes.
+//! Cuts HTTP/2 callers that do not take their response. Over HTTP/1 a caller that reads nothing blocks its
+//! socket. Over HTTP/2 it can keep the window of one stream closed, answer pings, and so occupy a provider's
+//! connection for as long as it likes.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -13,38 +13,38 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::task_local;
 use tokio::time::Instant;
 
-use crate::gateway::deadline::Alarm;
+use crate::gateway::deadline::DeadlineTimer;
 
 task_local! {
-    /// Since when the answer that this task sends waits for its caller, and for nothing else.
-    static UNTAKEN: Cell<Option<Instant>>;
+    /// The time since when the response that this task sends waits for its caller alone.
+    static WAITING_FOR_CALLER: Cell<Option<Instant>>;
 }
 
-/// Sends an answer whose body is [`Paced`]: to its end, or until its caller has taken nothing of it for
-/// so long. Dropped, it resets its stream.
-pub(crate) async fn send(answer: impl Future, patience: Duration) {
-    let attended = async move {
-        let (mut answer, mut alarm) = (pin!(answer), Alarm::default());
+/// Sends a response whose body is [`FlowControlled`], until its end or until its caller has taken nothing for
+/// `timeout`. Dropping the future resets the stream.
+pub(super) async fn send(response: impl Future, timeout: Duration) {
+    let limited = async move {
+        let (mut response, mut timer) = (pin!(response), DeadlineTimer::default());
         poll_fn(|cx| {
-            if answer.as_mut().poll(cx).is_ready() {
+            if response.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            match UNTAKEN.with(Cell::get) {
-                Some(since) => alarm.poll(cx, since + patience),
+            match WAITING_FOR_CALLER.with(Cell::get) {
+                Some(since) => timer.poll(cx, since + timeout),
                 None => Poll::Pending,
             }
         })
         .await;
     };
-    UNTAKEN.scope(Cell::new(None), attended).await;
+    WAITING_FOR_CALLER.scope(Cell::new(None), limited).await;
 }
 
-/// A body that notes whether it is waited for. hyper asks for the next frame once the window has room for
-/// it, so between a frame and the next question it is the caller that is waited for.
+/// A body that records who is waited for. hyper polls for the next frame once the window has room for it, so
+/// between a frame and the next poll the caller is waited for.
 #[derive(Debug)]
-pub(crate) struct Paced<B>(pub(crate) B);
+pub(super) struct FlowControlled<B>(pub(super) B);
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for FlowControlled<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -53,8 +53,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = Pin::new(&mut self.0).poll_frame(cx);
-        // Over HTTP/1 nobody asks, and there is no such task.
-        let _ = UNTAKEN.try_with(|since| since.set(frame.is_ready().then(Instant::now)));
+        // Over HTTP/1 there is no such task, and nothing reads the time.
+        let _ = WAITING_FOR_CALLER.try_with(|since| since.set(frame.is_ready().then(Instant::now)));
         frame
     }
 
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
     const LONG: Duration = Duration::from_secs(3600);
 
     /// One frame, and the end an hour later.
@@ -97,25 +97,25 @@ mod tests {
         }
     }
 
-    fn slow() -> Paced<Slow> {
-        Paced(Slow(Some("x".into()), Box::pin(sleep(LONG))))
+    fn slow() -> FlowControlled<Slow> {
+        FlowControlled(Slow(Some("x".into()), Box::pin(sleep(LONG))))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_its_caller_does_not_take_is_given_up() {
+    async fn a_response_that_its_caller_does_not_take_is_cut() {
         let (start, mut body) = (Instant::now(), slow());
-        let answer = async {
+        let response = async {
             body.frame().await;
             sleep(LONG).await;
         };
-        send(answer, PATIENCE).await;
-        assert_eq!(start.elapsed(), PATIENCE);
+        send(response, TIMEOUT).await;
+        assert_eq!(start.elapsed(), TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_waits_itself_is_never_given_up() {
+    async fn a_caller_that_waits_for_the_provider_is_never_cut() {
         let (start, mut body) = (Instant::now(), slow());
-        send(async { while body.frame().await.is_some() {} }, PATIENCE).await;
+        send(async { while body.frame().await.is_some() {} }, TIMEOUT).await;
         assert_eq!(start.elapsed(), LONG);
     }
 }

@@ -1,8 +1,8 @@
 //! HTTP/1 or HTTP/2 on a caller's connection, until it ends or is drained.
 //!
-//! What hyper keeps of an HTTP/1 connection is mostly two buffers of 8 KiB. While nobody asks it is put away,
-//! so that a connection that rests costs little more than its socket, and made anew when the next request
-//! comes.
+//! hyper holds two buffers of 8 KiB for an HTTP/1 connection. While it is idle they are freed (the connection is
+//! parked), so an idle connection costs little more than its socket. They are allocated again for the next
+//! request.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -10,184 +10,169 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::connection::{ActiveRequest, ConnectionState, DeadlineIo, IdleDetector};
+use super::flow_control::{self, FlowControlled};
+use super::limits::{
+    ConnectionTimeouts, FINAL_WRITES, HEAD_BYTES, HEAD_LINES, HTTP2_ERROR_STREAMS, HTTP2_PING,
+    HTTP2_RESET_STREAMS, HTTP2_SEND_BUFFER, HTTP2_STREAMS, Phase,
+};
+use super::prefixed_io::PrefixedIo;
+use super::request_head::RequestHeadIo;
+use super::socket::Duplex;
 use crate::gateway::Live;
-use crate::gateway::catch_panic::Contained;
+use crate::gateway::catch_panic::CatchPanic;
 use crate::gateway::request::handle::handle;
-use crate::gateway::response::relay::Body;
-use crate::gateway::server::connection::{Guarded, Limits, Quiet, Stage};
-use crate::gateway::server::flow_control::{self, Paced};
-use crate::gateway::server::listener::{Duplex, Phase};
-use crate::gateway::server::request_head::Watched;
+use crate::gateway::response::refusal::Refusal;
 
-/// Largest head of a request, over HTTP/1 and HTTP/2.
-pub(crate) const HEAD: usize = 64 * 1024;
-/// Most lines of it. The library's own limit over HTTP/1.
-pub(crate) const HEAD_LINES: usize = 100;
-/// Requests that one HTTP/2 connection may have open.
-const STREAMS: u32 = 256;
-/// Streams of one HTTP/2 connection that may be reset before they are served, at a time: more is an
-/// attack (CVE-2023-44487), and the connection is closed.
-const RESET_STREAMS: usize = 20;
-/// Streams that the library may have to reset on one connection, because its caller breaks the protocol.
-const REFUSED_STREAMS: usize = 256;
-/// What may wait to be sent on one HTTP/2 stream.
-const UNSENT: usize = 64 * 1024;
-/// An HTTP/2 connection is asked that often whether its caller is there, and ends when no answer comes
-/// within the same time.
-const PING: Duration = Duration::from_secs(20);
-/// How long answers may take to say that they are cut, once the drain time is over.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// With what every HTTP/2 connection begins (RFC 9113, section 3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What hyper is told of every connection.
-pub(crate) struct Settings {
+/// hyper's settings for every connection.
+pub(super) struct HttpSettings {
     http1: http1::Builder,
-    http2: http2::Builder<Streams>,
+    http2: http2::Builder<StreamExecutor>,
 }
 
-impl Settings {
-    /// What keeps HTTP/2 callers from more than they asked for. The library bounds the rest by itself: it
-    /// answers no more pings and settings than it can write, counts the frames of a head and frames that say
-    /// nothing, and closes a connection whose streams are reset before they are served.
-    pub(crate) fn new(live: Arc<Live>, phase: watch::Receiver<Phase>) -> Self {
+impl HttpSettings {
+    /// Limits what HTTP/2 callers can occupy. hyper bounds the rest itself: it answers no more pings and
+    /// settings than it can write, counts the frames of a head and empty frames, and closes a connection whose
+    /// streams are reset before they are served.
+    pub(super) fn new(live: Arc<Live>, phase: watch::Receiver<Phase>) -> Self {
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD);
-        let mut http2 = http2::Builder::new(Streams { live, phase });
+        http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES);
+        let mut http2 = http2::Builder::new(StreamExecutor { live, phase });
         http2
             .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
-            .max_pending_accept_reset_streams(RESET_STREAMS)
-            .max_local_error_reset_streams(REFUSED_STREAMS)
-            .max_send_buf_size(UNSENT)
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PING);
+            .max_concurrent_streams(HTTP2_STREAMS)
+            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(HTTP2_RESET_STREAMS)
+            .max_local_error_reset_streams(HTTP2_ERROR_STREAMS)
+            .max_send_buf_size(HTTP2_SEND_BUFFER)
+            .keep_alive_interval(HTTP2_PING)
+            .keep_alive_timeout(HTTP2_PING);
         Self { http1, http2 }
     }
 }
 
-/// Serves a connection to its end; `due` is when the first head must be whole.
-pub(crate) async fn serve<S: Duplex + 'static>(
+/// Serves a connection until its end. `due` is the deadline of the first head.
+pub(super) async fn serve<S: Duplex + 'static>(
     live: &Arc<Live>,
     stream: S,
-    limits: Limits,
+    timeouts: ConnectionTimeouts,
     due: Instant,
-    settings: &Settings,
+    settings: &HttpSettings,
     mut phase: watch::Receiver<Phase>,
 ) {
-    let stage = Arc::<Stage>::default();
-    let guarded = Guarded::new(stream, stage.clone(), limits, due);
-    let mut io = Rewound::new(Watched::new(guarded, stage.clone(), live.clone()));
-    let begun = tokio::select! {
+    let state = Arc::<ConnectionState>::default();
+    let io = DeadlineIo::new(stream, state.clone(), timeouts, due);
+    let mut io = PrefixedIo::new(RequestHeadIo::new(io, state.clone(), live.clone()));
+    let is_http2 = tokio::select! {
         biased;
-        begun = begins_http2(&mut io) => begun,
+        is_http2 = detect_http2(&mut io) => is_http2,
         _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
     };
-    match begun {
+    match is_http2 {
         Ok(false) => {}
-        Ok(true) => return Box::pin(shared(live, io, &stage, settings, &mut phase)).await,
+        Ok(true) => return Box::pin(serve_http2(live, io, &state, settings, &mut phase)).await,
         Err(_) => return,
     }
     loop {
-        // In a box that lasts from the beginning of a request until the connection is quiet again.
-        let quiet = Box::pin(alone(live, io, &stage, settings, &mut phase)).await;
-        let Some(quiet) = quiet else { return };
-        io = quiet;
-        if !is_heard_again(&mut io, &mut phase).await {
-            // The end of TLS is said too, to a caller that listens.
-            let _ = timeout(LAST_WORDS, io.shutdown()).await;
+        // The box lives from the start of a request until the connection is parked again.
+        let parked = Box::pin(serve_http1(live, io, &state, settings, &mut phase)).await;
+        let Some(parked) = parked else { return };
+        io = parked;
+        if !is_readable_again(&mut io, &mut phase).await {
+            // Sends the TLS close_notify to a caller that still reads.
+            let _ = timeout(FINAL_WRITES, io.shutdown()).await;
             return;
         }
     }
 }
 
-/// Reads as much as it takes to tell, and puts it back.
-async fn begins_http2<S: AsyncRead + Unpin>(io: &mut Rewound<S>) -> io::Result<bool> {
-    let mut bytes = [0; PREFACE.len()];
+/// Reads as many bytes as it takes to decide, and puts them back.
+async fn detect_http2<S: AsyncRead + Unpin>(io: &mut PrefixedIo<S>) -> io::Result<bool> {
+    let mut bytes = [0; HTTP2_PREFACE.len()];
     let mut length = 0;
-    while length < bytes.len() && PREFACE.starts_with(&bytes[..length]) {
+    while length < bytes.len() && HTTP2_PREFACE.starts_with(&bytes[..length]) {
         match io.inner.read(&mut bytes[length..]).await? {
             0 => break,
             more => length += more,
         }
     }
     io.put_back(&bytes[..length]);
-    Ok(bytes == *PREFACE)
+    Ok(bytes == *HTTP2_PREFACE)
 }
 
-/// Waits for more of a connection that is put away; false when it is to end. It is not read from, so whatever
-/// comes while it is put away, or just before, is still there to be read.
-async fn is_heard_again<S: Duplex>(
-    io: &mut Rewound<Watched<Guarded<S>>>,
+/// Waits until a parked connection has bytes to read. Returns false if it should close. It reads nothing, so
+/// bytes that arrive while it is parked, or just before, are still there.
+async fn is_readable_again<S: Duplex>(
+    io: &mut PrefixedIo<RequestHeadIo<DeadlineIo<S>>>,
     phase: &mut watch::Receiver<Phase>,
 ) -> bool {
     tokio::select! {
         biased;
-        heard = poll_fn(|cx| io.inner.get_mut().poll_heard(cx)) => heard.is_ok(),
+        readable = poll_fn(|cx| io.inner.get_mut().poll_readable(cx)) => readable.is_ok(),
         _ = phase.wait_for(|phase| *phase != Phase::Running) => false,
     }
 }
 
-/// Serves requests one after another; gives the connection back when it has become quiet.
-async fn alone<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+/// Serves requests one after another. Returns the connection when it is idle, to be parked.
+async fn serve_http1<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     live: &Arc<Live>,
-    io: Rewound<S>,
-    stage: &Arc<Stage>,
-    settings: &Settings,
+    io: PrefixedIo<S>,
+    state: &Arc<ConnectionState>,
+    settings: &HttpSettings,
     phase: &mut watch::Receiver<Phase>,
-) -> Option<Rewound<S>> {
+) -> Option<PrefixedIo<S>> {
     let mut connection =
-        settings.http1.serve_connection(TokioIo::new(io), answering(live.clone(), stage.clone()));
-    let mut quiet = Quiet::default();
-    let is_quiet = drive(Pin::new(&mut connection), phase, |connection, cx| {
+        settings.http1.serve_connection(TokioIo::new(io), service(live.clone(), state.clone()));
+    let mut idle = IdleDetector::default();
+    let is_idle = drive(Pin::new(&mut connection), phase, |connection, cx| {
         let connection = connection.get_mut();
         if Pin::new(&mut *connection).poll(cx).is_ready() {
             return Poll::Ready(false);
         }
-        ready!(quiet.poll(cx, stage));
-        // Nothing is left to write. hyper agrees that it stands between two requests if it ends at once when
-        // it is told to; it reads no more then. Otherwise it goes on to a regular end.
+        ready!(idle.poll(cx, state));
+        // Nothing is left to write. If hyper ends at once on a graceful shutdown, it is between two requests
+        // and reads no more. Otherwise it goes on to a regular end.
         Pin::new(&mut *connection).graceful_shutdown();
         connection.poll_without_shutdown(cx).map(|ended| ended.is_ok())
     });
-    if !is_quiet.await {
+    if !is_idle.await {
         return None;
     }
     let parts = connection.into_parts();
     let mut io = parts.io.into_inner();
-    // A part of a head that came in one piece with the request before it.
+    // The start of a head that arrived in one piece with the previous request.
     io.put_back(&parts.read_buf);
     Some(io)
 }
 
 /// Serves an HTTP/2 connection.
-async fn shared<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+async fn serve_http2<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     live: &Arc<Live>,
-    io: Rewound<S>,
-    stage: &Arc<Stage>,
-    settings: &Settings,
+    io: PrefixedIo<S>,
+    state: &Arc<ConnectionState>,
+    settings: &HttpSettings,
     phase: &mut watch::Receiver<Phase>,
 ) {
-    let service = answering(live.clone(), stage.clone());
+    let service = service(live.clone(), state.clone());
     let connection = pin!(settings.http2.serve_connection(TokioIo::new(io), service));
     drive(connection, phase, |mut connection, cx| {
         let ended = connection.as_mut().poll(cx);
-        if ended.is_pending() && stage.has_rested() {
+        if ended.is_pending() && state.take_idle_expired() {
             connection.as_mut().graceful_shutdown();
             return connection.poll(cx).map(|_| false);
         }
@@ -196,8 +181,8 @@ async fn shared<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     .await;
 }
 
-/// Polls a connection until it ends, and lets it end when the program does. What goes wrong on a caller's
-/// connection is the caller's business; the access line of its request tells how it ended.
+/// Polls a connection until it ends, and shuts it down when the program stops. Errors of a caller's connection
+/// are not logged here: the access line of its request contains how it ended.
 async fn drive<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     phase: &mut watch::Receiver<Phase>,
@@ -209,7 +194,7 @@ async fn drive<C: GracefulConnection>(
             ended = poll_fn(|cx| poll(connection.as_mut(), cx)) => return ended,
             changed = phase.changed() => {
                 if changed.is_err() || *phase.borrow() == Phase::Cut {
-                    let _ = timeout(LAST_WORDS, connection.as_mut()).await;
+                    let _ = timeout(FINAL_WRITES, connection.as_mut()).await;
                     return false;
                 }
                 connection.as_mut().graceful_shutdown();
@@ -218,117 +203,66 @@ async fn drive<C: GracefulConnection>(
     }
 }
 
-/// What answers the requests of a connection.
-fn answering(
+/// Returns the service that handles the requests of a connection.
+fn service(
     live: Arc<Live>,
-    stage: Arc<Stage>,
+    state: Arc<ConnectionState>,
 ) -> impl Service<
     Request<Incoming>,
-    Response = Response<Paced<Contained<Body>>>,
+    Response = Response<impl Body<Data = bytes::Bytes, Error = BoxError> + Send + 'static>,
     Error = Infallible,
     Future: Send + Unpin + 'static,
 > + Unpin {
     service_fn(move |request: Request<Incoming>| {
-        let busy = stage.begin(request.version());
+        let active = state.start_request(request.version());
         let live = live.clone();
-        // In a box: it is moved several times before it runs, and it is large.
+        // Boxed: it is large, and it is moved several times before it runs.
         Box::pin(async move {
-            let answer = handle(live, request, busy).await;
-            Ok(answer.map(|body| Paced(Contained::new(body))))
+            let checked = check_head(&request, &active);
+            let response = handle(live, request, checked).await;
+            let body = |body| FlowControlled(active.until_end_of(CatchPanic::new(body)));
+            Ok(response.map(body))
         })
     })
 }
 
-/// Runs the answers of HTTP/2 connections, each a task of its own, and wakes them when the drain time
-/// is over, so that they can say that they are cut. An answer over HTTP/1 is polled with its connection.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Refuses a head that breaks the rules of HTTP, or the limits that hyper checks only over HTTP/1.
+fn check_head(request: &Request<Incoming>, active: &ActiveRequest) -> Result<(), Refusal> {
+    if active.is_framed_twice() {
+        return Err(Refusal::FramedTwice);
+    }
+    if request.headers().len() > HEAD_LINES {
+        return Err(Refusal::LargeHead { bytes: HEAD_BYTES, lines: HEAD_LINES });
+    }
+    Ok(())
+}
+
+/// Runs the responses of HTTP/2 connections, each in its own task, and wakes them after the drain timeout, so
+/// they can send their error event. A response over HTTP/1 is polled with its connection.
 #[derive(Clone)]
-struct Streams {
+struct StreamExecutor {
     live: Arc<Live>,
     phase: watch::Receiver<Phase>,
 }
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for StreamExecutor
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
-    fn execute(&self, answer: F) {
+    fn execute(&self, response: F) {
         let mut phase = self.phase.clone();
-        let patience = self.live.gateway().config.server.write_timeout;
+        let write_timeout = self.live.gateway().config.server.write_timeout;
         tokio::spawn(async move {
-            let mut answer = pin!(flow_control::send(answer, patience));
+            let mut response = pin!(flow_control::send(response, write_timeout));
             let cut = async { drop(phase.wait_for(|phase| *phase == Phase::Cut).await) };
             tokio::select! {
-                () = &mut answer => return,
+                () = &mut response => return,
                 () = cut => {}
             }
-            answer.await;
+            response.await;
         });
-    }
-}
-
-/// A connection of which something was read too early.
-#[derive(Debug)]
-struct Rewound<S> {
-    early: Bytes,
-    inner: S,
-}
-
-impl<S> Rewound<S> {
-    fn new(inner: S) -> Self {
-        Self { early: Bytes::new(), inner }
-    }
-
-    /// Bytes to be read again before all others.
-    fn put_back(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.early = [bytes, &self.early].concat().into();
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
-            return Pin::new(&mut self.inner).poll_read(cx, buf);
-        }
-        let taken = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..taken]);
-        self.early.advance(taken);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

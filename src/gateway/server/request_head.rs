@@ -1,9 +1,10 @@
-//! The head of an HTTP/1 request as its bytes come in, for the two things that hyper keeps to itself: that
-//! a body is framed in two ways, and what it refuses without asking anybody.
+//! Watches the head of an HTTP/1 request as its bytes arrive, for two things that hyper does not report: a body
+//! delimited twice, and requests that hyper refuses itself.
 //!
-//! hyper lets `Transfer-Encoding` win over `Content-Length` and takes the length out of the head, so that
-//! nothing further in can see it (RFC 9112, section 6.3, allows that, or a refusal). A proxy before this one
-//! may have let the length win. Its answers to what it cannot parse have neither a body nor a request id.
+//! hyper lets `Transfer-Encoding` win over `Content-Length` and removes the length from the head, so nothing
+//! behind it can see the conflict (RFC 9112, section 6.3, allows that, or a refusal). A proxy in front of this
+//! one may have let the length win. hyper's responses to what it cannot parse have neither a body nor a request
+//! id.
 
 use std::io;
 use std::pin::Pin;
@@ -15,60 +16,61 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use memchr::{memchr, memmem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::connection::ConnectionState;
+use super::limits::{HEAD_BYTES, HEAD_LINES};
 use crate::gateway::Live;
 use crate::gateway::record::Record;
-use crate::gateway::response::error_response::{self, KEYMUX_REQUEST_ID, Refusal};
-use crate::gateway::server::connection::Stage;
-use crate::gateway::server::http::{HEAD, HEAD_LINES};
+use crate::gateway::response::error_response;
+use crate::gateway::response::headers::{KEYMUX_REQUEST_ID, set_request_id};
+use crate::gateway::response::refusal::Refusal;
 use crate::observe::access::End;
 use crate::wire::{Api, address};
 
-/// What is kept of a line that comes in pieces, and of the first line: longer than the names that are
-/// looked for and than the paths by which the APIs are told apart.
-const LINE: usize = 64;
+/// The bytes kept of the request line, and of a line that arrives in pieces. It is longer than the field names
+/// that are searched for and than the paths by which the APIs are told apart.
+const LINE_START: usize = 64;
 
 /// A connection whose request heads are watched, and on which every refusal is one of ours.
 #[derive(Debug)]
-pub(crate) struct Watched<S> {
+pub(super) struct RequestHeadIo<S> {
     inner: S,
-    stage: Arc<Stage>,
+    connection: Arc<ConnectionState>,
     live: Arc<Live>,
-    head: Head,
-    /// What goes out in place of hyper's own refusal.
-    own: Option<Bytes>,
+    head: RequestHead,
+    /// The response to send in place of hyper's own refusal.
+    replacement: Option<Bytes>,
 }
 
-impl<S> Watched<S> {
-    pub(crate) fn new(inner: S, stage: Arc<Stage>, live: Arc<Live>) -> Self {
-        Self { inner, stage, live, head: Head::default(), own: None }
+impl<S> RequestHeadIo<S> {
+    pub(super) fn new(inner: S, connection: Arc<ConnectionState>, live: Arc<Live>) -> Self {
+        Self { inner, connection, live, head: RequestHead::default(), replacement: None }
     }
 
-    /// The connection as it is without the watch.
-    pub(crate) fn get_mut(&mut self) -> &mut S {
+    pub(super) fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    fn heard(&mut self, was_resting: bool, bytes: &[u8]) {
-        if was_resting {
-            self.head = Head::default();
+    fn inspect_read(&mut self, was_between_requests: bool, bytes: &[u8]) {
+        if was_between_requests {
+            self.head = RequestHead::default();
         }
-        // Of requests that come before the one ahead of them is answered, only the first is seen. hyper
-        // closes the connection behind the others.
-        if self.stage.awaits_head() {
-            self.head.hear(bytes);
+        // Of pipelined requests only the first is seen: hyper closes the connection after a conflict in the
+        // others.
+        if self.connection.awaits_head() {
+            self.head.push(bytes);
             if self.head.is_framed_twice() {
-                self.stage.set_framed_twice();
+                self.connection.set_framed_twice();
             }
         }
     }
 
-    /// Our own form of a refusal that hyper writes.
-    fn in_our_words(&self, written: &[u8]) -> Option<Bytes> {
-        if !self.stage.awaits_head() {
+    /// Returns our own response if `written` is a refusal that hyper made.
+    fn replace_refusal(&self, written: &[u8]) -> Option<Bytes> {
+        if !self.connection.awaits_head() {
             return None;
         }
-        let refusal = match status_of_empty(written)? {
-            431 => Refusal::LargeHead { size: HEAD, lines: HEAD_LINES },
+        let refusal = match hyper_refusal(written)? {
+            431 => Refusal::LargeHead { bytes: HEAD_BYTES, lines: HEAD_LINES },
             414 => Refusal::LongTarget,
             _ => Refusal::NotHttp,
         };
@@ -76,40 +78,42 @@ impl<S> Watched<S> {
         let mut record = Record::new(self.live.clone(), gateway);
         let api = self.head.api();
         let mut response = error_response::refuse(&refusal, api, &record.id);
-        error_response::name_request(response.headers_mut(), &record.id);
-        let body = error_response::words(&refusal, api, &record.id);
+        set_request_id(response.headers_mut(), &record.id);
+        let body = error_response::body_text(&refusal, api, &record.id);
         record.status = response.status().as_u16();
         record.bytes_out = body.len() as u64;
         record.end = End::Refused;
-        Some(on_the_wire(&response, &body))
+        Some(serialize(&response, &body))
     }
 }
 
-impl<S: AsyncWrite + Unpin> Watched<S> {
-    /// Writes, or the same as if hyper's refusal had been written, once ours is.
+impl<S: AsyncWrite + Unpin> RequestHeadIo<S> {
+    /// Writes `first`, or our response in place of hyper's refusal. Then it reports all of `first` as written.
     fn write(
         &mut self,
         cx: &mut Context<'_>,
         first: &[u8],
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if self.own.is_none() {
-            self.own = self.in_our_words(first);
+        if self.replacement.is_none() {
+            self.replacement = self.replace_refusal(first);
         }
-        let Some(own) = &mut self.own else { return write(Pin::new(&mut self.inner), cx) };
-        while own.has_remaining() {
-            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, own))?;
+        let Some(replacement) = &mut self.replacement else {
+            return write(Pin::new(&mut self.inner), cx);
+        };
+        while replacement.has_remaining() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, replacement))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            own.advance(written);
+            replacement.advance(written);
         }
-        self.own = None;
+        self.replacement = None;
         Poll::Ready(Ok(first.len()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for RequestHeadIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -117,14 +121,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
-        let was_resting = this.stage.is_resting();
+        let was_between_requests = this.connection.is_between_requests();
         ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-        this.heard(was_resting, &buf.filled()[before..]);
+        this.inspect_read(was_between_requests, &buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for RequestHeadIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -155,19 +159,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// The status of an answer that is a head without a body and without our id: one that hyper made.
-fn status_of_empty(written: &[u8]) -> Option<u16> {
+/// Returns the status of a refusal that hyper made: a head without a body and without our request id.
+fn hyper_refusal(written: &[u8]) -> Option<u16> {
     let status = written.strip_prefix(b"HTTP/1.")?.get(2..5)?;
-    let alone = written.ends_with(b"\r\n\r\n");
-    if !alone || memmem::find(written, KEYMUX_REQUEST_ID.as_str().as_bytes()).is_some() {
+    let is_head_only = written.ends_with(b"\r\n\r\n");
+    if !is_head_only || memmem::find(written, KEYMUX_REQUEST_ID.as_str().as_bytes()).is_some() {
         return None;
     }
     let status = std::str::from_utf8(status).ok()?.parse().ok()?;
     matches!(status, 400 | 414 | 431).then_some(status)
 }
 
-/// A whole answer, after which the connection closes.
-fn on_the_wire<B>(head: &http::Response<B>, body: &str) -> Bytes {
+/// Serializes a whole HTTP/1.1 response, after which the connection closes.
+fn serialize<B>(head: &http::Response<B>, body: &str) -> Bytes {
     let status = head.status();
     let reason = status.canonical_reason().unwrap_or_default();
     let mut out = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
@@ -182,36 +186,37 @@ fn on_the_wire<B>(head: &http::Response<B>, body: &str) -> Bytes {
     out.into()
 }
 
-/// What is seen of one head. Lines are found as hyper finds them: at the line feed, whether or not a
-/// carriage return comes before it.
+/// Incremental scanner of one head. A line ends where hyper ends it: at the line feed, with or without a
+/// carriage return before it.
 #[derive(Debug, Default)]
-struct Head {
-    /// The beginning of the request line, then of a line that has come in part.
-    request: Start,
-    partial: Start,
-    lengths: u8,
-    coded: bool,
-    whole: bool,
+struct RequestHead {
+    /// The start of the request line.
+    request_line: LineStart,
+    /// The start of a line that has arrived in part.
+    partial: LineStart,
+    content_lengths: u8,
+    has_transfer_encoding: bool,
+    is_complete: bool,
 }
 
-/// The beginning of a line.
+/// The first bytes of a line.
 #[derive(Debug)]
-struct Start {
-    bytes: [u8; LINE],
+struct LineStart {
+    bytes: [u8; LINE_START],
     length: usize,
 }
 
-impl Default for Start {
+impl Default for LineStart {
     fn default() -> Self {
-        Self { bytes: [0; LINE], length: 0 }
+        Self { bytes: [0; LINE_START], length: 0 }
     }
 }
 
-impl Start {
+impl LineStart {
     fn push(&mut self, bytes: &[u8]) {
-        let taken = bytes.len().min(LINE - self.length);
-        self.bytes[self.length..][..taken].copy_from_slice(&bytes[..taken]);
-        self.length += taken;
+        let length = bytes.len().min(LINE_START - self.length);
+        self.bytes[self.length..][..length].copy_from_slice(&bytes[..length]);
+        self.length += length;
     }
 
     fn get(&self) -> &[u8] {
@@ -219,10 +224,10 @@ impl Start {
     }
 }
 
-impl Head {
-    /// Takes the next bytes; what comes behind the head is not looked at.
-    fn hear(&mut self, mut bytes: &[u8]) {
-        while !self.whole && !bytes.is_empty() {
+impl RequestHead {
+    /// Scans the next bytes. Bytes after the head are ignored.
+    fn push(&mut self, mut bytes: &[u8]) {
+        while !self.is_complete && !bytes.is_empty() {
             let Some(end) = memchr(b'\n', bytes) else { return self.partial.push(bytes) };
             if self.partial.length == 0 {
                 self.line(&bytes[..end]);
@@ -235,29 +240,30 @@ impl Head {
         }
     }
 
-    /// A line, of which a long one may lack its end.
+    /// Scans a line. The end of a long line may be missing.
     fn line(&mut self, line: &[u8]) {
         if line.is_empty() || line == b"\r" {
-            // Empty lines before the request are skipped (RFC 9112, section 2.2).
-            self.whole = self.request.length > 0;
-        } else if self.request.length == 0 {
-            self.request.push(line);
+            // Empty lines before the request line are skipped (RFC 9112, section 2.2).
+            self.is_complete = self.request_line.length > 0;
+        } else if self.request_line.length == 0 {
+            self.request_line.push(line);
         } else if is_field(line, b"content-length:") {
-            self.lengths = self.lengths.saturating_add(1);
+            self.content_lengths = self.content_lengths.saturating_add(1);
         } else if is_field(line, b"transfer-encoding:") {
-            self.coded = true;
+            self.has_transfer_encoding = true;
         }
     }
 
-    /// Whether the head says more than once where its body ends.
+    /// Returns true if a complete head delimits its body more than once.
     fn is_framed_twice(&self) -> bool {
-        self.whole && usize::from(self.lengths) + usize::from(self.coded) > 1
+        self.is_complete
+            && usize::from(self.content_lengths) + usize::from(self.has_transfer_encoding) > 1
     }
 
-    /// Whose errors the caller reads, as far as its first line tells.
+    /// Returns the API whose error format the caller expects, by the path as far as it has arrived.
     fn api(&self) -> Api {
-        let request = if self.request.length > 0 { &self.request } else { &self.partial };
-        let path = request.get().split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        let line = if self.request_line.length > 0 { &self.request_line } else { &self.partial };
+        let path = line.get().split(|byte| *byte == b' ').nth(1).unwrap_or_default();
         std::str::from_utf8(path).ok().and_then(address::api_of).unwrap_or(Api::OpenAi)
     }
 }
@@ -270,16 +276,16 @@ fn is_field(line: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn heard(pieces: &[&[u8]]) -> Head {
-        let mut head = Head::default();
+    fn scanned(pieces: &[&[u8]]) -> RequestHead {
+        let mut head = RequestHead::default();
         for piece in pieces {
-            head.hear(piece);
+            head.push(piece);
         }
         head
     }
 
     #[test]
-    fn a_body_framed_twice_is_seen_however_the_head_is_cut() {
+    fn a_body_delimited_twice_is_detected_in_any_chunking() {
         for (fields, twice) in [
             ("content-length: 4\r\ntransfer-encoding: chunked\r\n", true),
             ("Transfer-Encoding: chunked\r\nx: y\r\nCONTENT-LENGTH:4\r\n", true),
@@ -296,15 +302,19 @@ mod tests {
             let text = format!("\r\nPOST /v1/messages HTTP/1.1\r\nhost: k\r\n{fields}\r\n");
             for at in 0..text.len() {
                 let (a, b) = text.as_bytes().split_at(at);
-                assert_eq!(heard(&[a, b]).is_framed_twice(), twice, "{fields:?} cut at {at}");
+                assert_eq!(scanned(&[a, b]).is_framed_twice(), twice, "{fields:?} cut at {at}");
             }
-            let drips: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
-            assert_eq!(heard(&drips).is_framed_twice(), twice, "{fields:?} in drips");
+            let single_bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+            assert_eq!(
+                scanned(&single_bytes).is_framed_twice(),
+                twice,
+                "{fields:?} in single_bytes"
+            );
         }
     }
 
     #[test]
-    fn the_first_line_says_whose_errors_are_read() {
+    fn the_request_line_selects_the_error_format() {
         for (pieces, api) in [
             (&[&b"POST /v1/messages HTTP/1.1\r\nx: y"[..]][..], Api::Anthropic),
             (&[b"POST /v1/mess", b"ages HTTP/1.1\r\n"], Api::Anthropic),
@@ -312,18 +322,18 @@ mod tests {
             (&[b"\x16\x03\x01"], Api::OpenAi),
             (&[], Api::OpenAi),
         ] {
-            assert_eq!(heard(pieces).api(), api, "{pieces:?}");
+            assert_eq!(scanned(pieces).api(), api, "{pieces:?}");
         }
     }
 
     #[test]
-    fn only_an_empty_refusal_without_our_id_is_hypers() {
+    fn a_refusal_by_hyper_has_no_body_and_no_request_id() {
         let bare = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-        assert_eq!(status_of_empty(bare), Some(400));
+        assert_eq!(hyper_refusal(bare), Some(400));
         let ours = b"HTTP/1.1 400 Bad Request\r\nx-keymux-request-id: req_1\r\n\r\n";
-        assert_eq!(status_of_empty(ours), None);
-        assert_eq!(status_of_empty(b"HTTP/1.1 100 Continue\r\n\r\n"), None);
-        assert_eq!(status_of_empty(b"HTTP/1.1 400 Bad Request\r\n\r\n{}"), None);
-        assert_eq!(status_of_empty(b"HTTP/1.1 4"), None);
+        assert_eq!(hyper_refusal(ours), None);
+        assert_eq!(hyper_refusal(b"HTTP/1.1 100 Continue\r\n\r\n"), None);
+        assert_eq!(hyper_refusal(b"HTTP/1.1 400 Bad Request\r\n\r\n{}"), None);
+        assert_eq!(hyper_refusal(b"HTTP/1.1 4"), None);
     }
 }

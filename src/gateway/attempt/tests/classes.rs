@@ -1,7 +1,7 @@
 //! The table of failures, row by row and through all that stands between an answer and the next choice: what
-//! cools, for how long, for how long after a failed probe, and who is asked next.
+//! cools, for how long, for how long after a failed probe, and who is received next.
 //!
-//! `a` is asked whenever it may be; `b` only when it may not.
+//! `a` is received whenever it may be; `b` only when it may not.
 
 use super::*;
 
@@ -15,18 +15,18 @@ use Scope::{Key, Model};
 
 const KEYS: [&str; 2] = ["a", "b=0"];
 
-fn coded(status: u16, code: &str) -> Says {
-    Says::Answer(status, vec![], json!({"error": {"code": code, "message": "no"}}))
+fn coded(status: u16, code: &str) -> Action {
+    Action::Respond(status, vec![], json!({"error": {"code": code, "message": "no"}}))
 }
 
 /// Failures, how many in a row begin a cooldown, what cools, and the first three spans in seconds.
-fn rows() -> Vec<(Says, usize, Scope, [u64; 3])> {
+fn rows() -> Vec<(Action, usize, Scope, [u64; 3])> {
     vec![
         (coded(401, "invalid_api_key"), 1, Key, [300, 600, 1200]),
         (fails(401), 1, Key, [300, 600, 1200]),
         (fails(403), 1, Key, [300, 600, 1200]),
         (coded(400, "invalid_api_key"), 1, Key, [300, 600, 1200]),
-        (Says::Breaks(Broken::Refused), 1, Key, [300, 600, 1200]),
+        (Action::Fail(Broken::Refused), 1, Key, [300, 600, 1200]),
         (coded(403, "model_not_found"), 1, Model, [300, 300, 300]),
         (coded(404, "model_not_found"), 1, Model, [300, 300, 300]),
         (fails(402), 1, Key, [600, 1200, 2400]),
@@ -38,27 +38,29 @@ fn rows() -> Vec<(Says, usize, Scope, [u64; 3])> {
         (fails(500), 3, Model, [5, 10, 20]),
         (fails(503), 3, Model, [5, 10, 20]),
         (fails(529), 3, Model, [5, 10, 20]),
-        (Says::Breaks(Broken::Connect), 3, Model, [5, 10, 20]),
-        (Says::Breaks(Broken::Lost), 3, Model, [5, 10, 20]),
-        (Says::Breaks(Broken::NoToken), 3, Model, [5, 10, 20]),
-        (Says::Cut, 3, Model, [5, 10, 20]),
+        (Action::Fail(Broken::Connect), 3, Model, [5, 10, 20]),
+        (Action::Fail(Broken::Lost), 3, Model, [5, 10, 20]),
+        (Action::Fail(Broken::NoToken), 3, Model, [5, 10, 20]),
+        (Action::Cut, 3, Model, [5, 10, 20]),
     ]
 }
 
 /// Lets `a` fail so with the model `m`.
-fn failing(says: Says) -> World {
-    World::new(&provider("p", "", &KEYS), move |asked| match (&*asked.key, &*asked.model) {
-        ("a", "m") => says.clone(),
-        _ => well(),
+fn failing(says: Action) -> World {
+    World::new(&provider("p", "", &KEYS), move |received| {
+        match (&*received.key, &*received.model) {
+            ("a", "m") => says.clone(),
+            _ => succeeds(),
+        }
     })
 }
 
-/// Asks, and says whether `a` was asked. `b` has answered at once if it failed.
+/// Asks, and says whether `a` was received. `b` has answered at once if it failed.
 async fn asks_a(world: &World, model: &str) -> bool {
-    let before = world.asked().len();
-    let reply = world.ask(model).await;
+    let before = world.received().len();
+    let reply = world.request(model).await;
     assert_eq!((reply.status, reply.took), (200, Duration::ZERO));
-    world.asked()[before].key == "a"
+    world.received()[before].key == "a"
 }
 
 /// How long `a` is left alone with `m` from now, to a fortieth of what is expected.
@@ -88,7 +90,7 @@ async fn every_row_cools_what_it_is_about_for_as_long_as_it_says() {
             // A tenth of jitter, and a step of the measure; an hour is the longest there is.
             let most = least.mul_f64(1.1).min(Duration::from_secs(3600).max(least)) + least / 39;
             assert!((least..=most).contains(&span), "{told}: {span:?} for {least:?}");
-            // What was asked is one probe, and it has failed.
+            // What was received is one probe, and it has failed.
             assert!(!asks_a(&world, "p/m").await, "{told}");
         }
     }
@@ -102,15 +104,15 @@ async fn what_is_no_fault_of_the_keys_cools_nothing() {
         fails(422),
         coded(400, "content_policy_violation"),
         coded(400, "context_length_exceeded"),
-        Says::Answer(404, vec![], json!({"error": {"message": "Unknown request URL"}})),
+        Action::Respond(404, vec![], json!({"error": {"message": "Unknown request URL"}})),
     ] {
         let told = format!("{says:?}");
         let world = failing(says);
         for number in 1..=10 {
-            let reply = world.ask("p/m").await;
+            let reply = world.request("p/m").await;
             assert_eq!((reply.attempts, reply.from.as_deref()), (1, Some("p/a")), "{told}");
             assert!(reply.refusal.is_none(), "{told}: the provider's own words");
-            assert_eq!(world.asked().len(), number, "{told}");
+            assert_eq!(world.received().len(), number, "{told}");
         }
     }
 }
@@ -118,22 +120,22 @@ async fn what_is_no_fault_of_the_keys_cools_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_provider_counts_as_one_in_trouble() {
     let text = provider("p", "timeouts = { first_byte = \"1s\" }", &["a"]);
-    let world = World::new(&text, |_| Says::Nothing);
+    let world = World::new(&text, |_| Action::Stall);
     for _ in 0..3 {
-        assert_eq!((world.ask("p/m").await.status, world.asked().len() <= 3), (504, true));
+        assert_eq!((world.request("p/m").await.status, world.received().len() <= 3), (504, true));
     }
-    let reply = world.ask("p/m").await;
+    let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.attempts, reply.took), (503, 0, Duration::ZERO));
 }
 
 /// A throttled answer with these headers.
-fn hinted(headers: &[(&'static str, &str)]) -> Says {
+fn hinted(headers: &[(&'static str, &str)]) -> Action {
     let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    Says::Answer(429, headers, json!({"error": {"message": "slow down"}}))
+    Action::Respond(429, headers, json!({"error": {"message": "slow down"}}))
 }
 
 /// For how long `a` is left alone after that, which is to be about so many seconds.
-async fn is_left_alone(says: Says, expected: u64) {
+async fn is_left_alone(says: Action, expected: u64) {
     let told = format!("{says:?}");
     let world = failing(says);
     assert!(asks_a(&world, "p/m").await, "{told}");
@@ -162,7 +164,7 @@ async fn every_form_of_a_hint_is_kept_to() {
     let info = json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "37s"});
     let error =
         json!({"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "no", "details": [info]});
-    is_left_alone(Says::Answer(429, vec![], json!({"error": error})), 37).await;
+    is_left_alone(Action::Respond(429, vec![], json!({"error": error})), 37).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,15 +185,15 @@ async fn a_later_failure_extends_a_cooldown_and_never_shortens_it() {
             match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
                 0 => later(100, throttles(first)),
                 1 => later(200, throttles(second)),
-                _ => well(),
+                _ => succeeds(),
             }
         });
-        let replies = tokio::join!(world.ask("p/m"), world.ask("p/m"));
+        let replies = tokio::join!(world.request("p/m"), world.request("p/m"));
         assert_eq!((replies.0.status, replies.1.status), (429, 429));
         sleep(Duration::from_secs(25)).await;
-        assert_eq!(world.ask("p/m").await.attempts, 0);
+        assert_eq!(world.request("p/m").await.attempts, 0);
         // And nothing was doubled.
         sleep(Duration::from_secs(9)).await;
-        assert_eq!((world.ask("p/m").await.status, world.asked().len()), (200, 3));
+        assert_eq!((world.request("p/m").await.status, world.received().len()), (200, 3));
     }
 }

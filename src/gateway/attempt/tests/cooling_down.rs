@@ -9,10 +9,10 @@ async fn when_a_key_is_due_soon_it_is_waited_for() {
         if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
             throttles(600)
         } else {
-            well()
+            succeeds()
         }
     });
-    let reply = world.ask("p/m").await;
+    let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.attempts), (200, 2));
     let took = reply.took.as_millis();
     assert!((600..=661).contains(&took), "{took} ms");
@@ -21,36 +21,36 @@ async fn when_a_key_is_due_soon_it_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_twice_at_most() {
     let world = World::new(&provider("p", "", &["only"]), |_| throttles(500));
-    let reply = world.ask("p/m").await;
+    let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.attempts), (429, 3));
     let none = "[retry]\nmax_waits = 0\n".to_owned() + &provider("p", "", &["only"]);
-    let reply = World::new(&none, |_| throttles(500)).ask("p/m").await;
+    let reply = World::new(&none, |_| throttles(500)).request("p/m").await;
     assert_eq!((reply.status, reply.attempts, reply.took), (429, 1, Duration::ZERO));
     let short = "[server]\nqueue_timeout = \"400ms\"\n".to_owned() + &provider("p", "", &["only"]);
-    let reply = World::new(&short, |_| throttles(500)).ask("p/m").await;
+    let reply = World::new(&short, |_| throttles(500)).request("p/m").await;
     assert_eq!((reply.status, reply.attempts, reply.took), (429, 1, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_is_not_longer_than_the_whole_request_may_take() {
     let text = provider("p", "timeouts = { total = \"300ms\" }", &["only"]);
-    let reply = World::new(&text, |_| throttles(500)).ask("p/m").await;
+    let reply = World::new(&text, |_| throttles(500)).request("p/m").await;
     assert_eq!((reply.attempts, reply.took), (1, Duration::ZERO));
 }
 
 /// Lets keys fail once each, and asks once more.
-async fn after(failures: &[(&'static str, Says)]) -> (World, Reply) {
+async fn after(failures: &[(&'static str, Action)]) -> (World, Reply) {
     let keys: Vec<&str> = failures.iter().map(|(key, _)| *key).collect();
     let own = failures.to_vec();
-    let world = World::new(&provider("p", "", &keys), move |asked| {
-        own.iter().find(|(key, _)| *key == asked.key).expect("a key").1.clone()
+    let world = World::new(&provider("p", "", &keys), move |received| {
+        own.iter().find(|(key, _)| *key == received.key).expect("a key").1.clone()
     });
-    world.ask("p/m").await;
+    world.request("p/m").await;
     // So that three troubles in a row are over, too.
-    world.ask("p/m").await;
-    let before = world.asked().len();
-    let reply = world.ask("p/m").await;
-    assert_eq!(world.asked().len(), before, "no provider is asked");
+    world.request("p/m").await;
+    let before = world.received().len();
+    let reply = world.request("p/m").await;
+    assert_eq!(world.received().len(), before, "no provider is received");
     assert_eq!((reply.took, reply.attempts), (Duration::ZERO, 0));
     assert_eq!(reply.header("x-keymux-attempts"), Some("0"));
     (world, reply)
@@ -109,13 +109,13 @@ async fn every_key_has_its_reason_in_the_body() {
 
 #[tokio::test(start_paused = true)]
 async fn another_model_of_a_throttled_key_is_served() {
-    let world = World::new(&provider("p", "", &["only"]), |asked| match &*asked.model {
+    let world = World::new(&provider("p", "", &["only"]), |received| match &*received.model {
         "m" => throttles(9000),
-        _ => well(),
+        _ => succeeds(),
     });
-    assert_eq!(world.ask("p/m").await.status, 429);
-    assert_eq!(world.ask("p/other").await.status, 200);
-    assert_eq!(world.ask("p/m").await.attempts, 0);
+    assert_eq!(world.request("p/m").await.status, 429);
+    assert_eq!(world.request("p/other").await.status, 200);
+    assert_eq!(world.request("p/m").await.attempts, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,11 +124,14 @@ async fn a_resting_target_is_passed_over_for_the_fallback_at_no_cost() {
         + &provider("a", "", &["a1"])
         + &provider("b", "", &["b1"])
         + "[routes.r]\ntargets = [{ model = \"a/m\" }]\nfallbacks = [\"b/m\"]\n";
-    let world = World::new(&text, |asked| if asked.provider == "b" { well() } else { fails(500) });
+    let world = World::new(
+        &text,
+        |received| if received.provider == "b" { succeeds() } else { fails(500) },
+    );
     for _ in 0..100 {
-        let reply = world.ask("r").await;
+        let reply = world.request("r").await;
         assert_eq!((reply.status, reply.took), (200, Duration::ZERO));
     }
-    let at_a = world.asked().iter().filter(|asked| asked.provider == "a").count();
+    let at_a = world.received().iter().filter(|received| received.provider == "a").count();
     assert_eq!(at_a, 3);
 }

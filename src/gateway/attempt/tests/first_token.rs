@@ -4,10 +4,10 @@ use super::*;
 
 const SLOW: u64 = 30_000;
 
-/// Two targets and a fallback; the first is asked first, for the others weigh nothing.
+/// Two targets and a fallback; the first is received first, for the others weigh nothing.
 fn world(
     targets: &[(&str, &[&str])],
-    play: impl Fn(&Asked) -> Says + Send + Sync + 'static,
+    play: impl Fn(&Received) -> Action + Send + Sync + 'static,
 ) -> World {
     let mut text = String::new();
     for (name, keys) in targets {
@@ -27,24 +27,24 @@ fn millis(reply: &Reply) -> u128 {
 #[tokio::test(start_paused = true)]
 async fn a_late_first_token_makes_way_for_the_next_target_before_the_next_key() {
     let targets: [(&str, &[&str]); 2] = [("a", &["a1", "a2"]), ("b", &["b1"])];
-    let world = world(&targets, |asked| match &*asked.provider {
-        "a" => later(SLOW, well()),
-        _ => later(500, well()),
+    let world = world(&targets, |received| match &*received.provider {
+        "a" => later(SLOW, succeeds()),
+        _ => later(500, succeeds()),
     });
-    let reply = world.ask_for("r", true).await;
+    let reply = world.request_stream("r", true).await;
     assert_eq!((reply.status, reply.attempts, reply.from.as_deref()), (200, 2, Some("b/b1")));
     assert_eq!(millis(&reply), 2500);
-    assert!(world.asked()[0].over.is_some(), "the slow one is left");
+    assert!(world.received()[0].ended.is_some(), "the slow one is left");
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_there_is_no_other_target_the_next_key_is_asked() {
-    let world = world(&[("a", &["a1", "a2"])], |asked| match &*asked.key {
-        "a1" => later(SLOW, well()),
-        _ => well(),
+    let world = world(&[("a", &["a1", "a2"])], |received| match &*received.key {
+        "a1" => later(SLOW, succeeds()),
+        _ => succeeds(),
     });
     for _ in 0..4 {
-        let reply = world.ask_for("r", true).await;
+        let reply = world.request_stream("r", true).await;
         assert_eq!((reply.status, reply.from.as_deref()), (200, Some("a/a2")));
         assert!([0, 2000].contains(&millis(&reply)), "{:?}", reply.took);
     }
@@ -55,8 +55,8 @@ async fn where_there_is_no_other_target_the_next_key_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn the_last_attempt_has_the_time_of_first_byte() {
     let targets: [(&str, &[&str]); 2] = [("a", &["a1"]), ("b", &["b1"])];
-    let world = world(&targets, |_| later(SLOW, well()));
-    let reply = world.ask_for("r", true).await;
+    let world = world(&targets, |_| later(SLOW, succeeds()));
+    let reply = world.request_stream("r", true).await;
     assert_eq!((reply.status, reply.attempts, reply.from.as_deref()), (200, 2, Some("b/b1")));
     assert_eq!(millis(&reply), 32_000);
 }
@@ -64,11 +64,11 @@ async fn the_last_attempt_has_the_time_of_first_byte() {
 #[tokio::test(start_paused = true)]
 async fn whoever_was_slow_is_asked_again_when_the_others_fail() {
     let targets: [(&str, &[&str]); 2] = [("a", &["a1"]), ("b", &["b1"])];
-    let world = world(&targets, |asked| match &*asked.provider {
-        "a" => later(5000, well()),
+    let world = world(&targets, |received| match &*received.provider {
+        "a" => later(5000, succeeds()),
         _ => fails(403),
     });
-    let reply = world.ask_for("r", true).await;
+    let reply = world.request_stream("r", true).await;
     assert_eq!((reply.status, reply.attempts, reply.from.as_deref()), (200, 3, Some("a/a1")));
     assert_eq!(millis(&reply), 7000);
 }
@@ -76,8 +76,8 @@ async fn whoever_was_slow_is_asked_again_when_the_others_fail() {
 #[tokio::test(start_paused = true)]
 async fn a_whole_answer_has_no_first_token() {
     let targets: [(&str, &[&str]); 2] = [("a", &["a1"]), ("b", &["b1"])];
-    let world = world(&targets, |_| later(SLOW, well()));
-    let reply = world.ask_for("r", false).await;
+    let world = world(&targets, |_| later(SLOW, succeeds()));
+    let reply = world.request_stream("r", false).await;
     assert_eq!((reply.attempts, millis(&reply)), (1, 30_000));
 }
 
@@ -86,7 +86,7 @@ async fn what_the_budget_does_not_allow_is_waited_for() {
     let text = "[retry]\nbudget = 0.0\nfloor_per_second = 0\n".to_owned()
         + &provider("a", "", &["a1", "a2"])
         + "[routes.r]\nfirst_token = \"2s\"\ntargets = [{ model = \"a/m\" }]\n";
-    let world = World::new(&text, |_| later(SLOW, well()));
-    let reply = world.ask_for("r", true).await;
+    let world = World::new(&text, |_| later(SLOW, succeeds()));
+    let reply = world.request_stream("r", true).await;
     assert_eq!((reply.status, reply.attempts, millis(&reply)), (200, 1, 30_000));
 }

@@ -9,20 +9,21 @@ async fn a_silent_provider_is_not_tried_twice() {
     let text = provider("silent", "", &TWO)
         + &provider("good", "", &["g"])
         + "[routes.r]\ntargets = [{ model = \"silent/m\" }]\nfallbacks = [\"silent/other\", \"good/m\"]\n";
-    let play = |asked: &Asked| if asked.provider == "good" { well() } else { Says::Nothing };
+    let play =
+        |received: &Received| if received.provider == "good" { succeeds() } else { Action::Stall };
     let world = World::new(&text, play);
-    let reply = world.ask("r").await;
+    let reply = world.request("r").await;
     assert_eq!((reply.status, reply.attempts), (200, 2));
     assert_eq!(reply.took, Duration::from_secs(120), "first_byte");
-    let reply = world.ask("silent/m").await;
+    let reply = world.request("silent/m").await;
     assert_eq!((reply.status, reply.attempts), (504, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_takes_no_connection_in_time_is_silent_too() {
     let world =
-        World::new(&provider("p", "", &["only"]), |_| later(3000, Says::Breaks(Broken::Connect)));
-    let reply = world.ask("p/m").await;
+        World::new(&provider("p", "", &["only"]), |_| later(3000, Action::Fail(Broken::Connect)));
+    let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.attempts), (502, 1));
 }
 
@@ -32,7 +33,7 @@ async fn total_covers_all_attempts() {
     let keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
     let settings = "timeouts = { total = \"10s\" }";
     let world = World::new(&provider("p", settings, &keys), |_| later(3000, fails(500)));
-    let reply = world.ask("p/m").await;
+    let reply = world.request("p/m").await;
     // The fourth is cut short.
     assert_eq!((reply.attempts, reply.took), (4, Duration::from_secs(10)));
     assert!(reply.status >= 500);
@@ -42,20 +43,20 @@ async fn total_covers_all_attempts() {
 async fn a_route_has_deadlines_of_its_own() {
     let text = provider("p", "", &["a"])
         + "[routes.r]\ntargets = [{ model = \"p/m\" }]\ntimeouts = { first_byte = \"2s\" }\n";
-    let world = World::new(&text, |_| Says::Nothing);
-    let reply = world.ask("r").await;
+    let world = World::new(&text, |_| Action::Stall);
+    let reply = world.request("r").await;
     assert_eq!((reply.status, reply.took), (504, Duration::from_secs(2)));
 }
 
-/// Requests for models that nobody has asked for before, so that nothing cools.
+/// Requests for models that nobody has received for before, so that nothing cools.
 async fn outage(retry: &str, requests: usize, pace: Duration) -> usize {
     let text = format!("[retry]\n{retry}\n{}", provider("p", "", &TWO));
     let world = World::new(&text, |_| fails(503));
     for number in 0..requests {
-        assert_eq!(world.ask(&format!("p/m{number}")).await.status, 503);
+        assert_eq!(world.request(&format!("p/m{number}")).await.status, 503);
         sleep(pace).await;
     }
-    world.asked().len() - requests
+    world.received().len() - requests
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,10 +77,10 @@ async fn a_reload_fills_no_budget() {
     let text = "[retry]\nbudget = 0.0\n".to_owned() + &provider("p", "", &TWO);
     let world = World::new(&text, |_| fails(503));
     for number in 0..100 {
-        world.ask(&format!("p/m{number}")).await;
+        world.request(&format!("p/m{number}")).await;
         world.reload(&text);
     }
-    assert_eq!(world.asked().len(), 110);
+    assert_eq!(world.received().len(), 110);
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,6 +89,6 @@ async fn other_failures_cost_nothing() {
         "[retry]\nbudget = 0.0\nfloor_per_second = 0\n".to_owned() + &provider("p", "", &TWO);
     let world = World::new(&text, |_| fails(429));
     for number in 0..20 {
-        assert_eq!(world.ask(&format!("p/m{number}")).await.attempts, 2);
+        assert_eq!(world.request(&format!("p/m{number}")).await.attempts, 2);
     }
 }

@@ -13,10 +13,10 @@ impl Mood {
         self.0.store(millis << 16 | u64::from(status), Ordering::Relaxed);
     }
 
-    fn says(&self) -> Says {
+    fn says(&self) -> Action {
         let now = self.0.load(Ordering::Relaxed);
         let status = u16::try_from(now & 0xffff).expect("a status");
-        later(now >> 16, if status == 200 { well() } else { fails(status) })
+        later(now >> 16, if status == 200 { succeeds() } else { fails(status) })
     }
 }
 
@@ -24,8 +24,8 @@ fn moody(keys: &[&str]) -> (World, Mood) {
     let mood = Mood::default();
     mood.set(200, 0);
     let own = mood.clone();
-    let world = World::new(&provider("p", "", keys), move |asked| match &*asked.key {
-        "good" => well(),
+    let world = World::new(&provider("p", "", keys), move |received| match &*received.key {
+        "good" => succeeds(),
         _ => own.says(),
     });
     (world, mood)
@@ -36,7 +36,7 @@ async fn many(world: &World, count: usize) -> Vec<Reply> {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..count {
         let world = world.clone();
-        tasks.spawn(async move { world.ask("p/m").await });
+        tasks.spawn(async move { world.request("p/m").await });
     }
     tasks.join_all().await
 }
@@ -49,13 +49,13 @@ fn with_status(replies: &[Reply], status: u16) -> usize {
 async fn a_key_that_is_due_gets_one_request_while_others_are_served_elsewhere() {
     let (world, mood) = moody(&["bad=1000", "good"]);
     mood.set(429, 5000);
-    world.ask("p/m").await;
+    world.request("p/m").await;
     sleep(Duration::from_secs(12)).await;
     let before = world.keys().len();
     let replies = many(&world, 50).await;
     assert_eq!(with_status(&replies, 200), 50);
-    let asked = world.keys().split_off(before);
-    assert_eq!(asked.iter().filter(|key| *key == "bad").count(), 1);
+    let received = world.keys().split_off(before);
+    assert_eq!(received.iter().filter(|key| *key == "bad").count(), 1);
     // Its failure cools for twice as long.
     sleep(Duration::from_secs(19)).await;
     many(&world, 50).await;
@@ -69,23 +69,23 @@ async fn a_key_that_is_due_gets_one_request_while_others_are_served_elsewhere() 
 async fn those_who_wait_for_the_probe_go_on_when_it_succeeds() {
     let (world, mood) = moody(&["only"]);
     mood.set(429, 0);
-    world.ask("p/m").await;
+    world.request("p/m").await;
     // Due within 600 ms: all wait, one is the probe, and 300 ms later all are served.
     sleep(Duration::from_millis(10_400)).await;
     mood.set(200, 300);
     let before = world.keys().len();
     let replies = many(&world, 20).await;
     assert_eq!(with_status(&replies, 200), 20, "{:?}", replies[0]);
-    let asked = world.asked().split_off(before);
-    assert_eq!(asked.len(), 20);
-    assert!(asked[1..].iter().all(|own| own.at >= asked[0].at + Duration::from_millis(300)));
+    let received = world.received().split_off(before);
+    assert_eq!(received.len(), 20);
+    assert!(received[1..].iter().all(|own| own.at >= received[0].at + Duration::from_millis(300)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_for_the_probe_are_refused_when_it_fails() {
     let (world, mood) = moody(&["only"]);
     mood.set(429, 0);
-    world.ask("p/m").await;
+    world.request("p/m").await;
     sleep(Duration::from_secs(12)).await;
     mood.set(429, 500);
     let before = world.keys().len();
@@ -99,19 +99,19 @@ async fn those_who_wait_for_the_probe_are_refused_when_it_fails() {
 async fn a_slow_probe_is_not_waited_for() {
     let (world, mood) = moody(&["only"]);
     mood.set(429, 0);
-    world.ask("p/m").await;
+    world.request("p/m").await;
     sleep(Duration::from_secs(12)).await;
     mood.set(200, 60_000);
     let probe = tokio::spawn({
         let world = world.clone();
-        async move { world.ask("p/m").await }
+        async move { world.request("p/m").await }
     });
     sleep(Duration::from_millis(1)).await;
-    let reply = world.ask("p/m").await;
+    let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.header("retry-after")), (429, Some("1")));
     assert!(reply.took <= Duration::from_secs(1));
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(world.ask("p/m").await.took, Duration::ZERO);
+    assert_eq!(world.request("p/m").await.took, Duration::ZERO);
     assert_eq!(probe.await.expect("an answer").status, 200);
 }
 
@@ -119,13 +119,13 @@ async fn a_slow_probe_is_not_waited_for() {
 async fn a_caller_that_leaves_gives_its_probe_back() {
     let (world, mood) = moody(&["only"]);
     mood.set(401, 0);
-    world.ask("p/m").await;
+    world.request("p/m").await;
     sleep(Duration::from_secs(331)).await;
     mood.set(200, 60_000);
-    let left = tokio::time::timeout(Duration::from_secs(1), world.ask("p/m"));
+    let left = tokio::time::timeout(Duration::from_secs(1), world.request("p/m"));
     assert!(left.await.is_err());
     mood.set(200, 0);
-    let reply = world.ask("p/m").await;
+    let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.attempts), (200, 1));
 }
 
@@ -133,14 +133,14 @@ async fn a_caller_that_leaves_gives_its_probe_back() {
 async fn a_cooldown_survives_a_reload_that_does_not_change_the_key() {
     let (world, mood) = moody(&["only"]);
     mood.set(402, 0);
-    world.ask("p/m").await;
+    world.request("p/m").await;
     // Another place in the file.
     world.reload(&provider("p", "", &["before=0", "only"]));
     mood.set(200, 0);
-    let reply = world.ask("p/m").await;
+    let reply = world.request("p/m").await;
     assert_eq!(reply.from.as_deref(), Some("p/before"));
     world.reload(&provider("p", "", &["only"]));
-    assert_eq!(world.ask("p/m").await.attempts, 0);
+    assert_eq!(world.request("p/m").await.attempts, 0);
     sleep(Duration::from_secs(661)).await;
-    assert_eq!(world.ask("p/m").await.status, 200);
+    assert_eq!(world.request("p/m").await.status, 200);
 }

@@ -1,7 +1,7 @@
 //! Many small worlds, each from a seed: keys that fail and recover, requests at once, callers that leave,
 //! reloads that change no key. What must hold in every one of them:
 //!
-//! 1. Nobody is asked too soon: after a 401, a 402 or a 429, the key (or the key with the model) rests for
+//! 1. Nobody is received too soon: after a 401, a 402 or a 429, the key (or the key with the model) rests for
 //!    as long as the table or the provider has it.
 //! 2. The first to ask after that is alone until its answer has come, or its caller has left.
 //! 3. A request asks a key once; twice if it is the only one there is, or after a wait.
@@ -105,12 +105,12 @@ impl<'s> Simulation<'s> {
         let shape = (dice.place(SHAPES.len()), dice.roll(2) == 0);
         let moods = Moods::default();
         let own = moods.clone();
-        let world = World::of(shelf.take(shape), move |asked| {
-            let mood = mood(&own, &asked.key, &asked.model);
+        let world = World::with_config(shelf.take(shape), move |received| {
+            let mood = mood(&own, &received.key, &received.model);
             later(
                 mood.millis,
                 match mood {
-                    Mood { status: 200, .. } => well(),
+                    Mood { status: 200, .. } => succeeds(),
                     Mood { status: 429, hint: 1.., .. } => throttles(mood.hint),
                     Mood { status, .. } => fails(status),
                 },
@@ -132,14 +132,14 @@ impl<'s> Simulation<'s> {
                 _ => self.storm().await,
             }
         }
-        let asked = self.world.asked();
-        rests_are_kept(&asked);
-        budget_is_kept(&asked, &self.came);
+        let received = self.world.received();
+        rests_are_kept(&received);
+        budget_is_kept(&received, &self.came);
         if self.shape.1 {
-            limits_are_kept(&asked);
+            limits_are_kept(&received);
         }
         self.recovers().await;
-        assert!(self.world.live.gateway().members().all(|own| own.places.taken() == 0), "8");
+        assert!(self.world.live.gateway().keys().all(|own| own.places.taken() == 0), "8");
         let gateway = Arc::into_inner(self.world.live).map(|live| live.current.into_inner());
         let gateway = gateway.and_then(Arc::into_inner);
         self.shelf.put(self.shape, gateway.map(|gateway| gateway.config));
@@ -165,7 +165,7 @@ impl<'s> Simulation<'s> {
         let keys = &mut config.providers[0].keys;
         let by = self.dice.place(keys.len());
         keys.rotate_left(by);
-        let before = self.world.take(config);
+        let before = self.world.apply(config);
         self.shelf.put(self.shape, before);
     }
 
@@ -178,7 +178,7 @@ impl<'s> Simulation<'s> {
         let model = format!("p/{}", self.model());
         let patience = Duration::from_millis(self.dice.roll(SLOW));
         self.came.push(Instant::now());
-        let _ = tokio::time::timeout(patience, self.world.ask(&model)).await;
+        let _ = tokio::time::timeout(patience, self.world.request(&model)).await;
     }
 
     /// Many requests at once.
@@ -188,7 +188,7 @@ impl<'s> Simulation<'s> {
         for _ in 0..2 + self.dice.roll(10) {
             self.came.push(Instant::now());
             let (world, model) = (self.world.clone(), format!("p/{model}"));
-            tasks.spawn(async move { world.ask(&model).await });
+            tasks.spawn(async move { world.request(&model).await });
         }
         for reply in tasks.join_all().await {
             is_refused_well(&reply);
@@ -199,27 +199,27 @@ impl<'s> Simulation<'s> {
     async fn one(&mut self) {
         let model = self.model();
         let before = self.standings(model);
-        let from = self.world.asked().len();
+        let from = self.world.received().len();
         self.came.push(Instant::now());
-        let reply = self.world.ask(&format!("p/{model}")).await;
-        let asked = self.world.asked().split_off(from);
+        let reply = self.world.request(&format!("p/{model}")).await;
+        let received = self.world.received().split_off(from);
         is_refused_well(&reply);
 
-        let spans = asked.iter().map(|own| own.over.expect("over") - own.at);
+        let spans = received.iter().map(|own| own.ended.expect("over") - own.at);
         let waited = reply.took.saturating_sub(spans.sum());
-        assert!(waited <= Duration::from_secs(2), "4: {waited:?} {asked:?}");
-        let mut keys: Vec<&str> = asked.iter().map(|own| &*own.key).collect();
-        if keys.len() > 1 && keys[0] == keys[1] && is_trouble(&asked[0]) {
+        assert!(waited <= Duration::from_secs(2), "4: {waited:?} {received:?}");
+        let mut keys: Vec<&str> = received.iter().map(|own| &*own.key).collect();
+        if keys.len() > 1 && keys[0] == keys[1] && is_trouble(&received[0]) {
             keys.remove(0);
         }
         keys.sort_unstable();
         let repeated = keys.windows(2).any(|pair| pair[0] == pair[1]);
-        assert!(!repeated || waited > Duration::ZERO, "3: {asked:?}");
+        assert!(!repeated || waited > Duration::ZERO, "3: {received:?}");
 
-        let spent = reply.status >= 500 && asked.last().is_some_and(is_trouble);
+        let spent = reply.status >= 500 && received.last().is_some_and(is_trouble);
         let well = |key: &str| mood(&self.moods, key, model).status == 200;
         if before.iter().any(|(key, standing)| standing.is_open() && well(key)) && !spent {
-            assert_eq!(reply.status, 200, "6: {before:?} {asked:?}");
+            assert_eq!(reply.status, 200, "6: {before:?} {received:?}");
         }
     }
 
@@ -227,7 +227,7 @@ impl<'s> Simulation<'s> {
     fn standings(&self, model: &str) -> Vec<(String, Standing)> {
         let (gateway, now) = (self.world.live.gateway(), Instant::now().into_std());
         let told =
-            gateway.members().map(|own| (own.key.name.to_string(), own.standing(model, 1, now)));
+            gateway.keys().map(|own| (own.key.name.to_string(), own.standing(model, 1, now)));
         told.collect()
     }
 
@@ -236,7 +236,7 @@ impl<'s> Simulation<'s> {
         sleep(Duration::from_secs(3600)).await;
         for _ in 0..4 {
             for model in MODELS {
-                let reply = self.world.ask(&format!("p/{model}")).await;
+                let reply = self.world.request(&format!("p/{model}")).await;
                 assert_eq!((reply.status, reply.took), (200, Duration::ZERO), "7: {reply:?}");
             }
         }
@@ -248,12 +248,12 @@ fn mood(moods: &Moods, key: &str, model: &str) -> Mood {
     moods.get(&(key.to_owned(), model.to_owned())).copied().unwrap_or(WELL)
 }
 
-fn status(asked: &Asked) -> Option<u16> {
-    asked.said.map(|(status, _)| status)
+fn status(received: &Received) -> Option<u16> {
+    received.response.map(|(status, _)| status)
 }
 
-fn is_trouble(asked: &Asked) -> bool {
-    status(asked).is_some_and(|status| status >= 500)
+fn is_trouble(received: &Received) -> bool {
+    status(received).is_some_and(|status| status >= 500)
 }
 
 /// 4
@@ -266,39 +266,40 @@ fn is_refused_well(reply: &Reply) {
 }
 
 /// 1 and 2
-fn rests_are_kept(asked: &[Asked]) {
-    for (place, failed) in asked.iter().enumerate() {
-        let Some((said, hint)) = failed.said else { continue };
+fn rests_are_kept(received: &[Received]) {
+    for (place, failed) in received.iter().enumerate() {
+        let Some((said, hint)) = failed.response else { continue };
         let (whole_key, rest) = match said {
             401 => (true, Duration::from_secs(300)),
             402 => (true, Duration::from_secs(600)),
             429 => (false, hint.unwrap_or(Duration::from_secs(10))),
             _ => continue,
         };
-        let over = failed.over.expect("over");
-        let same = |own: &&Asked| own.key == failed.key && (whole_key || own.model == failed.model);
+        let over = failed.ended.expect("over");
+        let same =
+            |own: &&Received| own.key == failed.key && (whole_key || own.model == failed.model);
         // A probe that was under way, and says that all is well, counts for more.
-        let cleared = asked.iter().enumerate().filter(|(at, _)| *at != place).any(|(_, own)| {
+        let cleared = received.iter().enumerate().filter(|(at, _)| *at != place).any(|(_, own)| {
             let says_well =
                 matches!(status(own), Some(200)) || whole_key && status(own) == Some(429);
-            own.key == failed.key && own.at <= over && own.over >= Some(over) && says_well
+            own.key == failed.key && own.at <= over && own.ended >= Some(over) && says_well
         });
-        let mut later = asked.iter().filter(same).filter(|own| own.at > over);
+        let mut later = received.iter().filter(same).filter(|own| own.at > over);
         let Some(probe) = later.next().filter(|_| !cleared) else { continue };
         assert!(probe.at >= over + rest, "1: {probe:?} after {failed:?}");
-        // What nobody has asked for since an hour is forgotten, and needs no probe.
+        // What nobody has received for since an hour is forgotten, and needs no probe.
         let forgotten = probe.at - over > rest + Duration::from_secs(3600);
         if let Some(next) = later.next().filter(|_| !forgotten) {
-            assert!(Some(next.at) >= probe.over, "2: {next:?} beside {probe:?}");
+            assert!(Some(next.at) >= probe.ended, "2: {next:?} beside {probe:?}");
         }
     }
 }
 
 /// 5
-fn budget_is_kept(asked: &[Asked], came: &[Instant]) {
-    let mut latest: HashMap<&str, &Asked> = HashMap::new();
+fn budget_is_kept(received: &[Received], came: &[Instant]) {
+    let mut latest: HashMap<&str, &Received> = HashMap::new();
     let mut paid = Vec::new();
-    for own in asked {
+    for own in received {
         if latest.insert(&own.request, own).is_some_and(is_trouble) {
             paid.push(own.at);
         }
@@ -316,11 +317,11 @@ fn budget_is_kept(asked: &[Asked], came: &[Instant]) {
 }
 
 /// 8
-fn limits_are_kept(asked: &[Asked]) {
+fn limits_are_kept(received: &[Received]) {
     for key in ["a", "b", "c", "d"] {
-        let own: Vec<&Asked> = asked.iter().filter(|own| own.key == key).collect();
+        let own: Vec<&Received> = received.iter().filter(|own| own.key == key).collect();
         for one in &own {
-            let under_way = |other: &&&Asked| other.at <= one.at && other.over > Some(one.at);
+            let under_way = |other: &&&Received| other.at <= one.at && other.ended > Some(one.at);
             let at_once = own.iter().filter(under_way).count();
             assert!(at_once <= AT_ONCE as usize, "8: {at_once} beside {one:?}");
         }
