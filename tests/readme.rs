@@ -461,31 +461,39 @@ fn the_limits_are_the_defaults() {
 fn the_numbers_are_those_of_the_source() {
     rest_on_the_source(&[
         ("Rust (1.90 or newer)", "Cargo.toml", "rust-version = \"1.90\""),
-        ("| 256 streams a connection,", "src/gateway/protocol.rs", "const STREAMS: u32 = 256;"),
+        (
+            "| 256 streams a connection,",
+            "src/gateway/server/limits.rs",
+            "const HTTP2_STREAMS: u32 = 256;",
+        ),
         (
             "| 16 times `server.max_body` and at least 256 MiB;",
-            "src/gateway/incoming.rs",
-            "const STORE: usize = 256 << 20;\nconst STORE_OF_LARGEST: usize = 16;",
+            "src/gateway/body_memory.rs",
+            "const LIMIT: usize = 256 << 20;\nconst LIMIT_IN_BODIES: usize = 16;",
         ),
         (
             "| bodies over 64 KiB,",
-            "src/gateway/incoming.rs",
-            "const FIRST_ROOM: usize = 64 * 1024;",
+            "src/gateway/request/body.rs",
+            "const FIRST_BUFFER: usize = 64 * 1024;",
         ),
-        ("| 64 KiB, 100 lines,", "src/gateway/protocol.rs", "const HEAD: usize = 64 * 1024;"),
+        (
+            "| 64 KiB, 100 lines,",
+            "src/gateway/server/limits.rs",
+            "const HEAD_BYTES: usize = 64 * 1024;",
+        ),
         (
             "requests | 120 s;",
-            "src/gateway/conn.rs",
-            "const REST: Duration = Duration::from_secs(120);",
+            "src/gateway/server/limits.rs",
+            "const IDLE: Duration = Duration::from_secs(120);",
         ),
         (
             "| a whole answer | held until it is whole, up to 256 KiB and 1 s,",
-            "src/gateway/attempt/reading.rs",
-            "const SHORT: usize = 256 * 1024;\nconst AT_ONCE: Duration = Duration::from_secs(1);",
+            "src/gateway/attempt/read.rs",
+            "const SHORT_RESPONSE: usize = 256 * 1024;\nconst SHORT_TIME: Duration = Duration::from_secs(1);",
         ),
         (
             "error body | 256 KiB |",
-            "src/gateway/attempt/reading.rs",
+            "src/gateway/attempt/read.rs",
             "const ERROR_BODY: usize = 256 * 1024;",
         ),
         (
@@ -525,23 +533,17 @@ fn the_numbers_of_streams_are_those_of_the_source() {
     rest_on_the_source(&[
         (
             "gets a comment every 10 s (",
-            "src/gateway/rescue/hold.rs",
-            "const KEEP_ALIVE: Duration = Duration::from_secs(10);",
-        ),
-        ("at most 16 MiB are held", "src/gateway/rescue/hold.rs", "const MOST: usize = 16 << 20;"),
-        (
-            "| more than 512 KiB of text,",
-            "src/wire/resume/said.rs",
-            "const MOST: usize = 512 * 1024;",
+            "src/gateway/response/rescue/keep_alive.rs",
+            "const INTERVAL: Duration = Duration::from_secs(10);",
         ),
         (
-            "one event over 256 KiB,",
-            "src/wire/resume/units.rs",
-            "const GATHERED: usize = 256 * 1024;",
+            "at most 16 MiB are held",
+            "src/gateway/response/rescue/held_bytes.rs",
+            "const LIMIT: usize = 16 << 20;",
         ),
         (
             "an event of more than 16 MiB",
-            "src/gateway/relay.rs",
+            "src/gateway/response/relay.rs",
             "const LONGEST_EVENT: usize = 16 << 20;",
         ),
     ]);

@@ -28,7 +28,6 @@ pub mod peek;
 pub mod quirks;
 pub mod quota;
 pub mod replicate;
-pub mod resume;
 mod scan;
 pub mod seals;
 pub mod stable;
