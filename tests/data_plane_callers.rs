@@ -73,7 +73,7 @@ fn situations() -> Vec<Vec<Step>> {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_takes_the_upstream_connection_along() {
+async fn a_disconnect_of_the_caller_closes_the_upstream_connection() {
     for steps in situations() {
         let upstream = Upstream::always(steps).await;
         let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -95,7 +95,7 @@ async fn a_caller_that_leaves_takes_the_upstream_connection_along() {
 }
 
 #[tokio::test]
-async fn a_cancelled_http2_request_takes_only_its_own_upstream_connection_along() {
+async fn a_cancelled_http2_request_closes_only_its_own_upstream_connection() {
     for steps in situations() {
         let upstream = Upstream::always(steps).await;
         let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -122,7 +122,7 @@ async fn a_cancelled_http2_request_takes_only_its_own_upstream_connection_along(
 }
 
 #[tokio::test]
-async fn http2_requests_run_side_by_side_on_one_connection() {
+async fn http2_requests_run_concurrently_on_one_connection() {
     let upstream = Upstream::start(|request| {
         let mut steps = vec![Step::Pause(Duration::from_millis(100))];
         steps.extend(json_answer(200, &request.json()));
@@ -152,7 +152,7 @@ async fn http2_requests_run_side_by_side_on_one_connection() {
 }
 
 #[tokio::test]
-async fn http2_callers_get_events_as_they_come_and_errors_in_their_shape() {
+async fn http2_callers_get_events_at_once_and_errors_in_their_format() {
     let events = chat_events(&["one", "two"]);
     let pace = Duration::from_millis(150);
     let upstream = Upstream::always(cut(sse(&events, pace), 2, Step::Close)).await;
@@ -269,17 +269,17 @@ async fn slow(content_type: &'static str, http2_callers: bool) {
 }
 
 #[tokio::test]
-async fn a_slow_caller_of_a_stream_slows_the_provider_and_costs_no_memory() {
+async fn a_slow_reader_of_a_stream_slows_the_provider_and_uses_no_memory() {
     slow("text/event-stream", false).await;
 }
 
 #[tokio::test]
-async fn a_slow_caller_of_a_file_slows_the_provider_and_costs_no_memory() {
+async fn a_slow_reader_of_a_file_slows_the_provider_and_uses_no_memory() {
     slow("application/octet-stream", false).await;
 }
 
 #[tokio::test]
-async fn slow_http2_callers_slow_the_provider_and_cost_no_memory() {
+async fn slow_http2_readers_slow_the_provider_and_use_no_memory() {
     slow("text/event-stream", true).await;
 }
 

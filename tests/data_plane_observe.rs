@@ -72,7 +72,7 @@ async fn sample_is(keymux: &Keymux, name: &str, value: f64) {
 }
 
 #[tokio::test]
-async fn every_request_leaves_exactly_one_line() {
+async fn every_request_writes_one_access_line() {
     let upstream = Upstream::start(|request| match request.json()["model"].as_str().unwrap() {
         "stream" => sse(&chat_events(&["one", "two"]), PACE),
         "cut" => cut(sse(&chat_events(&["one", "two"]), PACE), 1, Step::Close),
@@ -145,7 +145,7 @@ async fn every_request_leaves_exactly_one_line() {
 }
 
 #[tokio::test]
-async fn counters_are_right_after_known_traffic() {
+async fn counters_match_known_traffic() {
     let upstream = Upstream::start(|request| {
         let limited = request.header("authorization").unwrap().contains("limited");
         match request.json()["model"].as_str().unwrap() {
@@ -193,7 +193,7 @@ async fn counters_are_right_after_known_traffic() {
 }
 
 #[tokio::test]
-async fn running_requests_are_counted_while_they_run() {
+async fn requests_in_flight_are_counted() {
     let upstream = Upstream::always(vec![Step::Hang]).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     let mut callers = Vec::new();
@@ -211,7 +211,7 @@ async fn running_requests_are_counted_while_they_run() {
 }
 
 #[tokio::test]
-async fn callers_cannot_make_new_series() {
+async fn callers_cannot_create_metric_series() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     let ask = async |n: usize| {
@@ -240,7 +240,7 @@ async fn callers_cannot_make_new_series() {
 }
 
 #[tokio::test]
-async fn health_is_for_everybody_and_the_rest_for_the_token() {
+async fn health_is_public_and_the_rest_needs_the_token() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let text =
         one_key(&upstream).replace("[admin]\n", "[admin]\ntoken = { env_var = \"TOKEN\" }\n");
@@ -264,7 +264,7 @@ async fn health_is_for_everybody_and_the_rest_for_the_token() {
 }
 
 #[tokio::test]
-async fn the_configuration_in_force_is_shown_with_origins_and_without_secrets() {
+async fn the_active_configuration_is_shown_with_sources_and_without_secrets() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let parts = [client("c", ""), provider("main", &upstream, "", &[key("only", "weight = 2.5")])];
     let env = [("KEYMUX_SERVER__MAX_BODY", "5MiB")];
@@ -290,7 +290,7 @@ async fn the_configuration_in_force_is_shown_with_origins_and_without_secrets() 
 }
 
 #[tokio::test]
-async fn the_first_byte_of_a_stream_is_that_of_its_first_event() {
+async fn first_byte_of_a_stream_is_measured_at_its_first_event() {
     let events = chat_events(&["one", "two"]);
     let burst = vec![events.concat()];
     let upstream = Upstream::start(move |request| match request.number {

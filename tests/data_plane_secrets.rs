@@ -104,7 +104,7 @@ async fn parrot() -> Upstream {
 // Two threads: one is taken by the commands that are run.
 #[expect(clippy::too_many_lines, reason = "one way out after another")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
+async fn no_secret_appears_in_errors_logs_metrics_or_the_configuration() {
     let upstream = parrot().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key"), format!("{PROVIDER}\n")).unwrap();

@@ -166,7 +166,7 @@ async fn others_are_served(keymux: &Keymux) {
 }
 
 #[tokio::test]
-async fn streams_that_are_reset_at_once_cost_their_caller_the_connection() {
+async fn rapid_resets_close_the_callers_connection() {
     let (keymux, upstream) = start("", vec![Step::Hang]).await;
     let mut caller = Caller::open(&keymux, &[]).await;
     let mut burst = Vec::new();
@@ -201,27 +201,27 @@ async fn flood(each: &[u8], bursts: usize) {
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_ends_where_its_answers_are_not_read() {
+async fn a_flood_of_unread_ping_replies_is_bounded() {
     flood(&frame(PING, 0, 0, b"01234567"), 200).await;
 }
 
 #[tokio::test]
-async fn a_flood_of_settings_ends_where_its_answers_are_not_read() {
+async fn a_flood_of_unread_settings_replies_is_bounded() {
     flood(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]), 200).await;
 }
 
 #[tokio::test]
-async fn a_flood_of_window_updates_costs_no_memory() {
+async fn a_flood_of_window_updates_uses_no_memory() {
     flood(&frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()), 50).await;
 }
 
 #[tokio::test]
-async fn a_flood_of_priorities_costs_no_memory() {
+async fn a_flood_of_priority_frames_uses_no_memory() {
     flood(&frame(2, 0, 1, &[0, 0, 0, 0, 1]), 50).await;
 }
 
 #[tokio::test]
-async fn windows_and_frames_that_cannot_be_end_the_connection() {
+async fn invalid_windows_and_frames_close_the_connection() {
     let (keymux, _upstream) = start("", chat_answer("hello")).await;
     for bad in [
         frame(WINDOW_UPDATE, 0, 0, &(u32::MAX >> 1).to_be_bytes()),
@@ -244,7 +244,7 @@ async fn windows_and_frames_that_cannot_be_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_head_without_an_end_costs_its_caller_the_connection() {
+async fn an_endless_head_closes_the_connection() {
     let (keymux, upstream) = start("", chat_answer("hello")).await;
     let before = resident(&keymux);
     let filler: Vec<(String, String)> =
@@ -265,7 +265,7 @@ async fn a_head_without_an_end_costs_its_caller_the_connection() {
 }
 
 #[tokio::test]
-async fn frames_of_a_body_that_hold_nothing_cost_their_caller_the_connection() {
+async fn a_flood_of_empty_data_frames_closes_the_connection() {
     let (keymux, upstream) = start("", chat_answer("hello")).await;
     let mut caller = Caller::open(&keymux, &[]).await;
     caller.raw(&frame(HEADERS, END_HEADERS, 1, &head("POST", CHAT, &[]))).await;
@@ -280,7 +280,7 @@ async fn frames_of_a_body_that_hold_nothing_cost_their_caller_the_connection() {
 }
 
 #[tokio::test]
-async fn streams_beyond_the_limit_are_refused_and_the_others_go_on() {
+async fn streams_over_the_limit_are_refused_and_the_others_continue() {
     let mut steps = vec![Step::Pause(Duration::from_millis(100))];
     steps.extend(chat_answer("hello"));
     let (keymux, upstream) = start("", steps).await;
@@ -308,7 +308,7 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_head_over_http2_has_the_limits_of_one_over_http1() {
+async fn http2_heads_have_the_limits_of_http1_heads() {
     let (keymux, upstream) = start("", chat_answer("hello")).await;
     let many: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|name| (&**name, "1")).collect();
@@ -341,7 +341,7 @@ async fn a_head_over_http2_has_the_limits_of_one_over_http1() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_window_stays_shut_is_reset_and_its_provider_let_go() {
+async fn a_stream_with_a_closed_window_is_reset_and_its_provider_released() {
     let events = chat_events(&["more"; 50]);
     let (keymux, upstream) =
         start("write_timeout = \"300ms\"", sse(&events, Duration::from_millis(5))).await;
@@ -364,7 +364,7 @@ async fn a_stream_whose_window_stays_shut_is_reset_and_its_provider_let_go() {
 }
 
 #[tokio::test]
-async fn a_caller_that_opens_and_says_nothing_is_cut_like_one_over_http1() {
+async fn a_silent_http2_caller_is_cut_as_over_http1() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let keymux = Keymux::start(&config("head_timeout = \"300ms\"", &[main]), &[]).await;
@@ -376,7 +376,7 @@ async fn a_caller_that_opens_and_says_nothing_is_cut_like_one_over_http1() {
 }
 
 #[tokio::test]
-async fn an_upload_over_http2_that_stands_still_is_refused() {
+async fn a_stalled_http2_upload_is_refused() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let keymux = Keymux::start(&config("body_timeout = \"300ms\"", &[main]), &[]).await;

@@ -47,7 +47,7 @@ fn open_many() -> u64 {
 }
 
 #[tokio::test]
-async fn callers_beyond_the_limit_wait_and_are_served_when_one_leaves() {
+async fn callers_over_the_limit_wait_until_another_disconnects() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let keymux = Keymux::start(&config("max_connections = 4", &[main]), &[]).await;
@@ -69,7 +69,7 @@ async fn callers_beyond_the_limit_wait_and_are_served_when_one_leaves() {
 }
 
 #[tokio::test]
-async fn without_file_descriptors_it_waits_quietly_and_recovers() {
+async fn without_file_descriptors_accepting_pauses_and_recovers() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     assert_eq!(http::get(keymux.address(), "/v1/models", &[]).await.status(), 200);
@@ -96,7 +96,7 @@ async fn without_file_descriptors_it_waits_quietly_and_recovers() {
 }
 
 #[tokio::test]
-async fn large_bodies_together_stay_within_the_store_and_the_rest_are_told_to_come_again() {
+async fn large_bodies_share_bounded_memory_and_the_rest_get_retry_after() {
     const EACH: usize = 16 * MIB;
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
@@ -140,7 +140,7 @@ async fn large_bodies_together_stay_within_the_store_and_the_rest_are_told_to_co
 }
 
 #[tokio::test]
-async fn idle_connections_cost_little() {
+async fn idle_connections_use_little_memory() {
     let callers = if is_long() { 10_000 } else { 1000 };
     let callers = callers.min(usize::try_from(open_many()).unwrap_or(usize::MAX) / 2 - 100);
     let upstream = Upstream::always(chat_answer("hello")).await;
@@ -192,7 +192,7 @@ async fn fountain() -> String {
 }
 
 #[tokio::test]
-async fn callers_that_read_nothing_cost_a_bounded_amount_each() {
+async fn callers_that_read_nothing_use_bounded_memory() {
     let (callers, most) = if is_long() { (1000, 300 * MIB) } else { (100, 60 * MIB) };
     open_many();
     let url = fountain().await;
@@ -226,7 +226,7 @@ async fn callers_that_read_nothing_cost_a_bounded_amount_each() {
 }
 
 #[tokio::test]
-async fn callers_that_come_and_go_leave_nothing_behind() {
+async fn closed_connections_leave_nothing_in_memory() {
     let events = chat_events(&["one", "two"]);
     let upstream = Upstream::always(cut(sse(&events, Duration::ZERO), 1, Step::Hang)).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;

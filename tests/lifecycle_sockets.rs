@@ -108,7 +108,7 @@ async fn models(mut stream: TlsStream<TcpStream>) -> String {
 }
 
 #[tokio::test]
-async fn tls_speaks_http_1_and_http_2_as_alpn_says() {
+async fn tls_selects_http1_or_http2_by_alpn() {
     let events = chat_events(&["one", "two"]);
     let upstream = Upstream::always(sse(&events, Duration::from_millis(100))).await;
     let authority = Authority::new();
@@ -137,7 +137,7 @@ async fn tls_speaks_http_1_and_http_2_as_alpn_says() {
 }
 
 #[tokio::test]
-async fn a_tls_caller_asks_again_after_a_rest() {
+async fn a_parked_tls_connection_serves_another_request() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let authority = Authority::new();
     let mut keymux = start(&one_key(&upstream), &authority, None).await;
@@ -159,7 +159,7 @@ async fn a_tls_caller_asks_again_after_a_rest() {
 }
 
 #[tokio::test]
-async fn a_caller_without_tls_gets_nothing_from_a_tls_listener() {
+async fn a_plain_caller_gets_nothing_from_a_tls_listener() {
     let authority = Authority::new();
     let keymux = start(&config("", &[ECHO.to_owned()]), &authority, None).await;
     let mut caller = Connection::open(keymux.address()).await;
@@ -182,7 +182,7 @@ async fn a_silent_tls_caller_is_cut_after_the_head_timeout() {
 }
 
 #[tokio::test]
-async fn with_client_ca_only_callers_with_its_certificate_get_in() {
+async fn with_client_ca_a_client_certificate_is_required() {
     let (authority, callers, others) = (Authority::new(), Authority::new(), Authority::new());
     let keymux = start(&config("", &[ECHO.to_owned()]), &authority, Some(&callers)).await;
     let good = callers.signs("a-caller");
@@ -221,7 +221,7 @@ async fn until_ready(admin: u16) {
 
 /// sd_listen_fds(3): the sockets are open from descriptor 3 on, and the environment says how many.
 #[tokio::test]
-async fn a_socket_of_systemd_is_taken_over() {
+async fn a_socket_passed_by_systemd_is_used() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -245,7 +245,7 @@ async fn a_socket_of_systemd_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_socket_that_systemd_did_not_hand_over_is_said() {
+async fn a_socket_missing_from_systemd_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let [admin, _] = free_ports();
     for listen in ["systemd", "systemd:web"] {
@@ -256,12 +256,12 @@ async fn a_socket_that_systemd_did_not_hand_over_is_said() {
         let output = common::keymux::run(folder.path(), &["run"], &[]);
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(listen) && said.contains("handed over no"), "{said}");
+        assert!(said.contains(listen) && said.contains("passed no"), "{said}");
     }
 }
 
 #[tokio::test]
-async fn systemd_socket_activate_starts_it_with_the_first_caller() {
+async fn systemd_socket_activation_starts_the_daemon_at_the_first_connection() {
     let [port, admin] = free_ports();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(

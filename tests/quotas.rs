@@ -192,7 +192,7 @@ async fn rpm_goes_to_other_keys_and_then_says_when() {
     let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((55..=60).contains(&after), "{after}");
     let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("main/a is over its own rpm, to be tried again in"), "{message}");
+    assert!(message.contains("main/a has reached its rpm, next try in"), "{message}");
 
     let told = known(&keymux, "a").await;
     assert_eq!((&told["state"], &told["why"]), (&json!("limited"), &json!("over its own rpm")));
@@ -233,7 +233,7 @@ async fn tokens_count_as_the_provider_has_counted_them() {
     let large = json!({"model": "m", "messages": [{"role": "user", "content": prompt}]});
     let reply = http::post(keymux.address(), CHAT, &[], &large).await;
     assert_eq!(reply.status(), 429);
-    assert!(reply.text().contains("main/only is over its own tpm"), "{}", reply.text());
+    assert!(reply.text().contains("main/only has reached its tpm"), "{}", reply.text());
     assert_eq!(ask(&keymux, "m").await.status(), 200, "a small one has room");
 }
 

@@ -61,7 +61,7 @@ struct Turn {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_grows_nothing_stays_and_every_answer_is_right() {
+async fn a_soak_leaks_nothing_and_answers_correctly() {
     let time = std::env::var("KEYMUX_SOAK")
         .map_or(SHORT, |time| humantime::parse_duration(&time).unwrap());
     let upstream = Upstream::unbooked(play).await;

@@ -145,7 +145,7 @@ fn last_data(reply: &Reply) -> Value {
 }
 
 #[tokio::test]
-async fn bytes_are_the_same_however_they_are_cut() {
+async fn bytes_are_the_same_in_any_chunking() {
     for (kind, path, content_type, pieces) in whole_streams() {
         let text = pieces.concat();
         for size in [64, 100_000] {
@@ -181,7 +181,7 @@ async fn a_cut_message_ends_with_an_error_event() {
 }
 
 #[tokio::test]
-async fn half_an_event_is_ended_before_the_error() {
+async fn a_partial_event_is_closed_before_the_error() {
     let mut events = message();
     events.truncate(4);
     let half = events[3].len() - 20;
@@ -193,7 +193,7 @@ async fn half_an_event_is_ended_before_the_error() {
 }
 
 #[tokio::test]
-async fn a_cut_of_gemini_ends_with_an_error_as_its_clients_read_it() {
+async fn a_cut_gemini_stream_ends_with_an_error_that_clients_parse() {
     let part = &gemini_events()[..1];
     for last in [end(), Step::Close] {
         let reply = streamed("gemini", GEMINI_EVENTS, steps("text/event-stream", part, last)).await;
@@ -205,7 +205,7 @@ async fn a_cut_of_gemini_ends_with_an_error_as_its_clients_read_it() {
 }
 
 #[tokio::test]
-async fn a_cut_array_is_closed_behind_an_error_or_not_at_all() {
+async fn a_cut_array_ends_with_an_error_element_or_is_truncated() {
     let json = "application/json; charset=UTF-8";
     let pieces = gemini_array();
     for kept in [pieces[0].clone(), format!("{}\r\n,\r\n", pieces[0])] {
@@ -222,7 +222,7 @@ async fn a_cut_array_is_closed_behind_an_error_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn cohere_is_told_and_then_broken_off_since_its_client_heeds_no_event() {
+async fn a_cut_cohere_stream_gets_an_error_event_and_is_truncated() {
     let events = cohere_events();
     let reply = streamed("cohere", COHERE, steps("text/event-stream", &events[..2], end())).await;
     let end = last_data(&reply);
@@ -231,7 +231,7 @@ async fn cohere_is_told_and_then_broken_off_since_its_client_heeds_no_event() {
 }
 
 #[tokio::test]
-async fn a_stalled_message_is_ended_and_its_provider_left() {
+async fn a_stalled_message_is_ended_and_its_provider_closed() {
     let upstream = Upstream::always(steps("text/event-stream", &message()[..4], Step::Hang)).await;
     let settings = "timeouts = { idle = \"200ms\" }";
     let keymux = keymux("anthropic", &upstream, settings, &["only"]).await;
@@ -243,7 +243,7 @@ async fn a_stalled_message_is_ended_and_its_provider_left() {
 }
 
 #[tokio::test]
-async fn a_message_that_stays_open_behind_its_end_is_ended() {
+async fn a_message_that_stays_open_after_its_end_is_closed() {
     let start = Instant::now();
     let reply =
         streamed("anthropic", MESSAGES, steps("text/event-stream", &message(), Step::Hang)).await;
@@ -263,7 +263,7 @@ fn exhausted() -> Value {
 }
 
 #[tokio::test]
-async fn before_the_first_word_another_key_is_tried() {
+async fn before_the_first_token_another_key_is_tried() {
     let sse = "text/event-stream";
     let opened = message()[..2].to_vec();
     let failures = [
@@ -293,7 +293,7 @@ async fn before_the_first_word_another_key_is_tried() {
 }
 
 #[tokio::test]
-async fn an_error_before_the_first_word_is_a_real_status_in_the_providers_own_words() {
+async fn an_error_before_the_first_token_becomes_an_error_status_with_the_providers_body() {
     let opened = [message()[..2].to_vec(), vec![overloaded()]].concat();
     let reply = streamed("anthropic", MESSAGES, steps("text/event-stream", &opened, end())).await;
     assert_eq!((reply.status(), reply.header("content-type")), (502, Some("application/json")));
@@ -311,7 +311,7 @@ async fn an_error_before_the_first_word_is_a_real_status_in_the_providers_own_wo
 }
 
 #[tokio::test]
-async fn an_error_within_the_stream_passes_and_nothing_is_added() {
+async fn an_error_within_the_stream_is_forwarded_alone() {
     let events = [message()[..4].to_vec(), vec![overloaded()]].concat();
     for last in [end(), Step::Close] {
         let reply =
@@ -356,7 +356,7 @@ fn kinds(body: &[u8]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_conversation_with_bedrock_passes_and_its_cut_is_an_exception() {
+async fn a_bedrock_stream_is_forwarded_and_a_cut_is_an_exception() {
     let messages = conversation();
     let reply = streamed("bedrock", BEDROCK, steps(AWS, &messages, end())).await;
     assert!(reply.complete && reply.body == messages.concat(), "{}", reply.text());
@@ -374,7 +374,7 @@ async fn a_conversation_with_bedrock_passes_and_its_cut_is_an_exception() {
 }
 
 #[tokio::test]
-async fn an_exception_before_the_first_word_is_the_error_that_sdks_know() {
+async fn an_exception_before_the_first_token_is_an_error_that_sdks_parse() {
     let messages = conversation();
     let throttled = exception("throttlingException", "Too many requests").to_vec();
     let bad = steps(AWS, &[messages[0].clone(), throttled], end());

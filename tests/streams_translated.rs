@@ -49,7 +49,7 @@ fn others(caller: &str) -> impl Iterator<Item = &'static str> {
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_an_error_event_in_the_callers_format_and_never_looks_finished() {
+async fn a_broken_translated_stream_ends_with_an_error_in_the_callers_format() {
     let upstream = Upstream::start(play).await;
     let keymux = Arc::new(keymux(&upstream).await);
     for (caller, from, fault, reply, _) in ask_all(&keymux, &FAULTS).await {
@@ -63,7 +63,7 @@ async fn a_broken_stream_is_an_error_event_in_the_callers_format_and_never_looks
 }
 
 #[tokio::test]
-async fn an_unbroken_stream_looks_finished_to_everybody() {
+async fn a_complete_translated_stream_is_complete_in_every_format() {
     let upstream = Upstream::start(play).await;
     let keymux = Arc::new(keymux(&upstream).await);
     for (caller, from, _, reply, _) in ask_all(&keymux, &["fine", "open"]).await {
@@ -75,7 +75,7 @@ async fn an_unbroken_stream_looks_finished_to_everybody() {
 }
 
 #[tokio::test]
-async fn an_error_that_was_told_is_the_end_even_when_the_provider_goes_on() {
+async fn nothing_follows_an_error_event_even_if_the_provider_continues() {
     let upstream = Upstream::start(play).await;
     let keymux = Arc::new(keymux_with("", &upstream).await);
     let models = ["error-and-open", "garbled-and-open", "garbled-and-more"];
@@ -91,7 +91,7 @@ async fn an_error_that_was_told_is_the_end_even_when_the_provider_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stream_that_fails_before_its_first_word_is_a_real_status_in_the_callers_format() {
+async fn a_translated_stream_that_fails_before_its_first_token_becomes_an_error_status() {
     let upstream = Upstream::start(play).await;
     let keymux = keymux(&upstream).await;
     for caller in CALLERS {
@@ -113,7 +113,7 @@ async fn a_stream_that_fails_before_its_first_word_is_a_real_status_in_the_calle
 }
 
 #[tokio::test]
-async fn what_outlives_the_drain_timeout_ends_with_an_error_event() {
+async fn a_stream_still_running_after_the_drain_timeout_gets_an_error_event() {
     let upstream = Upstream::start(play).await;
     let text =
         config("drain_timeout = \"300ms\"", &[provider("chat", &upstream, "", &[key("chat", "")])]);
@@ -139,7 +139,7 @@ async fn what_outlives_the_drain_timeout_ends_with_an_error_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_does_not_end_becomes_an_error_event() {
+async fn an_endless_event_becomes_an_error_event() {
     let upstream = Upstream::start(play).await;
     let keymux = keymux(&upstream).await;
     let reply = ask(&keymux, "anthropic", "chat/endless").await;
@@ -149,7 +149,7 @@ async fn an_event_that_does_not_end_becomes_an_error_event() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_takes_the_provider_along() {
+async fn a_disconnect_of_the_caller_closes_the_provider() {
     let upstream = Upstream::start(play).await;
     let keymux = keymux(&upstream).await;
     for (caller, from) in
@@ -176,7 +176,7 @@ async fn a_caller_that_leaves_takes_the_provider_along() {
 }
 
 #[tokio::test]
-async fn a_slow_caller_slows_the_provider_and_costs_no_memory() {
+async fn a_slow_reader_slows_the_provider_and_uses_no_memory() {
     const CALLERS: usize = 12;
     /// A megabyte for each, and pages that the allocator has freed and not given back.
     const MOST: usize = (24 + CALLERS) << 20;

@@ -62,7 +62,7 @@ fn question(stream: bool) -> Value {
 }
 
 #[tokio::test]
-async fn an_openai_caller_gets_claudes_stream_as_chunks() {
+async fn an_openai_caller_gets_a_claude_stream_as_chunks() {
     let upstream = Upstream::always(claude(&claude_calls())).await;
     let keymux = keymux("anthropic", &upstream, "").await;
     let reply = chat(&keymux, &question(true)).await;
@@ -115,7 +115,7 @@ async fn a_translated_stream_that_is_cut_never_looks_finished() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_is_named_and_what_cannot_be_said_has_its_place() {
+async fn dropped_settings_are_named_and_unsupported_ones_are_refused_at_their_place() {
     let upstream = Upstream::always(claude(&claude_calls())).await;
     let keymux = keymux("anthropic", &upstream, "").await;
     let mut body = question(true);
@@ -135,7 +135,7 @@ async fn what_is_left_out_is_named_and_what_cannot_be_said_has_its_place() {
 }
 
 #[tokio::test]
-async fn a_providers_error_comes_in_the_callers_form_with_its_words() {
+async fn a_providers_error_has_the_callers_format_and_its_own_message() {
     let error = json!({"type": "error", "error": {"type": "not_found_error", "message": "model: claude-9"}});
     let upstream = Upstream::always(json_answer(404, &error)).await;
     let keymux = keymux("anthropic", &upstream, "").await;
@@ -174,7 +174,7 @@ async fn a_route_falls_back_to_a_provider_of_another_format() {
 }
 
 #[tokio::test]
-async fn a_body_of_responses_at_the_address_of_chat_is_answered_in_chunks() {
+async fn a_responses_body_at_the_chat_path_is_answered_in_chunks() {
     let upstream = Upstream::always(sse(&chat_events(&["one ", "two"]), Duration::ZERO)).await;
     let keymux = keymux("openai", &upstream, "").await;
     let body = json!({"model": "openai/gpt-4o", "input": "count", "instructions": "Be brief.", "stream": true});

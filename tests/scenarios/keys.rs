@@ -11,7 +11,7 @@ use crate::common::config::{keys_asked, name_of_key};
 use crate::common::http::{Connection, json_request};
 
 #[tokio::test]
-async fn a_throttled_key_is_left_alone_for_as_long_as_its_provider_asks() {
+async fn a_throttled_key_cools_down_for_retry_after() {
     let upstream = Upstream::start(|request| match name_of_key(request).as_str() {
         "a" if request.number < 2 => answer(429, &[("retry-after", "2")], b"{\"error\":{}}"),
         _ => chat_answer("hello"),
@@ -33,7 +33,7 @@ async fn a_throttled_key_is_left_alone_for_as_long_as_its_provider_asks() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_costs_one_attempt_and_no_reload_brings_it_back() {
+async fn a_revoked_key_costs_one_attempt_and_stays_out_after_a_reload() {
     let upstream = failing(&["a"], error(401, "invalid_api_key", "No such key.")).await;
     let keys = [("a", "weight = 9"), ("b", "")];
     let keymux = with_keys(&upstream, "", &keys).await;
@@ -50,7 +50,7 @@ async fn a_revoked_key_costs_one_attempt_and_no_reload_brings_it_back() {
 }
 
 #[tokio::test]
-async fn a_key_without_credit_is_not_taken_for_a_throttled_one() {
+async fn a_key_without_credit_is_distinguished_from_a_throttled_one() {
     let body =
         br#"{"error":{"code":"insufficient_quota","message":"You exceeded your current quota."}}"#;
     let upstream = failing(&["a"], answer(429, &[("retry-after-ms", "100")], body)).await;
@@ -121,7 +121,7 @@ async fn a_recovered_key_gets_one_probe_and_then_its_share() {
 }
 
 #[tokio::test]
-async fn while_a_key_cools_the_others_share_by_weight() {
+async fn while_a_key_cools_down_the_others_share_by_weight() {
     let upstream = failing(&["a"], throttled(60_000)).await;
     let keys = [("a", "weight = 6"), ("b", "weight = 3"), ("c", "weight = 1")];
     let keymux = with_keys(&upstream, "", &keys).await;
@@ -138,7 +138,7 @@ async fn while_a_key_cools_the_others_share_by_weight() {
 }
 
 #[tokio::test]
-async fn when_all_keys_cool_nobody_is_asked_and_the_answer_says_until_when() {
+async fn when_all_keys_cool_down_no_provider_is_called_and_retry_after_is_set() {
     let upstream = Upstream::always(throttled(5000)).await;
     let keymux = with_keys(&upstream, "", &[("a", ""), ("b", ""), ("c", "")]).await;
     // The provider's own words, of the last.
@@ -164,7 +164,7 @@ async fn when_all_keys_cool_nobody_is_asked_and_the_answer_says_until_when() {
 }
 
 #[tokio::test]
-async fn a_reload_in_the_middle_of_a_failover_leaves_it_its_keys() {
+async fn a_reload_during_a_failover_keeps_its_keys() {
     let upstream = Upstream::start(|request| match name_of_key(request).as_str() {
         "a" => [vec![Step::Pause(Duration::from_millis(700))], throttled(60_000)].concat(),
         _ => chat_answer("hello"),

@@ -31,7 +31,7 @@ async fn of_two(failure: Vec<Step>, settings: &str) -> (Upstream, Reply) {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_before_its_first_event_is_had_from_another_key() {
+async fn a_stream_that_ends_before_its_first_event_is_retried_with_another_key() {
     for end in [Step::Close, Step::Reset, Step::Send(b"0\r\n\r\n".to_vec())] {
         let (upstream, reply) = of_two(cut(events(), 0, end), "").await;
         assert_eq!(told(&reply), (200, "main", "b", "2"));
@@ -41,7 +41,7 @@ async fn a_stream_that_ends_before_its_first_event_is_had_from_another_key() {
 }
 
 #[tokio::test]
-async fn a_stream_that_hangs_behind_its_head_makes_way_for_the_fallback() {
+async fn a_stream_that_hangs_after_its_head_falls_back() {
     let comment = sse(&[": keep-alive\n\n".to_owned()], PACE);
     let first = Upstream::always(cut(comment, 1, Step::Hang)).await;
     let second = Upstream::always(sse(&chat_events(&WORDS), PACE)).await;
@@ -57,7 +57,7 @@ async fn a_stream_that_hangs_behind_its_head_makes_way_for_the_fallback() {
 }
 
 #[tokio::test]
-async fn an_error_for_a_first_event_is_had_better_from_another_key() {
+async fn an_error_as_the_first_event_is_retried_with_another_key() {
     let error =
         json!({"error": {"message": "Overloaded", "type": "server_error", "code": "overloaded"}});
     let failure = sse(&[format!("data: {error}\n\n")], PACE);
@@ -72,7 +72,7 @@ async fn an_error_for_a_first_event_is_had_better_from_another_key() {
 }
 
 #[tokio::test]
-async fn a_stream_cut_in_the_middle_ends_with_an_error_and_is_not_begun_anew() {
+async fn a_stream_cut_in_the_middle_ends_with_an_error_and_is_not_restarted() {
     for end in [Step::Close, Step::Reset, Step::Send(b"0\r\n\r\n".to_vec())] {
         let (upstream, reply) = of_two(cut(events(), 2, end), "").await;
         assert_eq!(told(&reply), (200, "main", "a", "1"));
@@ -82,7 +82,7 @@ async fn a_stream_cut_in_the_middle_ends_with_an_error_and_is_not_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_stream_that_stalls_in_the_middle_ends_with_an_error_when_its_time_is_over() {
+async fn a_stalled_stream_ends_with_an_error_after_the_idle_timeout() {
     let start = Instant::now();
     let stalled = cut(events(), 2, Step::Hang);
     let (upstream, reply) = of_two(stalled, "timeouts = { idle = \"400ms\" }").await;
@@ -93,7 +93,7 @@ async fn a_stream_that_stalls_in_the_middle_ends_with_an_error_when_its_time_is_
 }
 
 #[tokio::test]
-async fn a_fallback_of_another_format_streams_in_the_callers() {
+async fn a_translated_fallback_streams_in_the_callers_format() {
     let first = Upstream::always(cut(events(), 0, Step::Reset)).await;
     let second = Upstream::always(sse(&message_events(&WORDS), PACE)).await;
     let keymux = with_foreign_fallback(&first, "", &second).await;

@@ -75,7 +75,7 @@ async fn left_alone(world: &World, expected: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_row_cools_what_it_is_about_for_as_long_as_it_says() {
+async fn every_failure_class_cools_its_scope_for_its_time() {
     for (says, in_a_row, scope, spans) in rows() {
         let told = format!("{says:?}");
         let world = failing(says);
@@ -97,7 +97,7 @@ async fn every_row_cools_what_it_is_about_for_as_long_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_fault_of_the_keys_cools_nothing() {
+async fn failures_that_are_not_the_keys_fault_cool_nothing() {
     for says in [
         fails(400),
         fails(413),
@@ -118,7 +118,7 @@ async fn what_is_no_fault_of_the_keys_cools_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_provider_counts_as_one_in_trouble() {
+async fn a_silent_provider_counts_as_a_failure() {
     let text = provider("p", "timeouts = { first_byte = \"1s\" }", &["a"]);
     let world = World::new(&text, |_| Action::Stall);
     for _ in 0..3 {
@@ -147,7 +147,7 @@ async fn is_left_alone(says: Action, expected: u64) {
 const NOW: (&str, &str) = ("date", "Wed, 28 Feb 2024 23:59:30 GMT");
 
 #[tokio::test(start_paused = true)]
-async fn every_form_of_a_hint_is_kept_to() {
+async fn every_form_of_retry_after_is_obeyed() {
     let used_up = ("x-ratelimit-remaining-requests", "0");
     let of_input = ("anthropic-ratelimit-input-tokens-remaining", "0");
     for (headers, expected) in [
@@ -168,7 +168,7 @@ async fn every_form_of_a_hint_is_kept_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_hint_is_none() {
+async fn an_invalid_retry_after_is_ignored() {
     for bad in ["-1", "0", "NaN", "inf", "1e308", "soon", "", "Wed, 28 Feb 2024 23:59:00 GMT"] {
         is_left_alone(hinted(&[("retry-after", bad), NOW]), 10).await;
         is_left_alone(hinted(&[("retry-after-ms", bad), NOW]), 10).await;

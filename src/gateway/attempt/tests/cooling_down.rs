@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn when_a_key_is_due_soon_it_is_waited_for() {
+async fn a_key_that_is_available_soon_is_waited_for() {
     let first = std::sync::atomic::AtomicBool::new(true);
     let world = World::new(&provider("p", "", &["only"]), move |_| {
         if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
@@ -32,7 +32,7 @@ async fn a_request_waits_twice_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_is_not_longer_than_the_whole_request_may_take() {
+async fn a_wait_respects_the_total_timeout() {
     let text = provider("p", "timeouts = { total = \"300ms\" }", &["only"]);
     let reply = World::new(&text, |_| throttles(500)).request("p/m").await;
     assert_eq!((reply.attempts, reply.took), (1, Duration::ZERO));
@@ -61,7 +61,7 @@ fn seconds(reply: &Reply) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttled_keys_are_a_429_at_once_that_says_when() {
+async fn throttled_keys_are_an_immediate_429_with_retry_after() {
     let (_, reply) = after(&[("a", throttles(7000)), ("b", throttles(30_000))]).await;
     assert_eq!(reply.status, 429);
     assert!((7..=8).contains(&seconds(&reply)));
@@ -75,7 +75,7 @@ async fn throttled_keys_are_a_429_at_once_that_says_when() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_without_credit_are_a_429_that_is_not_worth_a_retry() {
+async fn keys_without_credit_are_a_429_without_retry() {
     let (_, reply) = after(&[("a", fails(402)), ("b", fails(402))]).await;
     assert_eq!((reply.status, seconds(&reply)), (429, 60));
     assert_eq!(reply.header("x-should-retry"), Some("false"));
@@ -83,7 +83,7 @@ async fn keys_without_credit_are_a_429_that_is_not_worth_a_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_in_trouble_is_a_503() {
+async fn a_failing_provider_is_a_503() {
     let (_, reply) = after(&[("a", fails(500))]).await;
     assert_eq!(reply.status, 503);
     assert!((5..=6).contains(&seconds(&reply)));
@@ -91,18 +91,18 @@ async fn a_provider_in_trouble_is_a_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_are_refused_are_a_503_that_is_not_worth_a_retry() {
+async fn rejected_keys_are_a_503_without_retry() {
     let (_, reply) = after(&[("a", fails(401))]).await;
     assert_eq!((reply.status, seconds(&reply)), (503, 60));
     assert_eq!(reply.header("x-should-retry"), Some("false"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_key_has_its_reason_in_the_body() {
+async fn the_body_contains_a_reason_for_each_key() {
     let (_, reply) = after(&[("a", fails(401)), ("b", throttles(9000)), ("c", fails(402))]).await;
     assert_eq!(reply.status, 429);
     let message = reply.message();
-    for reason in ["p/a was refused", "p/b is throttled", "p/c has no credit"] {
+    for reason in ["p/a was rejected", "p/b is throttled", "p/c has no credit"] {
         assert!(message.contains(reason), "{message}");
     }
 }
@@ -119,7 +119,7 @@ async fn another_model_of_a_throttled_key_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resting_target_is_passed_over_for_the_fallback_at_no_cost() {
+async fn a_cooling_target_is_skipped_for_the_fallback_at_no_cost() {
     let text = "[retry]\nbudget = 0.0\nfloor_per_second = 3\n".to_owned()
         + &provider("a", "", &["a1"])
         + &provider("b", "", &["b1"])

@@ -25,7 +25,7 @@ fn millis(reply: &Reply) -> u128 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_first_token_makes_way_for_the_next_target_before_the_next_key() {
+async fn a_late_first_token_moves_to_the_next_target_before_the_next_key() {
     let targets: [(&str, &[&str]); 2] = [("a", &["a1", "a2"]), ("b", &["b1"])];
     let world = world(&targets, |received| match &*received.provider {
         "a" => later(SLOW, succeeds()),
@@ -38,7 +38,7 @@ async fn a_late_first_token_makes_way_for_the_next_target_before_the_next_key() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_there_is_no_other_target_the_next_key_is_asked() {
+async fn without_another_target_the_next_key_is_tried() {
     let world = world(&[("a", &["a1", "a2"])], |received| match &*received.key {
         "a1" => later(SLOW, succeeds()),
         _ => succeeds(),
@@ -53,7 +53,7 @@ async fn where_there_is_no_other_target_the_next_key_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_attempt_has_the_time_of_first_byte() {
+async fn the_last_attempt_has_the_first_byte_timeout() {
     let targets: [(&str, &[&str]); 2] = [("a", &["a1"]), ("b", &["b1"])];
     let world = world(&targets, |_| later(SLOW, succeeds()));
     let reply = world.request_stream("r", true).await;
@@ -62,7 +62,7 @@ async fn the_last_attempt_has_the_time_of_first_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_was_slow_is_asked_again_when_the_others_fail() {
+async fn slow_keys_are_tried_again_when_the_others_fail() {
     let targets: [(&str, &[&str]); 2] = [("a", &["a1"]), ("b", &["b1"])];
     let world = world(&targets, |received| match &*received.provider {
         "a" => later(5000, succeeds()),
@@ -74,7 +74,7 @@ async fn whoever_was_slow_is_asked_again_when_the_others_fail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_answer_has_no_first_token() {
+async fn a_whole_response_has_no_first_token() {
     let targets: [(&str, &[&str]); 2] = [("a", &["a1"]), ("b", &["b1"])];
     let world = world(&targets, |_| later(SLOW, succeeds()));
     let reply = world.request_stream("r", false).await;
@@ -82,7 +82,7 @@ async fn a_whole_answer_has_no_first_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_budget_does_not_allow_is_waited_for() {
+async fn a_late_first_token_without_retry_budget_is_waited_for() {
     let text = "[retry]\nbudget = 0.0\nfloor_per_second = 0\n".to_owned()
         + &provider("a", "", &["a1", "a2"])
         + "[routes.r]\nfirst_token = \"2s\"\ntargets = [{ model = \"a/m\" }]\n";

@@ -20,7 +20,7 @@ async fn a_silent_provider_is_not_tried_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_takes_no_connection_in_time_is_silent_too() {
+async fn a_connect_timeout_counts_as_silent() {
     let world =
         World::new(&provider("p", "", &["only"]), |_| later(3000, Action::Fail(Broken::Connect)));
     let reply = world.request("p/m").await;
@@ -40,7 +40,7 @@ async fn total_covers_all_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_has_deadlines_of_its_own() {
+async fn a_routes_timeouts_override_the_providers() {
     let text = provider("p", "", &["a"])
         + "[routes.r]\ntargets = [{ model = \"p/m\" }]\ntimeouts = { first_byte = \"2s\" }\n";
     let world = World::new(&text, |_| Action::Stall);
@@ -60,7 +60,7 @@ async fn outage(retry: &str, requests: usize, pace: Duration) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_amplified_by_a_fifth_and_ten_a_second() {
+async fn an_outage_causes_at_most_a_fifth_more_requests_plus_ten_per_second() {
     // 1,000 requests in ten seconds: 200, and 100, and the second that was there at the start.
     let more = outage("", 1000, Duration::from_millis(10)).await;
     assert!((290..=310).contains(&more), "{more}");
@@ -73,7 +73,7 @@ async fn an_outage_is_amplified_by_a_fifth_and_ten_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_fills_no_budget() {
+async fn a_reload_does_not_refill_the_retry_budget() {
     let text = "[retry]\nbudget = 0.0\n".to_owned() + &provider("p", "", &TWO);
     let world = World::new(&text, |_| fails(503));
     for number in 0..100 {
@@ -84,7 +84,7 @@ async fn a_reload_fills_no_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_failures_cost_nothing() {
+async fn other_failures_take_nothing_from_the_retry_budget() {
     let text =
         "[retry]\nbudget = 0.0\nfloor_per_second = 0\n".to_owned() + &provider("p", "", &TWO);
     let world = World::new(&text, |_| fails(429));

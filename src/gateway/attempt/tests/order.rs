@@ -26,7 +26,7 @@ fn failures() -> Vec<Action> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_one_good_key_the_first_request_succeeds_without_a_sleep() {
+async fn one_good_key_makes_the_first_request_succeed_without_a_wait() {
     for failure in failures() {
         let told = format!("{failure:?}");
         let bad: Vec<String> = (0..9).map(|n| format!("bad-{n}")).collect();
@@ -47,7 +47,7 @@ async fn with_one_good_key_the_first_request_succeeds_without_a_sleep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_the_callers_fault_is_answered_after_one_attempt() {
+async fn a_caller_error_is_returned_after_one_attempt() {
     for status in [400, 413, 422] {
         let routes = "[routes.r]\ntargets = [{ model = \"p/m\" }]\nfallbacks = [\"p/other\"]\n";
         let world = World::new(&(provider("p", "", &["a", "b"]) + routes), move |_| fails(status));
@@ -60,7 +60,7 @@ async fn what_is_the_callers_fault_is_answered_after_one_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_other_targets_come_next_and_then_the_fallbacks() {
+async fn other_targets_are_tried_before_fallbacks() {
     let text = provider("a", "", &["a1", "a2"])
         + &provider("b", "", &["b1", "b2"])
         + &provider("c", "", &["c1", "c2"])
@@ -87,7 +87,7 @@ async fn the_other_targets_come_next_and_then_the_fallbacks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_s_only_key_has_one_quick_retry_before_the_fallbacks() {
+async fn a_targets_only_key_gets_one_quick_retry_before_the_fallbacks() {
     let text = provider("a", "", &["only"])
         + &provider("b", "", &["b1", "b2"])
         + "[routes.r]\ntargets = [{ model = \"a/m\" }]\nfallbacks = [\"b/m\"]\n";
@@ -110,7 +110,7 @@ async fn a_target_s_only_key_has_one_quick_retry_before_the_fallbacks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_trouble_is_tried_again_quickly_and_only_with_an_only_key() {
+async fn only_provider_failures_of_an_only_key_get_a_quick_retry() {
     for failure in [fails(401), fails(402), fails(429)] {
         let world = World::new(&provider("p", "", &["only"]), move |_| failure.clone());
         assert_eq!(world.request("p/m").await.attempts, 1);
@@ -120,7 +120,7 @@ async fn only_a_trouble_is_tried_again_quickly_and_only_with_an_only_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quick_retry_that_succeeds_is_an_answer_like_any() {
+async fn a_successful_quick_retry_is_a_normal_response() {
     let tries = std::sync::atomic::AtomicUsize::new(0);
     let world = World::new(&provider("p", "", &["only"]), move |_| {
         match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
@@ -133,7 +133,7 @@ async fn a_quick_retry_that_succeeds_is_an_answer_like_any() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_prompt_too_long_for_a_model_is_never_sent_to_it_again() {
+async fn a_prompt_too_long_for_a_model_is_not_sent_to_it_again() {
     let text = provider("a", "", &["a1", "a2"])
         + &provider("b", "", &["b1"])
         + "[routes.r]\ntargets = [{ model = \"a/small\" }]\nfallbacks = [\"b/small\", \"b/large\"]\n";
@@ -157,7 +157,7 @@ async fn a_prompt_too_long_for_a_model_is_never_sent_to_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_that_names_a_target_twice_asks_its_keys_once() {
+async fn a_route_with_a_duplicate_target_tries_its_keys_once() {
     let text = provider("p", "", &["a", "b"])
         + "[routes.r]\ntargets = [{ model = \"p/m\" }]\nfallbacks = [\"p/m\"]\n";
     let world = World::new(&text, |_| fails(500));

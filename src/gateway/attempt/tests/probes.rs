@@ -46,7 +46,7 @@ fn with_status(replies: &[Reply], status: u16) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_due_gets_one_request_while_others_are_served_elsewhere() {
+async fn a_key_due_for_a_probe_gets_one_request_while_others_use_another_key() {
     let (world, mood) = moody(&["bad=1000", "good"]);
     mood.set(429, 5000);
     world.request("p/m").await;
@@ -66,7 +66,7 @@ async fn a_key_that_is_due_gets_one_request_while_others_are_served_elsewhere() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_the_probe_go_on_when_it_succeeds() {
+async fn requests_waiting_for_a_probe_continue_when_it_succeeds() {
     let (world, mood) = moody(&["only"]);
     mood.set(429, 0);
     world.request("p/m").await;
@@ -82,7 +82,7 @@ async fn those_who_wait_for_the_probe_go_on_when_it_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_the_probe_are_refused_when_it_fails() {
+async fn requests_waiting_for_a_probe_are_refused_when_it_fails() {
     let (world, mood) = moody(&["only"]);
     mood.set(429, 0);
     world.request("p/m").await;
@@ -116,7 +116,7 @@ async fn a_slow_probe_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_gives_its_probe_back() {
+async fn a_disconnect_of_the_caller_releases_its_probe() {
     let (world, mood) = moody(&["only"]);
     mood.set(401, 0);
     world.request("p/m").await;

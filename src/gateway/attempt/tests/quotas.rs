@@ -42,7 +42,7 @@ fn well_with(headers: &[(&'static str, &str)]) -> Action {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_at_its_limit_is_passed_over_for_another() {
+async fn a_key_at_its_limit_is_skipped_for_another() {
     let world =
         World::new(&with("", "max_concurrent = 2", &["a", "b"]), |_| later(500, succeeds()));
     let replies = at_once(&world, 4).join_all().await;
@@ -54,7 +54,7 @@ async fn a_key_at_its_limit_is_passed_over_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_all_are_busy_requests_take_turns() {
+async fn when_all_keys_are_busy_requests_queue_in_order() {
     let world =
         World::new(&with("", "max_concurrent = 1", &["a", "b"]), |_| later(300, succeeds()));
     let mut all = at_once(&world, 6);
@@ -69,14 +69,14 @@ async fn when_all_are_busy_requests_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_too_long_is_told_which_limit_it_was() {
+async fn a_queue_timeout_names_the_limit() {
     let world = World::new(&with("", "max_concurrent = 1", &["a"]), |_| later(5000, succeeds()));
     let mut all = at_once(&world, 2);
     let first = all.join_next().await.expect("two").expect("a reply");
     assert_eq!((first.status, first.took), (429, Duration::from_secs(1)), "queue_timeout");
     assert_eq!(first.header("retry-after"), Some("1"));
     assert_eq!(first.header("x-keymux-attempts"), Some("0"));
-    assert!(first.message().contains("p/a has as many requests"), "{}", first.message());
+    assert!(first.message().contains("p/a has reached its"), "{}", first.message());
     assert!(first.message().contains("max_concurrent"), "{}", first.message());
     assert_eq!(all.join_next().await.expect("two").expect("a reply").status, 200);
     let none = "[retry]\nmax_waits = 0\n".to_owned() + &with("", "max_concurrent = 1", &["a"]);
@@ -87,7 +87,7 @@ async fn who_waits_too_long_is_told_which_limit_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_has_a_limit_over_all_its_keys() {
+async fn a_provider_limit_covers_all_its_keys() {
     let world =
         World::new(&with("max_concurrent = 2", "", &["a", "b", "c"]), |_| later(900, succeeds()));
     let replies = at_once(&world, 6).join_all().await;
@@ -95,11 +95,11 @@ async fn a_provider_has_a_limit_over_all_its_keys() {
     assert_eq!((status(200), status(429)), (4, 2));
     assert_eq!(most_at_once(&world.received(), |_| true), 2);
     let refused = replies.iter().find(|reply| reply.status == 429).expect("one");
-    assert!(refused.message().contains("has a provider with as many"), "{}", refused.message());
+    assert!(refused.message().contains("waits for its provider"), "{}", refused.message());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_given_back_by_attempts_that_fail_and_callers_that_leave() {
+async fn failed_attempts_and_disconnects_release_their_permit() {
     let world =
         World::new(&with("", "max_concurrent = 1", &["a"]), |received| match &*received.model {
             "bad" => fails(400),
@@ -116,7 +116,7 @@ async fn a_place_is_given_back_by_attempts_that_fail_and_callers_that_leave() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_target_makes_way_for_the_fallback() {
+async fn a_busy_target_falls_back() {
     let text = with("", "max_concurrent = 1", &["a"])
         + &provider("q", "", &["b"])
         + "[routes.r]\ntargets = [{ model = \"p/m\" }]\nfallbacks = [\"q/m\"]\n";
@@ -135,7 +135,7 @@ fn hasty() -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_given_back_when_a_first_token_is_late() {
+async fn a_late_first_token_releases_its_permit() {
     let world = World::new(&hasty(), |received| match &*received.key {
         "a" => later(30_000, succeeds()),
         _ => succeeds(),
@@ -148,7 +148,7 @@ async fn a_place_is_given_back_when_a_first_token_is_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_first_token_does_not_make_way_for_a_key_that_is_busy() {
+async fn a_late_first_token_does_not_move_to_a_busy_key() {
     let world = World::new(&hasty(), |received| match &*received.key {
         "a" => later(5000, succeeds()),
         _ => later(9000, succeeds()),
@@ -159,7 +159,7 @@ async fn a_late_first_token_does_not_make_way_for_a_key_that_is_busy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_counts_what_is_under_way_and_puts_the_new_limit_in_force() {
+async fn a_reload_keeps_requests_in_flight_and_applies_the_new_limit() {
     let world = World::new(&with("", "max_concurrent = 3", &["a"]), |_| later(800, succeeds()));
     let mut all = at_once(&world, 3);
     sleep(Duration::from_millis(100)).await;
@@ -176,14 +176,14 @@ async fn a_reload_counts_what_is_under_way_and_puts_the_new_limit_in_force() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_minute_sees_more_requests_than_rpm() {
+async fn no_minute_has_more_requests_than_rpm() {
     let world = World::new(&with("", "rpm = 6", &["a"]), |_| succeeds());
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(300) {
         let reply = world.request("p/m").await;
         if reply.status == 429 {
             assert_eq!(reply.attempts, 0);
-            assert!(reply.message().contains("p/a is over its own rpm"), "{}", reply.message());
+            assert!(reply.message().contains("p/a has reached its rpm"), "{}", reply.message());
         }
         sleep(Duration::from_millis(1700)).await;
     }
@@ -193,7 +193,7 @@ async fn no_minute_sees_more_requests_than_rpm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_out_of_rpm_says_when_it_has_more_and_is_waited_for() {
+async fn a_key_at_its_rpm_sets_retry_after_and_is_waited_for() {
     let world = World::new(&with("", "rpm = 1", &["a", "b"]), |_| succeeds());
     assert_eq!(world.request("p/m").await.status, 200);
     sleep(Duration::from_secs(20)).await;
@@ -226,14 +226,14 @@ async fn tokens_are_estimated_by_the_size_of_the_body() {
     assert_eq!(world.request("p/m").await.status, 200);
     let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.header("retry-after")), (429, Some("60")));
-    assert!(reply.message().contains("over its own tpm"), "{}", reply.message());
+    assert!(reply.message().contains("has reached its tpm"), "{}", reply.message());
     let small = World::new(&with("", "tpm = 1", &["a"]), |_| succeeds());
     assert_eq!(small.request("p/m").await.status, 200, "what is larger than any minute goes alone");
     assert_eq!(small.request("p/m").await.status, 429);
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_of_one_account_cool_together() {
+async fn keys_of_one_quota_group_cool_down_together() {
     let text = with("", "quota_group = \"one\"", &["a", "b"])
         + &with("", "", &["c"])[provider("p", "", &[]).len()..];
     for (status, elsewhere) in [(429, 200), (402, 429)] {
@@ -263,7 +263,7 @@ async fn keys_of_one_account_cool_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_credential_is_one_key_s_own() {
+async fn a_bad_credential_affects_one_key_only() {
     let world = World::new(&with("", "quota_group = \"one\"", &["a", "b"]), |received| {
         if received.key == "a" { fails(401) } else { succeeds() }
     });
@@ -274,7 +274,7 @@ async fn a_bad_credential_is_one_key_s_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_headers_say_steers_to_keys_that_have_more() {
+async fn rate_limit_headers_steer_to_keys_with_more_left() {
     let told = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "30s")];
     let world = World::new(&with("", "", &["a", "b"]), move |received| {
         if received.key == "a" { well_with(&told) } else { succeeds() }
@@ -295,7 +295,7 @@ async fn what_headers_say_steers_to_keys_that_have_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_leave_no_key_alone() {
+async fn rate_limit_headers_alone_cool_no_key_down() {
     let told = [("x-ratelimit-remaining-tokens", "3"), ("x-ratelimit-reset-tokens", "30s")];
     let world = World::new(&with("", "", &["a", "b"]), move |_| well_with(&told));
     for _ in 0..10 {
@@ -310,7 +310,7 @@ async fn headers_leave_no_key_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_count_for_the_whole_group_and_a_standby_steps_in() {
+async fn rate_limit_headers_apply_to_the_quota_group_and_a_standby_serves() {
     let told = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "1m")];
     let mut text = with("", "quota_group = \"one\"", &["a", "b"]);
     text += "[[providers.p.keys]]\nname = \"spare\"\nvalue = \"secret-of-spare\"\nweight = 0\n";

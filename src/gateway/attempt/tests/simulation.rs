@@ -349,7 +349,7 @@ fn simulate(seeds: Range<u64>) {
 
 /// `KEYMUX_SEEDS` says how many, for a longer run by hand.
 #[test]
-fn what_must_hold_holds_in_thousands_of_worlds() {
+fn invariants_hold_in_thousands_of_random_worlds() {
     let seeds = std::env::var("KEYMUX_SEEDS").ok().and_then(|text| text.parse().ok());
     let half = seeds.unwrap_or(2000) / 2;
     std::thread::scope(|scope| {
