@@ -172,11 +172,11 @@ mod rules {
     fn an_arrow_that_the_table_lacks_is_broken() {
         assert_eq!(
             broken(&[("src/keys/select.rs", "//! doc\nuse crate::route::Attempt;\n")]),
-            ["src/keys/select.rs:2: keys uses route; it may use config, wire, secret, share"]
+            ["src/keys/select.rs:2: keys uses route; it may use config, format, secret, share"]
         );
         assert_eq!(
             broken(&[("src/secret.rs", "fn f() { crate::wire::f() }")]),
-            ["src/secret.rs:1: secret uses wire; it may use none of ours"]
+            ["src/secret.rs:1: secret uses format; it may use none of ours"]
         );
         assert_eq!(
             broken(&[("src/main.rs", "use keymux::{cli, config::Config};")]),

@@ -12,14 +12,15 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use common::keymux::{Keymux, run};
+use serde_json::{Value as Json, json};
+
 use keymux::config::{Loaded, Options, Surroundings, load, schema};
 use keymux::observe::access::End;
 use keymux::observe::metrics::Metrics;
 use keymux::provider::{Auth, Kind, Way};
-use keymux::wire::address::{Place, find};
-use keymux::wire::failure::Class;
-use keymux::wire::{Api, Operation};
-use serde_json::{Value as Json, json};
+use keymux::wire::api::{Api, Operation};
+use keymux::wire::api::routes::{Place, find};
+use keymux::wire::failure::class::Class;
 
 const README: &str = include_str!("../README.md");
 

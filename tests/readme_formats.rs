@@ -5,9 +5,8 @@
 use std::fmt::Write as _;
 
 use keymux::provider::{Kind, Way};
-use keymux::wire::Operation;
-use keymux::wire::feature::{Feature, Verdict};
-use keymux::wire::translate::Wire;
+use keymux::wire::api::{Operation, Format};
+use keymux::wire::feature::{Feature, Support};
 
 const README: &str = include_str!("../README.md");
 
@@ -17,12 +16,12 @@ fn stands_there(table: &str) {
 }
 
 /// What a format is called in the tables.
-fn short(wire: Wire) -> &'static str {
-    match wire {
-        Wire::OpenAiChat => "chat",
-        Wire::OpenAiResponses => "responses",
-        Wire::Anthropic | Wire::Gemini | Wire::Bedrock | Wire::Cohere | Wire::Replicate => {
-            wire.name()
+fn short(format: Format) -> &'static str {
+    match format {
+        Format::OpenAiChat => "chat",
+        Format::OpenAiResponses => "responses",
+        Format::Anthropic | Format::Gemini | Format::Bedrock | Format::Cohere | Format::Replicate => {
+            format.name()
         }
     }
 }
@@ -31,8 +30,8 @@ fn row(cells: &[String], out: &mut String) {
     writeln!(out, "| {} |", cells.join(" | ")).unwrap();
 }
 
-fn head(first: &[&str], wires: &[Wire], out: &mut String) {
-    let names = first.iter().copied().chain(wires.iter().map(|wire| short(*wire)));
+fn head(first: &[&str], wires: &[Format], out: &mut String) {
+    let names = first.iter().copied().chain(wires.iter().map(|format| short(*format)));
     row(&names.map(str::to_owned).collect::<Vec<_>>(), out);
     writeln!(out, "|{}", "---|".repeat(first.len() + wires.len())).unwrap();
 }
@@ -40,21 +39,21 @@ fn head(first: &[&str], wires: &[Wire], out: &mut String) {
 #[test]
 fn what_becomes_of_each_thing_that_is_asked_for() {
     let mut table = String::new();
-    head(&["what is asked for", "by callers of"], &Wire::ALL, &mut table);
+    head(&["what is asked for", "by callers of"], &Format::ALL, &mut table);
     for feature in Feature::all() {
         let callers: Vec<_> =
-            Wire::OF_CALLERS.into_iter().filter(|wire| wire.place(feature).is_some()).collect();
+            Format::OF_CALLERS.into_iter().filter(|format| format.place(feature).is_some()).collect();
         let callers = match callers.len() {
             0 => continue,
             5 => "all".to_owned(),
             _ => callers.into_iter().map(short).collect::<Vec<_>>().join(", "),
         };
         let mut cells = vec![feature.name().to_owned(), callers];
-        cells.extend(Wire::ALL.map(|wire| {
-            match wire.verdict(feature) {
-                Verdict::Said => "yes",
-                Verdict::Dropped => "dropped",
-                Verdict::Refused => "400",
+        cells.extend(Format::ALL.map(|format| {
+            match format.verdict(feature) {
+                Support::Supported => "yes",
+                Support::Dropped => "dropped",
+                Support::Refused => "400",
             }
             .to_owned()
         }));
@@ -66,10 +65,10 @@ fn what_becomes_of_each_thing_that_is_asked_for() {
 #[test]
 fn in_which_format_each_kind_of_provider_is_asked() {
     let mut table = String::new();
-    head(&["kind"], &Wire::OF_CALLERS, &mut table);
+    head(&["kind"], &Format::OF_CALLERS, &mut table);
     for kind in Kind::all() {
         let mut cells = vec![format!("`{}`", kind.name())];
-        cells.extend(Wire::OF_CALLERS.map(|caller| way(kind, caller.operation(false))));
+        cells.extend(Format::OF_CALLERS.map(|caller| way(kind, caller.operation(false))));
         row(&cells, &mut table);
     }
     stands_there(&table);
@@ -79,7 +78,7 @@ fn in_which_format_each_kind_of_provider_is_asked() {
 fn way(kind: Kind, operation: Operation) -> String {
     let of = |model: &str| match kind.way(operation, None, [model; 2]) {
         Way::Same => "as it is".to_owned(),
-        Way::Through(wire) => short(wire).to_owned(),
+        Way::Through(format) => short(format).to_owned(),
         Way::Not | Way::Embed(_) | Way::Count(_) => "not".to_owned(),
     };
     let mut told = of("m");

@@ -4,11 +4,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use keymux::upstream::echo::{Reply, answer};
-use keymux::wire::Operation;
-use keymux::wire::ir::Usage;
-use keymux::wire::listen::{Framing, Listener};
 use serde_json::{Value, json};
+
+use keymux::upstream::echo::{Reply, answer};
+use keymux::wire::api::{Operation, Framing};
+use keymux::wire::inspect::observer::{Usage, ResponseObserver};
 
 fn ask(operation: Operation, request: &Value) -> Reply {
     answer(operation, request.to_string().as_bytes(), "7", 1_700_000_000)
@@ -32,16 +32,16 @@ fn events(reply: &Reply) -> Vec<Value> {
     data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect()
 }
 
-fn listen(operation: Operation, reply: &Reply) -> Listener {
+fn listen(operation: Operation, reply: &Reply) -> ResponseObserver {
     let mut listener =
-        Listener::new(operation, Framing::of(operation, Some(reply.content_type.as_bytes())));
+        ResponseObserver::new(operation, Framing::of(operation, Some(reply.content_type.as_bytes())));
     for frame in &reply.frames {
         listener.hear(frame);
     }
     listener
 }
 
-fn tokens(listener: &Listener) -> (Option<u64>, Option<u64>) {
+fn tokens(listener: &ResponseObserver) -> (Option<u64>, Option<u64>) {
     let Usage { input, output, .. } = listener.usage();
     (input, output)
 }

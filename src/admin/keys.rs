@@ -8,11 +8,11 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Value, json};
 
 use crate::config::Key;
-use crate::gateway::Gateway;
-use crate::gateway::check::{self, Checked};
+use crate::gateway::{Gateway, check};
+use crate::gateway::check::Checked;
 use crate::keys::{Member, Reason, Rest, Seen, Standing};
 use crate::secret::Fingerprint;
-use crate::wire::failure::Class;
+use crate::wire::failure::class::Class;
 
 /// What the latest check has found.
 #[derive(Default)]

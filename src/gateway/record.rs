@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{Gateway, KeyIndex, Live};
 use crate::keys::Held;
 use crate::keys::places::Permit;
 use crate::observe::access::{End, Line};
-use crate::wire::Operation;
-use crate::wire::ir::Usage;
+use crate::wire::api::Operation;
+use crate::wire::inspect::usage::Usage;
+use super::{Gateway, KeyIndex, Live};
 
 /// The longest model name in a log line, in characters.
 const MODEL_LENGTH: usize = 128;

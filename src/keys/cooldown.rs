@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::class::{Class, Failure};
 
 /// The longest a key is left alone, whatever a provider asks for.
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::wire::failure::class::{Class, Failure};
 use self::ailment::{Ailment, Jitter};
 use super::cooldown::{Cooldown, Reach};
 use super::standing::Standing;
-use crate::wire::failure::{Class, Failure};
 
 /// Models of one key that are remembered at once: callers choose their names.
 const MODELS: usize = 256;

@@ -26,8 +26,8 @@ use std::time::Instant;
 
 use crate::config::{Key, Provider};
 use crate::share::Turns;
-use crate::wire::failure::{Class, Failure};
-use crate::wire::quota::Quota;
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::rate_limits::Quota;
 
 use places::{Permit, Places};
 use rates::Booking;

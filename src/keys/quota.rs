@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::wire::quota::{Left, Quota};
+use crate::wire::failure::rate_limits::{Left, Quota};
 
 /// Models that are remembered at once: callers choose their names.
 const MODELS: usize = 256;

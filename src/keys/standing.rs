@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::wire::failure::Class;
+use crate::wire::failure::class::Class;
 
 /// Whether a key, or a key with a model, can be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

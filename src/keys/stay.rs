@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{Member, Standing};
 use crate::config::Key;
-use crate::wire::digest::Digest;
+use crate::wire::json::digest::Digest;
+use super::{Member, Standing};
 
 /// What a request would stay with.
 #[derive(Clone, Debug, Default)]

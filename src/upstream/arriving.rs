@@ -9,9 +9,10 @@ use http::{HeaderValue, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use crate::wire::format::anthropic_on_clouds;
+use crate::wire::format::anthropic_on_clouds::FromBedrock;
 use super::Broken;
 use super::client::link::Inline;
-use crate::wire::envelope::{self, FromBedrock};
 
 /// What Bedrock calls its streams.
 const FRAMES: &[u8] = b"application/vnd.amazon.eventstream";
@@ -55,7 +56,7 @@ pub(super) async fn unpacked(response: Response<Arriving>) -> Result<Response<Ar
             }
         }
         head.headers.remove(CONTENT_LENGTH);
-        let error = envelope::error_for(head.status.as_u16(), &error);
+        let error = anthropic_on_clouds::error_for(head.status.as_u16(), &error);
         return Ok(Response::from_parts(head, Arriving::Made(vec![error].into_iter())));
     }
     if !is_stream {

@@ -47,7 +47,7 @@ enum Form {
 
 /// What one request was allowed by.
 #[derive(Debug)]
-pub enum Shown {
+pub enum ResponseContext {
     /// The key itself, or nothing.
     Key,
     /// A token, which may have run out before its time.
@@ -107,7 +107,7 @@ impl Credential {
         &self,
         request: &mut Request<Outgoing>,
         region: Option<&str>,
-    ) -> Result<Shown, Broken> {
+    ) -> Result<ResponseContext, Broken> {
         self.authorize_for(request, region, Service::Bedrock).await
     }
 
@@ -117,12 +117,12 @@ impl Credential {
         request: &mut Request<Outgoing>,
         region: Option<&str>,
         service: Service,
-    ) -> Result<Shown, Broken> {
+    ) -> Result<ResponseContext, Broken> {
         match &self.form {
-            Form::None => Ok(Shown::Key),
+            Form::None => Ok(ResponseContext::Key),
             Form::Header(name, value) => {
                 request.headers_mut().insert(name.clone(), value.clone());
-                Ok(Shown::Key)
+                Ok(ResponseContext::Key)
             }
             Form::Azure(key) => {
                 let is_anthropic = request.uri().path().contains("/anthropic/v1/");
@@ -131,12 +131,12 @@ impl Credential {
                 if is_anthropic {
                     headers.insert(HeaderName::from_static("x-api-key"), key.clone());
                 }
-                Ok(Shown::Key)
+                Ok(ResponseContext::Key)
             }
             Form::Token(cell) => {
                 let token = cell.get().await?;
                 request.headers_mut().insert(AUTHORIZATION, token.value.clone());
-                Ok(Shown::Token(token))
+                Ok(ResponseContext::Token(token))
             }
             Form::Aws(regions) => regions.authorize(request, region, service).await,
         }
@@ -153,15 +153,15 @@ impl Credential {
 
     /// Takes note of the head of an answer; `true`: what was shown is no longer good, and with another it
     /// may fare better.
-    pub fn answered<B>(&self, answer: &Response<B>, shown: &Shown) -> bool {
+    pub fn answered<B>(&self, answer: &Response<B>, shown: &ResponseContext) -> bool {
         match (&self.form, shown) {
-            (Form::Token(cell), Shown::Token(token))
+            (Form::Token(cell), ResponseContext::Token(token))
                 if answer.status() == StatusCode::UNAUTHORIZED =>
             {
                 cell.invalidate(token);
                 true
             }
-            (_, Shown::Signature(cell, keys)) if aws::has_expired(answer) => {
+            (_, ResponseContext::Signature(cell, keys)) if aws::has_expired(answer) => {
                 cell.invalidate(keys);
                 true
             }

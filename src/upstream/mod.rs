@@ -22,17 +22,17 @@ pub use client::{Broken, Clients};
 pub use outgoing::Outgoing;
 pub use target::segment;
 
-use self::auth::{Credential, Shown};
+use crate::config::{Key, Provider};
+use crate::provider::Kind;
+use crate::wire::api::Operation;
+use crate::wire::api::resources::Stored;
+use crate::wire::api::routes::Address;
+use crate::wire::inspect::model::Peek;
+use self::auth::{Credential, ResponseContext};
 use self::client::Client;
 use self::seal::Seal;
 use self::target::{Paths, Target};
 use self::token::Cells;
-use crate::config::{Key, Provider};
-use crate::provider::Kind;
-use crate::wire::Operation;
-use crate::wire::address::Address;
-use crate::wire::peek::Peek;
-use crate::wire::stored::Stored;
 
 /// What the next configuration takes over where it is the same.
 #[derive(Debug, Default)]
@@ -237,7 +237,7 @@ impl Ready {
         &self,
         request: &mut Request<Outgoing>,
         attempt: &Attempt<'_>,
-    ) -> Result<Shown, Broken> {
+    ) -> Result<ResponseContext, Broken> {
         let (region, _) = self.key.region_and_model(attempt.model);
         self.credential.authorize(request, region).await
     }

@@ -10,14 +10,15 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Attempt, Outgoing, What};
 use crate::config::{ApiVersion, Cloud, Endpoint, Key, Region, Vertex};
 use crate::provider::Kind;
-use crate::wire::address::Address;
-use crate::wire::envelope;
-use crate::wire::peek::Peek;
-use crate::wire::stored::{self, Stored};
-use crate::wire::{Api, Operation, google};
+use crate::wire::api::{resources, Api, Operation};
+use crate::wire::api::resources::Stored;
+use crate::wire::api::routes::Address;
+use crate::wire::format::anthropic_on_clouds;
+use crate::wire::inspect::gemini_model_field;
+use crate::wire::inspect::model::Peek;
+use super::{Attempt, Outgoing, What};
 
 /// All but RFC 3986's unreserved characters: a name between two slashes stays there.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -117,7 +118,7 @@ fn kept(
     }
     let (region, _) = key.region_and_model(attempt.model);
     let mut endpoint = endpoint(key, region)?.clone();
-    let place = stored::path(stored.operation)?;
+    let place = resources::path(stored.operation)?;
     let place = match (kind, stored.operation.api(), &key.cloud) {
         (Kind::Azure, Api::Anthropic, _) => format!("/anthropic{place}"),
         (Kind::Azure, _, Cloud::Azure(azure)) if azure.api_version == ApiVersion::V1 => {
@@ -363,18 +364,18 @@ pub(super) fn body(
     model: &str,
 ) -> Outgoing {
     match (kind, address.operation) {
-        (Kind::Vertex, Operation::Messages) => Outgoing::new(envelope::for_vertex(peek, body)),
+        (Kind::Vertex, Operation::Messages) => Outgoing::new(anthropic_on_clouds::for_vertex(peek, body)),
         (Kind::Vertex, Operation::CountTokens) => {
-            Outgoing::new(envelope::for_counting_on_vertex(peek, body, model))
+            Outgoing::new(anthropic_on_clouds::for_counting_on_vertex(peek, body, model))
         }
         (Kind::Bedrock, Operation::Messages) => {
             let betas = headers.get_all("anthropic-beta").iter();
             let betas = betas.filter_map(|value| value.to_str().ok());
-            Outgoing::whole(envelope::for_bedrock(body, betas).into())
+            Outgoing::whole(anthropic_on_clouds::for_bedrock(body, betas).into())
         }
         (Kind::Gemini, operation) => {
             let (collection, model) = of_gemini(model);
-            let renamed = google::rename(operation, body, &format!("{collection}/{model}"));
+            let renamed = gemini_model_field::rename(operation, body, &format!("{collection}/{model}"));
             Outgoing::whole(renamed.unwrap_or_else(|| body.clone()))
         }
         _ if peek.model.as_deref().is_some_and(|asked| asked != model) => {

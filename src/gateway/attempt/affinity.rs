@@ -5,14 +5,14 @@ use std::cell::OnceCell;
 
 use http::HeaderMap;
 
-use super::call::Call;
 use crate::config::Affinity;
 use crate::keys::Ties;
 use crate::route::Hop;
 use crate::upstream::What;
-use crate::wire::digest::Digest;
-use crate::wire::seals;
-use crate::wire::stable::{self, LONG, Stable, is_conversation};
+use crate::wire::inspect::{signatures, conversation};
+use crate::wire::inspect::conversation::{LONG, Stable, is_conversation};
+use crate::wire::json::digest::Digest;
+use super::call::Call;
 
 /// The headers in which clients send their session, the most specific first: Claude Code
 /// (<https://code.claude.com/docs/en/llm-gateway>); Codex, whose newer releases write it with a hyphen and
@@ -38,10 +38,10 @@ impl RequestAffinity {
         let is_conversation = is_conversation(address.operation);
         let body = call.body;
         let signatures = self.signatures.get_or_init(|| {
-            if is_conversation { seals::brought(address.operation, body) } else { Vec::new() }
+            if is_conversation { signatures::brought(address.operation, body) } else { Vec::new() }
         });
         let prefix =
-            || *self.prefix.get_or_init(|| stable::stable(body).filter(|_| is_conversation));
+            || *self.prefix.get_or_init(|| conversation::stable(body).filter(|_| is_conversation));
         let cache_key = || prefix().and_then(|prefix| prefix.cache_key);
         let by_name = || session(call.headers).or_else(cache_key);
         let by_prefix = || prefix().map(|prefix| prefix.digest);

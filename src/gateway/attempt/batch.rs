@@ -8,14 +8,14 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::gateway::response::started::StartedResponse;
+use crate::wire::{token_count, embeddings};
+use crate::wire::api::Framing;
 use super::context::{AttemptContext, Deadlines};
 use super::failed::FailedAttempt;
 use super::read::whole_body;
 use super::send::{Part, send};
 use super::translated::{Task, TranslatedRequest, WHOLE_BODY};
-use crate::gateway::response::started::StartedResponse;
-use crate::wire::listen::Framing;
-use crate::wire::{counting, embeddings};
 
 /// The most concurrent requests.
 const CONCURRENCY: usize = 8;
@@ -47,7 +47,7 @@ pub(super) async fn send_parts(
     }
     let Some(mut started) = heads.pop() else { return Err(FailedAttempt::unparsable(attempt)) };
     let body = match request.task() {
-        Task::Count(_) => counting::answer(request.caller_operation(), tokens),
+        Task::Count(_) => token_count::answer(request.caller_operation(), tokens),
         Task::Conversation(_) | Task::Embeddings { .. } => {
             embeddings::write(attempt.call.requested_model, &vectors)
         }

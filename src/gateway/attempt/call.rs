@@ -6,15 +6,16 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::Instant;
 
+use crate::route;
 use crate::config::Client;
 use crate::gateway::{Gateway, KeyIndex};
 use crate::keys::{Standing, Want};
 use crate::provider::{Kind, Way};
-use crate::route::{self, Hop, Plan};
+use crate::route::{Hop, Plan};
 use crate::upstream::What;
-use crate::wire::fields::Rejected;
+use crate::wire::api::Format;
 use crate::wire::ir::Request;
-use crate::wire::translate::Wire;
+use crate::wire::json::fields::Rejected;
 
 /// English text has about four bytes per token, and JSON around it adds little
 /// (<https://platform.openai.com/tokenizer>). The tokens of the response are not known in advance.
@@ -28,7 +29,7 @@ pub(crate) struct Call<'a> {
     /// The model as the caller names it.
     pub(crate) requested_model: &'a str,
     /// The format of the body, if it is another than that of the operation.
-    pub(crate) body_format: Option<Wire>,
+    pub(crate) body_format: Option<Format>,
     pub(crate) decoded: DecodedRequest,
     pub(crate) query: Option<&'a str>,
     pub(crate) headers: &'a HeaderMap,

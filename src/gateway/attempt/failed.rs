@@ -2,17 +2,16 @@
 
 use bytes::Bytes;
 
-use super::call::Call;
-use super::context::AttemptContext;
 use crate::gateway::response::AllCoolingDown;
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::started::StartedResponse;
 use crate::keys::Standing;
 use crate::route::Hop;
 use crate::upstream::Broken;
-use crate::wire::Operation;
-use crate::wire::failure::{Class, Failure};
-use crate::wire::listen::Framing;
+use crate::wire::api::{Operation, Framing};
+use crate::wire::failure::class::{Class, Failure};
+use super::call::Call;
+use super::context::AttemptContext;
 
 /// The response that is left for the caller when no attempt succeeds: the provider's own error, or a refusal.
 pub(super) type FailureResponse = Result<Box<StartedResponse>, Refusal>;

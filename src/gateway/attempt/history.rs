@@ -1,11 +1,11 @@
 //! The attempts of a request so far.
 
-use super::call::Call;
-use super::failed::FailureResponse;
 use crate::keys::{Standing, Tried};
 use crate::route::{Hop, Plan};
-use crate::wire::failure::Class;
-use crate::wire::fields::Rejected;
+use crate::wire::failure::class::Class;
+use crate::wire::json::fields::Rejected;
+use super::call::Call;
+use super::failed::FailureResponse;
 
 use tokio::time::Instant;
 

@@ -6,6 +6,15 @@ use std::pin::pin;
 
 use tokio::time::{Instant, timeout_at};
 
+use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
+use crate::gateway::record::Record;
+use crate::gateway::response::AllCoolingDown;
+use crate::gateway::response::refusal::Refusal;
+use crate::gateway::response::started::StartedResponse;
+use crate::keys::{Chosen, Standing, Tried, Whose};
+use crate::keys::places::{Permit, Waiter};
+use crate::route::{Hop, Plan};
+use crate::wire::failure::class::Class;
 use super::affinity::RequestAffinity;
 use super::call::Call;
 use super::context::Deadlines;
@@ -13,15 +22,6 @@ use super::failed::FailedAttempt;
 use super::first_token::FirstTokenTimeout;
 use super::history::{History, KeyAttempt};
 use super::try_key::{PlannedAttempt, attempt_and_record};
-use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
-use crate::gateway::record::Record;
-use crate::gateway::response::AllCoolingDown;
-use crate::gateway::response::refusal::Refusal;
-use crate::gateway::response::started::StartedResponse;
-use crate::keys::places::{Permit, Waiter};
-use crate::keys::{Chosen, Standing, Tried, Whose};
-use crate::route::{Hop, Plan};
-use crate::wire::failure::Class;
 
 /// The attempts of one request. It borrows nothing, so a request whose stream breaks can continue from here, with
 /// the same call and plan built again.

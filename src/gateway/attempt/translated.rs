@@ -9,26 +9,25 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 
+use crate::gateway::response::started::StartedResponse;
+use crate::provider::Way;
+use crate::route::Hop;
+use crate::wire::{token_count, embeddings};
+use crate::wire::api::{Framing, Format, Api, Operation};
+use crate::wire::api::routes::Address;
+use crate::wire::failure::convert;
+use crate::wire::failure::class::Failure;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::format::quirks::Quirks;
+use crate::wire::inspect::model::{Peek, peek};
+use crate::wire::ir::{Echo, Event, Reply, Request};
+use crate::wire::json::fields::Rejected;
+use crate::wire::token_count::Counter;
+use crate::wire::translate::{Decoder, Encoded, Encoder, Forced, Translation, decode_request, decode_whole, encode_request, encode_whole};
 use super::call::Call;
 use super::context::AttemptContext;
 use super::failed::FailedAttempt;
 use super::read::whole_body;
-use crate::gateway::response::started::StartedResponse;
-use crate::provider::Way;
-use crate::route::Hop;
-use crate::wire::address::Address;
-use crate::wire::counting::{self, Counter};
-use crate::wire::failure::Failure;
-use crate::wire::fields::Rejected;
-use crate::wire::ir::{Echo, Event, Reply, Request};
-use crate::wire::listen::Framing;
-use crate::wire::peek::{Peek, peek};
-use crate::wire::quirks::Quirks;
-use crate::wire::translate::{
-    Decoder, Encoded, Encoder, Forced, Shown, Translation, Wire, decode_request, decode_whole,
-    encode_request, encode_whole,
-};
-use crate::wire::{Api, Operation, embeddings, errors};
 
 /// The largest whole response that is translated: one with a few images.
 pub(super) const WHOLE_BODY: usize = 64 * 1024 * 1024;
@@ -65,7 +64,7 @@ pub(super) struct TranslatedRequest {
 pub(super) enum Task {
     Conversation(Conversation),
     Embeddings {
-        format: embeddings::Format,
+        format: embeddings::EmbeddingsFormat,
         encoding: embeddings::Encoding,
         /// The number of texts in each body.
         texts: Vec<usize>,
@@ -75,8 +74,8 @@ pub(super) enum Task {
 
 #[derive(Debug)]
 pub(super) struct Conversation {
-    provider_format: Wire,
-    caller_format: Wire,
+    provider_format: Format,
+    caller_format: Format,
     quirks: &'static Quirks,
     /// The tool that replaces a response schema.
     forced_tool: Option<String>,
@@ -108,15 +107,15 @@ impl Call<'_> {
     fn translate_conversation(
         &self,
         target: Hop<'_>,
-        format: Wire,
+        format: Format,
     ) -> Result<Option<TranslatedRequest>, Rejected> {
-        let Some(caller_format) = Wire::of(self.what.operation()) else { return Ok(None) };
+        let Some(caller_format) = Format::of(self.what.operation()) else { return Ok(None) };
         let stream = self.what.streams();
         let body_format = self.body_format.unwrap_or(caller_format);
         let model = self.model_names(target)[1];
         let mut request = self.decode_once(body_format, self.body, "", model)?;
         // The stream of a prediction has its own URL, so the prediction is requested whole.
-        if stream && format == Wire::Replicate {
+        if stream && format == Format::Replicate {
             request.to_mut().stream = false;
         }
         let kind = self.gateway.config.providers[target.provider].kind;
@@ -143,16 +142,16 @@ impl Call<'_> {
     fn translate_embeddings(
         &self,
         target: Hop<'_>,
-        format: embeddings::Format,
+        format: embeddings::EmbeddingsFormat,
     ) -> Result<Option<TranslatedRequest>, Rejected> {
         let request = embeddings::Request::decode(self.body)?;
         let format = match format {
-            embeddings::Format::Cohere if request.fits_in_cohere_compatibility() => {
+            embeddings::EmbeddingsFormat::Cohere if request.fits_in_cohere_compatibility() => {
                 return Ok(None);
             }
             // A text must get the same vector whatever other texts are in the request.
-            embeddings::Format::Cohere if request.dimensions.is_none() => {
-                embeddings::Format::OpenAi
+            embeddings::EmbeddingsFormat::Cohere if request.dimensions.is_none() => {
+                embeddings::EmbeddingsFormat::OpenAi
             }
             format => format,
         };
@@ -168,10 +167,10 @@ impl Call<'_> {
         target: Hop<'_>,
         counter: Counter,
     ) -> Result<TranslatedRequest, Rejected> {
-        let (caller, format) = (self.what.operation(), counter.wire());
+        let (caller, format) = (self.what.operation(), counter.format());
         let model = self.model_names(target)[1];
-        let (body, pointer) = counting::conversation(caller, self.body)?;
-        let body_format = counting::asked_in(caller).unwrap_or(format);
+        let (body, pointer) = token_count::conversation(caller, self.body)?;
+        let body_format = token_count::asked_in(caller).unwrap_or(format);
         let request = self.decode_once(body_format, &body, pointer, model)?;
         let quirks = self.gateway.config.providers[target.provider].kind.row().quirks;
         let encoded = encode_request(format, body_format, &request, quirks);
@@ -185,7 +184,7 @@ impl Call<'_> {
     /// Decodes the conversation in a body, once for all providers. `pointer` is its place in the caller's body.
     fn decode_once(
         &self,
-        format: Wire,
+        format: Format,
         body: &[u8],
         pointer: &str,
         model: &str,
@@ -311,8 +310,8 @@ impl TranslatedRequest {
         body: &[u8],
         failure: Failure,
     ) -> FailedAttempt {
-        let error = errors::read(status.map(|status| status.as_u16()), body, failure);
-        let error = errors::write(self.caller_operation.api(), &error, attempt.request_id);
+        let error = convert::read(status.map(|status| status.as_u16()), body, failure);
+        let error = convert::write(self.caller_operation.api(), &error, attempt.request_id);
         FailedAttempt::with_response(failure, started.with_error(self.caller_operation, error))
     }
 }
@@ -345,7 +344,7 @@ impl Conversation {
         &self,
         attempt: AttemptContext<'_>,
         mut started: StartedResponse,
-        context: Shown,
+        context: ResponseContext,
     ) -> Result<StartedResponse, FailedAttempt> {
         let body = whole_body(started.response.body_mut(), attempt.deadlines, WHOLE_BODY).await;
         let body = body.map_err(|error| FailedAttempt::no_response(attempt, error))?;
@@ -364,7 +363,7 @@ impl Conversation {
         if let Some(error) = failed {
             // The response is an error in spite of its status.
             let failure = error.failure;
-            let mut error = errors::write(self.caller_format.api(), error, &context.id);
+            let mut error = convert::write(self.caller_format.api(), error, &context.id);
             error.body = attempt.redact(error.body.into()).into();
             let started = started.with_error(self.caller_format.operation(false), error);
             return Err(FailedAttempt::with_response(failure, started));
@@ -389,15 +388,15 @@ impl Conversation {
         Ok(started.with_body(operation, framing, body.into()))
     }
 
-    fn encoder_context(&self, attempt: AttemptContext<'_>) -> Shown {
+    fn encoder_context(&self, attempt: AttemptContext<'_>) -> ResponseContext {
         let call = attempt.call;
         let framing = match (self.stream, self.caller_format) {
             (false, _) => Framing::Whole,
-            (true, Wire::Bedrock) => Framing::Aws,
-            (true, Wire::Gemini) if !requests_events(call.query) => Framing::Array,
+            (true, Format::Bedrock) => Framing::Aws,
+            (true, Format::Gemini) if !requests_events(call.query) => Framing::Array,
             (true, _) => Framing::Events,
         };
-        Shown {
+        ResponseContext {
             id: attempt.request_id.to_owned(),
             created: call.now,
             model: call.requested_model.to_owned(),

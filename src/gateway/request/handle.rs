@@ -12,18 +12,18 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::authenticate::{Caller, GOOGLE_KEY, authenticate};
-use super::body::{self, BodyLimits};
-use super::{models, objects, operation};
+use crate::gateway::{Gateway, Live, attempt, catch_panic};
 use crate::gateway::record::Record;
 use crate::gateway::response::body::ResponseBody;
 use crate::gateway::response::error_response::{json_response, refuse};
 use crate::gateway::response::headers::{set_attempts, set_request_id};
 use crate::gateway::response::refusal::Refusal;
-use crate::gateway::{Gateway, Live, attempt, catch_panic};
 use crate::observe::access::End;
-use crate::wire::Api;
-use crate::wire::address::{self, Place};
+use crate::wire::api::{Api, routes};
+use crate::wire::api::routes::Place;
+use super::{body, models, objects, operation};
+use super::authenticate::{Caller, GOOGLE_KEY, authenticate};
+use super::body::BodyLimits;
 
 /// The version header that every caller of Anthropic's API sends.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -38,7 +38,7 @@ pub(crate) async fn handle(
     let gateway = live.gateway();
     let mut record = Record::new(live, gateway.clone());
     let (head, body) = request.into_parts();
-    let place = address::find(head.uri.path());
+    let place = routes::find(head.uri.path());
     let api = caller_api(&head, place.as_ref());
     let result = match head_check {
         Ok(()) => answer_or_stop(&gateway, &head, place, body, api, &mut record).await,
@@ -172,7 +172,7 @@ async fn acquire_client_permit(
 
 /// Returns the API whose formats the caller expects, of errors and of the models list.
 fn caller_api(head: &Parts, place: Option<&Place<'_>>) -> Api {
-    let by_path = place.and_then(Place::api).or_else(|| address::api_of(head.uri.path()));
+    let by_path = place.and_then(Place::api).or_else(|| routes::api_of(head.uri.path()));
     if let Some(api) = by_path {
         api
     } else if head.headers.contains_key(&ANTHROPIC_VERSION) {

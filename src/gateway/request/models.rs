@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+use crate::route;
 use crate::config::{Asked, Client};
 use crate::gateway::Gateway;
 use crate::gateway::response::refusal::Refusal;
 use crate::keys::verdict;
-use crate::route::{self, Hop};
-use crate::wire::Api;
+use crate::route::Hop;
+use crate::wire::api::Api;
 
 /// Returns the response to `GET /v1/models` in the caller's format: the routes, then each model that the keys of a
 /// provider name, as `provider/model`. Patterns are left out, since they name no model.

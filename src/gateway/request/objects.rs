@@ -9,23 +9,25 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::Value;
 
-use super::resource_ids::{owners, remove_signatures};
-use super::respond::{own_origin, respond};
+use crate::route;
 use crate::config::{Asked, Client, Cloud, Key};
-use crate::gateway::attempt::{self, Call, DecodedRequest};
+use crate::gateway::{attempt, Gateway, KeyIndex};
+use crate::gateway::attempt::{Call, DecodedRequest};
 use crate::gateway::record::Record;
 use crate::gateway::response::body::ResponseBody;
 use crate::gateway::response::id_signer::{ResponseIdSigner, stream_url};
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::started::StartedResponse;
-use crate::gateway::{Gateway, KeyIndex};
 use crate::keys::{Scope, verdict};
 use crate::observe::unix_time;
-use crate::route::{self, Hop};
+use crate::route::Hop;
 use crate::upstream::What;
-use crate::wire::multipart::{self, Fields};
-use crate::wire::stored::Stored;
-use crate::wire::{Operation, batch};
+use crate::wire::api::Operation;
+use crate::wire::api::resources::Stored;
+use crate::wire::inspect::{multipart, batch};
+use crate::wire::inspect::multipart::Fields;
+use super::resource_ids::{owners, remove_signatures};
+use super::respond::{own_origin, respond};
 
 /// A response and the key that owns the object in it.
 type OwnedResponse = (StartedResponse, KeyIndex);

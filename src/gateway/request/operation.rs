@@ -7,9 +7,9 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Response, Uri};
 
-use super::resource_ids::remove_signatures;
-use super::respond::{own_origin, respond};
+use crate::route;
 use crate::config::{Client, Rescue};
+use crate::gateway::{Gateway, KeyIndex};
 use crate::gateway::attempt::{AttemptLoop, Call, DecodedRequest};
 use crate::gateway::record::Record;
 use crate::gateway::response::body::ResponseBody;
@@ -17,16 +17,16 @@ use crate::gateway::response::id_signer::ResponseIdSigner;
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::rescue::{HeldRequest, HeldStream, Retry, RetryFuture};
 use crate::gateway::response::started::StartedResponse;
-use crate::gateway::{Gateway, KeyIndex};
 use crate::observe::unix_time;
-use crate::route::{self, Plan};
+use crate::route::Plan;
 use crate::share::Turn;
 use crate::upstream::What;
-use crate::wire::address::{self, Address, Place};
-use crate::wire::listen::Framing;
-use crate::wire::peek::{Peek, peek, peek_version};
-use crate::wire::translate::Wire;
-use crate::wire::{Api, Operation, multipart};
+use crate::wire::api::{routes, Framing, Format, Api, Operation};
+use crate::wire::api::routes::{Address, Place};
+use crate::wire::inspect::multipart;
+use crate::wire::inspect::model::{Peek, peek, peek_version};
+use super::resource_ids::remove_signatures;
+use super::respond::{own_origin, respond};
 
 /// Answers a request for a model.
 pub(super) async fn answer(
@@ -118,8 +118,8 @@ fn peek_body<'b>(
 }
 
 /// Returns the format of the body, if it is another than that of the address.
-fn body_format(address: &Address<'_>, peek: &Peek<'_>) -> Option<Wire> {
-    (address.operation == Operation::Chat && peek.is_of_responses).then_some(Wire::OpenAiResponses)
+fn body_format(address: &Address<'_>, peek: &Peek<'_>) -> Option<Format> {
+    (address.operation == Operation::Chat && peek.is_of_responses).then_some(Format::OpenAiResponses)
 }
 
 /// Everything for further attempts of a request whose stream broke off.
@@ -157,7 +157,7 @@ impl OperationRetry {
     /// Returns the next response that can replace the broken stream. The request is parsed again, with the same
     /// result as before.
     async fn next(&mut self, framing: Framing, record: &mut Record) -> Option<StartedResponse> {
-        let Some(Place::Operation(address)) = address::find(self.uri.path()) else { return None };
+        let Some(Place::Operation(address)) = routes::find(self.uri.path()) else { return None };
         let peek = peek_body(&address, &self.headers, &self.body).ok()?;
         let resolved = self.gateway.config.resolve(&self.model).ok()?;
         let call = Call {

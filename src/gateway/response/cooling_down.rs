@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::keys::{Reason, Standing, Whose};
-use crate::wire::failure::Class;
+use crate::wire::failure::class::Class;
 
 /// Bounds of `retry-after`.
 const SHORTEST: Duration = Duration::from_secs(1);

@@ -8,10 +8,10 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
 use crate::config::Config;
-use crate::gateway::record::Record;
 use crate::gateway::{Gateway, KeyIndex};
-use crate::wire::Operation;
-use crate::wire::ids::{At, Rewriter};
+use crate::gateway::record::Record;
+use crate::wire::api::Operation;
+use crate::wire::json::splice::{At, Rewriter};
 
 /// Signs the ids of one response.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! Reads a provider's response on its way to the caller, either verbatim or translated. The relay asks it how far
 //! the response has come and what ends it, whichever it is.
 
-use crate::wire::Operation;
-use crate::wire::failure::Failure;
-use crate::wire::ir::Usage;
-use crate::wire::listen::{Ending, Framing, Listener, Told};
+use crate::wire::api::{Operation, Framing};
+use crate::wire::failure::class::Failure;
+use crate::wire::failure::error_event::Ending;
+use crate::wire::inspect::observer::{Usage, ResponseObserver, Told};
 use crate::wire::translate::Translation;
 
 /// The code of an error event that keymux sends.
@@ -14,7 +14,7 @@ const ERROR_CODE: &str = "upstream_error";
 #[derive(Debug)]
 pub(crate) struct Passage {
     /// Observes the provider's bytes: usage, errors and the end.
-    observer: Listener,
+    observer: ResponseObserver,
     /// Translates the bytes of a stream into the caller's format.
     translation: Option<Box<Translation>>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Passage {
 impl Passage {
     /// A response of `operation` that is forwarded as it is.
     pub(crate) fn verbatim(operation: Operation, framing: Framing) -> Self {
-        Self { observer: Listener::new(operation, framing), translation: None }
+        Self { observer: ResponseObserver::new(operation, framing), translation: None }
     }
 
     /// Translates the stream from here on.
@@ -153,6 +153,6 @@ impl Passage {
 }
 
 /// Returns the error event that ends a stream at the observer's position.
-pub(crate) fn error_ending(observer: &Listener, why: &str) -> Ending {
+pub(crate) fn error_ending(observer: &ResponseObserver, why: &str) -> Ending {
     observer.cut(why, ERROR_CODE)
 }

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::cooling_down::AllCoolingDown;
 use crate::config::NotFound;
 use crate::observe::access::End;
 use crate::provider::Kind;
 use crate::route::Refused;
 use crate::upstream::Broken;
 use crate::upstream::aws::verify::Why;
-use crate::wire::failure::Class;
-use crate::wire::fields::Rejected;
-use crate::wire::peek::PeekError;
-use crate::wire::{Operation, batch, counting};
+use crate::wire::token_count;
+use crate::wire::api::Operation;
+use crate::wire::failure::class::Class;
+use crate::wire::inspect::batch;
+use crate::wire::inspect::model::PeekError;
+use crate::wire::json::fields::Rejected;
+use super::cooling_down::AllCoolingDown;
 
 /// Why keymux does not forward a provider's response.
 #[derive(Debug)]
@@ -311,7 +313,7 @@ impl Refusal {
                     Operation::Embeddings => {
                         format!("{provider} has no known embeddings for this model.")
                     }
-                    _ if counting::asked_in(*operation).is_some() => {
+                    _ if token_count::asked_in(*operation).is_some() => {
                         format!("{provider} cannot count tokens for this model.")
                     }
                     _ => format!(

@@ -18,6 +18,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::yield_now;
 
+use crate::gateway::Live;
+use crate::gateway::record::Record;
+use crate::observe::access::End;
+use crate::wire::api::{Operation, Framing};
+use crate::wire::failure::class::Class;
+use crate::wire::failure::error_event::Ending;
+use crate::wire::inspect::observer::ResponseObserver;
 use self::held_bytes::{HeldBytes, Piece};
 use self::keep_alive::KeepAlive;
 use super::id_signer::ResponseIdSigner;
@@ -25,12 +32,6 @@ use super::passage::error_ending;
 use super::relay::{Break, Cut, Read, Relay};
 use super::signature_recorder::SignatureRecorder;
 use super::started::StartedResponse;
-use crate::gateway::Live;
-use crate::gateway::record::Record;
-use crate::observe::access::End;
-use crate::wire::Operation;
-use crate::wire::failure::Class;
-use crate::wire::listen::{Ending, Framing, Listener};
 
 /// The future of a retry.
 pub(crate) type RetryFuture<'a> =
@@ -151,7 +152,7 @@ async fn hold(mut attempts: HeldAttempts) {
         attempts.record.bytes_out += keep_alive.take_sent();
         if let Err(how) = next {
             // Nothing of a response was sent yet.
-            let observer = Listener::new(operation, framing);
+            let observer = ResponseObserver::new(operation, framing);
             return attempts.break_off(how, error_ending(&observer, how.why)).await;
         }
     }
@@ -160,7 +161,7 @@ async fn hold(mut attempts: HeldAttempts) {
 /// Sends what was held. `is_complete`: nothing follows. Returns false if no more can be sent.
 async fn deliver(attempts: &mut HeldAttempts, held: HeldBytes, is_complete: bool) -> bool {
     let mut pieces = held.into_pieces();
-    let mut sent = Listener::new(attempts.request.operation, attempts.relay.framing());
+    let mut sent = ResponseObserver::new(attempts.request.operation, attempts.relay.framing());
     while let Some(piece) = pieces.pop_front() {
         if attempts.record.live().is_cut() {
             let ending = error_ending(&sent, Break::STOPPED.why);

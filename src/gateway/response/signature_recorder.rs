@@ -2,8 +2,8 @@
 
 use crate::config::Affinity;
 use crate::gateway::record::Record;
-use crate::wire::seals::Watch;
-use crate::wire::stable::is_conversation;
+use crate::wire::inspect::conversation::is_conversation;
+use crate::wire::inspect::signatures::Watch;
 
 /// Finds the signatures in a response and records them in the pool.
 #[derive(Debug)]

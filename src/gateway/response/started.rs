@@ -8,12 +8,13 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
+use crate::upstream::Arriving;
+use crate::wire::api::{Framing, Operation};
+use crate::wire::failure::convert;
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::inspect::observer::Told;
 use super::passage::Passage;
 use super::refusal::status_of;
-use crate::upstream::Arriving;
-use crate::wire::failure::{Class, Failure};
-use crate::wire::listen::{Framing, Told};
-use crate::wire::{Operation, errors};
 
 /// The error name of AWS, which its SDKs turn into an exception.
 pub(crate) const AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -62,8 +63,8 @@ impl StartedResponse {
     }
 
     /// Replaces status and body by an error in the caller's format.
-    pub(crate) fn with_error(mut self, operation: Operation, error: errors::Error) -> Self {
-        let errors::Error { status, body, kind } = error;
+    pub(crate) fn with_error(mut self, operation: Operation, error: convert::Error) -> Self {
+        let convert::Error { status, body, kind } = error;
         *self.response.status_mut() =
             StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = self.response.headers_mut();

@@ -16,15 +16,15 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use memchr::{memchr, memmem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::ConnectionState;
-use super::limits::{HEAD_BYTES, HEAD_LINES};
 use crate::gateway::Live;
 use crate::gateway::record::Record;
 use crate::gateway::response::error_response;
 use crate::gateway::response::headers::{KEYMUX_REQUEST_ID, set_request_id};
 use crate::gateway::response::refusal::Refusal;
 use crate::observe::access::End;
-use crate::wire::{Api, address};
+use crate::wire::api::{Api, routes};
+use super::connection::ConnectionState;
+use super::limits::{HEAD_BYTES, HEAD_LINES};
 
 /// The bytes kept of the request line, and of a line that arrives in pieces. It is longer than the field names
 /// that are searched for and than the paths by which the APIs are told apart.
@@ -264,7 +264,7 @@ impl RequestHead {
     fn api(&self) -> Api {
         let line = if self.request_line.length > 0 { &self.request_line } else { &self.partial };
         let path = line.get().split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        std::str::from_utf8(path).ok().and_then(address::api_of).unwrap_or(Api::OpenAi)
+        std::str::from_utf8(path).ok().and_then(routes::api_of).unwrap_or(Api::OpenAi)
     }
 }
 

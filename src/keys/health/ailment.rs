@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::keys::cooldown::{Cooldown, LONGEST, TROUBLES};
 use crate::keys::standing::{Reason, Standing};
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::class::{Class, Failure};
 
 /// So much longer than the table has it a cooldown may be, so that keys which failed together are not
 /// probed together.

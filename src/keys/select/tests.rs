@@ -4,11 +4,11 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use proptest::prelude::*;
 
-use super::*;
 use crate::config::{Endpoint, Pattern};
 use crate::keys::{Pass, Reason, Tried};
 use crate::secret::Secret;
-use crate::wire::failure::{Class, Failure};
+use crate::wire::failure::class::{Class, Failure};
+use super::*;
 
 fn key(name: &str, weight: f64) -> Key {
     let endpoint = Endpoint {

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::*;
 use crate::keys::health::Pass;
 use crate::secret::Secret;
-use crate::wire::failure::{Class, Failure};
-use crate::wire::quota::{Left, Quota};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::rate_limits::{Left, Quota};
+use super::*;
 
 const MANY: u32 = 20_000;
 

@@ -16,7 +16,7 @@ const PATH: &AsciiSet = &NAME.remove(b'/');
 #[derive(Clone, Copy)]
 pub(super) struct Signed<'r> {
     pub(super) method: &'r str,
-    /// As on the wire.
+    /// As on the format.
     pub(super) path: &'r str,
     pub(super) query: &'r str,
     pub(super) headers: &'r HeaderMap,

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use super::sign::{self, For, Service};
 use crate::config::{Aws, AwsPair, Bedrock, Transport};
 use crate::secret::Secret;
-use crate::upstream::auth::{self, Shown};
+use crate::upstream::auth::{self, ResponseContext};
 use crate::upstream::token::{self, Cell, NoToken};
 use crate::upstream::{Broken, Kept, Outgoing};
 
@@ -111,19 +111,19 @@ impl Regions {
         request: &mut Request<Outgoing>,
         region: Option<&str>,
         service: Service,
-    ) -> Result<Shown, Broken> {
+    ) -> Result<ResponseContext, Broken> {
         let (name, access) = self.of(region).ok_or(Broken::Connect)?;
         let good = For { region: name, service: service.name() };
         match access {
             Access::Bearer(value, _) => {
                 request.headers_mut().insert(AUTHORIZATION, value.clone());
-                Ok(Shown::Key)
+                Ok(ResponseContext::Key)
             }
-            Access::Fixed(keys) => keys.sign(request, good).await.map(|()| Shown::Key),
+            Access::Fixed(keys) => keys.sign(request, good).await.map(|()| ResponseContext::Key),
             Access::Minted(cell) => {
                 let keys = cell.get().await?;
                 keys.value.sign(request, good).await?;
-                Ok(Shown::Signature(cell.clone(), keys))
+                Ok(ResponseContext::Signature(cell.clone(), keys))
             }
         }
     }

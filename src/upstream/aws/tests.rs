@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::canonical::{self, Scope, Signed};
 use super::sign::{self, For, hex};
-use super::verify::{Shown, Why};
+use super::verify::{ResponseContext, Why};
 use crate::config::AwsPair;
 use crate::secret::{Secret, digest};
 use crate::upstream::Outgoing;
@@ -140,7 +140,7 @@ fn arrived(uri: &str, change: impl FnOnce(&mut HeaderMap)) -> http::request::Par
 }
 
 async fn verified(head: &http::request::Parts, body: &str, with: &str) -> Result<(), Why> {
-    let shown = Shown::in_headers(&head.headers, noon()).expect("an AWS signature")?;
+    let shown = ResponseContext::in_headers(&head.headers, noon()).expect("an AWS signature")?;
     assert_eq!(shown.access_key(), ID);
     shown.verify(head, &Bytes::from(body.to_owned()), &secret(with)).await
 }
@@ -179,7 +179,7 @@ async fn http2_has_its_host_in_the_address() {
 #[test]
 fn a_signature_is_good_for_fifteen_minutes() {
     let head = arrived(SONNET, |_| ());
-    let at = |now| Shown::in_headers(&head.headers, now).unwrap().map(drop);
+    let at = |now| ResponseContext::in_headers(&head.headers, now).unwrap().map(drop);
     let minute = Duration::from_secs(60);
     for good in [noon() - 15 * minute, noon() + 15 * minute] {
         assert_eq!(at(good), Ok(()));
@@ -196,7 +196,7 @@ async fn what_is_wrong_with_the_form_is_said_before_the_body_is_read() {
     let why = |text: String| {
         let mut headers = head.headers.clone();
         headers.insert(AUTHORIZATION, HeaderValue::try_from(text).unwrap());
-        Shown::in_headers(&headers, noon()).map(|read| read.map(drop).unwrap_err())
+        ResponseContext::in_headers(&headers, noon()).map(|read| read.map(drop).unwrap_err())
     };
     let with = |from: &str, to: &str| why(good.replace(from, to));
     assert_eq!(with("/bedrock/", "/s3/"), Some(Why::Service));
@@ -213,7 +213,7 @@ async fn what_is_wrong_with_the_form_is_said_before_the_body_is_read() {
     for time in ["20240615T12000Z", "20240615 120000Z", "20241315T120000Z", "2024-06-15T12:00"] {
         let mut headers = head.headers.clone();
         headers.insert("x-amz-date", HeaderValue::from_str(time).unwrap());
-        assert_eq!(Shown::in_headers(&headers, noon()).unwrap().map(drop), Err(Why::Form));
+        assert_eq!(ResponseContext::in_headers(&headers, noon()).unwrap().map(drop), Err(Why::Form));
     }
     let mut head = arrived(SONNET, |_| ());
     let missing = good.replace("content-type;host", "content-type;host;missing");

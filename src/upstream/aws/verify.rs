@@ -19,7 +19,7 @@ const TOLERANCE: Duration = Duration::from_secs(15 * 60);
 
 /// A signature that a request shows, not verified yet.
 #[derive(Debug)]
-pub struct Shown<'h> {
+pub struct ResponseContext<'h> {
     access_key: &'h str,
     scope: Scope<'h>,
     /// The names of the signed headers.
@@ -67,7 +67,7 @@ impl Why {
     }
 }
 
-impl<'h> Shown<'h> {
+impl<'h> ResponseContext<'h> {
     /// The signature in these headers; `None` when they show none. What can be told without the secret
     /// and the body is checked here.
     pub fn in_headers(headers: &'h HeaderMap, now: SystemTime) -> Option<Result<Self, Why>> {

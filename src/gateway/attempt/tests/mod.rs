@@ -20,20 +20,21 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::script::{Action, Play, Received, Script};
-use super::{AttemptLoop, Call, DecodedRequest};
-use crate::config::{self, Config, Host, Options};
+use crate::config;
+use crate::config::{Config, Host, Options};
+use crate::gateway::{Gateway, Live};
 use crate::gateway::record::Record;
 use crate::gateway::response::error_response::refuse;
 use crate::gateway::response::refusal::Refusal;
-use crate::gateway::{Gateway, Live};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
 use crate::route::Plan;
 use crate::upstream::{Broken, What};
-use crate::wire::Api;
-use crate::wire::address::{self, Place};
-use crate::wire::peek::peek;
+use crate::wire::api::{Api, routes};
+use crate::wire::api::routes::Place;
+use crate::wire::inspect::model::peek;
+use super::{AttemptLoop, Call, DecodedRequest};
+use super::script::{Action, Play, Received, Script};
 
 fn succeeds() -> Action {
     Action::Respond(200, vec![], json!({"choices": []}))
@@ -158,7 +159,7 @@ impl World {
         stream: bool,
         record: &mut Record,
     ) -> Result<(StatusCode, HeaderMap), Refusal> {
-        let Some(Place::Operation(address)) = address::find("/v1/chat/completions") else {
+        let Some(Place::Operation(address)) = routes::find("/v1/chat/completions") else {
             panic!("no operation");
         };
         let body =

@@ -1,13 +1,12 @@
 //! A provider that is asked with tokens.
 
-use super::*;
-use crate::config::{
-    Affinity, ApiVersion, Azure, AzureAccess, Cloud, Key, Provider, Timeouts, Vertex,
-};
+use crate::config::{Affinity, ApiVersion, Azure, AzureAccess, Cloud, Key, Provider, Timeouts, Vertex};
 use crate::provider::Kind;
 use crate::upstream::{Arriving, Attempt, Broken, Upstream, What};
-use crate::wire::address::{self, Place};
-use crate::wire::peek::peek;
+use crate::wire::api::routes;
+use crate::wire::api::routes::Place;
+use crate::wire::inspect::model::peek;
+use super::*;
 
 const CHAT: &[u8] = br#"{"model":"m","messages":[]}"#;
 
@@ -38,7 +37,7 @@ fn upstream(provider: &Provider) -> Upstream {
 
 async fn ask(upstream: &Upstream) -> Result<Response<Arriving>, Broken> {
     let body = Bytes::from_static(CHAT);
-    let Some(Place::Operation(address)) = address::find("/v1/chat/completions") else {
+    let Some(Place::Operation(address)) = routes::find("/v1/chat/completions") else {
         panic!("no such path")
     };
     let attempt = Attempt {
