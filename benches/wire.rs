@@ -12,13 +12,16 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
 
-use keymux::wire::api::{Operation, Framing, Format};
+use keymux::wire::api::{Format, Framing, Operation};
 use keymux::wire::format::context::ResponseContext;
 use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::frame::sse::Sse;
 use keymux::wire::inspect::model::peek;
-use keymux::wire::inspect::observer::{Usage, ResponseObserver};
-use keymux::wire::ir::{Block, Content, Event, Kind, ToolResult, Piece, Request, Role, Stop, Tool, Turn};
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
+use keymux::wire::ir::{
+    Block, Content, Event, Kind, Piece, Request, Role, Stop, Tool, ToolResult, Turn,
+};
 use keymux::wire::translate::{Decoder, Encoder, Translation, decode_request, encode_request};
 
 /// A chat request whose prompt has about this many bytes, in lines of some sixty.

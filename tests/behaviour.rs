@@ -10,11 +10,11 @@ use std::path::Path;
 type Rule = (&'static str, &'static [(&'static str, &'static str)]);
 
 const CLASSES: &str = "src/gateway/attempt/tests/classes.rs";
-const ORDER: &str = "src/gateway/attempt/tests/order.rs";
-const COOLING_DOWN: &str = "src/gateway/attempt/tests/cooling_down.rs";
+const WALKING: &str = "src/gateway/attempt/tests/walking.rs";
+const RESTING: &str = "src/gateway/attempt/tests/resting.rs";
 const PROBES: &str = "src/gateway/attempt/tests/probes.rs";
 const LIMITS: &str = "src/gateway/attempt/tests/limits.rs";
-const FIRST_TOKEN: &str = "src/gateway/attempt/tests/first_token.rs";
+const HASTE: &str = "src/gateway/attempt/tests/haste.rs";
 const HEALTH: &str = "src/keys/health/tests.rs";
 const HINT: &str = "src/wire/failure/hint.rs";
 const KEYS: &str = "tests/scenarios/keys.rs";
@@ -28,14 +28,14 @@ const OF_CLASSES: &[Rule] = &[
         "the caller's fault: nothing cools, the answer as it is after one attempt",
         &[
             (CLASSES, "failures_that_are_not_the_keys_fault_cool_nothing"),
-            (ORDER, "a_caller_error_is_returned_after_one_attempt"),
+            (WALKING, "a_caller_error_is_returned_after_one_attempt"),
             (PROVIDERS, "a_content_policy_refusal_is_not_retried"),
         ],
     ),
     (
         "context too long: never the same model again; the fallbacks, else the answer as it is",
         &[
-            (ORDER, "a_prompt_too_long_for_a_model_is_not_sent_to_it_again"),
+            (WALKING, "a_prompt_too_long_for_a_model_is_not_sent_to_it_again"),
             (PROVIDERS, "a_prompt_over_the_context_limit_goes_only_to_the_larger_model"),
         ],
     ),
@@ -46,24 +46,21 @@ const OF_CLASSES: &[Rule] = &[
     (
         "bad credential: the key, 300 s doubling to an hour, never for ever; other key at once",
         &[
-            (
-                HEALTH,
-                "a_bad_credential_cools_the_key_for_five_minutes_doubling_to_an_hour_and_never_for_ever",
-            ),
+            (HEALTH, "a_bad_credential_cools_down_the_key_for_five_minutes_doubling_to_an_hour"),
             (KEYS, "a_revoked_key_costs_one_attempt_and_stays_out_after_a_reload"),
         ],
     ),
     (
         "no access: the key with the model, 300 s; other key at once",
         &[
-            (HEALTH, "no_access_cools_the_key_with_the_model_for_five_minutes"),
+            (HEALTH, "no_access_cools_down_the_key_with_the_model_for_five_minutes"),
             (KEYS, "a_key_without_the_model_serves_its_other_models"),
         ],
     ),
     (
         "no credit: the key, 600 s doubling to an hour; other key at once",
         &[
-            (HEALTH, "no_credit_cools_the_key_for_ten_minutes_doubling_to_an_hour"),
+            (HEALTH, "no_credit_cools_down_the_key_for_ten_minutes_doubling_to_an_hour"),
             (KEYS, "a_key_without_credit_is_distinguished_from_a_throttled_one"),
         ],
     ),
@@ -72,9 +69,9 @@ const OF_CLASSES: &[Rule] = &[
         &[
             (
                 HEALTH,
-                "throttling_cools_the_key_with_the_model_for_ten_seconds_doubling_to_two_minutes",
+                "throttling_cools_down_the_key_with_the_model_for_ten_seconds_doubling_to_two_minutes",
             ),
-            (HEALTH, "a_throttling_provider_says_for_how_long_up_to_an_hour"),
+            (HEALTH, "retry_after_sets_the_cooldown_of_throttling_up_to_an_hour"),
             (KEYS, "a_throttled_key_cools_down_for_retry_after"),
         ],
     ),
@@ -83,9 +80,9 @@ const OF_CLASSES: &[Rule] = &[
         &[
             (
                 HEALTH,
-                "three_troubles_in_a_row_cool_the_key_with_the_model_for_five_seconds_doubling_to_a_minute",
+                "three_troubles_in_a_row_cool_down_the_key_with_the_model_for_five_seconds_doubling_to_a_minute",
             ),
-            (HEALTH, "an_answer_in_between_begins_the_row_of_troubles_anew"),
+            (HEALTH, "a_success_resets_the_count_of_troubles"),
             (CLASSES, "a_silent_provider_counts_as_a_failure"),
             (PROVIDERS, "a_burst_of_errors_is_hidden_and_ends_in_a_cooldown"),
             (PROVIDERS, "an_overloaded_provider_falls_back"),
@@ -94,13 +91,13 @@ const OF_CLASSES: &[Rule] = &[
     (
         "trouble at a target's only key: one quick retry on it before the fallbacks",
         &[
-            (ORDER, "a_targets_only_key_gets_one_quick_retry_before_the_fallbacks"),
-            (ORDER, "only_provider_failures_of_an_only_key_get_a_quick_retry"),
+            (WALKING, "a_targets_only_key_gets_one_quick_retry_before_the_fallbacks"),
+            (WALKING, "only_provider_failures_of_an_only_key_get_a_quick_retry"),
         ],
     ),
     (
         "our own fault: 500 with the request's id, and the next request is served",
-        &[("src/gateway/catch_panic.rs", "a_panic_becomes_an_error")],
+        &[("src/gateway/contain.rs", "a_panic_is_an_outcome")],
     ),
     (
         "the class is read from status, body and provider together",
@@ -122,19 +119,19 @@ const OF_CLASSES: &[Rule] = &[
     (
         "cooldowns only extend",
         &[
-            (HEALTH, "a_cooldown_is_only_ever_extended"),
-            (HEALTH, "who_comes_late_does_not_double_it"),
+            (HEALTH, "a_cooldown_is_never_shortened"),
+            (HEALTH, "failures_of_requests_that_began_earlier_do_not_double_the_cooldown"),
             (CLASSES, "a_later_failure_extends_a_cooldown_and_never_shortens_it"),
         ],
     ),
     (
         "cooldowns carry a tenth of jitter",
-        &[(HEALTH, "jitter_is_a_tenth_at_most_and_follows_the_seed")],
+        &[(HEALTH, "jitter_is_at_most_a_tenth_and_depends_on_the_seed")],
     ),
     (
         "cooldowns end in one half-open probe",
         &[
-            (HEALTH, "one_request_is_the_probe_and_the_others_see_it_cooling"),
+            (HEALTH, "one_request_is_the_probe_and_the_others_wait_for_its_result"),
             (PROBES, "a_key_due_for_a_probe_gets_one_request_while_others_use_another_key"),
             (PROBES, "a_disconnect_of_the_caller_releases_its_probe"),
             (KEYS, "a_recovered_key_gets_one_probe_and_then_its_share"),
@@ -153,7 +150,7 @@ const OF_ATTEMPTS: &[Rule] = &[
     (
         "with all keys bad but one the first request succeeds without a sleep",
         &[
-            (ORDER, "one_good_key_makes_the_first_request_succeed_without_a_wait"),
+            (WALKING, "one_good_key_makes_the_first_request_succeed_without_a_wait"),
             (
                 "tests/data_plane_failover.rs",
                 "one_good_key_makes_the_first_request_succeed_whatever_the_others_return",
@@ -163,12 +160,12 @@ const OF_ATTEMPTS: &[Rule] = &[
     (
         "then the route's other targets, then its fallbacks, of other formats as well",
         &[
-            (ORDER, "other_targets_are_tried_before_fallbacks"),
+            (WALKING, "other_targets_are_tried_before_fallbacks"),
             (PROVIDERS, "a_translated_fallback_answers_in_the_callers_format"),
             (STREAMS, "a_translated_fallback_streams_in_the_callers_format"),
         ],
     ),
-    ("a request waits twice at most", &[(COOLING_DOWN, "a_request_waits_twice_at_most")]),
+    ("a request waits twice at most", &[(RESTING, "a_request_waits_twice_at_most")]),
     (
         "attempts that follow a trouble stay within a fifth of the requests and ten a second",
         &[
@@ -181,22 +178,22 @@ const OF_ATTEMPTS: &[Rule] = &[
     (
         "all keys cool: a wait within queue_timeout, or a refusal within 5 ms and without a call",
         &[
-            (COOLING_DOWN, "a_key_that_is_available_soon_is_waited_for"),
-            (COOLING_DOWN, "throttled_keys_are_an_immediate_429_with_retry_after"),
-            (COOLING_DOWN, "a_failing_provider_is_a_503"),
+            (RESTING, "a_key_that_is_available_soon_is_waited_for"),
+            (RESTING, "throttled_keys_are_an_immediate_429_with_retry_after"),
+            (RESTING, "a_failing_provider_is_a_503"),
             (KEYS, "when_all_keys_cool_down_no_provider_is_called_and_retry_after_is_set"),
         ],
     ),
     (
         "retry-after is the soonest, between 1 and 60 s; x-should-retry where that is too soon",
         &[
-            (COOLING_DOWN, "keys_without_credit_are_a_429_without_retry"),
+            (RESTING, "keys_without_credit_are_a_429_without_retry"),
             (PROBES, "a_slow_probe_is_not_waited_for"),
         ],
     ),
     (
         "the refusal has the reason of each key",
-        &[(COOLING_DOWN, "the_body_contains_a_reason_for_each_key")],
+        &[(RESTING, "the_body_contains_a_reason_for_each_key")],
     ),
     (
         "deadlines for the connection, the first byte, idleness and the total, of provider and route",
@@ -328,7 +325,7 @@ const OF_STREAMS: &[Rule] = &[
     ),
     (
         "a late first token makes way for the next attempt, where the route asks for it",
-        &[(FIRST_TOKEN, "a_late_first_token_moves_to_the_next_target_before_the_next_key")],
+        &[(HASTE, "a_late_first_token_moves_to_the_next_target_before_the_next_key")],
     ),
 ];
 
@@ -347,8 +344,8 @@ const OF_LIFE: &[Rule] = &[
     (
         "slow and silent callers are cut",
         &[
-            ("tests/limits.rs", "a_caller_that_is_silent_or_drips_its_head_is_cut"),
-            ("tests/limits.rs", "a_body_may_come_slowly_but_not_stand_still"),
+            ("tests/limits.rs", "a_caller_without_a_whole_head_in_time_is_disconnected"),
+            ("tests/limits.rs", "a_body_may_be_slow_but_must_make_progress"),
             (
                 "tests/data_plane_callers.rs",
                 "a_caller_that_stops_reading_is_cut_after_the_write_timeout",
@@ -359,10 +356,10 @@ const OF_LIFE: &[Rule] = &[
         "heads, bodies, fields and paths have their limits",
         &[
             ("tests/limits.rs", "a_head_that_is_too_large_is_a_431"),
-            ("tests/limits.rs", "a_body_over_the_limit_is_a_413_announced_or_not"),
-            ("tests/limits.rs", "a_body_that_cannot_be_routed_is_a_400_that_says_why"),
-            ("tests/limits.rs", "http_1_1_asks_for_exactly_one_host"),
-            ("tests/limits.rs", "two_framings_of_one_body_cannot_smuggle_a_request"),
+            ("tests/limits.rs", "a_body_over_the_limit_is_a_413_with_and_without_content_length"),
+            ("tests/limits.rs", "a_body_without_a_valid_model_is_a_400_with_the_reason"),
+            ("tests/limits.rs", "http_1_1_requires_exactly_one_host_header"),
+            ("tests/limits.rs", "conflicting_framings_cannot_smuggle_a_request"),
             ("tests/hostile.rs", "a_model_in_a_path_stays_one_path_segment"),
         ],
     ),

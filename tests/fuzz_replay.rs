@@ -25,7 +25,7 @@ use cases::{Kept, frames};
 use damage::{Dice, of_bytes, of_json, of_lines};
 use targets::{TARGETS, name, run};
 
-use keymux::wire::api::{Framing, Format};
+use keymux::wire::api::{Format, Framing};
 
 type Damage = fn(&mut Dice, &[u8]) -> Vec<u8>;
 

@@ -18,14 +18,13 @@ use common::config::{config, key, native, provider};
 use common::http::{self, Connection, Framing, Piece, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Received, Step, Upstream, chat_events, chunk, message_events};
+use keymux::wire::frame::aws_event_stream::{Frame, Frames, exception};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-
-use keymux::wire::frame::aws_event_stream::{Frame, Frames, exception};
 
 const PACE: Duration = Duration::from_millis(15);
 const IDLE: &str = "timeouts = { idle = \"700ms\" }";

@@ -12,13 +12,15 @@ mod grammar;
 use exchanges::Exchange;
 use serde_json::{Map, Value, json};
 
-use keymux::wire::api::{Operation, Framing, Format};
+use keymux::wire::api::{Format, Framing, Operation};
 use keymux::wire::format::context::ResponseContext;
 use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::frame::Frame;
 use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
 use keymux::wire::ir::{Event, Response};
-use keymux::wire::translate::{Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole};
+use keymux::wire::translate::{
+    Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole,
+};
 
 const WIRE: Format = Format::Anthropic;
 

@@ -17,15 +17,20 @@ use answers::{calls, events, frames, hold, more, opened, text};
 use exchanges::Exchange;
 use serde_json::{Value, json};
 
-use keymux::wire::api::{Operation, Framing, Format};
+use keymux::wire::api::{Format, Framing, Operation};
 use keymux::wire::failure::ProviderError;
 use keymux::wire::failure::class::{Class, Failure};
 use keymux::wire::format::context::ResponseContext;
 use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::inspect::usage::Usage;
-use keymux::wire::ir::{Block, Choice, Content, Effort, Event, Form, Kind, ToolResult, Piece, Response, Request, Role, Signature, Stop, Thinking, Tool, Turn};
+use keymux::wire::ir::{
+    Block, Choice, Content, Effort, Event, Form, Kind, Piece, Request, Response, Role, Signature,
+    Stop, Thinking, Tool, ToolResult, Turn,
+};
 use keymux::wire::json::fields::Rejected;
-use keymux::wire::translate::{Encoded, Encoder, decode_request, decode_whole, encode_request, encode_whole};
+use keymux::wire::translate::{
+    Encoded, Encoder, decode_request, decode_whole, encode_request, encode_whole,
+};
 
 fn recorded() -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default().into_iter();
@@ -402,9 +407,14 @@ fn a_callers_body_is_read_with_marks_seals_and_places() {
     let request = decode(body.to_string().as_bytes());
     assert_eq!(request.system[0].cache.as_ref().unwrap().ttl.as_deref(), Some("1h"));
     assert!(request.turns[0].blocks[0].cache.is_some());
-    let signatures: Vec<_> = request.turns[1].blocks.iter().map(|block| block.signature.clone()).collect();
-    let signature = |format, data: &str| Some(Signature { format, data: data.to_owned(), id: None });
-    assert_eq!(signatures[..2], [signature(Format::Gemini, "c2ln"), signature(Format::Bedrock, "redacted:eA==")]);
+    let signatures: Vec<_> =
+        request.turns[1].blocks.iter().map(|block| block.signature.clone()).collect();
+    let signature =
+        |format, data: &str| Some(Signature { format, data: data.to_owned(), id: None });
+    assert_eq!(
+        signatures[..2],
+        [signature(Format::Gemini, "c2ln"), signature(Format::Bedrock, "redacted:eA==")]
+    );
     let Content::ToolResult(outcome) = &request.turns[2].blocks[0].content else { panic!() };
     assert!(outcome.is_error && outcome.content[0].content == Content::text("[1]"));
     assert_eq!(request.turns[2].blocks[0].at, "/messages/2/content/0");
@@ -435,7 +445,11 @@ fn blocks_are_told_one_after_the_other() {
         more(1, "{}"),
         Event::Delta {
             block: 0,
-            piece: Piece::Signature(Signature { format: Format::Gemini, data: "s".to_owned(), id: None }),
+            piece: Piece::Signature(Signature {
+                format: Format::Gemini,
+                data: "s".to_owned(),
+                id: None,
+            }),
         },
         Event::Close { block: 0 },
         more(2, "1}"),
@@ -483,7 +497,7 @@ fn blocks_are_told_one_after_the_other() {
 
 #[test]
 fn a_failure_is_the_last_word() {
-    let told = Told {
+    let told = ProviderError {
         failure: Failure { class: Class::Throttled, retry_after: None },
         status: Some(429),
         kind: None,

@@ -15,10 +15,12 @@ use answers::{calls, hold, text};
 use exchanges::Exchange;
 use serde_json::{Number, Value, json};
 
-use keymux::wire::api::{Operation, Format};
+use keymux::wire::api::{Format, Operation};
 use keymux::wire::failure::class::Class;
 use keymux::wire::format::quirks::PLAIN;
-use keymux::wire::ir::{Block, Choice, Content, Event, ToolResult, Response, Request, Role, Sampling, Stop, Tool, Turn};
+use keymux::wire::ir::{
+    Block, Choice, Content, Event, Request, Response, Role, Sampling, Stop, Tool, ToolResult, Turn,
+};
 use keymux::wire::translate::{decode_whole, encode_request};
 
 fn recorded(operation: Operation) -> Vec<Exchange> {
@@ -167,7 +169,8 @@ fn a_prediction_that_succeeded_is_an_answer() {
         "output": ["\n", "Llama", " charm", ""], "error": null,
         "metrics": { "input_token_count": 6, "output_token_count": 9, "predict_time": 0.4 },
     });
-    let reply = Response::fold(&decode_whole(Format::Replicate, done.to_string().as_bytes(), &PLAIN));
+    let reply =
+        Response::fold(&decode_whole(Format::Replicate, done.to_string().as_bytes(), &PLAIN));
     assert_eq!(text(&reply), "\nLlama charm");
     assert_eq!((reply.usage.input, reply.usage.output), (Some(6), Some(9)));
     assert_eq!((reply.ended, reply.created), (true, Some(1_728_065_253)));

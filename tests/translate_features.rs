@@ -16,7 +16,8 @@ use keymux::wire::translate::encode_request;
 
 /// Where another model of the provider's takes what this one does not.
 fn model(provider: Format, feature: Feature) -> &'static str {
-    let thinks = matches!(feature, Feature::ReasoningEffort | Feature::ReasoningBudget | Feature::Reasoning);
+    let thinks =
+        matches!(feature, Feature::ReasoningEffort | Feature::ReasoningBudget | Feature::Reasoning);
     let of_penalties = matches!(feature, Feature::FrequencyPenalty | Feature::PresencePenalty);
     match provider {
         Format::OpenAiChat | Format::OpenAiResponses if thinks => "gpt-5",
@@ -46,7 +47,11 @@ const BETWEEN: &[(Format, Feature, &str)] = &[
         "those that it has signed are said, and all others left out",
     ),
     (Format::Cohere, Feature::Citations, "documents are cited unless that is turned off"),
-    (Format::Cohere, Feature::ReasoningEffort, "thinking is on or off: it is turned on, and the rest named"),
+    (
+        Format::Cohere,
+        Feature::ReasoningEffort,
+        "thinking is on or off: it is turned on, and the rest named",
+    ),
     (Format::Replicate, Feature::SingleToolCall, "tools are refused before"),
 ];
 
@@ -59,7 +64,7 @@ fn without(feature: Feature, provider: Format, model: &str) -> Request {
         | Feature::ToolChoiceNone
         | Feature::ToolChoiceAnyOf
         | Feature::SingleToolCall
-            if provider.verdict(Feature::Tools) == Support::Supported =>
+            if Feature::Tools.support(provider) == Support::Supported =>
         {
             asking(Feature::Tools, provider, model)
         }
@@ -85,7 +90,7 @@ fn the_verdicts_are_true() {
                 Ok(with) if with.dropped.is_empty() => Support::Supported,
                 Ok(_) => Support::Dropped,
             };
-            let said = provider.verdict(feature);
+            let said = feature.support(provider);
             let body = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap();
             let differs = with.as_ref().is_ok_and(|with| body(&with.body) != body(&without.body));
             // A caller of the provider's own format is not translated, so nothing without a member of

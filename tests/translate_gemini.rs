@@ -15,18 +15,19 @@ use std::collections::BTreeSet;
 use exchanges::Exchange;
 use serde_json::{Map, Value, json};
 
-use keymux::wire::translate;
-use keymux::wire::api::{Framing, Format};
-use keymux::wire::format::gemini;
+use keymux::wire::api::{Format, Framing};
 use keymux::wire::format::context::ResponseContext;
+use keymux::wire::format::gemini;
 use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::frame::Frame;
-use keymux::wire::ir::{Content, Event, Kind, Response, Request, Stop};
+use keymux::wire::ir::{Content, Event, Kind, Request, Response, Stop};
+use keymux::wire::translate;
 use keymux::wire::translate::{Decoder, Encoder, Fitting, Translation, decode_whole};
 
 fn recorded() -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default();
-    let own = all.into_iter().filter(|exchange| Format::of(exchange.operation) == Some(Format::Gemini));
+    let own =
+        all.into_iter().filter(|exchange| Format::of(exchange.operation) == Some(Format::Gemini));
     let own: Vec<_> = own.collect();
     assert!(own.is_empty() || own.len() > 30, "only {}", own.len());
     own

@@ -12,13 +12,15 @@ use exchanges::Exchange;
 use serde_json::{Value, json};
 
 use keymux::provider::Kind;
-use keymux::wire::api::{Operation, Framing, Format};
-use keymux::wire::format::quirks;
+use keymux::wire::api::{Format, Framing, Operation};
 use keymux::wire::format::context::ResponseContext;
-use keymux::wire::format::openai_chat::{Decoder, Encoder, decode_request, decode_whole, encode_whole};
+use keymux::wire::format::openai_chat::{
+    Decoder, Encoder, decode_request, decode_whole, encode_whole,
+};
+use keymux::wire::format::quirks;
 use keymux::wire::format::quirks::{CallIds, Quirks, Thoughts};
-use keymux::wire::frame::{sse, Frame};
 use keymux::wire::frame::sse::Sse;
+use keymux::wire::frame::{Frame, sse};
 use keymux::wire::inspect::usage::Usage;
 use keymux::wire::ir::{Candidate, Content, Event, Response, Stop};
 use keymux::wire::translate::encode_request;
@@ -216,8 +218,10 @@ fn answers_say_what_a_plain_reading_finds() {
 fn recorded_endings_are_understood() {
     for exchange in answers() {
         for candidate in Response::fold(&decode_answer(&exchange)).candidates {
-            let called =
-                candidate.blocks.iter().any(|block| matches!(block.content, Content::ToolCall { .. }));
+            let called = candidate
+                .blocks
+                .iter()
+                .any(|block| matches!(block.content, Content::ToolCall { .. }));
             let refused =
                 candidate.blocks.iter().any(|block| matches!(block.content, Content::Refusal(_)));
             let expected = match candidate.raw.as_deref() {

@@ -14,14 +14,16 @@ mod responses_body;
 use exchanges::Exchange;
 use serde_json::Value;
 
-use keymux::wire::api::{Operation, Framing, Format};
+use keymux::wire::api::{Format, Framing, Operation};
 use keymux::wire::format::context::ResponseContext;
 use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::frame::Frame;
 use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
 use keymux::wire::inspect::usage::Usage;
-use keymux::wire::ir::{Content, Event, Kind, Piece, Response, Request, Stop};
-use keymux::wire::translate::{Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole};
+use keymux::wire::ir::{Content, Event, Kind, Piece, Request, Response, Stop};
+use keymux::wire::translate::{
+    Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole,
+};
 
 const OWN: Format = Format::OpenAiResponses;
 

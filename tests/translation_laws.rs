@@ -21,11 +21,13 @@ use asked::asked;
 use cases::{Answer, CALLERS, answers, events, frames, requests, shown, streams, tell, told, way};
 use seen::{Said, Seen, left, seen};
 
-use keymux::wire::api::{Framing, Format};
+use keymux::wire::api::{Format, Framing};
 use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::inspect::usage::Usage;
 use keymux::wire::ir::{Event, Response};
-use keymux::wire::translate::{Decoder, decode_request, decode_whole, encode_request, encode_whole};
+use keymux::wire::translate::{
+    Decoder, decode_request, decode_whole, encode_request, encode_whole,
+};
 
 fn is_long() -> bool {
     std::env::var_os("KEYMUX_LONG").is_some_and(|value| value == "1")
@@ -162,7 +164,9 @@ fn skipped(caller: Format, of: &Seen) -> Option<&'static str> {
     {
         return Some("arguments are JSON in the format, and these were cut in the middle");
     }
-    if of.usage.cached_input > of.usage.input && matches!(caller, Format::Anthropic | Format::Bedrock) {
+    if of.usage.cached_input > of.usage.input
+        && matches!(caller, Format::Anthropic | Format::Bedrock)
+    {
         return Some(
             "the format adds cached tokens to the others, and the provider told more cached ones than all",
         );

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use keymux::upstream::echo::{Reply, answer};
-use keymux::wire::api::{Operation, Framing};
-use keymux::wire::inspect::observer::{Usage, ResponseObserver};
+use keymux::wire::api::{Framing, Operation};
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
 
 fn ask(operation: Operation, request: &Value) -> Reply {
     answer(operation, request.to_string().as_bytes(), "7", 1_700_000_000)
@@ -33,8 +34,10 @@ fn events(reply: &Reply) -> Vec<Value> {
 }
 
 fn listen(operation: Operation, reply: &Reply) -> ResponseObserver {
-    let mut listener =
-        ResponseObserver::new(operation, Framing::of(operation, Some(reply.content_type.as_bytes())));
+    let mut listener = ResponseObserver::new(
+        operation,
+        Framing::of(operation, Some(reply.content_type.as_bytes())),
+    );
     for frame in &reply.frames {
         listener.hear(frame);
     }

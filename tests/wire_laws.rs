@@ -7,12 +7,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use keymux::wire::api::{Framing, Api, Operation};
+use keymux::wire::api::{Api, Framing, Operation};
 use keymux::wire::failure::class::classify;
 use keymux::wire::frame::aws_event_stream::exception;
 use keymux::wire::frame::sse::{Frame, Sse};
-use keymux::wire::inspect::multipart;
 use keymux::wire::inspect::model::peek;
+use keymux::wire::inspect::multipart;
 use keymux::wire::inspect::observer::ResponseObserver;
 
 /// A JSON value as somebody might write it: any spacing, escapes where none are needed.

@@ -12,10 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use exchanges::Exchange;
 use serde_json::Value;
 
-use keymux::wire::api::{Framing, Api, Operation};
+use keymux::wire::api::{Api, Framing, Operation};
 use keymux::wire::failure::class::{Class, Failure, classify};
 use keymux::wire::frame::aws_event_stream::{Frame, Frames};
-use keymux::wire::inspect::observer::{Usage, ResponseObserver};
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
 
 #[derive(Debug, PartialEq)]
 struct Heard {

@@ -12,15 +12,17 @@ mod grammar;
 use bytes::Bytes;
 
 use keymux::upstream::auth::redact;
-use keymux::wire::api::{Api, routes, Framing, Format};
+use keymux::wire::api::{Api, Format, Framing, routes};
 use keymux::wire::failure::class::classify;
 use keymux::wire::format::context::ResponseContext;
 use keymux::wire::format::quirks::PLAIN;
-use keymux::wire::frame::{aws_event_stream, sse, Frame};
 use keymux::wire::frame::json_array::{Element, Elements};
 use keymux::wire::frame::sse::Sse;
+use keymux::wire::frame::{Frame, aws_event_stream, sse};
 use keymux::wire::ir::{Event, Response};
-use keymux::wire::translate::{Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole};
+use keymux::wire::translate::{
+    Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole,
+};
 
 /// Something that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -176,7 +178,9 @@ fn aws_frames(chunks: &mut dyn Iterator<Item = &[u8]>) -> Framed {
     chunks.for_each(|chunk| {
         frames.push(chunk, |frame| {
             out.push(match frame {
-                aws_event_stream::Frame::Event { kind, payload } => (kind.as_bytes().to_vec(), payload.to_vec()),
+                aws_event_stream::Frame::Event { kind, payload } => {
+                    (kind.as_bytes().to_vec(), payload.to_vec())
+                }
                 other => (format!("{other:?}").into_bytes(), Vec::new()),
             });
         });

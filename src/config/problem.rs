@@ -135,7 +135,8 @@ impl Problem {
         let mut group = Group::with_title(level.primary_title(self.message.as_str()));
         if let Some(snippet) = &self.snippet {
             let mark = AnnotationKind::Primary.span(snippet.marked.clone()).label(&self.path);
-            let line = ResponseContext::source(&snippet.line).line_start(self.line).annotation(mark);
+            let line =
+                ResponseContext::source(&snippet.line).line_start(self.line).annotation(mark);
             group = group.element(line);
         }
         if let Some(help) = &self.help {

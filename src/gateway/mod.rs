@@ -45,8 +45,8 @@ use rustls::ServerConfig;
 use self::body_memory::BodyMemory;
 use self::retry_budget::Retries;
 use crate::config::{Client, Config, Key, ServerAuth};
-use crate::keys::places::Places;
-use crate::keys::{Member, Pool, Standing};
+use crate::keys::concurrency::ConcurrencyLimit;
+use crate::keys::{KeyState, Pool, PooledKey};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
@@ -67,7 +67,7 @@ pub struct Gateway {
     /// The metrics of callers without a client.
     anonymous_meter: ClientMeter,
     /// The concurrency limit of each client, in the order of [`Config::clients`].
-    client_limits: Vec<Arc<Places>>,
+    client_limits: Vec<Arc<ConcurrencyLimit>>,
     providers: Vec<Provider>,
     turns: Arc<Turns>,
     retries: Arc<Retries>,
@@ -132,7 +132,7 @@ impl Gateway {
         });
         let client_limits = config.clients.iter().map(|client| {
             let old = before.and_then(|gateway| gateway.client_limit(&client.name));
-            old.map_or_else(|| Places::new(client.max_concurrent), Arc::clone)
+            old.map_or_else(|| ConcurrencyLimit::new(client.max_concurrent), Arc::clone)
         });
         let gateway = Self {
             clients_by_digest: clients_by_digest.collect(),
@@ -153,36 +153,37 @@ impl Gateway {
 
     /// Applies its values to the limits that it shares with its predecessor.
     fn apply_limits(&self) {
-        self.providers.iter().for_each(|provider| provider.pool.enforce());
+        self.providers.iter().for_each(|provider| provider.pool.apply_limits());
         for (client, limit) in self.config.clients.iter().zip(&self.client_limits) {
-            limit.limit_to(client.max_concurrent);
+            limit.set_limit(client.max_concurrent);
         }
     }
 
     /// Returns the concurrency limit of the client with this name.
-    fn client_limit(&self, client: &str) -> Option<&Arc<Places>> {
+    fn client_limit(&self, client: &str) -> Option<&Arc<ConcurrencyLimit>> {
         let at = self.config.clients.iter().position(|own| &*own.name == client)?;
         self.client_limits.get(at)
     }
 
     /// Returns all keys with their state, in the order of the file.
-    pub fn keys(&self) -> impl Iterator<Item = &Member> {
-        self.providers.iter().flat_map(|provider| provider.pool.members())
+    pub fn keys(&self) -> impl Iterator<Item = &PooledKey> {
+        self.providers.iter().flat_map(|provider| provider.pool.keys())
     }
 
     /// Updates the gauges of all keys.
     pub fn update_key_gauges(&self) {
         let now = Instant::now();
         for provider in &self.providers {
-            for (member, meter) in provider.pool.members().iter().zip(&provider.keys) {
-                let (key, models) = member.health.told(now);
-                meter.cooling(key != Standing::Free, models.len());
-                meter.in_flight(member.places.taken());
+            for (member, meter) in provider.pool.keys().iter().zip(&provider.keys) {
+                let (key, models) = member.health.states(now);
+                meter.set_cooldowns(key != KeyState::Available, models.len());
+                meter.set_in_flight(member.concurrency.in_use());
                 let Key { max_concurrent, rpm, tpm, .. } = *member.key;
-                meter.limits([("max_concurrent", max_concurrent), ("rpm", rpm), ("tpm", tpm)]);
-                let told = member.learned.told(now);
-                meter.remaining(["requests", "tokens", "output_tokens"].map(|of| {
-                    let left = told.iter().filter(|rest| rest.of == of).map(|rest| rest.remaining);
+                meter.set_limits([("max_concurrent", max_concurrent), ("rpm", rpm), ("tpm", tpm)]);
+                let told = member.reported_limits.current(now);
+                meter.set_remaining(["requests", "tokens", "output_tokens"].map(|of| {
+                    let left =
+                        told.iter().filter(|rest| rest.kind == of).map(|rest| rest.remaining);
                     (of, left.min())
                 }));
             }
@@ -294,7 +295,7 @@ impl Live {
         self.current.store(next.clone());
         let config = &next.config;
         let provider = |name: &str| config.providers.iter().find(|own| &*own.name == name);
-        self.metrics.keep(
+        self.metrics.retain(
             |name| config.clients.iter().any(|own| &*own.name == name),
             |name| provider(name).is_some(),
             |name, key| provider(name).is_some_and(|own| own.keys.iter().any(|k| &*k.name == key)),

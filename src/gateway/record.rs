@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::keys::Held;
-use crate::keys::places::Permit;
-use crate::observe::access::{End, Line};
+use super::{Gateway, KeyIndex, Live};
+use crate::keys::KeyReservation;
+use crate::keys::concurrency::Permit;
+use crate::observe::access::{AccessLine, End};
 use crate::wire::api::Operation;
 use crate::wire::inspect::usage::Usage;
-use super::{Gateway, KeyIndex, Live};
 
 /// The longest model name in a log line, in characters.
 const MODEL_LENGTH: usize = 128;
@@ -46,7 +46,7 @@ pub(crate) struct Record {
     /// The settings that the provider's format does not support, in the caller's names.
     pub(crate) dropped: Vec<String>,
     /// What the running attempt reserves of its key's limits.
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<KeyReservation>,
     /// The permit of the client's `max_concurrent`.
     pub(crate) client_permit: Option<Permit>,
 }
@@ -109,7 +109,7 @@ impl Record {
     /// Releases what the attempt reserved of its key's limits, when its response has ended.
     pub(crate) fn release(&mut self, usage: Usage) {
         if let (Some(mut held), Some(tokens)) = (self.held.take(), total_tokens(usage)) {
-            held.counted(tokens);
+            held.correct_tokens(tokens);
         }
     }
 
@@ -132,13 +132,13 @@ impl Drop for Record {
                 live.meter.first_byte.observe(first_byte.as_secs_f64());
             }
             let usage = self.usage;
-            live.keys[key].tokens(usage.input, usage.cached_input, usage.output);
+            live.keys[key].add_tokens(usage.input, usage.cached_input, usage.output);
             let provider = &config.providers[provider];
             provider_and_key = Some((&*provider.name, &*provider.keys[key].name));
         }
         self.live.metrics.in_flight.dec();
-        self.gateway.client_meter(self.client).request(self.operation_name(), self.status);
-        let line = Line {
+        self.gateway.client_meter(self.client).record_request(self.operation_name(), self.status);
+        let line = AccessLine {
             id: &self.id,
             client: client.map(|name| &**name),
             operation: self.operation_name(),

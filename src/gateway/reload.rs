@@ -117,8 +117,8 @@ impl Reloader {
             }
         }
         self.live.swap(next);
-        self.live.metrics.reload(true);
-        self.live.metrics.config(&hash, unix_time());
+        self.live.metrics.record_reload(true);
+        self.live.metrics.set_active_config(&hash, unix_time());
         self.set_outcome(ReloadOutcome::Applied(SystemTime::now()));
         tracing::info!(hash, changes, "configuration reloaded");
         notify_status(&format!("configuration {hash}: {changes}"));
@@ -127,7 +127,7 @@ impl Reloader {
     fn reject(&self, problems: &[Problem]) {
         const REJECTED: &str =
             "the changed configuration is rejected; the last valid one stays active";
-        self.live.metrics.reload(false);
+        self.live.metrics.record_reload(false);
         let errors: Vec<String> = problems
             .iter()
             .filter(|problem| problem.severity == Severity::Error)

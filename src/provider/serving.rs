@@ -1,12 +1,12 @@
 //! In which format a kind of provider is asked for what a caller wants: its own, as long as the provider
 //! has it, so that the bytes stay; else the one of the provider's that says most.
 
-use crate::wire::token_count;
-use crate::wire::api::{Operation, Format};
+use super::Kind;
+use crate::wire::api::{Format, Operation};
 use crate::wire::embeddings::EmbeddingsFormat;
 use crate::wire::ir::Request;
+use crate::wire::token_count;
 use crate::wire::token_count::Counter;
-use super::Kind;
 
 /// How a provider is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,9 @@ impl Kind {
             (Kind::Vertex | Kind::Azure, _) => !is_claude(model),
             // <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html>: of
             // OpenAI's own models.
-            (Kind::Bedrock, Format::OpenAiChat) => model.iter().any(|name| name.contains("openai.")),
+            (Kind::Bedrock, Format::OpenAiChat) => {
+                model.iter().any(|name| name.contains("openai."))
+            }
             _ => true,
         }
     }

@@ -9,10 +9,10 @@ use http::{HeaderValue, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::wire::format::anthropic_on_clouds;
-use crate::wire::format::anthropic_on_clouds::FromBedrock;
 use super::Broken;
 use super::client::link::Inline;
+use crate::wire::format::anthropic_on_clouds;
+use crate::wire::format::anthropic_on_clouds::FromBedrock;
 
 /// What Bedrock calls its streams.
 const FRAMES: &[u8] = b"application/vnd.amazon.eventstream";

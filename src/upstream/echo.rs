@@ -24,7 +24,7 @@ mod vectors;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::wire::api::{Operation, Framing};
+use crate::wire::api::{Framing, Operation};
 use crate::wire::failure::error_event::error_event;
 
 const JSON: &str = "application/json";

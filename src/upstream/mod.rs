@@ -22,17 +22,17 @@ pub use client::{Broken, Clients};
 pub use outgoing::Outgoing;
 pub use target::segment;
 
+use self::auth::{Credential, ResponseContext};
+use self::client::Client;
+use self::seal::Seal;
+use self::target::{Paths, Target};
+use self::token::Cells;
 use crate::config::{Key, Provider};
 use crate::provider::Kind;
 use crate::wire::api::Operation;
 use crate::wire::api::resources::Stored;
 use crate::wire::api::routes::Address;
 use crate::wire::inspect::model::Peek;
-use self::auth::{Credential, ResponseContext};
-use self::client::Client;
-use self::seal::Seal;
-use self::target::{Paths, Target};
-use self::token::Cells;
 
 /// What the next configuration takes over where it is the same.
 #[derive(Debug, Default)]

@@ -10,15 +10,15 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::{Attempt, Outgoing, What};
 use crate::config::{ApiVersion, Cloud, Endpoint, Key, Region, Vertex};
 use crate::provider::Kind;
-use crate::wire::api::{resources, Api, Operation};
 use crate::wire::api::resources::Stored;
 use crate::wire::api::routes::Address;
+use crate::wire::api::{Api, Operation, resources};
 use crate::wire::format::anthropic_on_clouds;
 use crate::wire::inspect::gemini_model_field;
 use crate::wire::inspect::model::Peek;
-use super::{Attempt, Outgoing, What};
 
 /// All but RFC 3986's unreserved characters: a name between two slashes stays there.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -364,7 +364,9 @@ pub(super) fn body(
     model: &str,
 ) -> Outgoing {
     match (kind, address.operation) {
-        (Kind::Vertex, Operation::Messages) => Outgoing::new(anthropic_on_clouds::for_vertex(peek, body)),
+        (Kind::Vertex, Operation::Messages) => {
+            Outgoing::new(anthropic_on_clouds::for_vertex(peek, body))
+        }
         (Kind::Vertex, Operation::CountTokens) => {
             Outgoing::new(anthropic_on_clouds::for_counting_on_vertex(peek, body, model))
         }
@@ -375,7 +377,8 @@ pub(super) fn body(
         }
         (Kind::Gemini, operation) => {
             let (collection, model) = of_gemini(model);
-            let renamed = gemini_model_field::rename(operation, body, &format!("{collection}/{model}"));
+            let renamed =
+                gemini_model_field::rename(operation, body, &format!("{collection}/{model}"));
             Outgoing::whole(renamed.unwrap_or_else(|| body.clone()))
         }
         _ if peek.model.as_deref().is_some_and(|asked| asked != model) => {

@@ -1,9 +1,9 @@
 //! Recorded answers as events, and what must hold of the events of any.
 
-use keymux::wire::api::{Framing, Format};
+use keymux::wire::api::{Format, Framing};
 use keymux::wire::format::quirks::PLAIN;
-use keymux::wire::frame::{aws_event_stream, sse, Frame};
 use keymux::wire::frame::sse::Sse;
+use keymux::wire::frame::{Frame, aws_event_stream, sse};
 use keymux::wire::ir::{Content, Event, Kind, Piece, Response};
 use keymux::wire::translate::{Decoder, decode_whole};
 

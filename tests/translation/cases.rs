@@ -3,17 +3,19 @@
 use serde_json::Value;
 
 use keymux::provider::Kind;
-use keymux::wire::api::{Operation, Framing, Format};
+use keymux::wire::api::{Format, Framing, Operation};
 use keymux::wire::failure::ProviderError;
 use keymux::wire::failure::class::{Class, Failure};
 use keymux::wire::format::context::ResponseContext;
 use keymux::wire::format::quirks::{COMPATIBLE, PLAIN, Quirks};
-use keymux::wire::frame::{aws_event_stream, sse, Frame};
 use keymux::wire::frame::json_array::{Element, Elements};
 use keymux::wire::frame::sse::Sse;
+use keymux::wire::frame::{Frame, aws_event_stream, sse};
 use keymux::wire::inspect::usage::Usage;
-use keymux::wire::ir::{Block, Candidate, Content, Event, Response, Request, Signature, Stop};
-use keymux::wire::translate::{Decoder, Encoder, Translation, decode_request, decode_whole, encode_whole};
+use keymux::wire::ir::{Block, Candidate, Content, Event, Request, Response, Signature, Stop};
+use keymux::wire::translate::{
+    Decoder, Encoder, Translation, decode_request, decode_whole, encode_whole,
+};
 
 use crate::exchanges::{self, Exchange};
 
@@ -98,7 +100,7 @@ fn replies() -> Vec<(&'static str, Response)> {
     let mut cut = reply(vec![text("so f")], Stop::End);
     cut.candidates[0].stop = None;
     cut.ended = false;
-    cut.failed = Some(Told {
+    cut.failed = Some(ProviderError {
         failure: Failure { class: Class::Throttled, retry_after: None },
         status: Some(429),
         kind: None,
@@ -108,7 +110,8 @@ fn replies() -> Vec<(&'static str, Response)> {
     });
     let mut sealed = reply(vec![thought(), text("yes")], Stop::End);
     let data = "c2VhbA==".to_owned();
-    sealed.candidates[0].blocks[0].signature = Some(Signature { format: Format::Anthropic, data, id: None });
+    sealed.candidates[0].blocks[0].signature =
+        Some(Signature { format: Format::Anthropic, data, id: None });
     vec![
         ("text", reply(vec![text("One, two.")], Stop::End)),
         ("odd text", reply(vec![text(odd)], Stop::End)),
@@ -192,8 +195,12 @@ pub(crate) fn frames(format: Format, framing: Framing, body: &[u8]) -> Vec<Kept>
             keep(b"", data, false);
         }),
         Framing::Aws => aws_event_stream::Frames::new(1 << 24).push(body, |frame| match frame {
-            aws_event_stream::Frame::Event { kind, payload } => keep(kind.as_bytes(), payload, false),
-            aws_event_stream::Frame::Exception { kind, payload } => keep(kind.as_bytes(), payload, true),
+            aws_event_stream::Frame::Event { kind, payload } => {
+                keep(kind.as_bytes(), payload, false)
+            }
+            aws_event_stream::Frame::Exception { kind, payload } => {
+                keep(kind.as_bytes(), payload, true)
+            }
             frame => panic!("{frame:?}"),
         }),
         Framing::Whole => panic!("that is no stream"),

@@ -4,7 +4,10 @@ use serde_json::{Number, Value, json};
 
 use keymux::wire::api::Format;
 use keymux::wire::feature::Feature;
-use keymux::wire::ir::{Block, Cache, Choice, Content, Effort, Form, Logprobs, Media, MediaKind, ToolResult, Request, Role, Signature, Source, Thinking, Tier, Tool, Turn};
+use keymux::wire::ir::{
+    Block, Cache, Choice, Content, Effort, Form, Logprobs, Media, MediaKind, Request, Role,
+    Signature, Source, Thinking, Tier, Tool, ToolResult, Turn,
+};
 
 /// A question, and nothing else.
 pub(crate) fn plain(model: &str) -> Request {
@@ -92,11 +95,13 @@ fn of_turns(feature: Feature, provider: Format, request: &mut Request) -> bool {
         Feature::Reasoning | Feature::ForeignSignatures => {
             let mut thought =
                 turn(Role::Assistant, Content::Reasoning { text: "two".to_owned() }, "/m/1");
-            let format = if feature == Feature::ForeignSignatures { other(provider) } else { provider };
+            let format =
+                if feature == Feature::ForeignSignatures { other(provider) } else { provider };
             let data = "c2VhbA==".to_owned();
             // Cohere signs none.
             if feature == Feature::ForeignSignatures || provider != Format::Cohere {
-                thought.blocks[0].signature = Some(Signature { format, data, id: Some("rs_1".to_owned()) });
+                thought.blocks[0].signature =
+                    Some(Signature { format, data, id: Some("rs_1".to_owned()) });
             }
             thought.blocks.push(Block::new(Content::text("three"), "/m/1/1"));
             request.turns.extend([thought, turn(Role::User, Content::text("four"), "/m/2")]);
@@ -129,7 +134,8 @@ fn outcome(feature: Feature, request: &mut Request) {
     }
     let is_error = feature == Feature::ToolResultError;
     let name = Some("f".to_owned());
-    let outcome = Content::ToolResult(ToolResult { id: "call_1".to_owned(), name, content, is_error });
+    let outcome =
+        Content::ToolResult(ToolResult { id: "call_1".to_owned(), name, content, is_error });
     request.turns.extend([turn(Role::Assistant, call, "/m/1"), turn(Role::User, outcome, "/m/2")]);
 }
 

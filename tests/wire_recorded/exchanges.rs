@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use keymux::wire::api::{Framing, Api, Operation};
+use keymux::wire::api::{Api, Framing, Operation};
 
 #[allow(dead_code, reason = "each test reads what it needs")]
 pub(crate) struct Exchange {

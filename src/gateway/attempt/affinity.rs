@@ -5,14 +5,14 @@ use std::cell::OnceCell;
 
 use http::HeaderMap;
 
+use super::call::Call;
 use crate::config::Affinity;
-use crate::keys::Ties;
+use crate::keys::AffinityKeys;
 use crate::route::Hop;
 use crate::upstream::What;
-use crate::wire::inspect::{signatures, conversation};
 use crate::wire::inspect::conversation::{LONG, Stable, is_conversation};
+use crate::wire::inspect::{conversation, signatures};
 use crate::wire::json::digest::Digest;
-use super::call::Call;
 
 /// The headers in which clients send their session, the most specific first: Claude Code
 /// (<https://code.claude.com/docs/en/llm-gateway>); Codex, whose newer releases write it with a hyphen and
@@ -29,11 +29,11 @@ pub(super) struct RequestAffinity {
 
 impl RequestAffinity {
     /// Returns what makes the request prefer one of a provider's keys.
-    pub(super) fn affinity_keys(&self, call: &Call<'_>, target: Hop<'_>) -> Ties {
+    pub(super) fn affinity_keys(&self, call: &Call<'_>, target: Hop<'_>) -> AffinityKeys {
         let affinity = call.gateway.config.providers[target.provider].affinity;
-        let What::Operation { address, .. } = call.what else { return Ties::default() };
+        let What::Operation { address, .. } = call.what else { return AffinityKeys::default() };
         if affinity == Affinity::None {
-            return Ties::default();
+            return AffinityKeys::default();
         }
         let is_conversation = is_conversation(address.operation);
         let body = call.body;
@@ -59,7 +59,7 @@ impl RequestAffinity {
             let owner = Digest::default().text(client.as_bytes()).text(target.model.as_bytes());
             owner.number(number).finish()
         });
-        Ties { conversation, seals: signatures.clone() }
+        AffinityKeys { conversation, signatures: signatures.clone() }
     }
 }
 

@@ -8,14 +8,14 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::gateway::response::started::StartedResponse;
-use crate::wire::{token_count, embeddings};
-use crate::wire::api::Framing;
 use super::context::{AttemptContext, Deadlines};
 use super::failed::FailedAttempt;
 use super::read::whole_body;
 use super::send::{Part, send};
 use super::translated::{Task, TranslatedRequest, WHOLE_BODY};
+use crate::gateway::response::started::StartedResponse;
+use crate::wire::api::Framing;
+use crate::wire::{embeddings, token_count};
 
 /// The most concurrent requests.
 const CONCURRENCY: usize = 8;

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use crate::route;
 use crate::config::Client;
 use crate::gateway::{Gateway, KeyIndex};
-use crate::keys::{Standing, Want};
+use crate::keys::{KeyRequest, KeyState};
 use crate::provider::{Kind, Way};
+use crate::route;
 use crate::route::{Hop, Plan};
 use crate::upstream::What;
 use crate::wire::api::Format;
@@ -60,9 +60,9 @@ impl Call<'_> {
     }
 
     /// Returns what the request needs of a key.
-    pub(super) fn want<'h>(&'h self, target: Hop<'h>) -> Want<'h> {
+    pub(super) fn want<'h>(&'h self, target: Hop<'h>) -> KeyRequest<'h> {
         let tokens = (self.body.len() as u64).div_ceil(BYTES_PER_TOKEN);
-        Want { client: self.client_name(), model: target.model, tokens }
+        KeyRequest { client: self.client_name(), model: target.model, tokens }
     }
 
     /// Returns `provider/key`.
@@ -81,9 +81,9 @@ impl Call<'_> {
     }
 
     /// Returns the target's keys that allow this request, with their state.
-    pub(super) fn key_states(&self, target: Hop<'_>, now: Instant) -> Vec<(usize, Standing)> {
+    pub(super) fn key_states(&self, target: Hop<'_>, now: Instant) -> Vec<(usize, KeyState)> {
         let pool = &self.gateway.providers[target.provider].pool;
-        let mut states = pool.standings(self.want(target), now.into_std());
+        let mut states = pool.eligible_keys(self.want(target), now.into_std());
         states.retain(|(key, _)| self.pinned_key.is_none_or(|pinned| pinned.key == *key));
         states
     }

@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 
+use super::call::Call;
+use super::context::AttemptContext;
 use crate::gateway::response::AllCoolingDown;
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::started::StartedResponse;
-use crate::keys::Standing;
+use crate::keys::KeyState;
 use crate::route::Hop;
 use crate::upstream::Broken;
-use crate::wire::api::{Operation, Framing};
+use crate::wire::api::{Framing, Operation};
 use crate::wire::failure::class::{Class, Failure};
-use super::call::Call;
-use super::context::AttemptContext;
 
 /// The response that is left for the caller when no attempt succeeds: the provider's own error, or a refusal.
 pub(super) type FailureResponse = Result<Box<StartedResponse>, Refusal>;
@@ -45,7 +45,7 @@ impl FailedAttempt {
         call: &Call<'_>,
         target: Hop<'_>,
         key: usize,
-        state: Standing,
+        state: KeyState,
     ) -> Self {
         let keys = vec![(call.key_name(target, key), state)];
         let cooling = AllCoolingDown { model: target.model.to_owned(), keys };

@@ -1,11 +1,11 @@
 //! The attempts of a request so far.
 
-use crate::keys::{Standing, Tried};
+use super::call::Call;
+use super::failed::FailureResponse;
+use crate::keys::{KeyState, TriedKeys};
 use crate::route::{Hop, Plan};
 use crate::wire::failure::class::Class;
 use crate::wire::json::fields::Rejected;
-use super::call::Call;
-use super::failed::FailureResponse;
 
 use tokio::time::Instant;
 
@@ -104,7 +104,7 @@ impl History {
     }
 
     /// Returns the keys of a target that were tried. A route may contain a target twice.
-    pub(super) fn tried_keys(&self, target: Hop<'_>) -> Tried {
+    pub(super) fn tried_keys(&self, target: Hop<'_>) -> TriedKeys {
         let tried = self.exhausted.iter().chain(&self.failed);
         tried.filter(|attempt| attempt.is_at(target)).map(|attempt| attempt.key).collect()
     }
@@ -121,8 +121,8 @@ impl History {
     pub(super) fn start_wait(&mut self, call: &Call<'_>, now: Instant) {
         for attempt in self.failed.drain(..) {
             let pool = &call.gateway.providers[attempt.provider].pool;
-            let health = &pool.members()[attempt.key].health;
-            if health.standing(&attempt.model, now.into_std()).is_open() {
+            let health = &pool.keys()[attempt.key].health;
+            if health.state(&attempt.model, now.into_std()).is_usable() {
                 self.exhausted.push(attempt);
             }
         }
@@ -144,8 +144,8 @@ impl History {
         call: &Call<'_>,
         plan: &Plan<'_>,
         now: Instant,
-    ) -> Vec<(String, Standing)> {
-        let mut keys: Vec<(String, Standing)> = Vec::new();
+    ) -> Vec<(String, KeyState)> {
+        let mut keys: Vec<(String, KeyState)> = Vec::new();
         for target in call.targets(plan).filter(|target| !self.is_untranslatable(*target)) {
             for (key, state) in call.key_states(target, now) {
                 let name = call.key_name(target, key);

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::call::Call;
-use crate::keys::places::{Permit, Places, Waiter};
-use crate::keys::{Held, Standing, Whose};
+use crate::keys::concurrency::{ConcurrencyLimit, Permit, Waiter};
+use crate::keys::{KeyReservation, KeyState, LimitScope};
 use crate::route::Hop;
 
 /// Acquires a permit. Returns `None` if none is free by then, or if the queue is full.
-pub(crate) async fn acquire(limit: &Arc<Places>, by: Instant) -> Option<Permit> {
-    if let Some(permit) = limit.take() {
+pub(crate) async fn acquire(limit: &Arc<ConcurrencyLimit>, by: Instant) -> Option<Permit> {
+    if let Some(permit) = limit.try_acquire() {
         return Some(permit);
     }
     let mut waiter = Waiter::default();
-    if !waiter.line_up(limit) {
+    if !waiter.enqueue(limit) {
         return None;
     }
     timeout_at(by, waiter).await.ok()
@@ -30,13 +30,13 @@ pub(super) async fn reserve(
     call: &Call<'_>,
     target: Hop<'_>,
     key: usize,
-) -> Result<Held, Standing> {
+) -> Result<KeyReservation, KeyState> {
     let pool = &call.gateway.providers[target.provider].pool;
     let by = Instant::now() + call.gateway.config.server.queue_timeout;
     let mut permit = None;
     loop {
         let now = Instant::now();
-        let state = match pool.hold(key, call.want(target), &mut permit, now.into_std()) {
+        let state = match pool.reserve(key, call.want(target), &mut permit, now.into_std()) {
             Ok(held) => return Ok(held),
             Err(state) => state,
         };
@@ -44,11 +44,13 @@ pub(super) async fn reserve(
         permit = None;
         match state {
             _ if now >= by => return Err(state),
-            Standing::Cooling { left, .. } if now + left <= by => sleep_until(now + left).await,
-            Standing::Busy(whose) => {
+            KeyState::CoolingDown { remaining, .. } if now + remaining <= by => {
+                sleep_until(now + remaining).await;
+            }
+            KeyState::Busy(whose) => {
                 let limit = match whose {
-                    Whose::Key => &pool.members()[key].places,
-                    Whose::Provider => pool.places(),
+                    LimitScope::Key => &pool.keys()[key].concurrency,
+                    LimitScope::Provider => pool.concurrency(),
                 };
                 permit = acquire(limit, by).await;
                 if permit.is_none() {

@@ -7,11 +7,11 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
+use super::context::Deadlines;
 use crate::gateway::response::started::StartedResponse;
 use crate::upstream::{Arriving, Broken};
 use crate::wire::api::Api;
 use crate::wire::failure::class::{Class, Failure, in_whole, may_be_error};
-use super::context::Deadlines;
 
 /// The largest error body; a provider's errors have a few hundred bytes.
 const ERROR_BODY: usize = 256 * 1024;

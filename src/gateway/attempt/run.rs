@@ -6,15 +6,6 @@ use std::pin::pin;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
-use crate::gateway::record::Record;
-use crate::gateway::response::AllCoolingDown;
-use crate::gateway::response::refusal::Refusal;
-use crate::gateway::response::started::StartedResponse;
-use crate::keys::{Chosen, Standing, Tried, Whose};
-use crate::keys::places::{Permit, Waiter};
-use crate::route::{Hop, Plan};
-use crate::wire::failure::class::Class;
 use super::affinity::RequestAffinity;
 use super::call::Call;
 use super::context::Deadlines;
@@ -22,6 +13,15 @@ use super::failed::FailedAttempt;
 use super::first_token::FirstTokenTimeout;
 use super::history::{History, KeyAttempt};
 use super::try_key::{PlannedAttempt, attempt_and_record};
+use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
+use crate::gateway::record::Record;
+use crate::gateway::response::AllCoolingDown;
+use crate::gateway::response::refusal::Refusal;
+use crate::gateway::response::started::StartedResponse;
+use crate::keys::concurrency::{Permit, Waiter};
+use crate::keys::{ChosenKey, KeyState, LimitScope, TriedKeys};
+use crate::route::{Hop, Plan};
+use crate::wire::failure::class::Class;
 
 /// The attempts of one request. It borrows nothing, so a request whose stream breaks can continue from here, with
 /// the same call and plan built again.
@@ -136,7 +136,7 @@ impl AttemptLoop {
                 return ControlFlow::Continue(());
             }
             attempts += 1;
-            let key = chosen.place;
+            let key = chosen.index;
             let planned =
                 PlannedAttempt { target, chosen, deadlines, translated: translated.as_ref() };
             let result = self.attempt_until_first_token(call, plan, planned, record).await;
@@ -174,7 +174,7 @@ impl AttemptLoop {
         record: &mut Record,
     ) -> Option<Result<StartedResponse, FailedAttempt>> {
         let (target, deadlines) = (planned.target, planned.deadlines);
-        let (key, is_probe) = (planned.chosen.place, planned.chosen.pass.is_probe());
+        let (key, is_probe) = (planned.chosen.index, planned.chosen.admission.is_probe());
         let due = self.first_token.due(deadlines.began).filter(|due| *due < deadlines.total);
         let mut attempt = pin!(attempt_and_record(call, planned, record));
         let Some(due) = due else { return Some(attempt.await) };
@@ -189,7 +189,7 @@ impl AttemptLoop {
             return Some(attempt.await);
         }
         self.history.after_trouble = false;
-        call.gateway.providers[target.provider].keys[key].failed(Class::Trouble.name());
+        call.gateway.providers[target.provider].keys[key].record_failure(Class::Trouble.name());
         if is_probe {
             call.gateway.retries.notify_probe_ended();
         }
@@ -214,21 +214,21 @@ impl AttemptLoop {
         &mut self,
         call: &Call<'_>,
         target: Hop<'_>,
-        tried: &mut Tried,
+        tried: &mut TriedKeys,
         second_try: Option<usize>,
         now: Instant,
-    ) -> Option<Chosen> {
+    ) -> Option<ChosenKey> {
         let pool = &call.gateway.providers[target.provider].pool;
         let (want, now) = (call.want(target), now.into_std());
         let Self { affinity, permit, .. } = self;
         let untried = match call.pinned_key {
-            Some(pinned) => pool.this(pinned.key, want, tried, permit, now),
+            Some(pinned) => pool.choose_only(pinned.key, want, tried, permit, now),
             None => {
                 let affinity_keys = || affinity.affinity_keys(call, target);
                 pool.choose(want, tried, permit, now, &affinity_keys)
             }
         };
-        let chosen = untried.or_else(|| pool.again(second_try?, want, permit, now))?;
+        let chosen = untried.or_else(|| pool.admit(second_try?, want, permit, now))?;
         // The permit of the wait is used now, or another one was free.
         self.permit = None;
         Some(chosen)
@@ -285,7 +285,7 @@ impl AttemptLoop {
         self.open_targets(call, plan).any(|(target, total)| {
             let states = call.key_states(target, now);
             now < total
-                && states.iter().any(|(key, state)| state.is_open() && is_untried(target, *key))
+                && states.iter().any(|(key, state)| state.is_usable() && is_untried(target, *key))
         })
     }
 
@@ -344,21 +344,21 @@ impl AttemptLoop {
                     continue;
                 }
                 let due = match state {
-                    Standing::Free | Standing::Due(_) => now,
-                    Standing::Cooling { left, .. } => now + left,
-                    Standing::Busy(whose) => {
+                    KeyState::Available | KeyState::ProbeDue(_) => now,
+                    KeyState::CoolingDown { remaining, .. } => now + remaining,
+                    KeyState::Busy(whose) => {
                         let pool = &call.gateway.providers[target.provider].pool;
                         let limit = match whose {
-                            Whose::Key => &pool.members()[key].places,
-                            Whose::Provider => pool.places(),
+                            LimitScope::Key => &pool.keys()[key].concurrency,
+                            LimitScope::Provider => pool.concurrency(),
                         };
-                        if by <= now || by >= total || !waiter.line_up(limit) {
+                        if by <= now || by >= total || !waiter.enqueue(limit) {
                             continue;
                         }
                         by
                     }
                     // A response may take minutes, so a probe is waited for only for a short time.
-                    Standing::Probing { since, .. } => {
+                    KeyState::Probing { since, .. } => {
                         let due = (Instant::from_std(since) + queue_timeout).min(by);
                         if due <= now {
                             continue;

@@ -4,20 +4,20 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::time::{Instant, timeout_at};
 
+use super::call::Call;
+use super::context::AttemptContext;
+use super::failed::FailedAttempt;
+use super::read;
+use super::read::NotStarted;
+use super::translated::TranslatedRequest;
 use crate::gateway::Provider;
 use crate::gateway::response::passage::Passage;
 use crate::gateway::response::started::StartedResponse;
 use crate::observe::unix_time;
 use crate::upstream::{Arriving, Attempt, Broken, What};
 use crate::wire::api::{Framing, Operation};
-use crate::wire::failure::rate_limits;
 use crate::wire::failure::class::{Failure, classify};
-use super::read;
-use super::call::Call;
-use super::context::AttemptContext;
-use super::failed::FailedAttempt;
-use super::read::NotStarted;
-use super::translated::TranslatedRequest;
+use crate::wire::failure::rate_limits;
 
 /// One body of a translated request.
 #[derive(Clone, Copy)]
@@ -110,7 +110,7 @@ async fn wait_for_start(
 fn learn_limits(provider: &Provider, key: usize, model: &str, headers: &HeaderMap) {
     let each = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     if let Some(limits) = rate_limits::read(each, unix_time()) {
-        provider.pool.learn(key, model, limits, Instant::now().into_std());
+        provider.pool.record_reported_limits(key, model, limits, Instant::now().into_std());
     }
 }
 

@@ -9,25 +9,28 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 
-use crate::gateway::response::started::StartedResponse;
-use crate::provider::Way;
-use crate::route::Hop;
-use crate::wire::{token_count, embeddings};
-use crate::wire::api::{Framing, Format, Api, Operation};
-use crate::wire::api::routes::Address;
-use crate::wire::failure::convert;
-use crate::wire::failure::class::Failure;
-use crate::wire::format::context::ResponseContext;
-use crate::wire::format::quirks::Quirks;
-use crate::wire::inspect::model::{Peek, peek};
-use crate::wire::ir::{Echo, Event, Reply, Request};
-use crate::wire::json::fields::Rejected;
-use crate::wire::token_count::Counter;
-use crate::wire::translate::{Decoder, Encoded, Encoder, Forced, Translation, decode_request, decode_whole, encode_request, encode_whole};
 use super::call::Call;
 use super::context::AttemptContext;
 use super::failed::FailedAttempt;
 use super::read::whole_body;
+use crate::gateway::response::started::StartedResponse;
+use crate::provider::Way;
+use crate::route::Hop;
+use crate::wire::api::routes::Address;
+use crate::wire::api::{Api, Format, Framing, Operation};
+use crate::wire::failure::class::Failure;
+use crate::wire::failure::convert;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::format::quirks::Quirks;
+use crate::wire::inspect::model::{Peek, peek};
+use crate::wire::ir::{Echo, Event, Request, Response as ModelResponse};
+use crate::wire::json::fields::Rejected;
+use crate::wire::token_count::Counter;
+use crate::wire::translate::{
+    Decoder, Encoded, Encoder, Forced, Translation, decode_request, decode_whole, encode_request,
+    encode_whole,
+};
+use crate::wire::{embeddings, token_count};
 
 /// The largest whole response that is translated: one with a few images.
 pub(super) const WHOLE_BODY: usize = 64 * 1024 * 1024;
@@ -382,7 +385,8 @@ impl Conversation {
             }
             out
         } else {
-            encode_whole(self.caller_format, &Reply::fold(&events), &context).unwrap_or_default()
+            encode_whole(self.caller_format, &ModelResponse::fold(&events), &context)
+                .unwrap_or_default()
         };
         let operation = self.caller_format.operation(framing.is_stream());
         Ok(started.with_body(operation, framing, body.into()))

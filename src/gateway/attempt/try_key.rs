@@ -12,13 +12,13 @@ use super::translated::{Task, TranslatedRequest};
 use crate::gateway::KeyIndex;
 use crate::gateway::record::Record;
 use crate::gateway::response::started::StartedResponse;
-use crate::keys::{Chosen, Pass};
+use crate::keys::{Admission, ChosenKey};
 use crate::route::Hop;
 
 /// An attempt whose key is chosen.
 pub(super) struct PlannedAttempt<'t> {
     pub(super) target: Hop<'t>,
-    pub(super) chosen: Chosen,
+    pub(super) chosen: ChosenKey,
     pub(super) deadlines: Deadlines,
     /// The request in the provider's format, if it is another than the caller's.
     pub(super) translated: Option<&'t TranslatedRequest>,
@@ -42,7 +42,7 @@ pub(crate) async fn with_key(
         Ok(held) => held,
         Err(state) => return Err(FailedAttempt::over_limit(call, target, key, state)),
     };
-    let chosen = Chosen { place: key, pass: Pass::default(), held };
+    let chosen = ChosenKey { index: key, admission: Admission::default(), reservation: held };
     let planned = PlannedAttempt { target, chosen, deadlines, translated: None };
     attempt_and_record(call, planned, record).await
 }
@@ -54,7 +54,7 @@ pub(super) async fn attempt_and_record(
     record: &mut Record,
 ) -> Result<StartedResponse, FailedAttempt> {
     let PlannedAttempt { target, chosen, deadlines, translated } = planned;
-    let Chosen { place: key, pass, mut held } = chosen;
+    let ChosenKey { index: key, admission, reservation: mut held } = chosen;
     record.attempts += 1;
     record.dropped.clear();
     if let Some(translated) = translated {
@@ -64,18 +64,18 @@ pub(super) async fn attempt_and_record(
     let context = AttemptContext { call, target, key, deadlines, request_id: &record.id };
     let result = attempt(context, translated).await;
     let provider = &call.gateway.providers[target.provider];
-    let is_probe = pass.is_probe();
+    let is_probe = admission.is_probe();
     match &result {
         Ok(_) => {
-            provider.pool.answered(key, target.model, pass, call.now);
-            provider.keys[key].answered();
+            provider.pool.record_success(key, target.model, admission, call.now);
+            provider.keys[key].record_success();
             record.held = Some(held);
         }
         Err(FailedAttempt { failure, .. }) => {
-            provider.keys[key].failed(failure.class.name());
+            provider.keys[key].record_failure(failure.class.name());
             let now = Instant::now().into_std();
-            provider.pool.failed(key, target.model, *failure, pass, call.now, now);
-            held.counted(0);
+            provider.pool.record_failure(key, target.model, *failure, admission, call.now, now);
+            held.correct_tokens(0);
         }
     }
     if is_probe {

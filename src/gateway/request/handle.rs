@@ -12,18 +12,18 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::gateway::{Gateway, Live, attempt, catch_panic};
+use super::authenticate::{Caller, GOOGLE_KEY, authenticate};
+use super::body::BodyLimits;
+use super::{body, models, objects, operation};
 use crate::gateway::record::Record;
 use crate::gateway::response::body::ResponseBody;
 use crate::gateway::response::error_response::{json_response, refuse};
 use crate::gateway::response::headers::{set_attempts, set_request_id};
 use crate::gateway::response::refusal::Refusal;
+use crate::gateway::{Gateway, Live, attempt, catch_panic};
 use crate::observe::access::End;
-use crate::wire::api::{Api, routes};
 use crate::wire::api::routes::Place;
-use super::{body, models, objects, operation};
-use super::authenticate::{Caller, GOOGLE_KEY, authenticate};
-use super::body::BodyLimits;
+use crate::wire::api::{Api, routes};
 
 /// The version header that every caller of Anthropic's API sends.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::route;
 use crate::config::{Asked, Client};
 use crate::gateway::Gateway;
 use crate::gateway::response::refusal::Refusal;
-use crate::keys::verdict;
+use crate::keys::eligibility;
+use crate::route;
 use crate::route::Hop;
 use crate::wire::api::Api;
 
@@ -78,10 +78,9 @@ fn may_use(gateway: &Gateway, client: Option<&Client>, name: &str) -> bool {
     }
     let has_key = |target: Hop<'_>| {
         client.is_none_or(|client| route::may_have(client, config, target))
-            && config.providers[target.provider]
-                .keys
-                .iter()
-                .any(|key| verdict(key, client.map(|client| &*client.name), target.model).is_ok())
+            && config.providers[target.provider].keys.iter().any(|key| {
+                eligibility(key, client.map(|client| &*client.name), target.model).is_ok()
+            })
     };
     match resolved {
         Asked::Model { provider, model } => has_key(Hop { provider, model }),

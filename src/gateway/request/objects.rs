@@ -9,25 +9,25 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::Value;
 
-use crate::route;
+use super::resource_ids::{owners, remove_signatures};
+use super::respond::{own_origin, respond};
 use crate::config::{Asked, Client, Cloud, Key};
-use crate::gateway::{attempt, Gateway, KeyIndex};
 use crate::gateway::attempt::{Call, DecodedRequest};
 use crate::gateway::record::Record;
 use crate::gateway::response::body::ResponseBody;
 use crate::gateway::response::id_signer::{ResponseIdSigner, stream_url};
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::started::StartedResponse;
-use crate::keys::{Scope, verdict};
+use crate::gateway::{Gateway, KeyIndex, attempt};
+use crate::keys::{ClientScope, eligibility};
 use crate::observe::unix_time;
+use crate::route;
 use crate::route::Hop;
 use crate::upstream::What;
 use crate::wire::api::Operation;
 use crate::wire::api::resources::Stored;
-use crate::wire::inspect::{multipart, batch};
 use crate::wire::inspect::multipart::Fields;
-use super::resource_ids::{owners, remove_signatures};
-use super::respond::{own_origin, respond};
+use crate::wire::inspect::{batch, multipart};
 
 /// A response and the key that owns the object in it.
 type OwnedResponse = (StartedResponse, KeyIndex);
@@ -289,21 +289,25 @@ impl ObjectRequest<'_> {
             if tried.contains(&index) || !self.may_use(key) {
                 return None;
             }
-            let allows = |model: &String| verdict(key, client, model).is_ok();
-            let scope = if key.clients.is_some() { Scope::Named } else { Scope::Everyone };
+            let allows = |model: &String| eligibility(key, client, model).is_ok();
+            let scope = if key.clients.is_some() {
+                ClientScope::NamedClients
+            } else {
+                ClientScope::AllClients
+            };
             destination.models.iter().all(allows).then_some(scope)
         };
         let keys = 0..provider.keys.len();
-        let best = if keys.clone().any(|key| scope(key) == Some(Scope::Named)) {
-            Scope::Named
+        let best = if keys.clone().any(|key| scope(key) == Some(ClientScope::NamedClients)) {
+            ClientScope::NamedClients
         } else {
-            Scope::Everyone
+            ClientScope::AllClients
         };
         // A key that is cooling down comes last: there may be no other for this object.
         let pool = &self.gateway.providers[destination.provider].pool;
         let model = destination.first_model();
         let now = std::time::Instant::now();
-        let is_cooling = |key: usize| !pool.members()[key].standing(model, 0, now).is_open();
+        let is_cooling = |key: usize| !pool.keys()[key].state(model, 0, now).is_usable();
         let weights = keys.clone().map(|key| {
             let is_candidate = scope(key) == Some(best) && !is_cooling(key);
             if is_candidate { provider.keys[key].weight } else { 0.0 }

@@ -7,9 +7,9 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Response, Uri};
 
-use crate::route;
+use super::resource_ids::remove_signatures;
+use super::respond::{own_origin, respond};
 use crate::config::{Client, Rescue};
-use crate::gateway::{Gateway, KeyIndex};
 use crate::gateway::attempt::{AttemptLoop, Call, DecodedRequest};
 use crate::gateway::record::Record;
 use crate::gateway::response::body::ResponseBody;
@@ -17,16 +17,16 @@ use crate::gateway::response::id_signer::ResponseIdSigner;
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::rescue::{HeldRequest, HeldStream, Retry, RetryFuture};
 use crate::gateway::response::started::StartedResponse;
+use crate::gateway::{Gateway, KeyIndex};
 use crate::observe::unix_time;
+use crate::route;
 use crate::route::Plan;
 use crate::share::Turn;
 use crate::upstream::What;
-use crate::wire::api::{routes, Framing, Format, Api, Operation};
 use crate::wire::api::routes::{Address, Place};
-use crate::wire::inspect::multipart;
+use crate::wire::api::{Api, Format, Framing, Operation, routes};
 use crate::wire::inspect::model::{Peek, peek, peek_version};
-use super::resource_ids::remove_signatures;
-use super::respond::{own_origin, respond};
+use crate::wire::inspect::multipart;
 
 /// Answers a request for a model.
 pub(super) async fn answer(
@@ -119,7 +119,8 @@ fn peek_body<'b>(
 
 /// Returns the format of the body, if it is another than that of the address.
 fn body_format(address: &Address<'_>, peek: &Peek<'_>) -> Option<Format> {
-    (address.operation == Operation::Chat && peek.is_of_responses).then_some(Format::OpenAiResponses)
+    (address.operation == Operation::Chat && peek.is_of_responses)
+        .then_some(Format::OpenAiResponses)
 }
 
 /// Everything for further attempts of a request whose stream broke off.

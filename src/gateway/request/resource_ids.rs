@@ -7,9 +7,9 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 
 use crate::config::Client;
-use crate::gateway::{Gateway, KeyIndex};
 use crate::gateway::response::id_signer::is_id_name;
 use crate::gateway::response::refusal::Refusal;
+use crate::gateway::{Gateway, KeyIndex};
 use crate::upstream::seal::MARK;
 use crate::wire::api::Operation;
 use crate::wire::json::splice::rewrite;

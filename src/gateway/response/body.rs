@@ -21,7 +21,7 @@ pub(crate) struct ResponseBody {
 enum Content {
     Whole(Option<Bytes>),
     Relay(Box<Relay>),
-    Held(Box<HeldStream>),
+    KeyReservation(Box<HeldStream>),
 }
 
 impl ResponseBody {
@@ -37,7 +37,7 @@ impl ResponseBody {
 
     /// A stream that is held until it is complete.
     pub(crate) fn held(stream: HeldStream) -> Self {
-        Self { content: Content::Held(Box::new(stream)), record: None }
+        Self { content: Content::KeyReservation(Box::new(stream)), record: None }
     }
 
     /// Gives the record of the request to the body, which drops it at its end.
@@ -47,7 +47,7 @@ impl ResponseBody {
         }
         match &mut self.content {
             // It makes further attempts, which the record counts.
-            Content::Held(stream) => stream.start(record),
+            Content::KeyReservation(stream) => stream.start(record),
             Content::Whole(_) | Content::Relay(_) => self.record = Some(record),
         }
         self
@@ -66,7 +66,7 @@ impl Body for ResponseBody {
         let next = match (&mut body.content, body.record.as_deref_mut()) {
             (Content::Whole(bytes), Some(_)) => Poll::Ready(bytes.take().map(Ok)),
             (Content::Relay(relay), Some(record)) => relay.poll(cx, record),
-            (Content::Held(stream), _) => stream.poll(cx),
+            (Content::KeyReservation(stream), _) => stream.poll(cx),
             (_, None) => Poll::Ready(None),
         };
         next.map(|next| next.map(|next| next.map(Frame::data)))
@@ -76,7 +76,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Content::Relay(relay) => relay.has_ended(),
-            Content::Held(stream) => stream.has_ended(),
+            Content::KeyReservation(stream) => stream.has_ended(),
         }
     }
 
@@ -86,7 +86,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
             Content::Relay(relay) => relay.size_hint(),
-            Content::Held(_) => SizeHint::default(),
+            Content::KeyReservation(_) => SizeHint::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::keys::{Reason, Standing, Whose};
+use crate::keys::{KeyState, LimitScope, Reason};
 use crate::wire::failure::class::Class;
 
 /// Bounds of `retry-after`.
@@ -15,7 +15,7 @@ pub(crate) struct AllCoolingDown {
     /// The requested model.
     pub(crate) model: String,
     /// `provider/key`, and its state.
-    pub(crate) keys: Vec<(String, Standing)>,
+    pub(crate) keys: Vec<(String, KeyState)>,
 }
 
 impl AllCoolingDown {
@@ -23,9 +23,9 @@ impl AllCoolingDown {
     /// soonest decides.
     pub(crate) fn is_limit(&self) -> bool {
         let soonest = self.keys.iter().min_by_key(|(_, state)| remaining(*state));
-        match soonest.and_then(|(_, state)| state.why()) {
-            Some(Reason::Failed(class)) => matches!(class, Class::Throttled | Class::NoCredit),
-            Some(Reason::Requests | Reason::Tokens | Reason::Busy(_)) => true,
+        match soonest.and_then(|(_, state)| state.reason()) {
+            Some(Reason::Failure(class)) => matches!(class, Class::Throttled | Class::NoCredit),
+            Some(Reason::RequestRate | Reason::TokenRate | Reason::Concurrency(_)) => true,
             None => false,
         }
     }
@@ -54,30 +54,33 @@ impl AllCoolingDown {
 }
 
 /// Returns the remaining cooldown. A key that is busy or being probed may be available at any moment.
-fn remaining(state: Standing) -> Duration {
+fn remaining(state: KeyState) -> Duration {
     match state {
-        Standing::Cooling { left, .. } => left,
-        Standing::Free | Standing::Due(_) | Standing::Busy(_) | Standing::Probing { .. } => {
-            Duration::ZERO
-        }
+        KeyState::CoolingDown { remaining, .. } => remaining,
+        KeyState::Available
+        | KeyState::ProbeDue(_)
+        | KeyState::Busy(_)
+        | KeyState::Probing { .. } => Duration::ZERO,
     }
 }
 
-fn describe(state: Standing) -> String {
-    let reason = match state.why() {
-        Some(Reason::Failed(class)) => describe_failure(class),
-        Some(Reason::Requests) => "has reached its rpm",
-        Some(Reason::Tokens) => "has reached its tpm",
-        Some(Reason::Busy(Whose::Key)) => "has reached its max_concurrent",
-        Some(Reason::Busy(Whose::Provider)) => "waits for its provider's max_concurrent",
+fn describe(state: KeyState) -> String {
+    let reason = match state.reason() {
+        Some(Reason::Failure(class)) => describe_failure(class),
+        Some(Reason::RequestRate) => "has reached its rpm",
+        Some(Reason::TokenRate) => "has reached its tpm",
+        Some(Reason::Concurrency(LimitScope::Key)) => "has reached its max_concurrent",
+        Some(Reason::Concurrency(LimitScope::Provider)) => {
+            "waits for its provider's max_concurrent"
+        }
         None => "is in use",
     };
     match state {
-        Standing::Cooling { left, .. } => {
-            format!("{reason}, next try in {} s", left.as_millis().div_ceil(1000))
+        KeyState::CoolingDown { remaining, .. } => {
+            format!("{reason}, next try in {} s", remaining.as_millis().div_ceil(1000))
         }
-        Standing::Busy(_) => reason.to_owned(),
-        Standing::Free | Standing::Due(_) | Standing::Probing { .. } => {
+        KeyState::Busy(_) => reason.to_owned(),
+        KeyState::Available | KeyState::ProbeDue(_) | KeyState::Probing { .. } => {
             format!("{reason}, a probe is running")
         }
     }
@@ -100,16 +103,19 @@ mod tests {
 
     use super::*;
 
-    fn cooling(why: Class, millis: u64) -> Standing {
-        Standing::Cooling { why: Reason::Failed(why), left: Duration::from_millis(millis) }
+    fn cooling(why: Class, millis: u64) -> KeyState {
+        KeyState::CoolingDown {
+            reason: Reason::Failure(why),
+            remaining: Duration::from_millis(millis),
+        }
     }
 
-    fn all(states: &[Standing]) -> AllCoolingDown {
+    fn all(states: &[KeyState]) -> AllCoolingDown {
         let named = states.iter().enumerate().map(|(n, state)| (format!("main/k{n}"), *state));
         AllCoolingDown { model: "m".into(), keys: named.collect() }
     }
 
-    fn retry_hint(states: &[Standing]) -> (u64, bool) {
+    fn retry_hint(states: &[KeyState]) -> (u64, bool) {
         let all = all(states);
         (all.retry_after().as_secs(), all.is_worth_a_retry())
     }
@@ -121,7 +127,7 @@ mod tests {
         assert_eq!(retry_hint(&[slow, cooling(Class::Throttled, 5)]), (1, true));
         assert_eq!(retry_hint(&[cooling(Class::NoCredit, 60_000)]), (60, true));
         assert_eq!(retry_hint(&[slow]), (60, false), "no key is available by then");
-        let probing = Standing::Probing { why: Class::Throttled, since: Instant::now() };
+        let probing = KeyState::Probing { class: Class::Throttled, since: Instant::now() };
         assert_eq!(retry_hint(&[slow, probing]), (1, true));
     }
 
@@ -132,10 +138,13 @@ mod tests {
         assert!(!all(&[limit, trouble]).is_limit());
         assert!(all(&[cooling(Class::NoCredit, 4000), trouble]).is_limit());
         assert!(!all(&[cooling(Class::BadCredential, 4000)]).is_limit());
-        let own = Standing::Cooling { why: Reason::Requests, left: Duration::from_secs(3) };
+        let own = KeyState::CoolingDown {
+            reason: Reason::RequestRate,
+            remaining: Duration::from_secs(3),
+        };
         assert!(all(&[own, trouble]).is_limit());
-        assert!(all(&[Standing::Busy(Whose::Key), trouble]).is_limit());
-        assert_eq!(retry_hint(&[Standing::Busy(Whose::Provider), own]), (1, true));
+        assert!(all(&[KeyState::Busy(LimitScope::Key), trouble]).is_limit());
+        assert_eq!(retry_hint(&[KeyState::Busy(LimitScope::Provider), own]), (1, true));
     }
 
     #[test]

@@ -5,12 +5,12 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::upstream::aws::verify::Why;
-use crate::wire::api::Api;
 use super::body::ResponseBody;
 use super::headers::ATTEMPTS;
 use super::refusal::Refusal;
 use super::started::AMZN_ERROR_TYPE;
+use crate::upstream::aws::verify::Why;
+use crate::wire::api::Api;
 
 /// Read by the official SDKs: false means that a retry is pointless.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");

@@ -8,8 +8,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
 use crate::config::Config;
-use crate::gateway::{Gateway, KeyIndex};
 use crate::gateway::record::Record;
+use crate::gateway::{Gateway, KeyIndex};
 use crate::wire::api::Operation;
 use crate::wire::json::splice::{At, Rewriter};
 

@@ -1,10 +1,11 @@
 //! Reads a provider's response on its way to the caller, either verbatim or translated. The relay asks it how far
 //! the response has come and what ends it, whichever it is.
 
-use crate::wire::api::{Operation, Framing};
+use crate::wire::api::{Framing, Operation};
 use crate::wire::failure::class::Failure;
 use crate::wire::failure::error_event::Ending;
-use crate::wire::inspect::observer::{Usage, ResponseObserver, Told};
+use crate::wire::inspect::observer::{ResponseObserver, Told};
+use crate::wire::inspect::usage::Usage;
 use crate::wire::translate::Translation;
 
 /// The code of an error event that keymux sends.

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::cooling_down::AllCoolingDown;
 use crate::config::NotFound;
 use crate::observe::access::End;
 use crate::provider::Kind;
 use crate::route::Refused;
 use crate::upstream::Broken;
 use crate::upstream::aws::verify::Why;
-use crate::wire::token_count;
 use crate::wire::api::Operation;
 use crate::wire::failure::class::Class;
 use crate::wire::inspect::batch;
 use crate::wire::inspect::model::PeekError;
 use crate::wire::json::fields::Rejected;
-use super::cooling_down::AllCoolingDown;
+use crate::wire::token_count;
 
 /// Why keymux does not forward a provider's response.
 #[derive(Debug)]

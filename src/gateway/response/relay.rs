@@ -10,16 +10,16 @@ use bytes::Bytes;
 use hyper::body::{Body as _, SizeHint};
 use tokio::time::Instant;
 
+use super::id_signer::ResponseIdSigner;
+use super::passage::Passage;
+use super::signature_recorder::SignatureRecorder;
+use super::started::StartedResponse;
 use crate::gateway::deadline::DeadlineTimer;
 use crate::gateway::record::Record;
 use crate::observe::access::End;
 use crate::upstream::Arriving;
 use crate::wire::api::Framing;
 use crate::wire::failure::error_event::Ending;
-use super::id_signer::ResponseIdSigner;
-use super::passage::Passage;
-use super::signature_recorder::SignatureRecorder;
-use super::started::StartedResponse;
 
 /// How long a stream may stay open after its closing event.
 const AFTER_DONE: Duration = Duration::from_millis(500);

@@ -18,13 +18,6 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::yield_now;
 
-use crate::gateway::Live;
-use crate::gateway::record::Record;
-use crate::observe::access::End;
-use crate::wire::api::{Operation, Framing};
-use crate::wire::failure::class::Class;
-use crate::wire::failure::error_event::Ending;
-use crate::wire::inspect::observer::ResponseObserver;
 use self::held_bytes::{HeldBytes, Piece};
 use self::keep_alive::KeepAlive;
 use super::id_signer::ResponseIdSigner;
@@ -32,6 +25,13 @@ use super::passage::error_ending;
 use super::relay::{Break, Cut, Read, Relay};
 use super::signature_recorder::SignatureRecorder;
 use super::started::StartedResponse;
+use crate::gateway::Live;
+use crate::gateway::record::Record;
+use crate::observe::access::End;
+use crate::wire::api::{Framing, Operation};
+use crate::wire::failure::class::Class;
+use crate::wire::failure::error_event::Ending;
+use crate::wire::inspect::observer::ResponseObserver;
 
 /// The future of a retry.
 pub(crate) type RetryFuture<'a> =
@@ -228,8 +228,8 @@ impl HeldAttempts {
         if let Some(broken) = broken {
             // The access line will report the usage of another response.
             let provider = &self.record.gateway().providers[broken.provider];
-            provider.keys[broken.key].tokens(usage.input, usage.cached_input, usage.output);
-            provider.meter.rescued.inc();
+            provider.keys[broken.key].add_tokens(usage.input, usage.cached_input, usage.output);
+            provider.meter.rescues.inc();
         }
         self.record.rescued += 1;
         let request = &self.request;

@@ -8,13 +8,13 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
-use crate::upstream::Arriving;
-use crate::wire::api::{Framing, Operation};
-use crate::wire::failure::convert;
-use crate::wire::failure::class::{Class, Failure};
-use crate::wire::inspect::observer::Told;
 use super::passage::Passage;
 use super::refusal::status_of;
+use crate::upstream::Arriving;
+use crate::wire::api::{Framing, Operation};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::convert;
+use crate::wire::inspect::observer::Told;
 
 /// The error name of AWS, which its SDKs turn into an exception.
 pub(crate) const AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");

@@ -16,6 +16,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use memchr::{memchr, memmem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::connection::ConnectionState;
+use super::limits::{HEAD_BYTES, HEAD_LINES};
 use crate::gateway::Live;
 use crate::gateway::record::Record;
 use crate::gateway::response::error_response;
@@ -23,8 +25,6 @@ use crate::gateway::response::headers::{KEYMUX_REQUEST_ID, set_request_id};
 use crate::gateway::response::refusal::Refusal;
 use crate::observe::access::End;
 use crate::wire::api::{Api, routes};
-use super::connection::ConnectionState;
-use super::limits::{HEAD_BYTES, HEAD_LINES};
 
 /// The bytes kept of the request line, and of a line that arrives in pieces. It is longer than the field names
 /// that are searched for and than the paths by which the APIs are told apart.

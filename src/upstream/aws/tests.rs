@@ -213,7 +213,10 @@ async fn what_is_wrong_with_the_form_is_said_before_the_body_is_read() {
     for time in ["20240615T12000Z", "20240615 120000Z", "20241315T120000Z", "2024-06-15T12:00"] {
         let mut headers = head.headers.clone();
         headers.insert("x-amz-date", HeaderValue::from_str(time).unwrap());
-        assert_eq!(ResponseContext::in_headers(&headers, noon()).unwrap().map(drop), Err(Why::Form));
+        assert_eq!(
+            ResponseContext::in_headers(&headers, noon()).unwrap().map(drop),
+            Err(Why::Form)
+        );
     }
     let mut head = arrived(SONNET, |_| ());
     let missing = good.replace("content-type;host", "content-type;host;missing");

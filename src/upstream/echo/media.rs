@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::{Ask, EVENTS, Refusal, Reply, count, data, named, pieces};
 use crate::wire::api::Operation;
 use crate::wire::inspect::multipart::{Field, Fields};
-use super::{Ask, EVENTS, Refusal, Reply, count, data, named, pieces};
 
 /// Reads a form into its text fields, and gives name and size of its first file. The boundary is taken
 /// from the form's first line: whoever calls has no other use for the content type.

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::Value;
 
+use super::Finding;
 use crate::upstream::auth::Credential;
 use crate::wire::api::Api;
 use crate::wire::failure::class::{Class, classify};
-use super::Finding;
 
 /// A finding and a few words about it.
 pub(super) type Said = (Finding, Option<String>);

@@ -5,6 +5,8 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 
+use super::answer;
+use super::answer::Said;
 use crate::config::{ApiVersion, Aws, AzureAccess, Cloud, Endpoint, Key, Region};
 use crate::provider::Kind;
 use crate::upstream::auth::Credential;
@@ -13,8 +15,6 @@ use crate::upstream::outgoing::Outgoing;
 use crate::upstream::target::segment;
 use crate::upstream::token::aws_sts;
 use crate::wire::api::Api;
-use super::answer;
-use super::answer::Said;
 
 /// Needs no permission, so that it fails for nothing but the credentials.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>

@@ -20,21 +20,21 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::script::{Action, Play, Received, Script};
+use super::{AttemptLoop, Call, DecodedRequest};
 use crate::config;
 use crate::config::{Config, Host, Options};
-use crate::gateway::{Gateway, Live};
 use crate::gateway::record::Record;
 use crate::gateway::response::error_response::refuse;
 use crate::gateway::response::refusal::Refusal;
+use crate::gateway::{Gateway, Live};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
 use crate::route::Plan;
 use crate::upstream::{Broken, What};
-use crate::wire::api::{Api, routes};
 use crate::wire::api::routes::Place;
+use crate::wire::api::{Api, routes};
 use crate::wire::inspect::model::peek;
-use super::{AttemptLoop, Call, DecodedRequest};
-use super::script::{Action, Play, Received, Script};
 
 fn succeeds() -> Action {
     Action::Respond(200, vec![], json!({"choices": []}))

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Interval, interval};
 
-use crate::wire::api::{Framing, Api, Operation};
 use super::Chunk;
+use crate::wire::api::{Api, Framing, Operation};
 
 /// Proxies and load balancers give up after 30 to 60 seconds of silence.
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -1,12 +1,14 @@
 //! A provider that is asked with tokens.
 
-use crate::config::{Affinity, ApiVersion, Azure, AzureAccess, Cloud, Key, Provider, Timeouts, Vertex};
+use super::*;
+use crate::config::{
+    Affinity, ApiVersion, Azure, AzureAccess, Cloud, Key, Provider, Timeouts, Vertex,
+};
 use crate::provider::Kind;
 use crate::upstream::{Arriving, Attempt, Broken, Upstream, What};
 use crate::wire::api::routes;
 use crate::wire::api::routes::Place;
 use crate::wire::inspect::model::peek;
-use super::*;
 
 const CHAT: &[u8] = br#"{"model":"m","messages":[]}"#;
 
