@@ -10,11 +10,11 @@ use std::path::Path;
 type Rule = (&'static str, &'static [(&'static str, &'static str)]);
 
 const CLASSES: &str = "src/gateway/attempt/tests/classes.rs";
-const WALKING: &str = "src/gateway/attempt/tests/walking.rs";
-const RESTING: &str = "src/gateway/attempt/tests/resting.rs";
+const ORDER: &str = "src/gateway/attempt/tests/order.rs";
+const COOLING_DOWN: &str = "src/gateway/attempt/tests/cooling_down.rs";
 const PROBES: &str = "src/gateway/attempt/tests/probes.rs";
 const LIMITS: &str = "src/gateway/attempt/tests/limits.rs";
-const HASTE: &str = "src/gateway/attempt/tests/haste.rs";
+const FIRST_TOKEN: &str = "src/gateway/attempt/tests/first_token.rs";
 const HEALTH: &str = "src/keys/health/tests.rs";
 const HINT: &str = "src/wire/failure/hint.rs";
 const KEYS: &str = "tests/scenarios/keys.rs";
@@ -28,14 +28,14 @@ const OF_CLASSES: &[Rule] = &[
         "the caller's fault: nothing cools, the answer as it is after one attempt",
         &[
             (CLASSES, "failures_that_are_not_the_keys_fault_cool_nothing"),
-            (WALKING, "a_caller_error_is_returned_after_one_attempt"),
+            (ORDER, "a_caller_error_is_returned_after_one_attempt"),
             (PROVIDERS, "a_content_policy_refusal_is_not_retried"),
         ],
     ),
     (
         "context too long: never the same model again; the fallbacks, else the answer as it is",
         &[
-            (WALKING, "a_prompt_too_long_for_a_model_is_not_sent_to_it_again"),
+            (ORDER, "a_prompt_too_long_for_a_model_is_not_sent_to_it_again"),
             (PROVIDERS, "a_prompt_over_the_context_limit_goes_only_to_the_larger_model"),
         ],
     ),
@@ -91,13 +91,13 @@ const OF_CLASSES: &[Rule] = &[
     (
         "trouble at a target's only key: one quick retry on it before the fallbacks",
         &[
-            (WALKING, "a_targets_only_key_gets_one_quick_retry_before_the_fallbacks"),
-            (WALKING, "only_provider_failures_of_an_only_key_get_a_quick_retry"),
+            (ORDER, "a_targets_only_key_gets_one_quick_retry_before_the_fallbacks"),
+            (ORDER, "only_provider_failures_of_an_only_key_get_a_quick_retry"),
         ],
     ),
     (
         "our own fault: 500 with the request's id, and the next request is served",
-        &[("src/gateway/contain.rs", "a_panic_is_an_outcome")],
+        &[("src/gateway/catch_panic.rs", "a_panic_becomes_an_error")],
     ),
     (
         "the class is read from status, body and provider together",
@@ -150,7 +150,7 @@ const OF_ATTEMPTS: &[Rule] = &[
     (
         "with all keys bad but one the first request succeeds without a sleep",
         &[
-            (WALKING, "one_good_key_makes_the_first_request_succeed_without_a_wait"),
+            (ORDER, "one_good_key_makes_the_first_request_succeed_without_a_wait"),
             (
                 "tests/data_plane_failover.rs",
                 "one_good_key_makes_the_first_request_succeed_whatever_the_others_return",
@@ -160,12 +160,12 @@ const OF_ATTEMPTS: &[Rule] = &[
     (
         "then the route's other targets, then its fallbacks, of other formats as well",
         &[
-            (WALKING, "other_targets_are_tried_before_fallbacks"),
+            (ORDER, "other_targets_are_tried_before_fallbacks"),
             (PROVIDERS, "a_translated_fallback_answers_in_the_callers_format"),
             (STREAMS, "a_translated_fallback_streams_in_the_callers_format"),
         ],
     ),
-    ("a request waits twice at most", &[(RESTING, "a_request_waits_twice_at_most")]),
+    ("a request waits twice at most", &[(COOLING_DOWN, "a_request_waits_twice_at_most")]),
     (
         "attempts that follow a trouble stay within a fifth of the requests and ten a second",
         &[
@@ -178,22 +178,22 @@ const OF_ATTEMPTS: &[Rule] = &[
     (
         "all keys cool: a wait within queue_timeout, or a refusal within 5 ms and without a call",
         &[
-            (RESTING, "a_key_that_is_available_soon_is_waited_for"),
-            (RESTING, "throttled_keys_are_an_immediate_429_with_retry_after"),
-            (RESTING, "a_failing_provider_is_a_503"),
+            (COOLING_DOWN, "a_key_that_is_available_soon_is_waited_for"),
+            (COOLING_DOWN, "throttled_keys_are_an_immediate_429_with_retry_after"),
+            (COOLING_DOWN, "a_failing_provider_is_a_503"),
             (KEYS, "when_all_keys_cool_down_no_provider_is_called_and_retry_after_is_set"),
         ],
     ),
     (
         "retry-after is the soonest, between 1 and 60 s; x-should-retry where that is too soon",
         &[
-            (RESTING, "keys_without_credit_are_a_429_without_retry"),
+            (COOLING_DOWN, "keys_without_credit_are_a_429_without_retry"),
             (PROBES, "a_slow_probe_is_not_waited_for"),
         ],
     ),
     (
         "the refusal has the reason of each key",
-        &[(RESTING, "the_body_contains_a_reason_for_each_key")],
+        &[(COOLING_DOWN, "the_body_contains_a_reason_for_each_key")],
     ),
     (
         "deadlines for the connection, the first byte, idleness and the total, of provider and route",
@@ -325,7 +325,7 @@ const OF_STREAMS: &[Rule] = &[
     ),
     (
         "a late first token makes way for the next attempt, where the route asks for it",
-        &[(HASTE, "a_late_first_token_moves_to_the_next_target_before_the_next_key")],
+        &[(FIRST_TOKEN, "a_late_first_token_moves_to_the_next_target_before_the_next_key")],
     ),
 ];
 

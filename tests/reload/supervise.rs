@@ -28,7 +28,7 @@ async fn systemd_is_told_of_each_step() {
         (unwatched("two"), "key echo/two added"),
         (bad.clone(), "is refused"),
         (bad, "is refused"),
-        (unwatched("two"), "nothing that is used"),
+        (unwatched("two"), "no effective change"),
         (unwatched("two"), "no file has changed"),
     ];
     for (text, status) in steps {

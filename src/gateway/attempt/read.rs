@@ -11,7 +11,8 @@ use super::context::Deadlines;
 use crate::gateway::response::started::StartedResponse;
 use crate::upstream::{Arriving, Broken};
 use crate::wire::api::Api;
-use crate::wire::failure::class::{Class, Failure, in_whole, may_be_error};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::classify::{in_whole, may_be_error};
 
 /// The largest error body; a provider's errors have a few hundred bytes.
 const ERROR_BODY: usize = 256 * 1024;

@@ -16,7 +16,8 @@ use crate::gateway::response::started::StartedResponse;
 use crate::observe::unix_time;
 use crate::upstream::{Arriving, Attempt, Broken, What};
 use crate::wire::api::{Framing, Operation};
-use crate::wire::failure::class::{Failure, classify};
+use crate::wire::failure::class::Failure;
+use crate::wire::failure::classify::classify;
 use crate::wire::failure::rate_limits;
 
 /// One body of a translated request.
