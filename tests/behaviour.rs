@@ -1,12 +1,12 @@
-//! What keymux does when things go wrong, rule by rule, with the tests that hold each. The table is the
-//! place to look for what a rule means; that its tests are there is a test of its own.
+//! The behaviour under failure, rule by rule, with the tests of each. The table is the
+//! place to look up what a rule means; another test checks that the tests exist.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
 use std::fs;
 use std::path::Path;
 
-/// A rule, and where it is held: a file and a test in it.
+/// A rule, and its tests: the file and the name of each.
 type Rule = (&'static str, &'static [(&'static str, &'static str)]);
 
 const CLASSES: &str = "src/gateway/attempt/tests/classes.rs";

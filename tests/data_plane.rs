@@ -1,5 +1,5 @@
-//! What a provider receives of a request: the caller's bytes with another model between them, some of
-//! its headers, the provider's key.
+//! Tests of the request that a provider receives: the caller's bytes with another model, some of
+//! the caller's headers, the provider's key.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -13,13 +13,13 @@ use serde_json::json;
 
 const CHAT: &str = "/v1/chat/completions";
 
-/// Sends a body as it is.
+/// Sends a body unchanged.
 async fn send(keymux: &Keymux, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let headers = [&[("content-type", "application/json")], headers].concat();
     http::exchange(keymux.address(), &http::request("POST", path, &headers, body)).await
 }
 
-/// What one key of one provider receives of a chat with these bytes.
+/// Returns what a provider with one key receives for a chat with these bytes.
 async fn forwarded(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Received {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;

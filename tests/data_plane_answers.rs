@@ -1,4 +1,4 @@
-//! What a caller receives of a provider's answer, and what it learns of who answered.
+//! Tests of the response that a caller receives, and of the headers that name provider and key.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -18,7 +18,7 @@ async fn chat(keymux: &Keymux) -> Reply {
     http::post(keymux.address(), CHAT, &[], &json!({"model": "m"})).await
 }
 
-/// The answer to a chat when the one provider answers so.
+/// Returns the response to a chat for this response of the provider.
 async fn answered(steps: Vec<Step>) -> Reply {
     let upstream = Upstream::always(steps).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -156,7 +156,7 @@ async fn a_truncated_body_is_truncated_for_the_caller() {
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{\"half\":\r\n";
     for part in [&length[..], chunked] {
         for end in [Step::Close, Step::Reset] {
-            // A pause, so that the caller's head and first bytes have left before.
+            // The pause lets the head and the first bytes reach the caller first.
             let pause = Step::Pause(Duration::from_millis(50));
             let reply = answered(vec![Step::Send(part.to_vec()), pause, end]).await;
             assert_eq!(reply.text(), "{\"half\":");
@@ -186,7 +186,7 @@ async fn a_callers_connection_serves_several_requests() {
         let body = json!({"model": "m", "n": number});
         caller.send(&http::json_request(CHAT, &[], &body)).await;
         assert_eq!(caller.reply().await.json(), body);
-        // Refusals leave the connection whole.
+        // A refusal keeps the connection open.
         caller.send(&http::request("GET", "/nowhere", &[], b"")).await;
         assert_eq!(caller.reply().await.status(), 404);
     }

@@ -1,4 +1,4 @@
-//! Callers that leave and callers that are slow: the provider notices, whatever the caller speaks.
+//! Callers that disconnect and callers that read slowly: the provider notices over HTTP/1 and HTTP/2.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -23,10 +23,10 @@ use tokio::time::{Instant, sleep};
 
 const CHAT: &str = "/v1/chat/completions";
 const PACE: Duration = Duration::from_millis(20);
-/// How soon the provider must see that the caller has left.
+/// The longest time until the provider sees the disconnect of the caller.
 const SOON: Duration = Duration::from_millis(100);
 
-/// A caller that speaks HTTP/2 without TLS and without an upgrade.
+/// An HTTP/2 caller without TLS and without an upgrade.
 async fn http2(keymux: &Keymux) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(keymux.address()).await.unwrap();
     let connected = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
@@ -42,7 +42,7 @@ fn request(keymux: &Keymux) -> hyper::Request<Full<Bytes>> {
         .unwrap()
 }
 
-/// How long the provider took to see the caller leave: the best of some tries, for the machine may
+/// Returns how long the provider took to see the disconnect: the best of some tries, since the machine may
 /// be busy with other tests.
 async fn soon(mut once: impl AsyncFnMut() -> Duration) {
     let mut best = once().await;
@@ -55,7 +55,7 @@ async fn soon(mut once: impl AsyncFnMut() -> Duration) {
     panic!("the provider saw it after {best:?}");
 }
 
-/// What providers may be doing when the caller leaves.
+/// What a provider may be doing when the caller disconnects.
 fn situations() -> Vec<Vec<Step>> {
     let events = chat_events(&["more"; 100]);
     let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
@@ -64,10 +64,10 @@ fn situations() -> Vec<Vec<Step>> {
         vec![Step::Hang],
         // Before the first event.
         cut(sse(&events, PACE), 0, Step::Hang),
-        // Between events, and while they come.
+        // Between events, and while they arrive.
         cut(sse(&events, PACE), 2, Step::Hang),
         sse(&events, PACE),
-        // Within an answer that is no stream.
+        // Within a whole response.
         vec![Step::Send(half.to_vec()), Step::Hang],
     ]
 }
@@ -183,7 +183,7 @@ async fn a_cut_body_resets_its_http2_stream() {
     assert!(response.into_body().collect().await.is_err());
 }
 
-/// A provider that writes without end, and how much it has got rid of.
+/// A provider that writes without end, and the number of bytes it has written.
 async fn fountain(content_type: &'static str) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -208,14 +208,14 @@ async fn fountain(content_type: &'static str) -> (String, Arc<AtomicUsize>) {
     (url, written)
 }
 
-/// Memory of keymux that is not the program's own text.
+/// Returns the memory of keymux without the program's own text.
 fn resident(keymux: &Keymux) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", keymux.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
-/// Waits until the provider has been stopped by full buffers, most of which are the kernel's.
+/// Waits until full buffers stop the provider; most of them are the kernel's.
 async fn stops(written: &AtomicUsize, callers: usize) {
     const KERNEL: usize = 24 << 20;
     let mut last = 0;
@@ -259,7 +259,7 @@ async fn slow(content_type: &'static str, http2_callers: bool) {
     stops(&written, CALLERS).await;
     let grown = resident(&keymux).saturating_sub(before);
     assert!(grown < ALLOCATOR + CALLERS * EACH, "{grown} bytes for {CALLERS} slow callers");
-    // It goes on as soon as a caller reads.
+    // It continues as soon as a caller reads.
     let stopped = written.load(Ordering::SeqCst);
     if let Some((caller, framing)) = plain.first_mut() {
         while written.load(Ordering::SeqCst) == stopped {

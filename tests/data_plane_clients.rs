@@ -1,4 +1,4 @@
-//! Who may call, what each client may ask for, and whose keys serve it.
+//! Tests of clients: authentication, the models they may use, the keys that serve them.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -105,7 +105,7 @@ async fn model_rules_of_a_client_apply_on_every_path() {
         let reply = ask_as(&keymux, name, model).await;
         assert_eq!(reply.status(), status, "{name} {model}: {}", reply.text());
     }
-    // A route asked for by a name that the client may have is no way round what it may not.
+    // A route with an allowed name does not give access to a model that is denied.
     ask_as(&keymux, "some", "fast").await;
     let asked: Vec<String> = upstream
         .requests()

@@ -1,4 +1,4 @@
-//! What is tried after a provider's failure, and whose turn it is while all is well.
+//! Tests of failover after a provider's failure, and of load balancing without failures.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -19,7 +19,7 @@ async fn ask(keymux: &Keymux, model: &str) -> Reply {
     http::post(keymux.address(), CHAT, &[], &json!({"model": model})).await
 }
 
-/// Which key a request carries.
+/// Returns the name of the key in a request.
 fn carries(request: &Received, name: &str) -> bool {
     request.header("authorization") == Some(&*format!("Bearer {}", secret(name)))
 }
@@ -29,7 +29,7 @@ fn keys_used(upstream: &Upstream, names: &[&str]) -> Vec<usize> {
     names.iter().map(|name| requests.iter().filter(|r| carries(r, name)).count()).collect()
 }
 
-/// Answers only the key `good`.
+/// A provider that accepts only the key `good`.
 async fn only_good_is_served(failure: Vec<Step>) -> Upstream {
     Upstream::start(
         move |request| {
@@ -219,7 +219,7 @@ async fn a_route_balances_targets_then_tries_the_others_then_fallbacks() {
     }
     let reply = ask(&keymux, "down").await;
     assert_eq!(reply.json(), json!({"from": "c", "model": "z"}));
-    // Each is the only key of its provider, and gets a second try.
+    // Each is the only key of its provider, so it gets a second try.
     assert_eq!(reply.header("x-keymux-attempts"), Some("7"));
     assert_eq!(reply.header("x-keymux-provider"), Some("c"));
 }
@@ -243,7 +243,7 @@ async fn a_silent_target_is_not_retried_by_its_route() {
 
 #[tokio::test]
 async fn a_stale_pooled_connection_is_retried_transparently() {
-    // The second request on a connection gets no answer: the provider closes it.
+    // The provider closes the connection at its second request.
     let upstream = Upstream::start(|received| match received.number {
         1 => vec![Step::Close],
         _ => chat_answer("hello"),

@@ -1,4 +1,4 @@
-//! What the program does when providers fail, seen from both of its sides.
+//! Tests of the behaviour when providers fail, seen by the caller and by the provider.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -102,7 +102,7 @@ async fn a_key_available_within_the_queue_timeout_is_waited_for() {
 async fn a_recovering_key_gets_one_probe() {
     let upstream = Upstream::start(|request| match request.number {
         0 => throttled(1500),
-        // The probe takes its time.
+        // The probe is slow.
         _ if carries(request, "tired") => {
             [vec![Step::Pause(Duration::from_millis(400))], throttled(60_000)].concat()
         }
@@ -133,7 +133,7 @@ async fn an_outage_is_not_amplified_beyond_the_budget() {
     let start = Instant::now();
     let mut caller = Connection::open(keymux.address()).await;
     for number in 0..300 {
-        // Models of their own, so that nothing cools.
+        // Each case has its own model, so no cooldown affects another.
         let asked = json!({"model": format!("main/m{number}")});
         caller.send(&http::json_request(CHAT, &[], &asked)).await;
         assert_eq!(caller.reply().await.status(), 503);
@@ -148,7 +148,7 @@ async fn an_outage_is_not_amplified_beyond_the_budget() {
 async fn failures_in_a_row_end_in_a_503_without_an_upstream_call() {
     let upstream = Upstream::always(vec![Step::Reset]).await;
     let keymux = with(&upstream, "", &["only"]).await;
-    // The key, and its second try; the key, which then cools.
+    // The key and its second try; then the key, which cools down.
     assert_eq!(ask(&keymux, "m").await.header("x-keymux-attempts"), Some("2"));
     assert_eq!(ask(&keymux, "m").await.header("x-keymux-attempts"), Some("1"));
     let reply = ask(&keymux, "m").await;
@@ -182,7 +182,7 @@ async fn a_prompt_over_the_context_limit_goes_to_the_fallback() {
     let keymux = with(&upstream, routes, &["a", "b"]).await;
     let reply = ask(&keymux, "r").await;
     assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (200, Some("2")));
-    // Where there is none, the provider's own words.
+    // Without a fallback, the provider's own error.
     let reply = ask(&keymux, "main/small").await;
     assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (400, Some("1")));
     assert_eq!(reply.json(), json!({"error": {"code": "context_length_exceeded"}}));
@@ -298,7 +298,7 @@ async fn an_error_with_status_200_gets_the_right_status() {
     assert_eq!((reply.status(), reply.json()), (429, body));
 }
 
-/// As Azure answers a prompt that its filter refuses.
+/// Azure's response to a prompt that its content filter refuses.
 #[tokio::test]
 async fn a_caller_error_with_status_200_is_forwarded_unchanged() {
     let error = json!({"message": "filtered", "code": "content_filter", "status": 400});

@@ -1,5 +1,5 @@
-//! Requests that no library would send, byte by byte: framed twice, cut short, malformed, stuffed. Each has
-//! an answer in the caller's format with an id and an access line, and none reaches a provider.
+//! Requests that no library sends, byte by byte: delimited twice, cut short, malformed, oversized. Each gets
+//! a response in the caller's format with an id and an access line, and none reaches a provider.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "so a test fails")]
 
@@ -22,7 +22,7 @@ async fn start() -> (Keymux, Upstream) {
     (Keymux::start(&one_key(&upstream), &[]).await, upstream)
 }
 
-/// The access line of the request with this answer.
+/// Returns the access line of the request with this response.
 async fn line_of(keymux: &Keymux, reply: &Reply) -> Value {
     let id = reply.header("x-keymux-request-id").expect("an id");
     let log = keymux.log_with(id).await;
@@ -30,7 +30,7 @@ async fn line_of(keymux: &Keymux, reply: &Reply) -> Value {
     serde_json::from_str(line).unwrap()
 }
 
-/// The only answer on a connection that closes behind it.
+/// Returns the only response on a connection that closes after it.
 async fn only_answer(keymux: &Keymux, request: &[u8]) -> Reply {
     let mut caller = Connection::open(keymux.address()).await;
     caller.send(request).await;
@@ -88,7 +88,7 @@ async fn the_second_request_of_a_connection_is_checked_like_the_first() {
         caller.send(&good).await;
         assert_eq!(caller.reply().await.status(), 200);
     }
-    // In drips, so that no read has a whole line.
+    // In small pieces, so that no read has a whole line.
     let twice = format!(
         "POST {CHAT} HTTP/1.1\r\nhost: k\r\ncontent-length: 13\r\ntransfer-encoding: chunked\r\n\r\n"
     );
@@ -152,7 +152,7 @@ async fn an_aborted_upload_is_logged_as_a_caller_disconnect() {
         http::patiently("the line", gone).await;
     }
     assert!(!keymux.log().contains("\"refused\""), "{}", keymux.log());
-    // One that goes on, but not as it is framed, is refused.
+    // A body that continues with invalid framing is refused.
     let bad =
         format!("POST {CHAT} HTTP/1.1\r\nhost: k\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n");
     let reply = exchange(keymux.address(), bad.as_bytes()).await;

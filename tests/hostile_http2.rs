@@ -1,5 +1,5 @@
-//! HTTP/2 callers that flood, stall and overstuff, frame by frame (RFC 9113). Each loses its own connection or
-//! stream; nobody else notices, and memory stays where it was.
+//! HTTP/2 callers that flood, stall and exceed limits, frame by frame (RFC 9113). Each loses its own connection or
+//! stream; other callers are not affected, and memory does not grow.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -42,7 +42,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// The code of a RST_STREAM or GOAWAY.
+    /// Returns the code of a RST_STREAM or GOAWAY.
     fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
@@ -52,7 +52,7 @@ impl Frame {
 struct Caller(TcpStream);
 
 impl Caller {
-    /// With the settings that the caller tells of itself.
+    /// Connects with these SETTINGS of the caller.
     async fn open(keymux: &Keymux, settings: &[(u16, u32)]) -> Self {
         let mut caller = Self(TcpStream::connect(keymux.address()).await.unwrap());
         caller.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
@@ -63,19 +63,19 @@ impl Caller {
         caller
     }
 
-    /// `false`: the other side is gone, or takes nothing any more.
+    /// Returns false if the other side is closed or reads no more.
     async fn raw(&mut self, bytes: &[u8]) -> bool {
         let written = timeout(Duration::from_secs(2), self.0.write_all(bytes)).await;
         matches!(written, Ok(Ok(())))
     }
 
-    /// A whole request.
+    /// Sends a whole request.
     async fn ask(&mut self, stream: u32, body: &[u8]) -> bool {
         let head = frame(HEADERS, END_HEADERS, stream, &head("POST", CHAT, &[]));
         self.raw(&[head, frame(DATA, END_STREAM, stream, body)].concat()).await
     }
 
-    /// The next frame; pings and settings are answered. `None`: the connection is over.
+    /// Returns the next frame; pings and settings are answered. `None`: the connection is closed.
     async fn next(&mut self) -> Option<Frame> {
         loop {
             let mut start = [0; 9];
@@ -102,7 +102,7 @@ impl Caller {
         }
     }
 
-    /// What ends the connection: the code of its GOAWAY, if one comes.
+    /// Waits for the end of the connection. Returns the code of its GOAWAY, if there is one.
     async fn end(&mut self) -> Option<u32> {
         let mut code = None;
         while let Some(frame) = self.next().await {
@@ -119,7 +119,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Fields as literals that go into no table (RFC 7541, section 6.2.2).
+/// Encodes fields as literals without indexing (RFC 7541, section 6.2.2).
 fn head(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "k")];
     let mut out = Vec::new();
@@ -133,7 +133,7 @@ fn head(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     out
 }
 
-/// With a prefix of seven bits (RFC 7541, section 5.1).
+/// Encodes a string with a 7-bit length prefix (RFC 7541, section 5.1).
 fn integer(out: &mut Vec<u8>, number: usize) {
     if number < 127 {
         return out.push(u8::try_from(number).unwrap());
@@ -153,7 +153,7 @@ async fn start(settings: &str, steps: Vec<Step>) -> (Keymux, Upstream) {
     (Keymux::start(&config(settings, &[main]), &[]).await, upstream)
 }
 
-/// Memory that is not the program's own text.
+/// Returns the memory of keymux without the program's own text.
 fn resident(keymux: &Keymux) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", keymux.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
@@ -182,8 +182,8 @@ async fn rapid_resets_close_the_callers_connection() {
     others_are_served(&keymux).await;
 }
 
-/// Sends one frame over and over and reads nothing, until the other side has had enough or so many have
-/// gone. Then nobody else has noticed.
+/// Sends one frame repeatedly and reads nothing, until the other side closes or this number of frames is
+/// sent. Then checks that other callers are not affected.
 async fn flood(each: &[u8], bursts: usize) {
     let (keymux, _upstream) = start("write_timeout = \"500ms\"", chat_answer("hello")).await;
     others_are_served(&keymux).await;
@@ -333,7 +333,7 @@ async fn http2_heads_have_the_limits_of_http1_heads() {
         caller.raw(&frame(CONTINUATION, 0, 3, piece)).await;
     }
     caller.raw(&frame(CONTINUATION, END_HEADERS, 3, b"")).await;
-    // The library's answer, 431, or the end of the stream.
+    // hyper's response 431, or the end of the stream.
     let answer = caller.next().await;
     assert!(answer.is_none_or(|frame| frame.kind != DATA));
     assert!(upstream.requests().is_empty());
@@ -357,7 +357,7 @@ async fn a_stream_with_a_closed_window_is_reset_and_its_provider_released() {
     }
     upstream.left(0).await;
     keymux.log_with("\"end\":\"caller_gone\"").await;
-    // The same caller may still ask, and gets what it has room for.
+    // The same caller may still send requests, and gets what its window allows.
     caller.raw(&frame(WINDOW_UPDATE, 0, 0, &100_000_u32.to_be_bytes())).await;
     assert!(caller.ask(3, STREAM).await);
     assert_eq!(caller.next().await.unwrap().kind, HEADERS);
@@ -386,7 +386,7 @@ async fn a_stalled_http2_upload_is_refused() {
     assert_eq!(caller.next().await.unwrap().kind, HEADERS);
     let body = caller.next().await.unwrap();
     assert!(String::from_utf8_lossy(&body.payload).contains("request_timeout"), "{body:?}");
-    // An upload that is reset is the caller's going.
+    // A reset upload is logged as a disconnect of the caller.
     caller.raw(&frame(HEADERS, END_HEADERS, 3, &head("POST", CHAT, &[]))).await;
     caller.raw(&frame(DATA, 0, 3, b"{")).await;
     sleep(Duration::from_millis(50)).await;

@@ -1,5 +1,5 @@
-//! HTTP/1 connections between two requests: what the program keeps of one that does not ask is put away, and
-//! nobody notices. `hostile_load.rs` says what it saves.
+//! HTTP/1 connections between two requests: the buffers of an idle connection are freed (it is parked), and
+//! the caller does not notice. `hostile_load.rs` measures the memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -17,7 +17,7 @@ use tokio::net::TcpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
 const CHAT: &str = "/v1/chat/completions";
-/// Until a connection is put away, and how much longer is certainly enough.
+/// The idle time until a connection is parked, and a time that is certainly longer.
 const QUIET: Duration = Duration::from_millis(100);
 const AWAY: Duration = Duration::from_millis(600);
 
@@ -63,7 +63,7 @@ async fn a_request_that_arrives_during_parking_is_answered() {
     let callers = (0..64).map(|number| {
         tokio::spawn(async move {
             let mut caller = Connection::open(address).await;
-            // From a little before it to a little after, in steps of a quarter of a millisecond.
+            // From shortly before it to shortly after, in steps of 0.25 ms.
             let pause = QUIET.saturating_sub(Duration::from_millis(5))
                 + Duration::from_micros(250) * number;
             for _ in 0..10 {
@@ -99,7 +99,7 @@ async fn a_request_split_around_parking_is_answered() {
 
 #[tokio::test]
 async fn a_slowly_read_response_is_whole_and_the_connection_stays_open() {
-    // More than the system holds of a connection, and translated, so that it is written as one piece.
+    // More than the socket buffers hold, and translated, so that it is written as one piece.
     let text = "x".repeat(12 << 20);
     let upstream = Upstream::always(chat_answer(&text)).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;

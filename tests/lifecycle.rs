@@ -1,4 +1,4 @@
-//! From the start of the program to its end: what it listens at, how it stops, how it fails to start.
+//! The life cycle of the program: listeners, shutdown, failures at the start.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -25,7 +25,7 @@ fn stream_request() -> Vec<u8> {
     http::json_request(CHAT, &[], &json!({"model": "m", "stream": true}))
 }
 
-/// A stream of which the head and the first event have come.
+/// A stream whose head and first event have arrived.
 async fn begun(keymux: &Keymux) -> (Connection, Framing) {
     let mut caller = Connection::open(keymux.address()).await;
     caller.send(&stream_request()).await;
@@ -169,7 +169,7 @@ async fn a_port_in_use_exits_with_code_1() {
     }
 }
 
-/// `GET /v1/models` over a unix socket.
+/// Sends `GET /v1/models` over a unix socket.
 async fn ask_at(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).await.unwrap();
     let request = b"GET /v1/models HTTP/1.1\r\nhost: k\r\nconnection: close\r\n\r\n";
@@ -185,13 +185,13 @@ async fn a_unix_socket_serves_and_is_removed_at_the_end() {
         .replace("\"127.0.0.1:{PORT}\"", "\"unix:{DIR}/keymux.sock\"");
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("keymux.sock");
-    // Left over from a program that was killed.
+    // A socket file that a killed process left.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert!(socket.symlink_metadata().unwrap().file_type().is_socket());
     let mut keymux = Keymux::start_in(folder, &text, &[]).await;
     assert!(ask_at(&socket).await.starts_with("HTTP/1.1 200 "));
 
-    // One that is alive is left alone.
+    // A socket with a listener is not removed.
     let other = tempfile::tempdir().unwrap();
     let second = format!(
         "[server]\nlisten = \"unix:{}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n{ECHO}",

@@ -1,5 +1,5 @@
-//! The program and the system it runs on: systemd's watchdog, a log that nobody reads, a full disk, memory
-//! that is nobody's to read, and the last word to callers that still wait.
+//! The program and its system: systemd's watchdog, an unread log, a full disk, protection of
+//! memory, and error events to waiting callers at the end.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "so a test fails, or says it skips")]
 
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 const ECHO: &str = "[providers.echo]\n[[providers.echo.keys]]\nname = \"e\"\n";
 
-/// The program with a standard output of the test's.
+/// Starts the program with this standard output.
 struct Running {
     child: Child,
     address: std::net::SocketAddr,
@@ -59,7 +59,7 @@ impl Drop for Running {
     }
 }
 
-/// So many requests on one connection, with lines as long as they get.
+/// Sends this number of requests on one connection, each with the longest access line.
 async fn ask(running: &Running, times: usize) {
     let body = json!({"model": format!("echo/{}", "m".repeat(120)), "messages": [{"role": "user", "content": "x"}]});
     let request = http::json_request("/v1/chat/completions", &[], &body);
@@ -83,7 +83,7 @@ async fn an_unanswered_request_gets_a_503_after_the_drain_timeout() {
         callers.push(caller);
     }
     upstream.request(1).await;
-    // This one is still sending.
+    // This caller is still sending its body.
     let mut sending = Connection::open(keymux.address()).await;
     sending.send(b"POST /v1/messages HTTP/1.1\r\nhost: k\r\ncontent-length: 100\r\n\r\n{").await;
     sleep(Duration::from_millis(50)).await;
@@ -222,7 +222,7 @@ async fn requests_continue_while_the_log_reader_is_stalled_and_lost_lines_are_co
     assert_eq!(missed + written, REQUESTS as u64 + 1);
 }
 
-/// `/proc/PID` belongs to root when the program's memory is not to be dumped, whoever runs it (proc(5)).
+/// `/proc/PID` belongs to root if the process is not dumpable, whoever runs it (proc(5)).
 #[tokio::test]
 async fn core_dumps_are_disabled_unless_requested() {
     const NOBODY: u32 = 65_534;

@@ -1,4 +1,4 @@
-//! The models list: made from the configuration, filtered by the client, in three shapes.
+//! The models list: from the configuration, filtered by client, in three formats.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 

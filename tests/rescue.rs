@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 const CHAT: &str = "/v1/chat/completions";
-/// So small that the events of a test still leave one by one.
+/// Small, but long enough that the events are sent one by one.
 const PACE: Duration = Duration::from_millis(20);
 const WORDS: [&str; 4] = ["one ", "two ", "three ", "four"];
 
@@ -22,8 +22,8 @@ fn carries(request: &Received, name: &str) -> bool {
     request.header("authorization") == Some(&*format!("Bearer {}", secret(name)))
 }
 
-/// keymux before one provider, with a route `r` to its model `m` and the keys `a` and `b`, of which `a` is
-/// asked first.
+/// Starts keymux with one provider, a route `r` to its model `m`, and the keys `a` and `b`, of which `a` is
+/// tried first.
 async fn keymux(upstream: &Upstream, route: &str) -> Keymux {
     let keys = [key("a", "weight = 1"), key("b", "weight = 0")];
     let route = format!("[routes.r]\ntargets = [{{ model = \"main/m\" }}]\n{route}\n");
@@ -40,12 +40,12 @@ async fn begin(keymux: &Keymux) -> Connection {
     caller
 }
 
-/// The provider's key `a` does the one thing, `b` the other.
+/// A provider that answers the key `a` with the first steps and `b` with the others.
 async fn two(a: Vec<Step>, b: Vec<Step>) -> Upstream {
     Upstream::start(move |request| if carries(request, "a") { a.clone() } else { b.clone() }).await
 }
 
-/// The text of a chat's stream, and its last event.
+/// Returns the text of a chat's stream, and its last event.
 fn text(reply: &Reply) -> (String, String) {
     let events = http::sse_data(&reply.body);
     let content = |data: &String| {
@@ -55,7 +55,7 @@ fn text(reply: &Reply) -> (String, String) {
     (events.iter().filter_map(content).collect(), events.last().cloned().unwrap_or_default())
 }
 
-/// The one access line that says how the request went.
+/// Returns the access line of the request.
 async fn line(keymux: &Keymux) -> Value {
     let start = Instant::now();
     loop {
@@ -79,7 +79,7 @@ async fn a_broken_held_stream_is_replaced_invisibly() {
     let bare = reply.text().replace(": keymux\n\n", "");
     assert_eq!(bare, events.concat(), "one stream, whole and as it came");
     assert!(reply.text().starts_with(": keymux\n\n"), "the caller hears that it is worked on");
-    // The head left with the first attempt; the log knows the end.
+    // The head names the first attempt; the log names the last.
     assert_eq!(reply.header("x-keymux-key"), Some("a"));
     let line = line(&keymux).await;
     let told = (&line["attempts"], &line["rescued"], &line["key"], &line["end"]);
@@ -119,7 +119,7 @@ async fn a_providers_only_key_gets_a_second_try() {
     let upstream =
         Upstream::start(move |r| if r.number == 0 { bad.clone() } else { good.clone() }).await;
     let route = "[routes.r]\ntargets = [{ model = \"main/m\" }]\nrescue = \"hold\"\n".to_owned();
-    // The broken attempt has given its place back by then.
+    // The broken attempt has released its permit by then.
     let keys = [key("a", "max_concurrent = 1")];
     let keymux =
         Keymux::start(&config("", &[provider("main", &upstream, "", &keys), route]), &[]).await;
@@ -176,7 +176,7 @@ async fn a_stream_over_the_hold_limit_is_forwarded_in_order() {
 #[tokio::test]
 async fn a_late_first_token_moves_to_the_next_key() {
     let events = chat_events(&WORDS);
-    // The head is there at once, which is no token.
+    // The head arrives at once, but it is no token.
     let mut late = sse(&events, PACE);
     late[1] = Step::Pause(Duration::from_secs(20));
     let upstream = two(late, sse(&events, PACE)).await;
@@ -191,7 +191,7 @@ async fn a_late_first_token_moves_to_the_next_key() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     let left = upstream.left(0).await;
     assert!(left - start < Duration::from_millis(600), "{:?}", left - start);
-    // It was slow once, and is asked again.
+    // A slow key is tried again at the next request.
     ask(&keymux).await;
     assert!(carries(&upstream.request(2).await, "a"));
 }

@@ -1,4 +1,4 @@
-//! Streams that may take more than one attempt, in other forms than OpenAI's.
+//! Streams that may take more than one attempt, in other formats than OpenAI's.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -21,7 +21,7 @@ struct Form {
     kind: &'static str,
     path: &'static str,
     content_type: &'static str,
-    /// A stream that says these words.
+    /// Returns a stream with these words.
     make: fn(&[&str]) -> Vec<String>,
     keep_alive: &'static str,
 }
@@ -105,7 +105,7 @@ fn end() -> Step {
     Step::Send(b"0\r\n\r\n".to_vec())
 }
 
-/// The answer of a route whose provider does the one with the first key, and the other with the next.
+/// Returns the response of a route with `rescue = "hold"` whose provider answers the first key with `a` and the next with `b`.
 async fn held(kind: &str, path: &str, a: Vec<Step>, b: Vec<Step>) -> Reply {
     let is_first = move |request: &common::upstream::Received| {
         let of = |name: &str| request.header(name).unwrap_or_default().contains(&secret("a"));

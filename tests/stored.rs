@@ -1,5 +1,5 @@
-//! What providers keep for later: its ids lead back to the key that made it, and nobody else's client
-//! reaches it.
+//! Stored objects: an id leads back to the key that created the object, and no other client
+//! can reach it.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -12,10 +12,10 @@ use common::upstream::{Received, Step, Upstream, json_answer, sse};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What the raw client names as its host.
+/// The `host` that the raw client sends.
 const OWN: &str = "http://localhost";
 
-/// A provider that names each thing after its number and the key that asked.
+/// A provider that names each object after its number and the key that created it.
 async fn keeper() -> Upstream {
     Upstream::start(|received| {
         let key = if received.header("authorization").unwrap_or_default().contains("-a-") { "a" } else { "b" };
@@ -115,7 +115,7 @@ async fn ids_in_a_stream_are_signed_in_every_event() {
         format!("event: {kind}\ndata: {data}\n\n")
     };
     let events = [event("response.created"), "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"\\\"id\\\":\\\"resp_1\\\"\"}\n\n".to_owned(), event("response.completed")];
-    // Also cut in the middle of an id.
+    // The chunks also split an id.
     let mut steps = sse(&events, Duration::ZERO);
     if let Some(Step::Send(first)) = steps.get_mut(1) {
         assert!(String::from_utf8_lossy(first).contains("resp_1"));
@@ -183,7 +183,7 @@ async fn upload(keymux: &Keymux, who: &str, content: &str) -> Reply {
 #[tokio::test]
 async fn a_batch_from_its_file_to_its_results_stays_with_one_key() {
     let upstream = keeper().await;
-    // Only `a` is for batches.
+    // Only `a` has `use_for_batch_api`.
     let keys = [key("a", "use_for_batch_api = true"), key("b", "weight = 9")];
     let text =
         config("", &[client("me", ""), client("you", ""), provider("main", &upstream, "", &keys)]);

@@ -1,5 +1,5 @@
-//! Streams on their way through: each event as it comes, the same bytes, and an end that never looks
-//! whole when it is not.
+//! Streams in OpenAI's format: each event is forwarded at once, with the same bytes, and a cut never looks
+//! complete.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 const CHAT: &str = "/v1/chat/completions";
-/// So small that the events of a test still leave one by one.
+/// Small, but long enough that the events are sent one by one.
 const PACE: Duration = Duration::from_millis(20);
 
 fn request() -> Vec<u8> {
@@ -28,7 +28,7 @@ async fn begin(keymux: &Keymux) -> Connection {
     caller
 }
 
-/// The answer when the one provider answers so.
+/// Returns the response for this response of the provider.
 async fn streamed(steps: Vec<Step>) -> Reply {
     streamed_with("", steps).await
 }
@@ -42,7 +42,7 @@ async fn streamed_with(settings: &str, steps: Vec<Step>) -> Reply {
     reply
 }
 
-/// The events, and the error that the last of them must be.
+/// Returns the events, and the error that the last of them must be.
 fn and_error(reply: &Reply) -> (Vec<String>, Value) {
     let mut events = http::sse_data(&reply.body);
     assert!(!reply.text().contains("[DONE]"), "{}", reply.text());
@@ -59,7 +59,7 @@ fn data(events: &[String]) -> Vec<String> {
     http::sse_data(events.concat().as_bytes())
 }
 
-/// A head that promises a chunked event stream.
+/// The head of a chunked event stream.
 fn head() -> Step {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
                 transfer-encoding: chunked\r\n\r\n";

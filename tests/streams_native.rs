@@ -1,5 +1,5 @@
-//! Streams in other forms than OpenAI's on their way through: the same bytes, and an end that never looks
-//! whole when it is not.
+//! Streams in other formats than OpenAI's: the same bytes, and a cut never looks
+//! complete.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -27,7 +27,7 @@ const COHERE: &str = "/v2/chat";
 const BEDROCK: &str = "/model/us.amazon.nova-micro-v1:0/converse-stream";
 const AWS: &str = "application/vnd.amazon.eventstream";
 
-/// keymux before one provider of this kind, with the keys `a` and so on.
+/// Starts keymux with one provider of this kind, with the keys `a` and so on.
 async fn keymux(kind: &str, upstream: &Upstream, settings: &str, keys: &[&str]) -> Keymux {
     let of_key = match kind {
         "bedrock" => "bedrock_key_config = { region = \"us-east-1\" }",
@@ -48,13 +48,13 @@ async fn ask(keymux: &Keymux, path: &str) -> Reply {
     http::post(keymux.address(), path, &[], &body).await
 }
 
-/// The answer when the one provider answers so.
+/// Returns the response for this response of the provider.
 async fn streamed(kind: &str, path: &str, steps: Vec<Step>) -> Reply {
     let upstream = Upstream::always(steps).await;
     ask(&keymux(kind, &upstream, "", &["only"]).await, path).await
 }
 
-/// A chunked answer in these pieces, each by itself, and then this.
+/// A chunked response in these pieces, each by itself, and then this step.
 fn steps(content_type: &str, pieces: &[impl AsRef<[u8]>], last: Step) -> Vec<Step> {
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -75,7 +75,7 @@ fn event(name: &str, data: &Value) -> String {
     format!("event: {name}\ndata: {data}\n\n")
 }
 
-/// The events of a message of one word.
+/// The events of a one-word message.
 fn message() -> Vec<String> {
     let usage = json!({"input_tokens": 3, "cache_read_input_tokens": 4, "output_tokens": 1});
     let start = json!({"type": "message_start", "message": {"role": "assistant", "usage": usage}});
@@ -140,7 +140,7 @@ fn whole_streams() -> [(&'static str, &'static str, &'static str, Vec<String>); 
     ]
 }
 
-/// The data of the last event.
+/// Returns the data of the last event.
 fn last_data(reply: &Reply) -> Value {
     serde_json::from_str(http::sse_data(&reply.body).last().unwrap()).unwrap()
 }
@@ -200,7 +200,7 @@ async fn a_cut_gemini_stream_ends_with_an_error_that_clients_parse() {
         let reply = streamed("gemini", GEMINI_EVENTS, steps("text/event-stream", part, last)).await;
         assert!(reply.complete && reply.text().starts_with(&part[0]), "{}", reply.text());
         let data = http::sse_data(&reply.body);
-        // The Python client looks for this beginning.
+        // The Python client searches for this prefix.
         assert!(data.last().unwrap().starts_with("{\"error\":{\"code\":503"), "{data:?}");
     }
 }
@@ -322,7 +322,7 @@ async fn an_error_within_the_stream_is_forwarded_alone() {
     }
 }
 
-/// The messages of a conversation of one word.
+/// The messages of a one-word conversation.
 fn conversation() -> Vec<Vec<u8>> {
     let message = |kind: &'static str, payload: Value| {
         let header = |name: &'static str, value: &'static str| {

@@ -1,4 +1,4 @@
-//! Conversations between formats, through the program: callers of one API, a provider of another.
+//! Translated conversations through the program: callers of one API, a provider of another.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -12,7 +12,7 @@ use common::keymux::Keymux;
 use common::upstream::{Step, Upstream, chat_answer, chat_events, cut, json_answer, sse};
 use serde_json::{Value, json};
 
-/// A provider of a kind, and all callers welcome.
+/// Starts keymux with a provider of this kind and without clients.
 async fn keymux(kind: &str, upstream: &Upstream, more: &str) -> Keymux {
     Keymux::start(&config("", &[part(kind, upstream), more.to_owned()]), &[]).await
 }
@@ -29,7 +29,7 @@ fn claude(events: &[Value]) -> Vec<Step> {
     sse(&events.iter().map(event).collect::<Vec<_>>(), Duration::ZERO)
 }
 
-/// What Claude says to a question with a tool.
+/// Claude's response to a question with a tool.
 fn claude_calls() -> Vec<Value> {
     let start = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x",
         "content": [], "stop_reason": null, "usage": {"input_tokens": 7, "output_tokens": 1}});

@@ -180,11 +180,13 @@ impl Gateway {
                 meter.set_in_flight(member.concurrency.in_use());
                 let Key { max_concurrent, rpm, tpm, .. } = *member.key;
                 meter.set_limits([("max_concurrent", max_concurrent), ("rpm", rpm), ("tpm", tpm)]);
-                let told = member.reported_limits.current(now);
-                meter.set_remaining(["requests", "tokens", "output_tokens"].map(|of| {
-                    let left =
-                        told.iter().filter(|rest| rest.kind == of).map(|rest| rest.remaining);
-                    (of, left.min())
+                let reported = member.reported_limits.current(now);
+                meter.set_remaining(["requests", "tokens", "output_tokens"].map(|kind| {
+                    let left = reported
+                        .iter()
+                        .filter(|limit| limit.kind == kind)
+                        .map(|limit| limit.remaining);
+                    (kind, left.min())
                 }));
             }
         }

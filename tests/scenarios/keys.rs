@@ -1,4 +1,4 @@
-//! A key fails, and what becomes of it.
+//! Failures of one key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ async fn a_throttled_key_cools_down_for_retry_after() {
         _ => chat_answer("hello"),
     })
     .await;
-    // The first two requests go to `a`, once each at most, since `b` is on standby.
+    // The first two requests go to `a`, at most once each, since `b` is on standby.
     let keymux = with_keys(&upstream, "", &[("a", ""), ("b", "weight = 0")]).await;
     let start = Instant::now();
     assert_eq!(told(&ask(&keymux, "m").await), (200, "main", "b", "2"));
@@ -27,7 +27,7 @@ async fn a_throttled_key_cools_down_for_retry_after() {
         sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(count(&keys_asked(&upstream), "a"), 1);
-    // Two seconds and a tenth of them.
+    // Two seconds and a tenth of jitter.
     sleep(Duration::from_millis(2300).saturating_sub(start.elapsed())).await;
     assert_eq!(told(&ask(&keymux, "m").await), (200, "main", "a", "1"));
 }
@@ -92,7 +92,7 @@ async fn a_recovered_key_gets_one_probe_and_then_its_share() {
         } else if own.load(Ordering::SeqCst) {
             throttled(1000)
         } else {
-            // The probe takes its time.
+            // The probe is slow.
             [vec![Step::Pause(Duration::from_millis(300))], chat_answer("hello")].concat()
         }
     })
@@ -111,7 +111,7 @@ async fn a_recovered_key_gets_one_probe_and_then_its_share() {
     let served = callers.join_all().await;
     assert!(served.iter().all(|reply| reply.status() == 200));
     assert_eq!(count(&keys_asked(&upstream), "a"), 2, "the failure and one probe");
-    // Weights are followed again, exactly.
+    // The shares follow the weights exactly again.
     let before = upstream.requests().len();
     for _ in 0..16 {
         assert_eq!(ask(&keymux, "m").await.status(), 200);
@@ -141,7 +141,7 @@ async fn while_a_key_cools_down_the_others_share_by_weight() {
 async fn when_all_keys_cool_down_no_provider_is_called_and_retry_after_is_set() {
     let upstream = Upstream::always(throttled(5000)).await;
     let keymux = with_keys(&upstream, "", &[("a", ""), ("b", ""), ("c", "")]).await;
-    // The provider's own words, of the last.
+    // The last provider's own error.
     let reply = ask(&keymux, "m").await;
     assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (429, Some("3")));
     let mut caller = Connection::open(keymux.address()).await;
@@ -175,11 +175,11 @@ async fn a_reload_during_a_failover_keeps_its_keys() {
     let asked =
         tokio::spawn(async move { http::post(address, CHAT, &[], &chat("m", false)).await });
     upstream.request(0).await;
-    // `b` is gone and `c` new before `a` has said a word.
+    // `b` is removed and `c` added before `a` has sent anything.
     keymux.rewrite(&with_keys_text(&upstream, "", &[("c", "weight = 0"), ("a", "")]));
     keymux.log_with("reloaded").await;
     assert_eq!(told(&asked.await.unwrap()), (200, "main", "b", "2"), "the file it began with");
-    // What the old file's request learnt of `a` holds in the new one.
+    // What a request of the old file learned about `a` applies in the new one.
     assert_eq!(told(&ask(&keymux, "m").await), (200, "main", "c", "1"));
     assert_eq!(keys_asked(&upstream), ["a", "b", "c"]);
 }

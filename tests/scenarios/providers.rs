@@ -1,4 +1,4 @@
-//! A provider fails: before the head, behind it, in a whole answer, and for all of its keys.
+//! A provider fails: before the head, after it, in a whole response, and for all of its keys.
 
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use crate::common::config::keys_asked;
 use crate::common::http::{Connection, json_request};
 use crate::common::upstream::message_answer;
 
-/// Head and half a body of a whole answer that then ends so.
+/// The head and half of the body of a whole response that then ends like this.
 fn truncated(end: Step) -> Vec<Step> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 400\r\n\r\n";
     let half = r#"{"object":"chat.completion","choices":[{"message":{"content":"hel"#;
@@ -19,7 +19,7 @@ fn truncated(end: Step) -> Vec<Step> {
     ]
 }
 
-/// The same answer with more headers.
+/// The same response with more headers.
 fn with_headers(steps: &[Step], headers: &[(&str, &str)]) -> Vec<Step> {
     let [Step::Send(bytes)] = steps else { panic!("one step") };
     let text = String::from_utf8_lossy(bytes);
@@ -103,7 +103,7 @@ async fn a_failed_handshake_falls_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        // It takes the connection and wants no TLS.
+        // It accepts the connection but does not support TLS.
         while let Ok((stream, _)) = listener.accept().await {
             drop(stream);
         }
@@ -123,7 +123,7 @@ async fn a_failed_handshake_falls_back() {
     );
     let keymux = Keymux::start(&text, &[]).await;
     let start = Instant::now();
-    // The only key of the target has a second try.
+    // The only key of the target gets a second try.
     assert_eq!(told(&ask(&keymux, "r").await), (200, "second", "c", "3"));
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
 }
@@ -148,7 +148,7 @@ async fn an_error_with_status_200_is_not_forwarded() {
     let keymux = with_keys(&upstream, "", &[("a", ""), ("b", "weight = 0")]).await;
     let reply = ask(&keymux, "m").await;
     assert_eq!((told(&reply), said(&reply)), ((200, "main", "b", "2"), "hello".into()));
-    // Where nobody else can be asked the caller gets the words, and a status that fits them.
+    // Without another key the caller gets the provider's error, with the right status.
     let upstream = Upstream::always(json_answer(200, &error)).await;
     let keymux = with_keys(&upstream, "", &[("a", "")]).await;
     let reply = ask(&keymux, "m").await;

@@ -1,4 +1,4 @@
-//! A stream fails: before its first event, where the caller is none the wiser, and after it.
+//! A stream fails: before its first event, where the caller does not notice, and after it.
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::common::upstream::{chat_events, cut, message_events, sse};
 const PACE: Duration = Duration::from_millis(15);
 const WORDS: [&str; 3] = ["one ", "two ", "three"];
 
-/// A provider that streams well for every key but `a`, for which it does that.
+/// A provider that succeeds for every key except `a`, which it answers with these steps.
 async fn streaming(failure: Vec<Step>) -> Upstream {
     Upstream::start(move |request| match name_of_key(request).as_str() {
         "a" => failure.clone(),
@@ -22,7 +22,7 @@ fn events() -> Vec<Step> {
     sse(&chat_events(&WORDS), PACE)
 }
 
-/// The answer of a provider with `a` first and `b` after it.
+/// Returns the response of a provider with the keys `a` and then `b`.
 async fn of_two(failure: Vec<Step>, settings: &str) -> (Upstream, Reply) {
     let upstream = streaming(failure).await;
     let keymux = with_keys(&upstream, settings, &[("a", ""), ("b", "weight = 0")]).await;
@@ -63,7 +63,7 @@ async fn an_error_as_the_first_event_is_retried_with_another_key() {
     let failure = sse(&[format!("data: {error}\n\n")], PACE);
     let (_, reply) = of_two(failure.clone(), "").await;
     assert_eq!((told(&reply), streamed(&reply)), ((200, "main", "b", "2"), "one two three".into()));
-    // With nobody else to ask it is an error from the first line on.
+    // Without another key it is an error status.
     let upstream = Upstream::always(failure).await;
     let keymux = with_keys(&upstream, "", &[("a", "")]).await;
     let reply = stream(&keymux, "m").await;
@@ -102,7 +102,7 @@ async fn a_translated_fallback_streams_in_the_callers_format() {
         (told(&reply), streamed(&reply)),
         ((200, "second", "c", "3"), "one two three".into())
     );
-    // And breaks off in them.
+    // The stream breaks off within the comments.
     let second = Upstream::always(cut(sse(&message_events(&WORDS), PACE), 4, Step::Close)).await;
     let keymux = with_foreign_fallback(&first, "", &second).await;
     let reply = stream(&keymux, "r").await;

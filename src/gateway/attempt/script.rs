@@ -1,4 +1,4 @@
-//! Scripts that answer in place of providers in tests, with a clock that stands still.
+//! Scripts that answer in place of providers in tests, with a paused clock.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -19,7 +19,7 @@ use super::socket::Duplex;
 use crate::gateway::deadline::DeadlineTimer;
 
 /// The idle time after which an HTTP/1 connection is parked, see [`IdleDetector`]. It is longer than a caller
-/// takes that sends its next request at once, so the buffers are not allocated anew for each request. It is no
+/// takes that sends its next request at once, so the buffers are not allocated again for each request. It is no
 /// longer than that, because allocators keep the memory of all connections that were busy within that time.
 const PARK_AFTER: Duration = Duration::from_millis(100);
 

@@ -2,7 +2,7 @@
 //! delimited twice, and requests that hyper refuses itself.
 //!
 //! hyper lets `Transfer-Encoding` win over `Content-Length` and removes the length from the head, so nothing
-//! behind it can see the conflict (RFC 9112, section 6.3, allows that, or a refusal). A proxy in front of this
+//! after it can see the conflict (RFC 9112, section 6.3, allows that, or a refusal). A proxy in front of this
 //! one may have let the length win. hyper's responses to what it cannot parse have neither a body nor a request
 //! id.
 
@@ -27,7 +27,7 @@ use crate::observe::access::End;
 use crate::wire::api::{Api, routes};
 
 /// The bytes kept of the request line, and of a line that arrives in pieces. It is longer than the field names
-/// that are searched for and than the paths by which the APIs are told apart.
+/// that are searched for and than the paths that distinguish the APIs.
 const LINE_START: usize = 64;
 
 /// A connection whose request heads are watched, and on which every refusal is one of ours.

@@ -1,11 +1,11 @@
-//! The table of failures, row by row and through all that stands between an answer and the next choice: what
-//! cools, for how long, for how long after a failed probe, and who is received next.
+//! The table of failure classes, row by row, from the response to the next choice of a key: what
+//! cools down, for how long, for how long after a failed probe, and which key is tried next.
 //!
-//! `a` is received whenever it may be; `b` only when it may not.
+//! `a` is tried whenever it is available; `b` only when `a` is not.
 
 use super::*;
 
-/// What of a key is left alone.
+/// The scope that cools down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Key,
@@ -19,7 +19,7 @@ fn coded(status: u16, code: &str) -> Action {
     Action::Respond(status, vec![], json!({"error": {"code": code, "message": "no"}}))
 }
 
-/// Failures, how many in a row begin a cooldown, what cools, and the first three spans in seconds.
+/// Failures, how many in a row start a cooldown, its scope, and its first three durations in seconds.
 fn rows() -> Vec<(Action, usize, Scope, [u64; 3])> {
     vec![
         (coded(401, "invalid_api_key"), 1, Key, [300, 600, 1200]),
@@ -45,7 +45,7 @@ fn rows() -> Vec<(Action, usize, Scope, [u64; 3])> {
     ]
 }
 
-/// Lets `a` fail so with the model `m`.
+/// A provider whose key `a` fails like this with the model `m`.
 fn failing(says: Action) -> World {
     World::new(&provider("p", "", &KEYS), move |received| {
         match (&*received.key, &*received.model) {
@@ -55,7 +55,7 @@ fn failing(says: Action) -> World {
     })
 }
 
-/// Asks, and says whether `a` was received. `b` has answered at once if it failed.
+/// Sends a request. Returns true if `a` was tried; if it failed, `b` answers at once.
 async fn asks_a(world: &World, model: &str) -> bool {
     let before = world.received().len();
     let reply = world.request(model).await;
@@ -63,7 +63,7 @@ async fn asks_a(world: &World, model: &str) -> bool {
     world.received()[before].key == "a"
 }
 
-/// How long `a` is left alone with `m` from now, to a fortieth of what is expected.
+/// Returns how long `a` cools down with `m` from now, with a precision of a fortieth of the expected time.
 async fn left_alone(world: &World, expected: u64) -> Duration {
     let (began, step) = (Instant::now(), Duration::from_secs(expected) / 40);
     loop {
@@ -87,10 +87,10 @@ async fn every_failure_class_cools_its_scope_for_its_time() {
         for expected in spans {
             let span = left_alone(&world, expected).await;
             let least = Duration::from_secs(expected);
-            // A tenth of jitter, and a step of the measure; an hour is the longest there is.
+            // A tenth of jitter and one step of the measurement; an hour is the maximum.
             let most = least.mul_f64(1.1).min(Duration::from_secs(3600).max(least)) + least / 39;
             assert!((least..=most).contains(&span), "{told}: {span:?} for {least:?}");
-            // What was received is one probe, and it has failed.
+            // The attempt was a probe, and it has failed.
             assert!(!asks_a(&world, "p/m").await, "{told}");
         }
     }
@@ -128,13 +128,13 @@ async fn a_silent_provider_counts_as_a_failure() {
     assert_eq!((reply.status, reply.attempts, reply.took), (503, 0, Duration::ZERO));
 }
 
-/// A throttled answer with these headers.
+/// A throttled response with these headers.
 fn hinted(headers: &[(&'static str, &str)]) -> Action {
     let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     Action::Respond(429, headers, json!({"error": {"message": "slow down"}}))
 }
 
-/// For how long `a` is left alone after that, which is to be about so many seconds.
+/// Checks that `a` then cools down for about this number of seconds.
 async fn is_left_alone(says: Action, expected: u64) {
     let told = format!("{says:?}");
     let world = failing(says);
@@ -180,7 +180,7 @@ async fn an_invalid_retry_after_is_ignored() {
 async fn a_later_failure_extends_a_cooldown_and_never_shortens_it() {
     for (first, second) in [(30_000, 2000), (2000, 30_000)] {
         let turn = std::sync::atomic::AtomicUsize::new(0);
-        // Both are under way before either has failed.
+        // Both are in flight before either has failed.
         let world = World::new(&provider("p", "", &["a"]), move |_| {
             match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
                 0 => later(100, throttles(first)),
@@ -192,7 +192,7 @@ async fn a_later_failure_extends_a_cooldown_and_never_shortens_it() {
         assert_eq!((replies.0.status, replies.1.status), (429, 429));
         sleep(Duration::from_secs(25)).await;
         assert_eq!(world.request("p/m").await.attempts, 0);
-        // And nothing was doubled.
+        // The cooldown was not doubled.
         sleep(Duration::from_secs(9)).await;
         assert_eq!((world.request("p/m").await.status, world.received().len()), (200, 3));
     }

@@ -1,4 +1,4 @@
-//! Every key is left alone: a bounded wait, or an honest refusal at once.
+//! Every key is cooling down: a bounded wait, or an immediate and accurate refusal.
 
 use super::*;
 
@@ -38,7 +38,7 @@ async fn a_wait_respects_the_total_timeout() {
     assert_eq!((reply.attempts, reply.took), (1, Duration::ZERO));
 }
 
-/// Lets keys fail once each, and asks once more.
+/// Makes each key fail once, and sends another request.
 async fn after(failures: &[(&'static str, Action)]) -> (World, Reply) {
     let keys: Vec<&str> = failures.iter().map(|(key, _)| *key).collect();
     let own = failures.to_vec();
@@ -46,7 +46,7 @@ async fn after(failures: &[(&'static str, Action)]) -> (World, Reply) {
         own.iter().find(|(key, _)| *key == received.key).expect("a key").1.clone()
     });
     world.request("p/m").await;
-    // So that three troubles in a row are over, too.
+    // Enough requests for three failures in a row, too.
     world.request("p/m").await;
     let before = world.received().len();
     let reply = world.request("p/m").await;

@@ -4,7 +4,7 @@ use super::*;
 
 const SLOW: u64 = 30_000;
 
-/// Two targets and a fallback; the first is received first, for the others weigh nothing.
+/// Two targets and a fallback; the first target is tried first, since the other has weight 0.
 fn world(
     targets: &[(&str, &[&str])],
     play: impl Fn(&Received) -> Action + Send + Sync + 'static,

@@ -34,7 +34,7 @@ async fn total_covers_all_attempts() {
     let settings = "timeouts = { total = \"10s\" }";
     let world = World::new(&provider("p", settings, &keys), |_| later(3000, fails(500)));
     let reply = world.request("p/m").await;
-    // The fourth is cut short.
+    // The fourth attempt is cut by the total timeout.
     assert_eq!((reply.attempts, reply.took), (4, Duration::from_secs(10)));
     assert!(reply.status >= 500);
 }
@@ -48,7 +48,7 @@ async fn a_routes_timeouts_override_the_providers() {
     assert_eq!((reply.status, reply.took), (504, Duration::from_secs(2)));
 }
 
-/// Requests for models that nobody has received for before, so that nothing cools.
+/// Sends requests for new models, so that no cooldown affects them.
 async fn outage(retry: &str, requests: usize, pace: Duration) -> usize {
     let text = format!("[retry]\n{retry}\n{}", provider("p", "", &TWO));
     let world = World::new(&text, |_| fails(503));
@@ -61,7 +61,7 @@ async fn outage(retry: &str, requests: usize, pace: Duration) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_causes_at_most_a_fifth_more_requests_plus_ten_per_second() {
-    // 1,000 requests in ten seconds: 200, and 100, and the second that was there at the start.
+    // 1,000 requests in ten seconds: 200, and 100, and the second in the bucket at the start.
     let more = outage("", 1000, Duration::from_millis(10)).await;
     assert!((290..=310).contains(&more), "{more}");
     let more = outage("floor_per_second = 0", 1000, Duration::from_millis(10)).await;

@@ -1,8 +1,8 @@
-//! Which keys, targets and fallbacks are received, in which order, and how often.
+//! The keys, targets and fallbacks that are tried, their order, and how often each is tried.
 
 use super::*;
 
-/// Every failure that lets another key be received, with the number of attempts that it costs.
+/// Every failure after which another key is tried.
 fn failures() -> Vec<Action> {
     let code =
         |status, code: &str| Action::Respond(status, vec![], json!({"error": {"code": code}}));
@@ -70,7 +70,7 @@ async fn other_targets_are_tried_before_fallbacks() {
         "second" => succeeds(),
         _ => fails(401),
     });
-    // Another key of the same provider is refused as well, so `c` is received for `first` and not for more.
+    // Another key of the same provider fails as well, so `c` is tried for `first` only.
     let reply = world.request("r").await;
     let order: Vec<String> =
         world.received().iter().map(|received| received.provider.clone()).collect();
@@ -102,8 +102,8 @@ async fn a_targets_only_key_gets_one_quick_retry_before_the_fallbacks() {
         assert_eq!((reply.status, reply.attempts), (200, 3));
         assert_eq!(world.keys()[..2], ["only", "only"]);
         assert_eq!(reply.took, Duration::ZERO);
-        // The second request's first attempt is the third trouble in a row: the key cools, and is not
-        // tried again quickly.
+        // The first attempt of the second request is the third failure in a row: the key cools down and gets no
+        // quick retry.
         assert_eq!(world.request("r").await.attempts, 2);
         assert_eq!(world.request("r").await.attempts, 1);
     }
@@ -148,7 +148,7 @@ async fn a_prompt_too_long_for_a_model_is_not_sent_to_it_again() {
     let models: Vec<String> =
         world.received().iter().map(|received| received.model.clone()).collect();
     assert_eq!(models, ["small", "large"]);
-    // Without a fallback: the provider's own words, and nothing cools.
+    // Without a fallback: the provider's own error, and nothing cools down.
     for _ in 0..5 {
         let reply = world.request("a/small").await;
         assert_eq!((reply.status, reply.attempts), (400, 1));

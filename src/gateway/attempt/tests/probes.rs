@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 
-/// A provider whose answer can be changed on the way: the status that it gives after so many milliseconds.
+/// A provider whose response can be changed: it sends this status after this number of milliseconds.
 #[derive(Clone, Default)]
 struct Mood(Arc<AtomicU64>);
 
@@ -31,7 +31,7 @@ fn moody(keys: &[&str]) -> (World, Mood) {
     (world, mood)
 }
 
-/// The same request so many times at once.
+/// Sends the same request this number of times, concurrently.
 async fn many(world: &World, count: usize) -> Vec<Reply> {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..count {
@@ -56,7 +56,7 @@ async fn a_key_due_for_a_probe_gets_one_request_while_others_use_another_key() {
     assert_eq!(with_status(&replies, 200), 50);
     let received = world.keys().split_off(before);
     assert_eq!(received.iter().filter(|key| *key == "bad").count(), 1);
-    // Its failure cools for twice as long.
+    // After its failure the cooldown is twice as long.
     sleep(Duration::from_secs(19)).await;
     many(&world, 50).await;
     assert_eq!(world.keys().split_off(before).iter().filter(|key| *key == "bad").count(), 1);
@@ -134,7 +134,7 @@ async fn a_cooldown_survives_a_reload_that_does_not_change_the_key() {
     let (world, mood) = moody(&["only"]);
     mood.set(402, 0);
     world.request("p/m").await;
-    // Another place in the file.
+    // The key has another position in the file.
     world.reload(&provider("p", "", &["before=0", "only"]));
     mood.set(200, 0);
     let reply = world.request("p/m").await;

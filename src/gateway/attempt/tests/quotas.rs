@@ -1,4 +1,4 @@
-//! Limits of the file's own, limits that keys share, and what providers say is left.
+//! Configured limits, limits that keys share, and limits that providers report.
 
 use tokio::task::JoinSet;
 
@@ -25,7 +25,7 @@ fn at_once(world: &World, requests: usize) -> JoinSet<Reply> {
     all
 }
 
-/// How many were under way together, of those that pass.
+/// Returns the most concurrent requests among those that match.
 fn most_at_once(received: &[Received], of: impl Fn(&Received) -> bool) -> usize {
     let own: Vec<&Received> = received.iter().filter(|received| of(received)).collect();
     let at = |now: Instant| {
@@ -126,7 +126,7 @@ async fn a_busy_target_falls_back() {
     assert_eq!(two.took, Duration::from_millis(300));
 }
 
-/// A route to the key `a` and then to `b`, each with one place.
+/// A route to the key `a` and then to `b`, each with `max_concurrent = 1`.
 fn hasty() -> String {
     with("", "max_concurrent = 1", &["a"])
         + &with("", "max_concurrent = 1", &["b"]).replace("providers.p", "providers.q")

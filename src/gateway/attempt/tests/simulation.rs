@@ -1,16 +1,16 @@
-//! Many small worlds, each from a seed: keys that fail and recover, requests at once, callers that leave,
-//! reloads that change no key. What must hold in every one of them:
+//! Many small random worlds, each from a seed: keys that fail and recover, concurrent requests, disconnects,
+//! reloads that change no key. The invariants in each of them:
 //!
-//! 1. Nobody is received too soon: after a 401, a 402 or a 429, the key (or the key with the model) rests for
-//!    as long as the table or the provider has it.
-//! 2. The first to ask after that is alone until its answer has come, or its caller has left.
-//! 3. A request asks a key once; twice if it is the only one there is, or after a wait.
-//! 4. A request takes no longer than its attempts and its waits. One that is refused says when to come.
-//! 5. Attempts that follow a trouble stay within the budget, over any stretch of time.
-//! 6. While a key is well and not left alone, a request alone succeeds, unless the budget is spent.
-//! 7. When all keys are well again, so is every request, after the longest cooldown at most.
-//! 8. Where keys have limits, none has more requests at once or in any 60 seconds than those say, and in
-//!    the end all places are given back.
+//! 1. No key is tried too soon: after a 401, a 402 or a 429, the key (or the key with the model) cools down for
+//!    as long as the table or the provider requires.
+//! 2. The first request after that is alone until its response has arrived, or its caller has disconnected.
+//! 3. A request tries a key once; twice if it is the only one, or after a wait.
+//! 4. A request takes no longer than its attempts and its waits. A refusal has a `retry-after`.
+//! 5. Attempts after a provider failure stay within the retry budget, over any span of time.
+//! 6. While a working key is available, a single request succeeds, unless the retry budget is exhausted.
+//! 7. When all keys work again, every request succeeds after the longest cooldown at most.
+//! 8. Where keys have limits, none has more requests at once or in any 60 seconds than they allow, and at
+//!    the end all permits are released.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -47,10 +47,10 @@ const FLOOR: u32 = 3;
 /// The limits of each key in worlds that have them.
 const AT_ONCE: u32 = 2;
 const RPM: u32 = 10;
-/// The longest that an answer takes.
+/// The longest time of a response.
 const SLOW: u64 = 900;
 
-/// How a key with a model does.
+/// The behaviour of a key with a model.
 #[derive(Clone, Copy)]
 struct Mood {
     status: u16,
@@ -64,10 +64,10 @@ const WELL: Mood = Mood { status: 200, millis: 0, hint: 0 };
 /// By key and model.
 type Moods = Arc<Mutex<HashMap<(String, String), Mood>>>;
 
-/// What a world has: the place in [`SHAPES`], and whether its keys have limits.
+/// The kind of a world: the index in [`SHAPES`], and true if its keys have limits.
 type Shape = (usize, bool);
 
-/// Configurations of each shape that nobody uses at present: reading one takes longer than a world.
+/// Unused configurations of each shape, for reuse: loading one takes longer than a world.
 #[derive(Default)]
 struct Shelf(HashMap<Shape, Vec<Config>>);
 
@@ -95,7 +95,7 @@ struct Simulation<'s> {
     world: World,
     moods: Moods,
     dice: Dice,
-    /// When requests came.
+    /// The times of the requests.
     came: Vec<Instant>,
 }
 
@@ -145,7 +145,7 @@ impl<'s> Simulation<'s> {
         self.shelf.put(self.shape, gateway.map(|gateway| gateway.config));
     }
 
-    /// Changes how some keys do.
+    /// Changes the behaviour of some keys.
     fn change(&mut self) {
         let mut moods = self.moods.lock().expect("moods");
         for key in SHAPES[self.shape.0] {
@@ -159,7 +159,7 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    /// The same keys in another order.
+    /// Reloads the same keys in another order.
     fn reload(&mut self) {
         let mut config = self.shelf.take(self.shape);
         let keys = &mut config.providers[0].keys;
@@ -173,7 +173,7 @@ impl<'s> Simulation<'s> {
         MODELS[self.dice.place(MODELS.len())]
     }
 
-    /// A caller that leaves.
+    /// A caller that disconnects.
     async fn leaves(&mut self) {
         let model = format!("p/{}", self.model());
         let patience = Duration::from_millis(self.dice.roll(SLOW));
@@ -181,7 +181,7 @@ impl<'s> Simulation<'s> {
         let _ = tokio::time::timeout(patience, self.world.request(&model)).await;
     }
 
-    /// Many requests at once.
+    /// Many concurrent requests.
     async fn storm(&mut self) {
         let model = self.model();
         let mut tasks = tokio::task::JoinSet::new();
@@ -195,7 +195,7 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    /// One request alone.
+    /// A single request.
     async fn one(&mut self) {
         let model = self.model();
         let before = self.standings(model);
@@ -223,7 +223,7 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    /// How each key stands with a model.
+    /// Returns the state of each key with a model.
     fn standings(&self, model: &str) -> Vec<(String, KeyState)> {
         let (gateway, now) = (self.world.live.gateway(), Instant::now().into_std());
         let told = gateway.keys().map(|own| (own.key.name.to_string(), own.state(model, 1, now)));
@@ -255,7 +255,7 @@ fn is_trouble(received: &Received) -> bool {
     status(received).is_some_and(|status| status >= 500)
 }
 
-/// 4
+/// Checks invariant 4.
 fn is_refused_well(reply: &Reply) {
     if reply.refusal.is_some() {
         assert!(matches!(reply.status, 429 | 503), "4: {reply:?}");
@@ -264,7 +264,7 @@ fn is_refused_well(reply: &Reply) {
     }
 }
 
-/// 1 and 2
+/// Checks invariants 1 and 2.
 fn rests_are_kept(received: &[Received]) {
     for (place, failed) in received.iter().enumerate() {
         let Some((said, hint)) = failed.response else { continue };
@@ -277,7 +277,7 @@ fn rests_are_kept(received: &[Received]) {
         let over = failed.ended.expect("over");
         let same =
             |own: &&Received| own.key == failed.key && (whole_key || own.model == failed.model);
-        // A probe that was under way, and says that all is well, counts for more.
+        // A successful probe that was in flight ends the cooldown.
         let cleared = received.iter().enumerate().filter(|(at, _)| *at != place).any(|(_, own)| {
             let says_well =
                 matches!(status(own), Some(200)) || whole_key && status(own) == Some(429);
@@ -286,7 +286,7 @@ fn rests_are_kept(received: &[Received]) {
         let mut later = received.iter().filter(same).filter(|own| own.at > over);
         let Some(probe) = later.next().filter(|_| !cleared) else { continue };
         assert!(probe.at >= over + rest, "1: {probe:?} after {failed:?}");
-        // What nobody has received for since an hour is forgotten, and needs no probe.
+        // A state that was not used for an hour is forgotten, and needs no probe.
         let forgotten = probe.at - over > rest + Duration::from_secs(3600);
         if let Some(next) = later.next().filter(|_| !forgotten) {
             assert!(Some(next.at) >= probe.ended, "2: {next:?} beside {probe:?}");
@@ -294,7 +294,7 @@ fn rests_are_kept(received: &[Received]) {
     }
 }
 
-/// 5
+/// Checks invariant 5.
 fn budget_is_kept(received: &[Received], came: &[Instant]) {
     let mut latest: HashMap<&str, &Received> = HashMap::new();
     let mut paid = Vec::new();
@@ -315,7 +315,7 @@ fn budget_is_kept(received: &[Received], came: &[Instant]) {
     }
 }
 
-/// 8
+/// Checks invariant 8.
 fn limits_are_kept(received: &[Received]) {
     for key in ["a", "b", "c", "d"] {
         let own: Vec<&Received> = received.iter().filter(|own| own.key == key).collect();
@@ -346,7 +346,7 @@ fn simulate(seeds: Range<u64>) {
     }
 }
 
-/// `KEYMUX_SEEDS` says how many, for a longer run by hand.
+/// `KEYMUX_SEEDS` sets the number, for a longer run by hand.
 #[test]
 fn invariants_hold_in_thousands_of_random_worlds() {
     let seeds = std::env::var("KEYMUX_SEEDS").ok().and_then(|text| text.parse().ok());
