@@ -16,7 +16,7 @@ const PROBES: &str = "src/gateway/attempt/tests/probes.rs";
 const LIMITS: &str = "src/gateway/attempt/tests/limits.rs";
 const FIRST_TOKEN: &str = "src/gateway/attempt/tests/first_token.rs";
 const HEALTH: &str = "src/keys/health/tests.rs";
-const HINT: &str = "src/wire/failure/hint.rs";
+const RETRY_AFTER: &str = "src/wire/failure/retry_after.rs";
 const KEYS: &str = "tests/scenarios/keys.rs";
 const PROVIDERS: &str = "tests/scenarios/providers.rs";
 const STREAMS: &str = "tests/scenarios/streams.rs";
@@ -102,16 +102,16 @@ const OF_CLASSES: &[Rule] = &[
     (
         "the class is read from status, body and provider together",
         &[
-            ("src/wire/failure.rs", "anthropic_has_one_status_for_many_failures"),
-            ("src/wire/failure.rs", "google_answers_in_its_own_form_for_whatever_api"),
-            ("src/wire/failure.rs", "aws_is_known_by_its_header_for_whatever_api"),
+            ("src/wire/failure/classify.rs", "anthropic_has_one_status_for_many_failures"),
+            ("src/wire/failure/classify.rs", "google_answers_in_its_own_form_for_whatever_api"),
+            ("src/wire/failure/classify.rs", "aws_is_known_by_its_header_for_whatever_api"),
         ],
     ),
     (
         "every form of a hint; bad values fall back to the default",
         &[
-            (HINT, "waits_are_read_from_each_header"),
-            (HINT, "bad_values_count_as_not_said"),
+            (RETRY_AFTER, "waits_are_read_from_each_header"),
+            (RETRY_AFTER, "bad_values_count_as_not_said"),
             (CLASSES, "every_form_of_retry_after_is_obeyed"),
             (CLASSES, "an_invalid_retry_after_is_ignored"),
         ],
@@ -258,7 +258,6 @@ const OF_STREAMS: &[Rule] = &[
         "after it no retry, unless the route asks for it",
         &[
             (STREAMS, "a_stream_cut_in_the_middle_ends_with_an_error_and_is_not_restarted"),
-            ("tests/rescue.rs", "a_broken_stream_is_gone_on_with_and_no_character_is_doubled"),
             ("tests/rescue.rs", "a_broken_held_stream_is_replaced_invisibly"),
         ],
     ),

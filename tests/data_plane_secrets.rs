@@ -170,7 +170,7 @@ async fn no_secret_appears_in_errors_logs_metrics_or_the_configuration() {
     let wrong = right.replace(HEADER, &format!("{BROKEN}\" \"{HEADER}"));
     keymux.rewrite(&wrong);
     keymux.signal(Signal::HUP);
-    keymux.log_with("is refused").await;
+    keymux.log_with("is rejected").await;
     let admin = [("authorization", &*format!("Bearer {ADMIN}"))];
     for path in ["/metrics", "/config", "/readyz", "/keys", "/"] {
         let reply = http::get(keymux.admin_address(), path, &admin).await;

@@ -28,6 +28,8 @@ pub mod reload;
 mod request;
 mod response;
 mod retry_budget;
+#[cfg(test)]
+mod scripted_provider;
 pub mod server;
 mod tls;
 
@@ -87,7 +89,7 @@ struct Provider {
     header_names: Vec<(HeaderValue, HeaderValue)>,
     /// A script that answers in place of the provider.
     #[cfg(test)]
-    script: Option<attempt::script::Script>,
+    script: Option<scripted_provider::Script>,
 }
 
 /// The indexes of a provider in the configuration and of one of its keys.

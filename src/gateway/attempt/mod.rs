@@ -9,8 +9,8 @@
 //! translated.rs   the request and the response in another format than the caller's
 //! send.rs         sends one request, until its response has begun
 //! batch.rs        embeddings and token counts that take several requests
-//! try_key.rs      one attempt with one key, and what it means for the key
 //! queue.rs        waits for a concurrency permit where only one key or client will do
+//! try_key.rs      one attempt with one key, and what it means for the key
 //! affinity.rs     the key that a request prefers: its conversation, session or signatures
 //! history.rs      the attempts of a request so far
 //! first_token.rs  `first_token`: a slow attempt makes way for another one
@@ -27,8 +27,6 @@ mod history;
 mod queue;
 mod read;
 mod run;
-#[cfg(test)]
-pub(super) mod script;
 mod send;
 #[cfg(test)]
 mod tests;

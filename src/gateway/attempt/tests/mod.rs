@@ -20,13 +20,13 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::script::{Action, Play, Received, Script};
 use super::{AttemptLoop, Call, DecodedRequest};
 use crate::config;
 use crate::config::{Config, Host, Options};
 use crate::gateway::record::Record;
 use crate::gateway::response::error_response::refuse;
 use crate::gateway::response::refusal::Refusal;
+use crate::gateway::scripted_provider::{Action, Play, Received, Script};
 use crate::gateway::{Gateway, Live};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;

@@ -13,7 +13,7 @@ use crate::upstream::{Arriving, Attempt, Broken};
 
 /// What a provider does with a request.
 #[derive(Clone, Debug)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// Sends a whole response.
     Respond(u16, Vec<(&'static str, String)>, Value),
     /// Begins a stream and breaks it off.
@@ -28,29 +28,29 @@ pub(super) enum Action {
 
 /// A request as a provider received it.
 #[derive(Clone, Debug)]
-pub(super) struct Received {
-    pub(super) provider: String,
-    pub(super) key: String,
-    pub(super) model: String,
+pub(crate) struct Received {
+    pub(crate) provider: String,
+    pub(crate) key: String,
+    pub(crate) model: String,
     /// The id of the caller's request.
-    pub(super) request: String,
-    pub(super) at: Instant,
+    pub(crate) request: String,
+    pub(crate) at: Instant,
     /// The status of the response (0 for none), and its `retry-after`. `None`: there is none yet, or the caller has
     /// disconnected.
-    pub(super) response: Option<(u16, Option<Duration>)>,
+    pub(crate) response: Option<(u16, Option<Duration>)>,
     /// When the request ended, in whatever way.
-    pub(super) ended: Option<Instant>,
+    pub(crate) ended: Option<Instant>,
 }
 
-pub(super) type Play = dyn Fn(&Received) -> Action + Send + Sync;
+pub(crate) type Play = dyn Fn(&Received) -> Action + Send + Sync;
 
 /// Answers in place of one provider.
 #[derive(Clone)]
-pub(in crate::gateway) struct Script {
-    pub(super) provider: String,
-    pub(super) keys: Vec<String>,
-    pub(super) play: Arc<Play>,
-    pub(super) received: Arc<Mutex<Vec<Received>>>,
+pub(crate) struct Script {
+    pub(crate) provider: String,
+    pub(crate) keys: Vec<String>,
+    pub(crate) play: Arc<Play>,
+    pub(crate) received: Arc<Mutex<Vec<Received>>>,
 }
 
 impl fmt::Debug for Script {
@@ -60,7 +60,7 @@ impl fmt::Debug for Script {
 }
 
 impl Script {
-    pub(super) async fn play(
+    pub(crate) async fn play(
         &self,
         key: usize,
         attempt: &Attempt<'_>,
