@@ -22,10 +22,10 @@ const PROVIDERS: &str = "tests/scenarios/providers.rs";
 const STREAMS: &str = "tests/scenarios/streams.rs";
 const TRANSLATED: &str = "tests/streams_translated.rs";
 
-/// A failure's class: what cools, for how long, who is next.
-const OF_CLASSES: &[Rule] = &[
+/// Failure classes: the scope that cools down, for how long, and what is tried next.
+const CLASS_RULES: &[Rule] = &[
     (
-        "the caller's fault: nothing cools, the answer as it is after one attempt",
+        "caller error: no cooldown, the response unmodified after one attempt",
         &[
             (CLASSES, "failures_that_are_not_the_keys_fault_cool_nothing"),
             (ORDER, "a_caller_error_is_returned_after_one_attempt"),
@@ -33,18 +33,18 @@ const OF_CLASSES: &[Rule] = &[
         ],
     ),
     (
-        "context too long: never the same model again; the fallbacks, else the answer as it is",
+        "context too long: the same model is not tried again; the fallbacks, else the response unmodified",
         &[
             (ORDER, "a_prompt_too_long_for_a_model_is_not_sent_to_it_again"),
             (PROVIDERS, "a_prompt_over_the_context_limit_goes_only_to_the_larger_model"),
         ],
     ),
     (
-        "each other class: the key or the key with the model, its first span, doubled, at most",
+        "each other class: its scope, its first cooldown, the doubling and the maximum",
         &[(CLASSES, "every_failure_class_cools_its_scope_for_its_time")],
     ),
     (
-        "bad credential: the key, 300 s doubling to an hour, never for ever; other key at once",
+        "bad credential: the key, 300 s doubling to an hour, never permanently; other key at once",
         &[
             (HEALTH, "a_bad_credential_cools_down_the_key_for_five_minutes_doubling_to_an_hour"),
             (KEYS, "a_revoked_key_costs_one_attempt_and_stays_out_after_a_reload"),
@@ -65,7 +65,7 @@ const OF_CLASSES: &[Rule] = &[
         ],
     ),
     (
-        "throttled: the key with the model, the hint up to an hour, else 10 s doubling to 120 s",
+        "throttled: the key with the model, retry-after up to an hour, else 10 s doubling to 120 s",
         &[
             (
                 HEALTH,
@@ -76,7 +76,7 @@ const OF_CLASSES: &[Rule] = &[
         ],
     ),
     (
-        "trouble: after three in a row, 5 s doubling to 60 s",
+        "provider failure: after three in a row, 5 s doubling to 60 s",
         &[
             (
                 HEALTH,
@@ -89,14 +89,14 @@ const OF_CLASSES: &[Rule] = &[
         ],
     ),
     (
-        "trouble at a target's only key: one quick retry on it before the fallbacks",
+        "provider failure at a target's only key: one quick retry with it before the fallbacks",
         &[
             (ORDER, "a_targets_only_key_gets_one_quick_retry_before_the_fallbacks"),
             (ORDER, "only_provider_failures_of_an_only_key_get_a_quick_retry"),
         ],
     ),
     (
-        "our own fault: 500 with the request's id, and the next request is served",
+        "a bug in keymux: 500 with the request id, and the next request is served",
         &[("src/gateway/catch_panic.rs", "a_panic_becomes_an_error")],
     ),
     (
@@ -108,7 +108,7 @@ const OF_CLASSES: &[Rule] = &[
         ],
     ),
     (
-        "every form of a hint; bad values fall back to the default",
+        "every form of retry-after; invalid values fall back to the default",
         &[
             (RETRY_AFTER, "waits_are_read_from_each_header"),
             (RETRY_AFTER, "bad_values_count_as_not_said"),
@@ -146,9 +146,9 @@ const OF_CLASSES: &[Rule] = &[
     ),
 ];
 
-const OF_ATTEMPTS: &[Rule] = &[
+const ATTEMPT_RULES: &[Rule] = &[
     (
-        "with all keys bad but one the first request succeeds without a sleep",
+        "if all keys but one are bad, the first request succeeds without a wait",
         &[
             (ORDER, "one_good_key_makes_the_first_request_succeed_without_a_wait"),
             (
@@ -158,7 +158,7 @@ const OF_ATTEMPTS: &[Rule] = &[
         ],
     ),
     (
-        "then the route's other targets, then its fallbacks, of other formats as well",
+        "then the route's other targets, then its fallbacks, also in other formats",
         &[
             (ORDER, "other_targets_are_tried_before_fallbacks"),
             (PROVIDERS, "a_translated_fallback_answers_in_the_callers_format"),
@@ -167,7 +167,7 @@ const OF_ATTEMPTS: &[Rule] = &[
     ),
     ("a request waits twice at most", &[(COOLING_DOWN, "a_request_waits_twice_at_most")]),
     (
-        "attempts that follow a trouble stay within a fifth of the requests and ten a second",
+        "attempts after a provider failure stay within a fifth of the requests plus ten per second",
         &[
             (LIMITS, "an_outage_causes_at_most_a_fifth_more_requests_plus_ten_per_second"),
             (LIMITS, "other_failures_take_nothing_from_the_retry_budget"),
@@ -176,7 +176,7 @@ const OF_ATTEMPTS: &[Rule] = &[
         ],
     ),
     (
-        "all keys cool: a wait within queue_timeout, or a refusal within 5 ms and without a call",
+        "all keys cooling down: a wait within queue_timeout, or a refusal within 5 ms without a call",
         &[
             (COOLING_DOWN, "a_key_that_is_available_soon_is_waited_for"),
             (COOLING_DOWN, "throttled_keys_are_an_immediate_429_with_retry_after"),
@@ -185,18 +185,18 @@ const OF_ATTEMPTS: &[Rule] = &[
         ],
     ),
     (
-        "retry-after is the soonest, between 1 and 60 s; x-should-retry where that is too soon",
+        "retry-after is the soonest key, between 1 and 60 s; x-should-retry is false if none is back by then",
         &[
             (COOLING_DOWN, "keys_without_credit_are_a_429_without_retry"),
             (PROBES, "a_slow_probe_is_not_waited_for"),
         ],
     ),
     (
-        "the refusal has the reason of each key",
+        "the refusal contains the reason for each key",
         &[(COOLING_DOWN, "the_body_contains_a_reason_for_each_key")],
     ),
     (
-        "deadlines for the connection, the first byte, idleness and the total, of provider and route",
+        "timeouts: connect, first byte, idle and total, of providers and routes",
         &[
             (LIMITS, "a_connect_timeout_counts_as_silent"),
             (LIMITS, "total_covers_all_attempts"),
@@ -213,7 +213,7 @@ const OF_ATTEMPTS: &[Rule] = &[
         ],
     ),
     (
-        "every answer tells its id, provider, key and attempts; the provider's own headers pass",
+        "every response has its id, provider, key and attempts; the provider's own headers are forwarded",
         &[
             ("tests/data_plane_answers.rs", "the_response_names_provider_key_and_attempts"),
             ("tests/data_plane_answers.rs", "the_providers_request_id_stays_and_ours_is_added"),
@@ -221,7 +221,7 @@ const OF_ATTEMPTS: &[Rule] = &[
         ],
     ),
     (
-        "a provider's error passes as it is, without an echoed key; translated in the caller's form",
+        "a provider's error is forwarded without a repeated key; translated to the caller's format",
         &[
             (
                 "tests/data_plane_answers.rs",
@@ -232,7 +232,7 @@ const OF_ATTEMPTS: &[Rule] = &[
         ],
     ),
     (
-        "a whole answer that breaks off, or is an error in spite of its status, is asked for elsewhere",
+        "a whole response that is truncated, or is an error in spite of its status, is retried",
         &[
             (PROVIDERS, "a_truncated_whole_response_is_retried_with_another_key"),
             (PROVIDERS, "an_error_with_status_200_is_not_forwarded"),
@@ -240,9 +240,9 @@ const OF_ATTEMPTS: &[Rule] = &[
     ),
 ];
 
-const OF_STREAMS: &[Rule] = &[
+const STREAM_RULES: &[Rule] = &[
     (
-        "the head waits for the first event that means something; until then another attempt",
+        "the head waits for the first meaningful event; until then there is another attempt",
         &[
             ("tests/streams.rs", "comments_are_forwarded_but_the_head_waits_for_the_first_event"),
             (STREAMS, "a_stream_that_ends_before_its_first_event_is_retried_with_another_key"),
@@ -255,14 +255,14 @@ const OF_STREAMS: &[Rule] = &[
         ],
     ),
     (
-        "after it no retry, unless the route asks for it",
+        "after it there is no retry, unless the route sets `rescue`",
         &[
             (STREAMS, "a_stream_cut_in_the_middle_ends_with_an_error_and_is_not_restarted"),
             ("tests/rescue.rs", "a_broken_held_stream_is_replaced_invisibly"),
         ],
     ),
     (
-        "a cut, a stall, an error within becomes an error event of the format, and nothing looks finished",
+        "a cut, a stall, an error within the stream become an error event, and nothing looks finished",
         &[
             ("tests/streams.rs", "a_cut_in_mid_stream_becomes_an_error_event"),
             ("tests/streams.rs", "a_stall_becomes_an_error_event_and_closes_the_provider"),
@@ -276,7 +276,7 @@ const OF_STREAMS: &[Rule] = &[
         ],
     ),
     (
-        "the same between formats, and for a garbled frame",
+        "the same for translated streams, and for a garbled frame",
         &[
             (TRANSLATED, "a_broken_translated_stream_ends_with_an_error_in_the_callers_format"),
             (TRANSLATED, "a_complete_translated_stream_is_complete_in_every_format"),
@@ -292,7 +292,7 @@ const OF_STREAMS: &[Rule] = &[
         ],
     ),
     (
-        "the caller leaves: the provider is left within 100 ms, wherever the answer stands",
+        "the caller disconnects: the provider is closed within 100 ms, at any point of the response",
         &[
             (
                 "tests/data_plane_callers.rs",
@@ -315,7 +315,7 @@ const OF_STREAMS: &[Rule] = &[
         ],
     ),
     (
-        "the same format: the same bytes, and no event is held for the next",
+        "same format: the same bytes, and no event is delayed for the next",
         &[
             ("tests/streams.rs", "bytes_are_the_same_in_any_chunking"),
             ("tests/streams.rs", "each_event_is_forwarded_before_the_next_arrives"),
@@ -323,12 +323,12 @@ const OF_STREAMS: &[Rule] = &[
         ],
     ),
     (
-        "a late first token makes way for the next attempt, where the route asks for it",
+        "a late first token moves to the next attempt, if the route sets `first_token`",
         &[(FIRST_TOKEN, "a_late_first_token_moves_to_the_next_target_before_the_next_key")],
     ),
 ];
 
-const OF_LIFE: &[Rule] = &[
+const LIFE_CYCLE_RULES: &[Rule] = &[
     (
         "SIGTERM: running streams finish, the rest get the error event, exit 0",
         &[
@@ -352,7 +352,7 @@ const OF_LIFE: &[Rule] = &[
         ],
     ),
     (
-        "heads, bodies, fields and paths have their limits",
+        "heads, bodies, fields and paths are limited",
         &[
             ("tests/limits.rs", "a_head_that_is_too_large_is_a_431"),
             ("tests/limits.rs", "a_body_over_the_limit_is_a_413_with_and_without_content_length"),
@@ -363,7 +363,7 @@ const OF_LIFE: &[Rule] = &[
         ],
     ),
     (
-        "a request chooses neither where it goes nor its credential; redirects are not followed",
+        "a request cannot choose its destination or credential; redirects are not followed",
         &[
             ("tests/hostile.rs", "a_request_cannot_choose_its_destination_or_credential"),
             ("tests/data_plane.rs", "only_allowed_headers_are_forwarded"),
@@ -378,7 +378,7 @@ const OF_LIFE: &[Rule] = &[
         )],
     ),
     (
-        "reloads under load, and a load for hours, lose and leave nothing",
+        "reloads under load and hours of load lose no request and leak nothing",
         &[
             ("tests/reload/load.rs", "no_request_fails_and_none_meets_two_files"),
             ("tests/soak.rs", "a_soak_leaks_nothing_and_answers_correctly"),
@@ -394,7 +394,7 @@ const OF_LIFE: &[Rule] = &[
 fn every_rule_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut missing = Vec::new();
-    for (rule, tests) in [OF_CLASSES, OF_ATTEMPTS, OF_STREAMS, OF_LIFE].concat() {
+    for (rule, tests) in [CLASS_RULES, ATTEMPT_RULES, STREAM_RULES, LIFE_CYCLE_RULES].concat() {
         assert!(!tests.is_empty(), "nothing holds: {rule}");
         for (file, test) in tests {
             let text = fs::read_to_string(root.join(file)).unwrap_or_default();
