@@ -46,17 +46,17 @@ fn rows() -> Vec<(Action, usize, Scope, [u64; 3])> {
 }
 
 /// A provider whose key `a` fails like this with the model `m`.
-fn failing(says: Action) -> World {
+fn failing(action: Action) -> World {
     World::new(&provider("p", "", &KEYS), move |received| {
         match (&*received.key, &*received.model) {
-            ("a", "m") => says.clone(),
+            ("a", "m") => action.clone(),
             _ => succeeds(),
         }
     })
 }
 
 /// Sends a request. Returns true if `a` was tried; if it failed, `b` answers at once.
-async fn asks_a(world: &World, model: &str) -> bool {
+async fn tries_a(world: &World, model: &str) -> bool {
     let before = world.received().len();
     let reply = world.request(model).await;
     assert_eq!((reply.status, reply.took), (200, Duration::ZERO));
@@ -67,7 +67,7 @@ async fn asks_a(world: &World, model: &str) -> bool {
 async fn left_alone(world: &World, expected: u64) -> Duration {
     let (began, step) = (Instant::now(), Duration::from_secs(expected) / 40);
     loop {
-        if asks_a(world, "p/m").await {
+        if tries_a(world, "p/m").await {
             return began.elapsed();
         }
         sleep(step).await;
@@ -76,29 +76,29 @@ async fn left_alone(world: &World, expected: u64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn every_failure_class_cools_its_scope_for_its_time() {
-    for (says, in_a_row, scope, spans) in rows() {
-        let told = format!("{says:?}");
-        let world = failing(says);
+    for (action, in_a_row, scope, spans) in rows() {
+        let case = format!("{action:?}");
+        let world = failing(action);
         for _ in 0..in_a_row {
-            assert!(asks_a(&world, "p/m").await, "{told}: nothing cools yet");
+            assert!(tries_a(&world, "p/m").await, "{case}: no cooldown yet");
         }
-        assert!(!asks_a(&world, "p/m").await, "{told}");
-        assert_eq!(asks_a(&world, "p/other").await, scope == Model, "{told}");
+        assert!(!tries_a(&world, "p/m").await, "{case}");
+        assert_eq!(tries_a(&world, "p/other").await, scope == Model, "{case}");
         for expected in spans {
             let span = left_alone(&world, expected).await;
             let least = Duration::from_secs(expected);
             // A tenth of jitter and one step of the measurement; an hour is the maximum.
             let most = least.mul_f64(1.1).min(Duration::from_secs(3600).max(least)) + least / 39;
-            assert!((least..=most).contains(&span), "{told}: {span:?} for {least:?}");
+            assert!((least..=most).contains(&span), "{case}: {span:?} for {least:?}");
             // The attempt was a probe, and it has failed.
-            assert!(!asks_a(&world, "p/m").await, "{told}");
+            assert!(!tries_a(&world, "p/m").await, "{case}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn failures_that_are_not_the_keys_fault_cool_nothing() {
-    for says in [
+    for action in [
         fails(400),
         fails(413),
         fails(422),
@@ -106,13 +106,13 @@ async fn failures_that_are_not_the_keys_fault_cool_nothing() {
         coded(400, "context_length_exceeded"),
         Action::Respond(404, vec![], json!({"error": {"message": "Unknown request URL"}})),
     ] {
-        let told = format!("{says:?}");
-        let world = failing(says);
+        let case = format!("{action:?}");
+        let world = failing(action);
         for number in 1..=10 {
             let reply = world.request("p/m").await;
-            assert_eq!((reply.attempts, reply.from.as_deref()), (1, Some("p/a")), "{told}");
-            assert!(reply.refusal.is_none(), "{told}: the provider's own words");
-            assert_eq!(world.received().len(), number, "{told}");
+            assert_eq!((reply.attempts, reply.from.as_deref()), (1, Some("p/a")), "{case}");
+            assert!(reply.refusal.is_none(), "{case}: the provider's own error");
+            assert_eq!(world.received().len(), number, "{case}");
         }
     }
 }
@@ -135,13 +135,13 @@ fn hinted(headers: &[(&'static str, &str)]) -> Action {
 }
 
 /// Checks that `a` then cools down for about this number of seconds.
-async fn is_left_alone(says: Action, expected: u64) {
-    let told = format!("{says:?}");
-    let world = failing(says);
-    assert!(asks_a(&world, "p/m").await, "{told}");
+async fn assert_cools_down(action: Action, expected: u64) {
+    let case = format!("{action:?}");
+    let world = failing(action);
+    assert!(tries_a(&world, "p/m").await, "{case}");
     let span = left_alone(&world, expected).await;
     let least = Duration::from_secs(expected);
-    assert!((least..=least.mul_f64(1.1) + least / 39).contains(&span), "{told}: {span:?}");
+    assert!((least..=least.mul_f64(1.1) + least / 39).contains(&span), "{case}: {span:?}");
 }
 
 const NOW: (&str, &str) = ("date", "Wed, 28 Feb 2024 23:59:30 GMT");
@@ -159,20 +159,20 @@ async fn every_form_of_retry_after_is_obeyed() {
         (&[used_up, ("x-ratelimit-reset-requests", "6m0s")], 360),
         (&[of_input, ("anthropic-ratelimit-input-tokens-reset", "2024-02-29T00:00:15Z"), NOW], 45),
     ] {
-        is_left_alone(hinted(headers), expected).await;
+        assert_cools_down(hinted(headers), expected).await;
     }
     let info = json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "37s"});
     let error =
         json!({"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "no", "details": [info]});
-    is_left_alone(Action::Respond(429, vec![], json!({"error": error})), 37).await;
+    assert_cools_down(Action::Respond(429, vec![], json!({"error": error})), 37).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_invalid_retry_after_is_ignored() {
     for bad in ["-1", "0", "NaN", "inf", "1e308", "soon", "", "Wed, 28 Feb 2024 23:59:00 GMT"] {
-        is_left_alone(hinted(&[("retry-after", bad), NOW]), 10).await;
-        is_left_alone(hinted(&[("retry-after-ms", bad), NOW]), 10).await;
-        is_left_alone(hinted(&[("x-ms-retry-after-ms", bad), NOW]), 10).await;
+        assert_cools_down(hinted(&[("retry-after", bad), NOW]), 10).await;
+        assert_cools_down(hinted(&[("retry-after-ms", bad), NOW]), 10).await;
+        assert_cools_down(hinted(&[("x-ms-retry-after-ms", bad), NOW]), 10).await;
     }
 }
 

@@ -41,9 +41,9 @@ async fn a_wait_respects_the_total_timeout() {
 /// Makes each key fail once, and sends another request.
 async fn after(failures: &[(&'static str, Action)]) -> (World, Reply) {
     let keys: Vec<&str> = failures.iter().map(|(key, _)| *key).collect();
-    let own = failures.to_vec();
+    let failures_by_key = failures.to_vec();
     let world = World::new(&provider("p", "", &keys), move |received| {
-        own.iter().find(|(key, _)| *key == received.key).expect("a key").1.clone()
+        failures_by_key.iter().find(|(key, _)| *key == received.key).expect("a key").1.clone()
     });
     world.request("p/m").await;
     // Enough requests for three failures in a row, too.

@@ -28,7 +28,7 @@ fn failures() -> Vec<Action> {
 #[tokio::test(start_paused = true)]
 async fn one_good_key_makes_the_first_request_succeed_without_a_wait() {
     for failure in failures() {
-        let told = format!("{failure:?}");
+        let case = format!("{failure:?}");
         let bad: Vec<String> = (0..9).map(|n| format!("bad-{n}")).collect();
         let mut keys: Vec<&str> = bad.iter().map(|key| &**key).collect();
         keys.push("good=0");
@@ -37,12 +37,12 @@ async fn one_good_key_makes_the_first_request_succeed_without_a_wait() {
         };
         let world = World::new(&provider("p", "", &keys), play);
         let reply = world.request("p/m").await;
-        assert_eq!((reply.status, reply.attempts), (200, 10), "{told}");
-        assert_eq!(reply.took, Duration::ZERO, "{told}");
+        assert_eq!((reply.status, reply.attempts), (200, 10), "{case}");
+        assert_eq!(reply.took, Duration::ZERO, "{case}");
         let mut received = world.keys();
         received.sort();
         received.dedup();
-        assert_eq!(received.len(), 10, "{told}: each once");
+        assert_eq!(received.len(), 10, "{case}: each once");
     }
 }
 
@@ -54,7 +54,7 @@ async fn a_caller_error_is_returned_after_one_attempt() {
         for _ in 0..5 {
             let reply = world.request("r").await;
             assert_eq!((reply.status, reply.attempts), (status, 1));
-            assert!(reply.refusal.is_none(), "the provider's own words");
+            assert!(reply.refusal.is_none(), "the provider's own error");
         }
     }
 }

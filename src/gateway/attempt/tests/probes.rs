@@ -6,29 +6,29 @@ use super::*;
 
 /// A provider whose response can be changed: it sends this status after this number of milliseconds.
 #[derive(Clone, Default)]
-struct Mood(Arc<AtomicU64>);
+struct Behaviour(Arc<AtomicU64>);
 
-impl Mood {
+impl Behaviour {
     fn set(&self, status: u16, millis: u64) {
         self.0.store(millis << 16 | u64::from(status), Ordering::Relaxed);
     }
 
-    fn says(&self) -> Action {
+    fn action(&self) -> Action {
         let now = self.0.load(Ordering::Relaxed);
         let status = u16::try_from(now & 0xffff).expect("a status");
         later(now >> 16, if status == 200 { succeeds() } else { fails(status) })
     }
 }
 
-fn moody(keys: &[&str]) -> (World, Mood) {
-    let mood = Mood::default();
-    mood.set(200, 0);
-    let own = mood.clone();
+fn with_behaviour(keys: &[&str]) -> (World, Behaviour) {
+    let behaviour = Behaviour::default();
+    behaviour.set(200, 0);
+    let shared = behaviour.clone();
     let world = World::new(&provider("p", "", keys), move |received| match &*received.key {
         "good" => succeeds(),
-        _ => own.says(),
+        _ => shared.action(),
     });
-    (world, mood)
+    (world, behaviour)
 }
 
 /// Sends the same request this number of times, concurrently.
@@ -47,8 +47,8 @@ fn with_status(replies: &[Reply], status: u16) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_due_for_a_probe_gets_one_request_while_others_use_another_key() {
-    let (world, mood) = moody(&["bad=1000", "good"]);
-    mood.set(429, 5000);
+    let (world, behaviour) = with_behaviour(&["bad=1000", "good"]);
+    behaviour.set(429, 5000);
     world.request("p/m").await;
     sleep(Duration::from_secs(12)).await;
     let before = world.keys().len();
@@ -67,27 +67,29 @@ async fn a_key_due_for_a_probe_gets_one_request_while_others_use_another_key() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_waiting_for_a_probe_continue_when_it_succeeds() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(429, 0);
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(429, 0);
     world.request("p/m").await;
     // Due within 600 ms: all wait, one is the probe, and 300 ms later all are served.
     sleep(Duration::from_millis(10_400)).await;
-    mood.set(200, 300);
+    behaviour.set(200, 300);
     let before = world.keys().len();
     let replies = many(&world, 20).await;
     assert_eq!(with_status(&replies, 200), 20, "{:?}", replies[0]);
     let received = world.received().split_off(before);
     assert_eq!(received.len(), 20);
-    assert!(received[1..].iter().all(|own| own.at >= received[0].at + Duration::from_millis(300)));
+    assert!(
+        received[1..].iter().all(|later| later.at >= received[0].at + Duration::from_millis(300))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_waiting_for_a_probe_are_refused_when_it_fails() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(429, 0);
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(429, 0);
     world.request("p/m").await;
     sleep(Duration::from_secs(12)).await;
-    mood.set(429, 500);
+    behaviour.set(429, 500);
     let before = world.keys().len();
     let replies = many(&world, 20).await;
     assert_eq!(with_status(&replies, 429), 20);
@@ -97,11 +99,11 @@ async fn requests_waiting_for_a_probe_are_refused_when_it_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_probe_is_not_waited_for() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(429, 0);
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(429, 0);
     world.request("p/m").await;
     sleep(Duration::from_secs(12)).await;
-    mood.set(200, 60_000);
+    behaviour.set(200, 60_000);
     let probe = tokio::spawn({
         let world = world.clone();
         async move { world.request("p/m").await }
@@ -117,26 +119,26 @@ async fn a_slow_probe_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disconnect_of_the_caller_releases_its_probe() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(401, 0);
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(401, 0);
     world.request("p/m").await;
     sleep(Duration::from_secs(331)).await;
-    mood.set(200, 60_000);
+    behaviour.set(200, 60_000);
     let left = tokio::time::timeout(Duration::from_secs(1), world.request("p/m"));
     assert!(left.await.is_err());
-    mood.set(200, 0);
+    behaviour.set(200, 0);
     let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.attempts), (200, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cooldown_survives_a_reload_that_does_not_change_the_key() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(402, 0);
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(402, 0);
     world.request("p/m").await;
     // The key has another position in the file.
     world.reload(&provider("p", "", &["before=0", "only"]));
-    mood.set(200, 0);
+    behaviour.set(200, 0);
     let reply = world.request("p/m").await;
     assert_eq!(reply.from.as_deref(), Some("p/before"));
     world.reload(&provider("p", "", &["only"]));

@@ -27,16 +27,17 @@ fn at_once(world: &World, requests: usize) -> JoinSet<Reply> {
 
 /// Returns the most concurrent requests among those that match.
 fn most_at_once(received: &[Received], of: impl Fn(&Received) -> bool) -> usize {
-    let own: Vec<&Received> = received.iter().filter(|received| of(received)).collect();
+    let matching: Vec<&Received> = received.iter().filter(|received| of(received)).collect();
     let at = |now: Instant| {
-        own.iter()
+        matching
+            .iter()
             .filter(|received| received.at <= now && received.ended.is_none_or(|over| over > now))
             .count()
     };
-    own.iter().map(|received| at(received.at)).max().unwrap_or(0)
+    matching.iter().map(|received| at(received.at)).max().unwrap_or(0)
 }
 
-fn well_with(headers: &[(&'static str, &str)]) -> Action {
+fn succeeds_with(headers: &[(&'static str, &str)]) -> Action {
     let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     Action::Respond(200, headers, json!({"choices": []}))
 }
@@ -248,16 +249,16 @@ async fn keys_of_one_quota_group_cool_down_together() {
         let keys = world.keys();
         let of_group = keys.iter().filter(|key| *key != "c").count();
         assert_eq!(of_group, 1, "{keys:?}");
-        assert_eq!(keys.iter().filter(|key| *key == "c").count(), 3, "it has its own troubles");
+        assert_eq!(keys.iter().filter(|key| *key == "c").count(), 3, "it has its own failures");
         world.request("p/n").await;
         let last = world
             .received()
             .iter()
             .rev()
             .find(|received| received.key != "c")
-            .map(|own| own.response);
-        let said = last.flatten().map(|(said, _)| said);
-        let served = if said == Some(200) { 200 } else { 429 };
+            .map(|received| received.response);
+        let status = last.flatten().map(|(status, _)| status);
+        let served = if status == Some(200) { 200 } else { 429 };
         assert_eq!(served, elsewhere, "a throttled model, and an account without credit");
     }
 }
@@ -275,9 +276,9 @@ async fn a_bad_credential_affects_one_key_only() {
 
 #[tokio::test(start_paused = true)]
 async fn rate_limit_headers_steer_to_keys_with_more_left() {
-    let told = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "30s")];
+    let headers = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "30s")];
     let world = World::new(&with("", "", &["a", "b"]), move |received| {
-        if received.key == "a" { well_with(&told) } else { succeeds() }
+        if received.key == "a" { succeeds_with(&headers) } else { succeeds() }
     });
     for _ in 0..20 {
         assert_eq!(world.request("p/m").await.status, 200);
@@ -296,31 +297,27 @@ async fn rate_limit_headers_steer_to_keys_with_more_left() {
 
 #[tokio::test(start_paused = true)]
 async fn rate_limit_headers_alone_cool_no_key_down() {
-    let told = [("x-ratelimit-remaining-tokens", "3"), ("x-ratelimit-reset-tokens", "30s")];
-    let world = World::new(&with("", "", &["a", "b"]), move |_| well_with(&told));
+    let headers = [("x-ratelimit-remaining-tokens", "3"), ("x-ratelimit-reset-tokens", "30s")];
+    let world = World::new(&with("", "", &["a", "b"]), move |_| succeeds_with(&headers));
     for _ in 0..10 {
         let reply = world.request("p/m").await;
         assert_eq!((reply.status, reply.attempts, reply.took), (200, 1, Duration::ZERO));
     }
     let keys = world.keys();
     assert!(
-        ["a", "b"].iter().all(|key| keys.iter().filter(|own| own == key).count() >= 4),
+        ["a", "b"].iter().all(|key| keys.iter().filter(|other| other == key).count() >= 4),
         "{keys:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn rate_limit_headers_apply_to_the_quota_group_and_a_standby_serves() {
-    let told = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "1m")];
+    let headers = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "1m")];
     let mut text = with("", "quota_group = \"one\"", &["a", "b"]);
     text += "[[providers.p.keys]]\nname = \"spare\"\nvalue = \"secret-of-spare\"\nweight = 0\n";
-    let world =
-        World::new(
-            &text,
-            move |received| {
-                if received.key == "spare" { succeeds() } else { well_with(&told) }
-            },
-        );
+    let world = World::new(&text, move |received| {
+        if received.key == "spare" { succeeds() } else { succeeds_with(&headers) }
+    });
     for _ in 0..6 {
         assert_eq!(world.request("p/m").await.status, 200);
     }

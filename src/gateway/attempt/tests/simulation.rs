@@ -52,17 +52,17 @@ const SLOW: u64 = 900;
 
 /// The behaviour of a key with a model.
 #[derive(Clone, Copy)]
-struct Mood {
+struct Behaviour {
     status: u16,
     millis: u64,
     /// Milliseconds of its `retry-after-ms`; 0: it has none.
     hint: u64,
 }
 
-const WELL: Mood = Mood { status: 200, millis: 0, hint: 0 };
+const WELL: Behaviour = Behaviour { status: 200, millis: 0, hint: 0 };
 
 /// By key and model.
-type Moods = Arc<Mutex<HashMap<(String, String), Mood>>>;
+type Behaviours = Arc<Mutex<HashMap<(String, String), Behaviour>>>;
 
 /// The kind of a world: the index in [`SHAPES`], and true if its keys have limits.
 type Shape = (usize, bool);
@@ -93,7 +93,7 @@ struct Simulation<'s> {
     shelf: &'s mut Shelf,
     shape: Shape,
     world: World,
-    moods: Moods,
+    behaviours: Behaviours,
     dice: Dice,
     /// The times of the requests.
     came: Vec<Instant>,
@@ -103,20 +103,20 @@ impl<'s> Simulation<'s> {
     fn new(seed: u64, shelf: &'s mut Shelf) -> Self {
         let mut dice = Dice::new(seed);
         let shape = (dice.place(SHAPES.len()), dice.roll(2) == 0);
-        let moods = Moods::default();
-        let own = moods.clone();
+        let behaviours = Behaviours::default();
+        let shared = behaviours.clone();
         let world = World::with_config(shelf.take(shape), move |received| {
-            let mood = mood(&own, &received.key, &received.model);
+            let behaviour = behaviour(&shared, &received.key, &received.model);
             later(
-                mood.millis,
-                match mood {
-                    Mood { status: 200, .. } => succeeds(),
-                    Mood { status: 429, hint: 1.., .. } => throttles(mood.hint),
-                    Mood { status, .. } => fails(status),
+                behaviour.millis,
+                match behaviour {
+                    Behaviour { status: 200, .. } => succeeds(),
+                    Behaviour { status: 429, hint: 1.., .. } => throttles(behaviour.hint),
+                    Behaviour { status, .. } => fails(status),
                 },
             )
         });
-        Self { shelf, shape, world, moods, dice, came: Vec::new() }
+        Self { shelf, shape, world, behaviours, dice, came: Vec::new() }
     }
 
     async fn run(mut self) {
@@ -139,7 +139,7 @@ impl<'s> Simulation<'s> {
             limits_are_kept(&received);
         }
         self.recovers().await;
-        assert!(self.world.live.gateway().keys().all(|own| own.concurrency.in_use() == 0), "8");
+        assert!(self.world.live.gateway().keys().all(|each| each.concurrency.in_use() == 0), "8");
         let gateway = Arc::into_inner(self.world.live).map(|live| live.current.into_inner());
         let gateway = gateway.and_then(Arc::into_inner);
         self.shelf.put(self.shape, gateway.map(|gateway| gateway.config));
@@ -147,14 +147,14 @@ impl<'s> Simulation<'s> {
 
     /// Changes the behaviour of some keys.
     fn change(&mut self) {
-        let mut moods = self.moods.lock().expect("moods");
+        let mut behaviours = self.behaviours.lock().expect("behaviours");
         for key in SHAPES[self.shape.0] {
             for model in MODELS {
                 let status = STATUSES[self.dice.place(STATUSES.len())];
                 let hint = self.dice.roll(2) * (100 + self.dice.roll(5000));
-                let mood = Mood { status, millis: self.dice.roll(SLOW), hint };
+                let behaviour = Behaviour { status, millis: self.dice.roll(SLOW), hint };
                 let name = key.split('=').next().unwrap_or_default().to_owned();
-                moods.insert((name, model.to_owned()), mood);
+                behaviours.insert((name, model.to_owned()), behaviour);
             }
         }
     }
@@ -198,17 +198,17 @@ impl<'s> Simulation<'s> {
     /// A single request.
     async fn one(&mut self) {
         let model = self.model();
-        let before = self.standings(model);
+        let before = self.key_states(model);
         let from = self.world.received().len();
         self.came.push(Instant::now());
         let reply = self.world.request(&format!("p/{model}")).await;
         let received = self.world.received().split_off(from);
         is_refused_well(&reply);
 
-        let spans = received.iter().map(|own| own.ended.expect("over") - own.at);
+        let spans = received.iter().map(|each| each.ended.expect("over") - each.at);
         let waited = reply.took.saturating_sub(spans.sum());
         assert!(waited <= Duration::from_secs(2), "4: {waited:?} {received:?}");
-        let mut keys: Vec<&str> = received.iter().map(|own| &*own.key).collect();
+        let mut keys: Vec<&str> = received.iter().map(|each| &*each.key).collect();
         if keys.len() > 1 && keys[0] == keys[1] && is_trouble(&received[0]) {
             keys.remove(0);
         }
@@ -217,21 +217,22 @@ impl<'s> Simulation<'s> {
         assert!(!repeated || waited > Duration::ZERO, "3: {received:?}");
 
         let spent = reply.status >= 500 && received.last().is_some_and(is_trouble);
-        let well = |key: &str| mood(&self.moods, key, model).status == 200;
-        if before.iter().any(|(key, standing)| standing.is_usable() && well(key)) && !spent {
+        let well = |key: &str| behaviour(&self.behaviours, key, model).status == 200;
+        if before.iter().any(|(key, state)| state.is_usable() && well(key)) && !spent {
             assert_eq!(reply.status, 200, "6: {before:?} {received:?}");
         }
     }
 
     /// Returns the state of each key with a model.
-    fn standings(&self, model: &str) -> Vec<(String, KeyState)> {
+    fn key_states(&self, model: &str) -> Vec<(String, KeyState)> {
         let (gateway, now) = (self.world.live.gateway(), Instant::now().into_std());
-        let told = gateway.keys().map(|own| (own.key.name.to_string(), own.state(model, 1, now)));
-        told.collect()
+        let states =
+            gateway.keys().map(|each| (each.key.name.to_string(), each.state(model, 1, now)));
+        states.collect()
     }
 
     async fn recovers(&self) {
-        self.moods.lock().expect("moods").clear();
+        self.behaviours.lock().expect("behaviours").clear();
         sleep(Duration::from_secs(3600)).await;
         for _ in 0..4 {
             for model in MODELS {
@@ -242,9 +243,9 @@ impl<'s> Simulation<'s> {
     }
 }
 
-fn mood(moods: &Moods, key: &str, model: &str) -> Mood {
-    let moods = moods.lock().expect("moods");
-    moods.get(&(key.to_owned(), model.to_owned())).copied().unwrap_or(WELL)
+fn behaviour(behaviours: &Behaviours, key: &str, model: &str) -> Behaviour {
+    let behaviours = behaviours.lock().expect("behaviours");
+    behaviours.get(&(key.to_owned(), model.to_owned())).copied().unwrap_or(WELL)
 }
 
 fn status(received: &Received) -> Option<u16> {
@@ -267,23 +268,24 @@ fn is_refused_well(reply: &Reply) {
 /// Checks invariants 1 and 2.
 fn rests_are_kept(received: &[Received]) {
     for (place, failed) in received.iter().enumerate() {
-        let Some((said, hint)) = failed.response else { continue };
-        let (whole_key, rest) = match said {
+        let Some((code, hint)) = failed.response else { continue };
+        let (whole_key, rest) = match code {
             401 => (true, Duration::from_secs(300)),
             402 => (true, Duration::from_secs(600)),
             429 => (false, hint.unwrap_or(Duration::from_secs(10))),
             _ => continue,
         };
         let over = failed.ended.expect("over");
-        let same =
-            |own: &&Received| own.key == failed.key && (whole_key || own.model == failed.model);
+        let same = |other: &&Received| {
+            other.key == failed.key && (whole_key || other.model == failed.model)
+        };
         // A successful probe that was in flight ends the cooldown.
         let cleared = received.iter().enumerate().filter(|(at, _)| *at != place).any(|(_, own)| {
             let says_well =
                 matches!(status(own), Some(200)) || whole_key && status(own) == Some(429);
             own.key == failed.key && own.at <= over && own.ended >= Some(over) && says_well
         });
-        let mut later = received.iter().filter(same).filter(|own| own.at > over);
+        let mut later = received.iter().filter(same).filter(|each| each.at > over);
         let Some(probe) = later.next().filter(|_| !cleared) else { continue };
         assert!(probe.at >= over + rest, "1: {probe:?} after {failed:?}");
         // A state that was not used for an hour is forgotten, and needs no probe.
@@ -318,7 +320,7 @@ fn budget_is_kept(received: &[Received], came: &[Instant]) {
 /// Checks invariant 8.
 fn limits_are_kept(received: &[Received]) {
     for key in ["a", "b", "c", "d"] {
-        let own: Vec<&Received> = received.iter().filter(|own| own.key == key).collect();
+        let own: Vec<&Received> = received.iter().filter(|each| each.key == key).collect();
         for one in &own {
             let under_way = |other: &&&Received| other.at <= one.at && other.ended > Some(one.at);
             let at_once = own.iter().filter(under_way).count();
