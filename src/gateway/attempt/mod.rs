@@ -34,6 +34,7 @@ mod translated;
 mod try_key;
 
 pub(super) use self::call::{Call, DecodedRequest};
+pub(super) use self::failed::FailedAttempt;
 pub(super) use self::queue::acquire;
 pub(super) use self::run::AttemptLoop;
 pub(super) use self::try_key::with_key;

@@ -221,12 +221,11 @@ impl AttemptLoop {
         let pool = &call.gateway.providers[target.provider].pool;
         let (want, now) = (call.want(target), now.into_std());
         let Self { affinity, permit, .. } = self;
-        let untried = match call.pinned_key {
-            Some(pinned) => pool.choose_only(pinned.key, want, tried, permit, now),
-            None => {
-                let affinity_keys = || affinity.affinity_keys(call, target);
-                pool.choose(want, tried, permit, now, &affinity_keys)
-            }
+        let untried = if let Some(pinned) = call.pinned_key {
+            pool.choose_only(pinned.key, want, tried, permit, now)
+        } else {
+            let affinity_keys = || affinity.affinity_keys(call, target);
+            pool.choose(want, tried, permit, now, &affinity_keys)
         };
         let chosen = untried.or_else(|| pool.admit(second_try?, want, permit, now))?;
         // The permit of the wait is used now, or another one was free.

@@ -141,13 +141,11 @@ fn error_event(
     let started =
         if request.is_none() { started.with_error_head(&error, failure) } else { started };
     let body = attempt.redact(error.body.into());
-    match request {
-        Some(request) => request.failed(attempt, started, None, &body, failure),
-        None => {
-            let started = started.with_body(operation, Framing::Whole, body);
-            FailedAttempt::with_response(failure, started)
-        }
+    if let Some(request) = request {
+        return request.failed(attempt, started, None, &body, failure);
     }
+    let started = started.with_body(operation, Framing::Whole, body);
+    FailedAttempt::with_response(failure, started)
 }
 
 /// Handles an error response: reads it whole, classifies it, and keeps it for the caller without the key that it may
@@ -166,11 +164,9 @@ async fn error_response(
     let failure = classify(operation.api(), status.as_u16(), bytes, &header);
     let Some(body) = body else { return FailedAttempt::without_error(attempt, failure) };
     let body = attempt.redact(body);
-    match request {
-        Some(request) => request.failed(attempt, started, Some(status), &body, failure),
-        None => {
-            let started = started.with_body(operation, Framing::Whole, body);
-            FailedAttempt::with_response(failure, started)
-        }
+    if let Some(request) = request {
+        return request.failed(attempt, started, Some(status), &body, failure);
     }
+    let started = started.with_body(operation, Framing::Whole, body);
+    FailedAttempt::with_response(failure, started)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::resource_ids::{owners, remove_signatures};
 use super::respond::{own_origin, respond};
 use crate::config::{Asked, Client, Cloud, Key};
-use crate::gateway::attempt::{Call, DecodedRequest};
+use crate::gateway::attempt::{Call, DecodedRequest, FailedAttempt};
 use crate::gateway::record::Record;
 use crate::gateway::response::body::ResponseBody;
 use crate::gateway::response::id_signer::{ResponseIdSigner, stream_url};
@@ -132,7 +132,7 @@ impl ObjectRequest<'_> {
     ) -> Result<OwnedResponse, Refusal> {
         let target = Hop { provider: owner.provider, model: "" };
         let result = attempt::with_key(&self.call(body, owner), target, owner.key, record).await;
-        let started = result.or_else(|failed| failed.into_response())?;
+        let started = result.or_else(FailedAttempt::into_response)?;
         Ok((started, owner))
     }
 

@@ -93,8 +93,8 @@ pub(super) async fn answer(
         attempts,
     };
     let request = HeldRequest { operation, origin: origin(), retry: Box::new(retry) };
-    let held = |relay| ResponseBody::held(HeldStream::new(request, relay));
-    Ok(respond(started, record, id_signer, held))
+    let deliver = |relay| ResponseBody::held(HeldStream::new(request, relay));
+    Ok(respond(started, record, id_signer, deliver))
 }
 
 /// Finds the model and the stream flag, where the path does not contain both. A body without a content type is

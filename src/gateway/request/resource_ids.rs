@@ -41,7 +41,7 @@ pub(super) fn owners<'s>(
 fn signer<'s>(
     gateway: &Gateway,
     client: Option<&Client>,
-    signed: &'s str,
+    signed_id: &'s str,
 ) -> Option<(KeyIndex, &'s str)> {
     let name = client.map(|client| &*client.name);
     for (index, provider) in gateway.config.providers.iter().enumerate() {
@@ -51,7 +51,7 @@ fn signer<'s>(
                     name.is_some_and(|name| clients.iter().any(|allowed| &**allowed == name))
                 });
             let signer = gateway.providers[index].upstream.seal(key);
-            if let Some(id) = signer.open(name, signed).filter(|_| is_allowed) {
+            if let Some(id) = signer.open(name, signed_id).filter(|_| is_allowed) {
                 return Some((KeyIndex { provider: index, key }, id));
             }
         }

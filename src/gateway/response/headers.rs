@@ -74,8 +74,8 @@ pub(crate) fn remove_unforwarded(headers: &mut HeaderMap) {
     // The provider must not remove the headers that describe the body.
     let named = named.filter(|name| *name != CONTENT_LENGTH && *name != CONTENT_TYPE);
     let fixed = headers.keys().filter(|name| is_unforwarded(name)).cloned();
-    let names: Vec<HeaderName> = fixed.chain(named).collect();
-    for name in names {
+    let unforwarded: Vec<HeaderName> = fixed.chain(named).collect();
+    for name in unforwarded {
         headers.remove(name);
     }
 }
