@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::relay::Body;
-use crate::upstream::aws::verify::Why;
+use crate::upstream::aws::caller_signature::Why;
 use crate::wire::failure::Class;
 use crate::wire::listen::Told;
 use crate::wire::{Api, errors};

@@ -13,7 +13,7 @@ use super::Gateway;
 use super::answer::Refusal;
 use crate::config::Client;
 use crate::secret::{Secret, digest};
-use crate::upstream::aws::verify::Shown;
+use crate::upstream::aws::caller_signature::Shown;
 use crate::wire::Api;
 
 /// Where callers of Anthropic's, Azure's and Google's APIs show their key.

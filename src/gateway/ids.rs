@@ -1,5 +1,5 @@
 //! Ids on their way through: what a provider keeps gets the sign of its key and its client before the
-//! caller sees it, and loses it again on the way back. See [`seal`](crate::upstream::seal).
+//! caller sees it, and loses it again on the way back. See [`seal`](crate::upstream::id_signer).
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 use super::Gateway;
 use super::answer::Refusal;
 use crate::config::{Client, Config};
-use crate::upstream::seal::MARK;
+use crate::upstream::id_signer::MARK;
 use crate::wire::Operation;
 use crate::wire::ids::{At, Rewriter, rewrite};
 

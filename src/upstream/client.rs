@@ -6,7 +6,7 @@
 
 pub(super) mod connect;
 mod fetch;
-pub(super) mod link;
+pub(super) mod h1_connection;
 mod pool;
 
 use std::io;
@@ -22,10 +22,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
 use self::connect::Connector;
-use self::link::{Inline, Link};
+use self::h1_connection::{Inline, Link};
 use self::pool::{IDLE, IDLE_PER_HOST, Place, Pool};
 use super::Arriving;
-use super::outgoing::Outgoing;
+use super::request_body::Outgoing;
 use super::token::NoToken;
 use crate::config::Transport;
 

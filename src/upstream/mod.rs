@@ -1,14 +1,14 @@
 //! One attempt against one provider: the request as that provider wants it, with the key in it.
 
-mod arriving;
 pub mod auth;
 pub mod aws;
 pub mod client;
 pub mod echo;
-pub mod outgoing;
+pub mod id_signer;
 pub mod probe;
-pub mod seal;
-mod target;
+pub mod request_body;
+mod request_url;
+mod response_body;
 pub mod token;
 
 use std::io;
@@ -17,15 +17,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 
-pub use arriving::Arriving;
 pub use client::{Broken, Clients};
-pub use outgoing::Outgoing;
-pub use target::segment;
+pub use request_body::Outgoing;
+pub use request_url::segment;
+pub use response_body::Arriving;
 
 use self::auth::{Credential, Shown};
 use self::client::Client;
-use self::seal::Seal;
-use self::target::{Paths, Target};
+use self::id_signer::Seal;
+use self::request_url::{Paths, Target};
 use self::token::Cells;
 use crate::config::{Key, Provider};
 use crate::provider::Kind;
@@ -170,7 +170,9 @@ impl Upstream {
                 Ok(response) if !renewed && ready.credential.answered(&response, &shown) => {
                     renewed = true;
                 }
-                Ok(response) if self.packs(&attempt) => return arriving::unpacked(response).await,
+                Ok(response) if self.packs(&attempt) => {
+                    return response_body::unpacked(response).await;
+                }
                 sent => return sent,
             }
         }
@@ -278,7 +280,8 @@ fn echoed(key: &Key, attempt: &Attempt<'_>) -> Response<Arriving> {
     let body = match attempt.what {
         What::Operation { address, peek } => {
             let model = key.deployment(attempt.model).unwrap_or(attempt.model);
-            target::body(Kind::Echo, address, peek, attempt.headers, attempt.body, model).joined()
+            request_url::body(Kind::Echo, address, peek, attempt.headers, attempt.body, model)
+                .joined()
         }
         What::Stored { .. } => attempt.body.clone(),
     };

@@ -5,8 +5,8 @@
 //! probe/answer.rs   what its answer says of the key
 //! ```
 
-mod answer;
-mod call;
+mod request;
+mod response;
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use serde::{Serialize, Serializer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use self::answer::Said;
-use self::call::Call;
+use self::request::Call;
+use self::response::Said;
 use super::client::Client;
-use super::outgoing::Outgoing;
+use super::request_body::Outgoing;
 use super::token::NoToken;
 use super::{Broken, Channel, Ready, Upstream};
 use crate::config::{Cloud, Timeouts};

@@ -12,7 +12,7 @@ use crate::observe::access::End;
 use crate::provider::Kind;
 use crate::route::Refused;
 use crate::upstream::Broken;
-use crate::upstream::aws::verify::Why;
+use crate::upstream::aws::caller_signature::Why;
 use crate::wire::failure::Class;
 use crate::wire::fields::Rejected;
 use crate::wire::peek::PeekError;

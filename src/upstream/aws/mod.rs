@@ -7,10 +7,10 @@
 //!   canonical.rs  what a signature is made over
 //! ```
 
-mod canonical;
+pub mod caller_signature;
+mod canonical_request;
 mod regions;
 mod sign;
-pub mod verify;
 
 pub use regions::{Keys, Regions, has_expired};
 pub use sign::Service;

@@ -10,9 +10,9 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::Value;
 
-use super::canonical::{self, Scope, Signed};
+use super::caller_signature::{Shown, Why};
+use super::canonical_request::{self, Scope, Signed};
 use super::sign::{self, For, hex};
-use super::verify::{Shown, Why};
 use crate::config::AwsPair;
 use crate::secret::{Secret, digest};
 use crate::upstream::Outgoing;
@@ -323,9 +323,10 @@ fn callers_are_verified_as_the_published_vectors_say() {
         let signed = Signed { method, path, query, headers: &headers, authority: None, names };
         let canonical = signed.canonical(&hex(&digest(body.as_bytes()))).unwrap();
         assert_eq!(canonical, case.canonical.trim_end(), "{}", case.name);
-        let string_to_sign = canonical::string_to_sign("20150830T123600Z", SCOPE, &canonical);
+        let string_to_sign =
+            canonical_request::string_to_sign("20150830T123600Z", SCOPE, &canonical);
         assert_eq!(string_to_sign, case.string_to_sign.trim_end(), "{}", case.name);
-        let signature = canonical::signature(SECRET, SCOPE, &string_to_sign);
+        let signature = canonical_request::signature(SECRET, SCOPE, &string_to_sign);
         assert_eq!(hex(signature.as_ref()), case.signature.trim_end(), "{}", case.name);
         checked += 1;
     }

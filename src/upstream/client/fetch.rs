@@ -5,7 +5,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 
 use super::{Broken, Client};
-use crate::upstream::outgoing::Outgoing;
+use crate::upstream::request_body::Outgoing;
 
 /// How much of an answer is read.
 const LIMIT: usize = 64 * 1024;

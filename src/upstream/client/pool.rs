@@ -8,7 +8,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
 use tokio::time::Instant;
 
-use super::link::Link;
+use super::h1_connection::Link;
 
 /// Idle connections kept for each host. More than that were in use at once a moment ago; the pool
 /// closes them after [`IDLE`].

@@ -19,7 +19,7 @@ use reqsign_core::{
 use tokio::io::AsyncReadExt;
 
 use super::Ways;
-use super::cell::{Fresh, Mint, NoToken};
+use super::cache::{Fresh, Mint, NoToken};
 use crate::config::AwsPair;
 use crate::secret::{Fingerprint, Secret};
 use crate::upstream::aws::Keys;

@@ -8,7 +8,7 @@ use std::io;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Uri};
 
-use super::cell::{Fresh, Mint, NoToken};
+use super::cache::{Fresh, Mint, NoToken};
 use super::{Ways, oauth};
 use crate::config::{Entra, Proof};
 use crate::secret::{Fingerprint, Secret};

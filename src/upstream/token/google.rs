@@ -5,8 +5,8 @@
 //! here: it knows one address for impersonation and one kind of source, passes over how a file with
 //! another issuer's token is to be read, and panics at an address that is none.
 
-mod bounded;
-mod external;
+mod external_account;
+mod limited_connector;
 
 use std::io;
 use std::time::SystemTime;
@@ -25,9 +25,9 @@ use yup_oauth2::{
     ServiceAccountKey,
 };
 
-use self::bounded::Bounded;
-use self::external::External;
-use super::cell::{Fresh, Mint, NoToken};
+use self::external_account::External;
+use self::limited_connector::Bounded;
+use super::cache::{Fresh, Mint, NoToken};
 use super::{Ways, oauth};
 use crate::config::Google;
 use crate::secret::{Fingerprint, Secret};

@@ -12,7 +12,7 @@
 //! Cells outlive the configuration they were made for, like connections.
 
 mod aws;
-mod cell;
+mod cache;
 mod entra;
 mod google;
 mod oauth;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 pub use aws::sts as aws_sts;
-pub use cell::{Cell, Fresh, Mint, Minted, NoToken};
+pub use cache::{Cell, Fresh, Mint, Minted, NoToken};
 
 use super::Kept;
 use super::aws::Keys;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
-use super::cell::{Fresh, NoToken};
+use super::cache::{Fresh, NoToken};
 use crate::config::Endpoint;
 use crate::secret::Secret;
 use crate::upstream::auth;

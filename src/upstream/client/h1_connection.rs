@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::Stream;
 use super::pool::Place;
-use crate::upstream::outgoing::Outgoing;
+use crate::upstream::request_body::Outgoing;
 
 /// What is read ahead of a caller that is slower than its provider, and the largest head of an answer. The
 /// library's own limit is 408 KiB.

@@ -5,13 +5,13 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 
-use super::answer::{self, Said};
+use super::response::{self, Said};
 use crate::config::{ApiVersion, Aws, AzureAccess, Cloud, Endpoint, Key, Region};
 use crate::provider::Kind;
 use crate::upstream::auth::Credential;
 use crate::upstream::aws::Service;
-use crate::upstream::outgoing::Outgoing;
-use crate::upstream::target::segment;
+use crate::upstream::request_body::Outgoing;
+use crate::upstream::request_url::segment;
 use crate::upstream::token::aws_sts;
 use crate::wire::Api;
 
@@ -128,10 +128,10 @@ impl Call {
     /// What its answer says of the key.
     pub(super) fn read(&self, response: &Response<Bytes>, credential: &Credential) -> Said {
         if response.status().is_success() {
-            let good = self.what == What::Identity || !answer::is_a_page(response.body());
-            return if good { answer::OK } else { answer::page(&self.origin()) };
+            let good = self.what == What::Identity || !response::is_a_page(response.body());
+            return if good { response::OK } else { response::page(&self.origin()) };
         }
-        answer::error(self.api, self.minted, &self.origin(), response, credential)
+        response::error(self.api, self.minted, &self.origin(), response, credential)
     }
 }
 

@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
-use super::canonical::{Scope, Signed, signature, string_to_sign};
+use super::canonical_request::{Scope, Signed, signature, string_to_sign};
 use super::sign::{SERVICE, hash};
 use crate::secret::Secret;
 

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::Broken;
-use super::client::link::Inline;
+use super::client::h1_connection::Inline;
 use crate::wire::envelope::{self, FromBedrock};
 
 /// What Bedrock calls its streams.

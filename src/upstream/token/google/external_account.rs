@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Answered, SCOPE, address};
 use crate::secret::Secret;
-use crate::upstream::token::cell::NoToken;
+use crate::upstream::token::cache::NoToken;
 use crate::upstream::token::{Ways, oauth};
 
 /// A file of the type `external_account`.
