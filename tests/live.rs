@@ -245,9 +245,9 @@ async fn issuers_of_tokens_that_refuse_fail_and_hang_are_told_apart() {
         (
             json_answer(401, &refused),
             "bad_credential",
-            "the issuer of its tokens says invalid_client (AADSTS7000215)",
+            "the token issuer says invalid_client (AADSTS7000215)",
         ),
-        (answer(503, &[], b""), "unreachable", "the issuer of its tokens answered 503"),
+        (answer(503, &[], b""), "unreachable", "the token issuer answered 503"),
         (vec![Step::Hang], "timeout", "no token came within 700ms"),
     ] {
         let issuer = Upstream::always(steps).await;
@@ -255,12 +255,8 @@ async fn issuers_of_tokens_that_refuse_fail_and_hang_are_told_apart() {
         assert_eq!(said, (result.to_owned(), detail.to_owned()));
     }
     for (steps, result, detail) in [
-        (
-            json_answer(400, &granted),
-            "bad_credential",
-            "the issuer of its tokens says invalid_grant",
-        ),
-        (vec![Step::Close], "unreachable", "the issuer of its tokens could not be reached"),
+        (json_answer(400, &granted), "bad_credential", "the token issuer says invalid_grant"),
+        (vec![Step::Close], "unreachable", "the token issuer could not be reached"),
         (vec![Step::Hang], "timeout", "no token came within 1.5s"),
     ] {
         let issuer = Upstream::always(steps).await;

@@ -128,7 +128,7 @@ async fn an_issuer_that_refuses_costs_its_own_key_and_no_request() {
     keymux.log_with("invalid_client (AADSTS7000215)").await;
     let reply = ask(&keymux, "azure/m").await;
     assert_eq!(reply.status(), 502);
-    assert!(reply.text().contains("the issuer of its tokens refuses"), "{}", reply.text());
+    assert!(reply.text().contains("the token issuer rejected"), "{}", reply.text());
     assert!(resource.requests().is_empty());
 
     let keymux = Keymux::start(&config("", &[azure(&issuer, &resource), other]), &[]).await;

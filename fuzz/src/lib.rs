@@ -10,7 +10,7 @@
 mod grammar;
 
 use bytes::Bytes;
-use keymux::upstream::auth::redact;
+use keymux::upstream::redact::redact;
 use keymux::wire::Api;
 use keymux::wire::address;
 use keymux::wire::failure::classify;

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::relay::Body;
-use crate::upstream::aws::caller_signature::Why;
+use crate::upstream::aws::caller_signature::SignatureError;
 use crate::wire::failure::Class;
 use crate::wire::listen::Told;
 use crate::wire::{Api, errors};
@@ -114,7 +114,7 @@ pub(super) fn words(refusal: &Refusal, api: Api, id: &str) -> String {
 fn amzn_error(refusal: &Refusal, status: StatusCode) -> &'static str {
     match refusal {
         Refusal::UnknownSigner => return "UnrecognizedClientException",
-        Refusal::Signature(Why::Form) => return "IncompleteSignatureException",
+        Refusal::Signature(SignatureError::Form) => return "IncompleteSignatureException",
         Refusal::Signature(_) => return "InvalidSignatureException",
         _ => {}
     }

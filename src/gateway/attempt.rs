@@ -46,7 +46,7 @@ use crate::config::Client;
 use crate::keys::{Chosen, Pass, Standing};
 use crate::observe::unix_time;
 use crate::route::Hop;
-use crate::upstream::{Arriving, Attempt, Broken, What};
+use crate::upstream::{Attempt, RequestKind, ResponseBody, UpstreamError};
 use crate::wire::failure::{Class, Failure, classify};
 use crate::wire::listen::{Framing, Listener};
 use crate::wire::translate::{Translation, Wire};
@@ -56,7 +56,7 @@ use crate::wire::{Operation, errors, quota};
 pub(super) struct Call<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) client: Option<&'a Client>,
-    pub(super) what: What<'a>,
+    pub(super) what: RequestKind<'a>,
     /// The model in the caller's words.
     pub(super) asked_for: &'a str,
     /// The format of the body, where it is another than that of the operation.
@@ -75,7 +75,7 @@ pub(super) struct Call<'a> {
 /// takes it for an answer in the caller's format: where another is to be made of it, that is done to this,
 /// when [`Walk::next`] has given it.
 pub(super) struct Answered {
-    pub(super) response: Response<Arriving>,
+    pub(super) response: Response<ResponseBody>,
     /// What was read of its body already.
     pub(super) early: Vec<Bytes>,
     /// Has heard that, and knows how the answer is framed.
@@ -100,7 +100,7 @@ impl Answered {
     /// The answer with this for its body, framed so.
     fn rewritten(mut self, operation: Operation, framing: Framing, body: Bytes) -> Self {
         self.response.headers_mut().remove(CONTENT_LENGTH);
-        self.response = self.response.map(|_| Arriving::Made(vec![body].into_iter()));
+        self.response = self.response.map(|_| ResponseBody::Buffered(vec![body].into_iter()));
         self.early.clear();
         self.listener = Listener::new(operation, framing);
         self
@@ -257,19 +257,19 @@ async fn begun(
     let sent = match part {
         None => {
             let Call { what, query, headers, body, .. } = *call;
-            let attempt = Attempt { what, model, query, headers, body, id, now };
+            let attempt = Attempt { kind: what, model, query, headers, body, id, now };
             timeout_at(limits.first_byte, send(provider, key, attempt)).await
         }
         Some(Part { written, at }) => {
             let body = written.body(at);
             let (address, peek) = (written.address(), written.peek(body));
-            let what = What::Operation { address: &address, peek: &peek };
+            let what = RequestKind::Operation { address: &address, peek: &peek };
             let (query, headers) = (written.query(), written.headers());
-            let attempt = Attempt { what, model, query, headers, body, id, now };
+            let attempt = Attempt { kind: what, model, query, headers, body, id, now };
             timeout_at(limits.first_byte, send(provider, key, attempt)).await
         }
     };
-    let response = match sent.unwrap_or(Err(Broken::Silent)) {
+    let response = match sent.unwrap_or(Err(UpstreamError::Timeout)) {
         Ok(response) => response,
         Err(broken) => return Err(Fallen::unanswered(name(), broken, limits)),
     };
@@ -328,7 +328,7 @@ async fn send(
     provider: &Provider,
     key: usize,
     attempt: Attempt<'_>,
-) -> Result<Response<Arriving>, Broken> {
+) -> Result<Response<ResponseBody>, UpstreamError> {
     #[cfg(test)]
     if let Some(script) = &provider.script {
         return script.play(key, &attempt).await;
@@ -402,21 +402,23 @@ impl Fallen {
         Self { failure, rest: answered.whole(operation, body), silent: false }
     }
 
-    fn unanswered(provider: String, broken: Broken, limits: Limits) -> Self {
+    fn unanswered(provider: String, broken: UpstreamError, limits: Limits) -> Self {
         let class = match broken {
-            Broken::Name => Class::Caller,
-            Broken::Refused => Class::BadCredential,
-            Broken::Connect | Broken::Lost | Broken::Stale | Broken::Silent | Broken::NoToken => {
-                Class::Trouble
-            }
+            UpstreamError::InvalidModelName => Class::Caller,
+            UpstreamError::CredentialRefused => Class::BadCredential,
+            UpstreamError::Connect
+            | UpstreamError::ConnectionLost
+            | UpstreamError::StaleConnection
+            | UpstreamError::Timeout
+            | UpstreamError::NoToken => Class::Trouble,
         };
         Self {
             failure: Failure { class, retry_after: None },
             rest: Rest::Refusal(Refusal::Unanswered { provider, broken }),
             silent: match broken {
-                Broken::Silent => true,
+                UpstreamError::Timeout => true,
                 // Nobody has refused the connection either.
-                Broken::Connect => limits.began.elapsed() >= limits.connect,
+                UpstreamError::Connect => limits.began.elapsed() >= limits.connect,
                 _ => false,
             },
         }

@@ -13,7 +13,7 @@ use super::Gateway;
 use super::answer::Refusal;
 use crate::config::Client;
 use crate::secret::{Secret, digest};
-use crate::upstream::aws::caller_signature::Shown;
+use crate::upstream::aws::caller_signature::CallerSignature;
 use crate::wire::Api;
 
 /// Where callers of Anthropic's, Azure's and Google's APIs show their key.
@@ -27,7 +27,7 @@ pub(super) struct Caller<'g, 'h> {
     /// The client, with its place in the configuration; `None` where callers need no key.
     pub(super) client: Option<(usize, &'g Client)>,
     /// The signature to be verified once the body is there, and what it must be made with.
-    signature: Option<(Shown<'h>, &'g Secret)>,
+    signature: Option<(CallerSignature<'h>, &'g Secret)>,
 }
 
 impl Caller<'_, '_> {
@@ -48,7 +48,7 @@ pub(super) fn authenticate<'g, 'h>(
     if gateway.config.clients.is_empty() {
         return Ok(Caller::default());
     }
-    if let Some(shown) = Shown::in_headers(&head.headers, SystemTime::now()) {
+    if let Some(shown) = CallerSignature::from_headers(&head.headers, SystemTime::now()) {
         return match shown.map(|shown| (gateway.signer(shown.access_key()), shown)) {
             Ok((Some((at, client, secret)), shown)) if client.enabled => {
                 Ok(Caller { client: Some((at, client)), signature: Some((shown, secret)) })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Gateway;
 use crate::config::Key;
-use crate::upstream::probe::{self, Report};
+use crate::upstream::probe::{self, ProbeReport};
 
 /// What came of one call.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Checked {
     /// The region that was asked.
     pub region: Option<String>,
     /// What it says of the key.
-    pub report: Report,
+    pub report: ProbeReport,
 }
 
 /// Asks about every enabled key with a free call; the answers in the order of the file. It changes
@@ -32,7 +32,7 @@ pub async fn check(gateway: Arc<Gateway>) -> Vec<Checked> {
         }
     }
     let mut reports = vec![None; calls.len()];
-    probe::all(calls, |at, report| reports[at] = Some(report)).await;
+    probe::run_all(calls, |at, report| reports[at] = Some(report)).await;
     let answered = asked.into_iter().zip(reports);
     let checked = answered
         .filter_map(|((key, region), report)| Some(Checked { key, region, report: report? }));

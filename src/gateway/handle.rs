@@ -27,7 +27,7 @@ use crate::config::{self, Client};
 use crate::observe::access::End;
 use crate::observe::unix_time;
 use crate::route::{self, Plan};
-use crate::upstream::What;
+use crate::upstream::RequestKind;
 use crate::wire::address::{self, Address, Place};
 use crate::wire::peek::{Peek, peek, peek_version};
 use crate::wire::stored::Stored;
@@ -208,7 +208,7 @@ async fn operation(
     let call = Call {
         gateway,
         client,
-        what: What::Operation { address: &address, peek: &peek },
+        what: RequestKind::Operation { address: &address, peek: &peek },
         asked_for,
         body_wire: body_wire(&address, &peek),
         understood: Understood::default(),

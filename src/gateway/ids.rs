@@ -1,5 +1,5 @@
 //! Ids on their way through: what a provider keeps gets the sign of its key and its client before the
-//! caller sees it, and loses it again on the way back. See [`seal`](crate::upstream::id_signer).
+//! caller sees it, and loses it again on the way back. See [`id_signer`](crate::upstream::id_signer).
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,11 +11,11 @@ use memchr::memmem::Finder;
 use super::Gateway;
 use super::answer::Refusal;
 use crate::config::{Client, Config};
-use crate::upstream::id_signer::MARK;
+use crate::upstream::id_signer::SIGNATURE_MARK;
 use crate::wire::Operation;
 use crate::wire::ids::{At, Rewriter, rewrite};
 
-static SIGN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK));
+static SIGN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(SIGNATURE_MARK));
 
 /// The key that something belongs to, by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) fn owners<'s>(
     operation: Operation,
     id: &'s str,
 ) -> (Vec<Owner>, &'s str) {
-    if id.contains(MARK) {
+    if id.contains(SIGNATURE_MARK) {
         let signer = signer(gateway, client, id);
         return signer.map_or((Vec::new(), id), |(owner, id)| (vec![owner], id));
     }
@@ -57,8 +57,8 @@ fn signer<'s>(
                 && named.clients.as_ref().is_none_or(|clients| {
                     name.is_some_and(|name| clients.iter().any(|own| &**own == name))
                 });
-            let seal = gateway.providers[provider].upstream.seal(key);
-            if let Some(id) = seal.open(name, sealed).filter(|_| open) {
+            let signer = gateway.providers[provider].upstream.id_signer(key);
+            if let Some(id) = signer.verify(name, sealed).filter(|_| open) {
                 return Some((Owner { provider, key }, id));
             }
         }
@@ -77,7 +77,8 @@ pub(super) fn unsealed(
     }
     let (mut found, mut refusal) = (None, None);
     let plain = rewrite(body, is_id, &mut |_, value| {
-        let sealed = std::str::from_utf8(value).ok().filter(|value| value.contains(MARK))?;
+        let sealed =
+            std::str::from_utf8(value).ok().filter(|value| value.contains(SIGNATURE_MARK))?;
         let Some((owner, id)) = signer(gateway, client, sealed) else {
             refusal = Some(Refusal::NotKept(sealed.to_owned()));
             return None;
@@ -159,10 +160,10 @@ impl Signing {
     pub(super) fn pass(&mut self, bytes: &[u8], last: bool) -> Bytes {
         let mut out = Vec::with_capacity(bytes.len() + 128);
         let Self { gateway, owner, client, operation, ids, stream, origin, rewriter } = self;
-        let seal = gateway.providers[owner.provider].upstream.seal(owner.key);
+        let signer = gateway.providers[owner.provider].upstream.id_signer(owner.key);
         rewriter.push(bytes, &mut out, &mut |at, value| {
             let value = std::str::from_utf8(value).ok().filter(|value| !value.is_empty())?;
-            let sign = |id: &str| seal.seal(client.as_deref(), id);
+            let sign = |id: &str| signer.sign(client.as_deref(), id);
             let id_of = |id: &str| if *ids { sign(id) } else { id.to_owned() };
             let is_response =
                 matches!(operation, Operation::Responses | Operation::StoredResponses);

@@ -63,7 +63,7 @@ use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
 use crate::share::Turns;
-use crate::upstream::{Kept, Upstream};
+use crate::upstream::{CarryOver, Upstream};
 
 /// All that one request needs. Never changed once built: a request holds on to the one it began with.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub struct Gateway {
     providers: Vec<Provider>,
     turns: Arc<Turns>,
     retries: Arc<Retries>,
-    kept: Kept,
+    kept: CarryOver,
     tls: Option<Arc<ServerConfig>>,
 }
 
@@ -107,7 +107,7 @@ impl Gateway {
     /// nothing is changed but the limits of what is the same, and they only when all went well. Must be called within
     /// the runtime.
     pub fn build(config: Config, before: Option<&Gateway>, metrics: &Metrics) -> io::Result<Self> {
-        let mut kept = Kept::default();
+        let mut kept = CarryOver::default();
         let mut providers = Vec::with_capacity(config.providers.len());
         for provider in &config.providers {
             let old = before.and_then(|gateway| gateway.provider(&provider.name));

@@ -17,7 +17,7 @@ use super::ids::Signing;
 use super::record::Record;
 use super::rescue::Rescue;
 use crate::observe::access::End;
-use crate::upstream::Arriving;
+use crate::upstream::ResponseBody;
 use crate::wire::failure::Failure;
 use crate::wire::listen::{Ending, Framing, Listener};
 use crate::wire::translate::Translation;
@@ -53,7 +53,7 @@ pub(super) struct Relay {
     /// What was read of it before the caller's head was sent.
     early: std::vec::IntoIter<Bytes>,
     /// The rest.
-    arriving: Arriving,
+    arriving: ResponseBody,
     /// Hears what passes; has heard `early`. Knows how the answer is framed, and so how it can be cut.
     pub(super) listener: Listener,
     /// Writes it anew, where the provider's format is not the caller's.
@@ -421,7 +421,7 @@ impl Relay {
 
     /// Leaves the provider with what is still to come. What was heard stays known.
     pub(super) fn leave(&mut self) {
-        self.arriving = Arriving::Made(Vec::new().into_iter());
+        self.arriving = ResponseBody::Buffered(Vec::new().into_iter());
     }
 
     /// What ends the answer where it stands: an error in the caller's format.

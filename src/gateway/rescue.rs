@@ -36,7 +36,7 @@ use crate::config;
 use crate::observe::access::End;
 use crate::route::Plan;
 use crate::share::Turn;
-use crate::upstream::What;
+use crate::upstream::RequestKind;
 use crate::wire::Operation;
 use crate::wire::address::{self, Place};
 use crate::wire::failure::Class;
@@ -280,7 +280,7 @@ impl Request {
         let call = Call {
             gateway: &self.gateway,
             client: self.client.map(|at| &self.gateway.config.clients[at]),
-            what: What::Operation { address: &address, peek: &peek },
+            what: RequestKind::Operation { address: &address, peek: &peek },
             asked_for: &self.model,
             body_wire: body_wire(&address, &peek),
             understood: Understood::default(),

@@ -16,7 +16,7 @@ use super::{Gateway, attempt};
 use crate::config::{Asked, Client, Cloud, Key};
 use crate::keys::{Scope, verdict};
 use crate::route::{self, Hop};
-use crate::upstream::What;
+use crate::upstream::RequestKind;
 use crate::wire::multipart::{self, Fields};
 use crate::wire::stored::Stored;
 use crate::wire::{Operation, batch};
@@ -143,7 +143,7 @@ impl Errand<'_> {
         Call {
             gateway: self.gateway,
             client: self.client,
-            what: What::Stored { stored: &self.stored, method: &self.head.method },
+            what: RequestKind::StoredObject { object: &self.stored, method: &self.head.method },
             asked_for: "",
             body_wire: None,
             understood: Understood::default(),

@@ -15,19 +15,19 @@ use crate::config::{Aws, AzureAccess, Cloud, Google, Key, Proof};
 use crate::secret::Secret;
 
 /// What stands between an id and its sign. No vendor's ids hold it.
-pub const MARK: &str = ".kmx_";
+pub const SIGNATURE_MARK: &str = ".kmx_";
 /// Bytes of the HMAC that are kept: 128 bits.
 const KEPT: usize = 16;
 
 /// Signs the ids of one key.
-pub struct Seal {
+pub struct IdSigner {
     key: hmac::Key,
     owner: String,
 }
 
-impl Seal {
+impl IdSigner {
     /// For the ids that this key's requests are given.
-    pub fn of(key: &Key) -> Self {
+    pub fn for_key(key: &Key) -> Self {
         let parts: Vec<&[u8]> =
             secrets(key).into_iter().map(|secret| secret.expose().as_bytes()).collect();
         let key_of_keys = hmac::Key::new(hmac::HMAC_SHA256, &parts.concat());
@@ -39,21 +39,21 @@ impl Seal {
     }
 
     /// The id with its sign.
-    pub fn seal(&self, client: Option<&str>, id: &str) -> String {
-        let sign = BASE64_URL_SAFE_NO_PAD.encode(&self.sign(client, id).as_ref()[..KEPT]);
-        format!("{id}{MARK}{sign}")
+    pub fn sign(&self, client: Option<&str>, id: &str) -> String {
+        let sign = BASE64_URL_SAFE_NO_PAD.encode(&self.tag(client, id).as_ref()[..KEPT]);
+        format!("{id}{SIGNATURE_MARK}{sign}")
     }
 
     /// The id alone, if the sign is this key's and this client's.
-    pub fn open<'s>(&self, client: Option<&str>, sealed: &'s str) -> Option<&'s str> {
-        let (id, sign) = sealed.rsplit_once(MARK)?;
+    pub fn verify<'s>(&self, client: Option<&str>, sealed: &'s str) -> Option<&'s str> {
+        let (id, sign) = sealed.rsplit_once(SIGNATURE_MARK)?;
         let sign = BASE64_URL_SAFE_NO_PAD.decode(sign).ok()?;
-        let own = self.sign(client, id);
+        let own = self.tag(client, id);
         aws_lc_rs::constant_time::verify_slices_are_equal(&own.as_ref()[..KEPT], &sign).ok()?;
         Some(id)
     }
 
-    fn sign(&self, client: Option<&str>, id: &str) -> hmac::Tag {
+    fn tag(&self, client: Option<&str>, id: &str) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(self.owner.as_bytes());
         // A client's name is never empty.
@@ -65,9 +65,9 @@ impl Seal {
     }
 }
 
-impl fmt::Debug for Seal {
+impl fmt::Debug for IdSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seal").finish_non_exhaustive()
+        f.debug_struct("IdSigner").finish_non_exhaustive()
     }
 }
 
@@ -114,42 +114,42 @@ mod tests {
     use super::*;
     use crate::config::Endpoint;
 
-    fn seal(provider: &str, name: &str, value: &str) -> Seal {
+    fn seal(provider: &str, name: &str, value: &str) -> IdSigner {
         let endpoint = Endpoint {
             scheme: Scheme::HTTPS,
             authority: Authority::from_static("api.example.com"),
             prefix: String::new(),
         };
         let value = Some(Secret::new(value.to_owned()));
-        Seal::of(&Key { value, ..Key::new(provider.into(), name, Arc::new(endpoint)) })
+        IdSigner::for_key(&Key { value, ..Key::new(provider.into(), name, Arc::new(endpoint)) })
     }
 
     #[test]
     fn an_id_comes_back_to_its_key_and_its_client_alone() {
         let own = seal("openai", "a", "sk-1");
-        let sealed = own.seal(Some("me"), "file-1");
-        assert_eq!(own.open(Some("me"), &sealed), Some("file-1"));
+        let sealed = own.sign(Some("me"), "file-1");
+        assert_eq!(own.verify(Some("me"), &sealed), Some("file-1"));
         assert_eq!(
-            seal("openai", "a", "sk-1").open(Some("me"), &sealed),
+            seal("openai", "a", "sk-1").verify(Some("me"), &sealed),
             Some("file-1"),
             "restart"
         );
-        assert_eq!(own.open(Some("you"), &sealed), None);
-        assert_eq!(own.open(None, &sealed), None);
+        assert_eq!(own.verify(Some("you"), &sealed), None);
+        assert_eq!(own.verify(None, &sealed), None);
         for other in
             [seal("openai", "b", "sk-1"), seal("azure", "a", "sk-1"), seal("openai", "a", "sk-2")]
         {
-            assert_eq!(other.open(Some("me"), &sealed), None);
+            assert_eq!(other.verify(Some("me"), &sealed), None);
         }
-        assert_eq!(own.open(Some("me"), &sealed.replace("file-1", "file-2")), None);
-        assert_eq!(own.open(Some("me"), &sealed[..sealed.len() - 1]), None);
-        assert_eq!(own.open(Some("me"), "file-1"), None);
-        assert_eq!(own.open(Some("me"), "file-1.kmx_"), None);
+        assert_eq!(own.verify(Some("me"), &sealed.replace("file-1", "file-2")), None);
+        assert_eq!(own.verify(Some("me"), &sealed[..sealed.len() - 1]), None);
+        assert_eq!(own.verify(Some("me"), "file-1"), None);
+        assert_eq!(own.verify(Some("me"), "file-1.kmx_"), None);
     }
 
     #[test]
     fn a_sealed_id_is_one_segment_of_a_path() {
-        let sealed = seal("p", "k", "s").seal(None, "batch_abc");
+        let sealed = seal("p", "k", "s").sign(None, "batch_abc");
         assert!(
             sealed.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
             "{sealed}"

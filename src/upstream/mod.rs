@@ -4,11 +4,14 @@ pub mod auth;
 pub mod aws;
 pub mod client;
 pub mod echo;
+mod error;
 pub mod id_signer;
 pub mod probe;
+pub mod redact;
 pub mod request_body;
 mod request_url;
 mod response_body;
+pub mod secret_header;
 pub mod token;
 
 use std::io;
@@ -17,16 +20,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 
-pub use client::{Broken, Clients};
-pub use request_body::Outgoing;
+pub use client::HttpClients;
+pub use error::UpstreamError;
+pub use request_body::RequestBody;
 pub use request_url::segment;
-pub use response_body::Arriving;
+pub use response_body::ResponseBody;
 
-use self::auth::{Credential, Shown};
-use self::client::Client;
-use self::id_signer::Seal;
+use self::auth::{Credential, SentCredential};
+use self::client::HttpClient;
+use self::id_signer::IdSigner;
 use self::request_url::{Paths, Target};
-use self::token::Cells;
+use self::token::TokenCaches;
 use crate::config::{Key, Provider};
 use crate::provider::Kind;
 use crate::wire::Operation;
@@ -36,13 +40,13 @@ use crate::wire::stored::Stored;
 
 /// What the next configuration takes over where it is the same.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct CarryOver {
     /// The connections.
-    pub clients: Clients,
+    pub clients: HttpClients,
     /// The tokens that go into `authorization`.
-    pub bearers: Cells<HeaderValue>,
+    pub bearer_tokens: TokenCaches<HeaderValue>,
     /// The credentials that requests to AWS are signed with.
-    pub aws: Cells<aws::Keys>,
+    pub aws_credentials: TokenCaches<aws::SigningKeys>,
 }
 
 /// A provider as requests reach it.
@@ -56,7 +60,7 @@ pub struct Upstream {
 
 #[derive(Debug)]
 enum Channel {
-    Http(Box<Client>),
+    Http(Box<HttpClient>),
     Echo,
 }
 
@@ -66,14 +70,14 @@ struct Ready {
     key: Arc<Key>,
     credential: Credential,
     paths: Paths,
-    seal: Seal,
+    id_signer: IdSigner,
 }
 
 /// What one attempt asks, whatever the key.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     /// What is asked for.
-    pub what: What<'a>,
+    pub kind: RequestKind<'a>,
     /// The model asked of the provider, before `deployments` maps it.
     pub model: &'a str,
     /// The caller's query string.
@@ -90,7 +94,7 @@ pub struct Attempt<'a> {
 
 /// What an attempt asks for.
 #[derive(Clone, Copy, Debug)]
-pub enum What<'a> {
+pub enum RequestKind<'a> {
     /// An answer of a model.
     Operation {
         /// As the caller's path has it.
@@ -99,28 +103,28 @@ pub enum What<'a> {
         peek: &'a Peek<'a>,
     },
     /// Something that the provider keeps.
-    Stored {
+    StoredObject {
         /// With `id` as the provider knows it.
-        stored: &'a Stored<'a>,
+        object: &'a Stored<'a>,
         /// The caller's method.
         method: &'a Method,
     },
 }
 
-impl What<'_> {
+impl RequestKind<'_> {
     /// What it is in the table of operations.
     pub fn operation(&self) -> Operation {
         match self {
-            What::Operation { address, .. } => address.operation,
-            What::Stored { stored, .. } => stored.operation,
+            RequestKind::Operation { address, .. } => address.operation,
+            RequestKind::StoredObject { object, .. } => object.operation,
         }
     }
 
     /// Whether the answer is asked for as a stream.
     pub fn streams(&self) -> bool {
         match self {
-            What::Operation { address, peek } => peek.stream || address.operation.streams(),
-            What::Stored { .. } => false,
+            RequestKind::Operation { address, peek } => peek.stream || address.operation.streams(),
+            RequestKind::StoredObject { .. } => false,
         }
     }
 }
@@ -128,7 +132,11 @@ impl What<'_> {
 impl Upstream {
     /// The provider made ready. Fails on what only shows when it is made: a certificate that the TLS
     /// library refuses, a secret that no header can carry. Must be called within the runtime.
-    pub fn new(provider: &Provider, kept: &mut Kept, before: Option<&Kept>) -> io::Result<Self> {
+    pub fn new(
+        provider: &Provider,
+        kept: &mut CarryOver,
+        before: Option<&CarryOver>,
+    ) -> io::Result<Self> {
         let channel = if provider.kind == Kind::Echo {
             Channel::Echo
         } else {
@@ -140,7 +148,7 @@ impl Upstream {
         };
         let mut headers = HeaderMap::new();
         for (name, value) in &provider.headers {
-            headers.insert(name.clone(), auth::header(value)?);
+            headers.insert(name.clone(), secret_header::plain(value)?);
         }
         let ready = |key| Ready::new(key, provider, kept, before);
         let keys = provider.keys.iter().map(ready).collect::<io::Result<_>>()?;
@@ -154,33 +162,34 @@ impl Upstream {
         &self,
         key: usize,
         attempt: Attempt<'_>,
-    ) -> Result<Response<Arriving>, Broken> {
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
         let Channel::Http(client) = &self.channel else {
             return Ok(echoed(&self.keys[key].key, &attempt));
         };
         let ready = &self.keys[key];
         let (mut stale, mut renewed) = (false, false);
         loop {
-            let mut request = self.request(ready, &attempt).ok_or(Broken::Name)?;
+            let mut request =
+                self.request(ready, &attempt).ok_or(UpstreamError::InvalidModelName)?;
             let shown = ready.authorize(&mut request, &attempt).await?;
             let sent =
-                if stale { client.send_anew(request).await } else { client.send(request).await };
+                if stale { client.send_on_new(request).await } else { client.send(request).await };
             match sent {
-                Err(Broken::Stale) if !stale => stale = true,
+                Err(UpstreamError::StaleConnection) if !stale => stale = true,
                 Ok(response) if !renewed && ready.credential.answered(&response, &shown) => {
                     renewed = true;
                 }
                 Ok(response) if self.packs(&attempt) => {
-                    return response_body::unpacked(response).await;
+                    return response_body::anthropic_from_bedrock(response).await;
                 }
-                sent => return sent,
+                sent => return sent.map(|response| response.map(ResponseBody::Http)),
             }
         }
     }
 
     /// Whether the answer comes in another envelope than the caller's.
     fn packs(&self, attempt: &Attempt<'_>) -> bool {
-        self.kind == Kind::Bedrock && attempt.what.operation() == Operation::Messages
+        self.kind == Kind::Bedrock && attempt.kind.operation() == Operation::Messages
     }
 
     /// The body of an error without the key that it may echo.
@@ -189,17 +198,17 @@ impl Upstream {
     }
 
     /// Signs the ids that a key's requests are given.
-    pub fn seal(&self, key: usize) -> &Seal {
-        &self.keys[key].seal
+    pub fn id_signer(&self, key: usize) -> &IdSigner {
+        &self.keys[key].id_signer
     }
 
     /// The request, without the credential.
-    fn request(&self, key: &Ready, attempt: &Attempt<'_>) -> Option<Request<Outgoing>> {
+    fn request(&self, key: &Ready, attempt: &Attempt<'_>) -> Option<Request<RequestBody>> {
         let Target { uri, body } = key.paths.target(self.kind, &key.key, attempt)?;
         let mut request = Request::new(body);
-        *request.method_mut() = match attempt.what {
-            What::Operation { .. } => Method::POST,
-            What::Stored { method, .. } => method.clone(),
+        *request.method_mut() = match attempt.kind {
+            RequestKind::Operation { .. } => Method::POST,
+            RequestKind::StoredObject { method, .. } => method.clone(),
         };
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -221,15 +230,15 @@ impl Ready {
     fn new(
         key: &Arc<Key>,
         provider: &Provider,
-        kept: &mut Kept,
-        before: Option<&Kept>,
+        kept: &mut CarryOver,
+        before: Option<&CarryOver>,
     ) -> io::Result<Self> {
         let others = provider.headers.iter().map(|(_, value)| value);
         let transport = &provider.transport;
         Ok(Self {
             credential: Credential::of(key, provider.kind, others, transport, kept, before)?,
             paths: Paths::new(provider.kind, key)?,
-            seal: Seal::of(key),
+            id_signer: IdSigner::for_key(key),
             key: key.clone(),
         })
     }
@@ -237,9 +246,9 @@ impl Ready {
     /// Comes last of all that is done to a request: it may be signed.
     async fn authorize(
         &self,
-        request: &mut Request<Outgoing>,
+        request: &mut Request<RequestBody>,
         attempt: &Attempt<'_>,
-    ) -> Result<Shown, Broken> {
+    ) -> Result<SentCredential, UpstreamError> {
         let (region, _) = self.key.region_and_model(attempt.model);
         self.credential.authorize(request, region).await
     }
@@ -275,18 +284,18 @@ fn goes_upstream(name: &HeaderName) -> bool {
     )
 }
 
-fn echoed(key: &Key, attempt: &Attempt<'_>) -> Response<Arriving> {
-    let operation = attempt.what.operation();
-    let body = match attempt.what {
-        What::Operation { address, peek } => {
+fn echoed(key: &Key, attempt: &Attempt<'_>) -> Response<ResponseBody> {
+    let operation = attempt.kind.operation();
+    let body = match attempt.kind {
+        RequestKind::Operation { address, peek } => {
             let model = key.deployment(attempt.model).unwrap_or(attempt.model);
             request_url::body(Kind::Echo, address, peek, attempt.headers, attempt.body, model)
                 .joined()
         }
-        What::Stored { .. } => attempt.body.clone(),
+        RequestKind::StoredObject { .. } => attempt.body.clone(),
     };
     let reply = echo::answer(operation, &body, attempt.id, attempt.now);
-    let mut response = Response::new(Arriving::Made(reply.frames.into_iter()));
+    let mut response = Response::new(ResponseBody::Buffered(reply.frames.into_iter()));
     *response.status_mut() =
         http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let content_type = HeaderValue::from_static(reply.content_type);

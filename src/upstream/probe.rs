@@ -18,10 +18,10 @@ use tokio::time::{Instant, timeout_at};
 
 use self::request::Call;
 use self::response::Said;
-use super::client::Client;
-use super::request_body::Outgoing;
-use super::token::NoToken;
-use super::{Broken, Channel, Ready, Upstream};
+use super::client::HttpClient;
+use super::error::TokenError;
+use super::request_body::RequestBody;
+use super::{Channel, Ready, Upstream, UpstreamError};
 use crate::config::{Cloud, Timeouts};
 
 /// How long a probe may take, unless the provider's own answers must come sooner.
@@ -40,10 +40,9 @@ pub struct Probe {
 
 /// What came of a [`Probe`]. Nothing in it is of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct ProbeReport {
     /// What it says of the key.
-    #[serde(rename = "result")]
-    pub finding: Finding,
+    pub result: ProbeResult,
     /// How long it took, the wait for a token included.
     #[serde(rename = "latency_ms", serialize_with = "millis")]
     pub latency: Duration,
@@ -55,7 +54,7 @@ pub struct Report {
 /// What a probe says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "&'static str")]
-pub enum Finding {
+pub enum ProbeResult {
     /// The provider takes it.
     Ok,
     /// The provider, or the issuer of its tokens, does not take it.
@@ -72,17 +71,17 @@ pub enum Finding {
     Timeout,
 }
 
-impl Finding {
+impl ProbeResult {
     /// Its name in JSON: that of the failure's class in metrics, where it has one.
     pub fn name(self) -> &'static str {
         match self {
-            Finding::Ok => "ok",
-            Finding::BadCredential => "bad_credential",
-            Finding::NoAccess => "no_access",
-            Finding::NoCredit => "no_credit",
-            Finding::Throttled => "throttled",
-            Finding::Unreachable => "unreachable",
-            Finding::Timeout => "timeout",
+            ProbeResult::Ok => "ok",
+            ProbeResult::BadCredential => "bad_credential",
+            ProbeResult::NoAccess => "no_access",
+            ProbeResult::NoCredit => "no_credit",
+            ProbeResult::Throttled => "throttled",
+            ProbeResult::Unreachable => "unreachable",
+            ProbeResult::Timeout => "timeout",
         }
     }
 }
@@ -91,8 +90,8 @@ fn millis<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
-impl From<Finding> for &'static str {
-    fn from(finding: Finding) -> Self {
+impl From<ProbeResult> for &'static str {
+    fn from(finding: ProbeResult) -> Self {
         finding.name()
     }
 }
@@ -104,9 +103,11 @@ pub fn deadline(timeouts: &Timeouts) -> Duration {
 
 /// Makes many calls, `AT_ONCE` of them at once. `ended` hears of each by its place among them, in the
 /// order in which they end.
-pub async fn all<P>(probes: impl IntoIterator<Item = P>, mut ended: impl FnMut(usize, Report))
-where
-    P: Future<Output = Report> + Send + 'static,
+pub async fn run_all<P>(
+    probes: impl IntoIterator<Item = P>,
+    mut ended: impl FnMut(usize, ProbeReport),
+) where
+    P: Future<Output = ProbeReport> + Send + 'static,
 {
     let mut waiting = probes.into_iter().enumerate();
     let mut running = JoinSet::new();
@@ -141,24 +142,26 @@ impl Upstream {
     }
 
     /// Makes one call. Redirects are not followed: they would take the key elsewhere.
-    pub async fn probe(&self, probe: &Probe, deadline: Duration) -> Report {
+    pub async fn probe(&self, probe: &Probe, deadline: Duration) -> ProbeReport {
         let began = Instant::now();
         let (finding, detail) = match &self.channel {
-            Channel::Echo => (Finding::Ok, None),
+            Channel::Echo => (ProbeResult::Ok, None),
             Channel::Http(client) => {
                 let ready = &self.keys[probe.key];
                 match Call::new(self.kind, &ready.key, probe.region.as_deref()) {
                     Some(call) => self.ask(client, ready, &call, probe, deadline).await,
-                    None => (Finding::Unreachable, Some("its address cannot be made".to_owned())),
+                    None => {
+                        (ProbeResult::Unreachable, Some("its address cannot be made".to_owned()))
+                    }
                 }
             }
         };
-        Report { finding, latency: began.elapsed(), detail }
+        ProbeReport { result: finding, latency: began.elapsed(), detail }
     }
 
     async fn ask(
         &self,
-        client: &Client,
+        client: &HttpClient,
         ready: &Ready,
         call: &Call,
         probe: &Probe,
@@ -171,15 +174,17 @@ impl Upstream {
             Ok(Err(why)) => return no_token(&why),
             Err(_) => {
                 let words = format!("no token came within {deadline:?}");
-                return (Finding::Timeout, Some(words));
+                return (ProbeResult::Timeout, Some(words));
             }
         }
         let origin = call.origin();
         match timeout_at(by, self.exchange(client, ready, call, region)).await {
             Ok(Ok(response)) => call.read(&response, &ready.credential),
-            Ok(Err(broken)) => (Finding::Unreachable, Some(format!("{origin} {}", broken.words()))),
+            Ok(Err(broken)) => {
+                (ProbeResult::Unreachable, Some(format!("{origin} {}", broken.message())))
+            }
             Err(_) => {
-                (Finding::Timeout, Some(format!("{origin} did not answer within {deadline:?}")))
+                (ProbeResult::Timeout, Some(format!("{origin} did not answer within {deadline:?}")))
             }
         }
     }
@@ -187,17 +192,17 @@ impl Upstream {
     /// Sends the call; once more with a new token where the one it went with has run out.
     async fn exchange(
         &self,
-        client: &Client,
+        client: &HttpClient,
         ready: &Ready,
         call: &Call,
         region: Option<&str>,
-    ) -> Result<Response<Bytes>, Broken> {
+    ) -> Result<Response<Bytes>, UpstreamError> {
         let mut is_second = false;
         loop {
             let mut request = call.request(&self.headers);
             let shown =
                 ready.credential.authorize_for(&mut request, region, call.service()).await?;
-            let response = client.fetch(request.map(|body: Outgoing| body.joined())).await?;
+            let response = client.fetch(request.map(|body: RequestBody| body.joined())).await?;
             if is_second || !ready.credential.answered(&response, &shown) {
                 return Ok(response);
             }
@@ -206,11 +211,11 @@ impl Upstream {
     }
 }
 
-fn no_token(why: &NoToken) -> Said {
+fn no_token(why: &TokenError) -> Said {
     let finding = match why {
-        NoToken::Refused(_) => Finding::BadCredential,
-        NoToken::Unreachable(_) => Finding::Unreachable,
-        NoToken::Silent => Finding::Timeout,
+        TokenError::Refused(_) => ProbeResult::BadCredential,
+        TokenError::Unreachable(_) => ProbeResult::Unreachable,
+        TokenError::Timeout => ProbeResult::Timeout,
     };
-    (finding, Some(format!("the issuer of its tokens {why}")))
+    (finding, Some(format!("the token issuer {why}")))
 }

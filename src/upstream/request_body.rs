@@ -9,12 +9,12 @@ use hyper::body::{Body, Frame, SizeHint};
 /// Up to three pieces that leave as one body. Cloning it copies nothing, so that every attempt sends
 /// the same bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Outgoing {
+pub struct RequestBody {
     pieces: [Bytes; 3],
     next: usize,
 }
 
-impl Outgoing {
+impl RequestBody {
     /// The pieces, sent one after the other.
     pub fn new(pieces: [Bytes; 3]) -> Self {
         Self { pieces, next: 0 }
@@ -45,7 +45,7 @@ impl Outgoing {
     }
 }
 
-impl Body for Outgoing {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -79,7 +79,7 @@ mod tests {
     #[tokio::test]
     async fn pieces_leave_in_order_and_empty_ones_not_at_all() {
         let pieces = [Bytes::from("a"), Bytes::new(), Bytes::from("bc")];
-        let body = Outgoing::new(pieces);
+        let body = RequestBody::new(pieces);
         assert_eq!(body.size_hint().exact(), Some(3));
         assert_eq!(body.joined(), "abc");
         assert_eq!(body.collect().await.unwrap().to_bytes(), "abc");

@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Attempt, Outgoing, What};
+use super::{Attempt, RequestBody, RequestKind};
 use crate::config::{ApiVersion, Cloud, Endpoint, Key, Region, Vertex};
 use crate::provider::Kind;
 use crate::wire::address::Address;
@@ -34,7 +34,7 @@ pub(super) struct Paths {
 /// Where one attempt goes and what it carries.
 pub(super) struct Target {
     pub(super) uri: Uri,
-    pub(super) body: Outgoing,
+    pub(super) body: RequestBody,
 }
 
 impl Paths {
@@ -53,12 +53,14 @@ impl Paths {
     pub(super) fn target(&self, kind: Kind, key: &Key, attempt: &Attempt<'_>) -> Option<Target> {
         // What Anthropic's own API has in its query, other clouds do not know.
         let foreign = matches!(kind, Kind::Vertex | Kind::Bedrock)
-            && attempt.what.operation().api() == Api::Anthropic;
+            && attempt.kind.operation().api() == Api::Anthropic;
         let query = attempt.query.filter(|_| !foreign);
         let query = query.map(forwarded).filter(|query| !query.is_empty());
-        let (address, peek) = match attempt.what {
-            What::Operation { address, peek } => (address, peek),
-            What::Stored { stored, .. } => return kept(kind, key, attempt, stored, query),
+        let (address, peek) = match attempt.kind {
+            RequestKind::Operation { address, peek } => (address, peek),
+            RequestKind::StoredObject { object, .. } => {
+                return kept(kind, key, attempt, object, query);
+            }
         };
         let (region, asked) = key.region_and_model(attempt.model);
         let model = key.deployment(asked).unwrap_or(asked);
@@ -110,7 +112,7 @@ fn kept(
     stored: &Stored<'_>,
     query: Option<String>,
 ) -> Option<Target> {
-    let body = Outgoing::whole(attempt.body.clone());
+    let body = RequestBody::whole(attempt.body.clone());
     if (stored.operation, stored.part) == (Operation::StoredPredictions, "stream") {
         let uri: Uri = stored.id.as_deref()?.parse().ok()?;
         return is_near(&key.endpoint, &uri).then_some(Target { uri, body });
@@ -361,24 +363,24 @@ pub(super) fn body(
     headers: &HeaderMap,
     body: &Bytes,
     model: &str,
-) -> Outgoing {
+) -> RequestBody {
     match (kind, address.operation) {
-        (Kind::Vertex, Operation::Messages) => Outgoing::new(envelope::for_vertex(peek, body)),
+        (Kind::Vertex, Operation::Messages) => RequestBody::new(envelope::for_vertex(peek, body)),
         (Kind::Vertex, Operation::CountTokens) => {
-            Outgoing::new(envelope::for_counting_on_vertex(peek, body, model))
+            RequestBody::new(envelope::for_counting_on_vertex(peek, body, model))
         }
         (Kind::Bedrock, Operation::Messages) => {
             let betas = headers.get_all("anthropic-beta").iter();
             let betas = betas.filter_map(|value| value.to_str().ok());
-            Outgoing::whole(envelope::for_bedrock(body, betas).into())
+            RequestBody::whole(envelope::for_bedrock(body, betas).into())
         }
         (Kind::Gemini, operation) => {
             let (collection, model) = of_gemini(model);
             let renamed = google::rename(operation, body, &format!("{collection}/{model}"));
-            Outgoing::whole(renamed.unwrap_or_else(|| body.clone()))
+            RequestBody::whole(renamed.unwrap_or_else(|| body.clone()))
         }
         _ if peek.model.as_deref().is_some_and(|asked| asked != model) => {
-            Outgoing::new(peek.replace_model(body, model))
+            RequestBody::new(peek.replace_model(body, model))
         }
         // The path named the model, and this provider looks for it in the body.
         (_, operation)
@@ -386,9 +388,9 @@ pub(super) fn body(
                 && operation.api() == Api::OpenAi
                 && address.model.is_some() =>
         {
-            Outgoing::new(peek.insert_model(body, model))
+            RequestBody::new(peek.insert_model(body, model))
         }
-        _ => Outgoing::whole(body.clone()),
+        _ => RequestBody::whole(body.clone()),
     }
 }
 

@@ -1,81 +1,71 @@
-//! The body of an answer as it arrives from wherever it is made.
+//! The body of a provider's answer, from any source.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
-use super::Broken;
-use super::client::h1_connection::Inline;
+use super::client::{HttpBody, read_short};
+use super::error::UpstreamError;
 use crate::wire::envelope::{self, FromBedrock};
 
-/// What Bedrock calls its streams.
-const FRAMES: &[u8] = b"application/vnd.amazon.eventstream";
-/// How much of an error is read; Bedrock's are a sentence.
-const LONGEST_ERROR: usize = 64 * 1024;
+/// The content type of Bedrock's streams.
+const EVENT_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
 
-/// An answer's body as it arrives.
+/// The body of an answer.
 #[derive(Debug)]
-pub enum Arriving {
-    /// From a connection that a task of its own drives.
-    Http(Incoming),
-    /// From a connection that is driven by whoever reads the body.
-    Inline(Inline),
-    /// Made in this process.
-    Made(std::vec::IntoIter<Bytes>),
-    /// Events of Anthropic's, taken out of Bedrock's frames.
-    Unpacked(Box<Unpacked>),
+pub enum ResponseBody {
+    /// Arrives on a connection.
+    Http(HttpBody),
+    /// Is in memory, in chunks.
+    Buffered(std::vec::IntoIter<Bytes>),
+    /// Anthropic events inside the frames of a Bedrock stream; yields the events.
+    Bedrock(Box<BedrockStream>),
 }
 
-/// See [`Arriving::Unpacked`].
+/// See [`ResponseBody::Bedrock`].
 #[derive(Debug)]
-pub struct Unpacked {
-    packed: Arriving,
-    unpack: FromBedrock,
+pub struct BedrockStream {
+    frames: HttpBody,
+    decoder: FromBedrock,
 }
 
-/// An answer of Bedrock's to Anthropic's messages as Anthropic would have sent it: a whole one is the
-/// same, a stream and an error are not.
-pub(super) async fn unpacked(response: Response<Arriving>) -> Result<Response<Arriving>, Broken> {
-    let (mut head, mut packed) = response.into_parts();
+/// Converts Bedrock's answer to an Anthropic request to the form that Anthropic's API has. A stream and
+/// an error change; a whole answer is the same in both.
+pub(super) async fn anthropic_from_bedrock(
+    response: Response<HttpBody>,
+) -> Result<Response<ResponseBody>, UpstreamError> {
+    let (mut head, body) = response.into_parts();
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let is_stream = content_type.is_some_and(|value| value.starts_with(FRAMES));
-    if !head.status.is_success() {
-        let mut error = BytesMut::new();
-        while let Some(frame) = packed.frame().await {
-            let bytes = frame.map_err(|_| Broken::Lost)?.into_data().unwrap_or_default();
-            let room = LONGEST_ERROR - error.len();
-            error.extend_from_slice(&bytes[..bytes.len().min(room)]);
-            if bytes.len() > room {
-                break;
-            }
-        }
+    let is_stream = content_type.is_some_and(|value| value.starts_with(EVENT_STREAM));
+    let body = if !head.status.is_success() {
         head.headers.remove(CONTENT_LENGTH);
+        let error = read_short(body).await?;
         let error = envelope::error_for(head.status.as_u16(), &error);
-        return Ok(Response::from_parts(head, Arriving::Made(vec![error].into_iter())));
-    }
-    if !is_stream {
-        return Ok(Response::from_parts(head, packed));
-    }
-    head.headers.remove(CONTENT_LENGTH);
-    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    let unpacked = Unpacked { packed, unpack: FromBedrock::default() };
-    Ok(Response::from_parts(head, Arriving::Unpacked(Box::new(unpacked))))
+        ResponseBody::Buffered(vec![error].into_iter())
+    } else if is_stream {
+        head.headers.remove(CONTENT_LENGTH);
+        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        let stream = BedrockStream { frames: body, decoder: FromBedrock::default() };
+        ResponseBody::Bedrock(Box::new(stream))
+    } else {
+        ResponseBody::Http(body)
+    };
+    Ok(Response::from_parts(head, body))
 }
 
-impl Unpacked {
+impl BedrockStream {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
         loop {
-            let Some(frame) = ready!(Pin::new(&mut self.packed).poll_frame(cx)) else {
+            let Some(frame) = ready!(Pin::new(&mut self.frames).poll_frame(cx)) else {
                 return Poll::Ready(None);
             };
             let Ok(bytes) = frame?.into_data() else { continue };
             let mut events = Vec::with_capacity(bytes.len());
-            self.unpack.push(&bytes, &mut events);
+            self.decoder.push(&bytes, &mut events);
             if !events.is_empty() {
                 return Poll::Ready(Some(Ok(events.into())));
             }
@@ -83,7 +73,7 @@ impl Unpacked {
     }
 }
 
-impl Body for Arriving {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -92,36 +82,31 @@ impl Body for Arriving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
-            Arriving::Http(incoming) => Pin::new(incoming).poll_frame(cx),
-            Arriving::Inline(inline) => {
-                inline.poll_data(cx).map(|next| next.map(|data| data.map(Frame::data)))
+            ResponseBody::Http(body) => Pin::new(body).poll_frame(cx),
+            ResponseBody::Buffered(chunks) => {
+                Poll::Ready(chunks.next().map(|bytes| Ok(Frame::data(bytes))))
             }
-            Arriving::Unpacked(unpacked) => {
-                unpacked.poll_data(cx).map(|next| next.map(|data| data.map(Frame::data)))
-            }
-            Arriving::Made(frames) => {
-                Poll::Ready(frames.next().map(|bytes| Ok(Frame::data(bytes))))
+            ResponseBody::Bedrock(stream) => {
+                stream.poll_data(cx).map(|next| next.map(|data| data.map(Frame::data)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Arriving::Http(incoming) => incoming.is_end_stream(),
-            Arriving::Inline(inline) => inline.is_over(),
-            Arriving::Made(frames) => frames.as_slice().is_empty(),
-            Arriving::Unpacked(unpacked) => unpacked.packed.is_end_stream(),
+            ResponseBody::Http(body) => body.is_end_stream(),
+            ResponseBody::Buffered(chunks) => chunks.as_slice().is_empty(),
+            ResponseBody::Bedrock(stream) => stream.frames.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Arriving::Http(incoming) => incoming.size_hint(),
-            Arriving::Unpacked(_) => SizeHint::default(),
-            Arriving::Inline(inline) => inline.left(),
-            Arriving::Made(frames) => {
-                SizeHint::with_exact(frames.as_slice().iter().map(|frame| frame.len() as u64).sum())
+            ResponseBody::Http(body) => body.size_hint(),
+            ResponseBody::Buffered(chunks) => {
+                SizeHint::with_exact(chunks.as_slice().iter().map(|chunk| chunk.len() as u64).sum())
             }
+            ResponseBody::Bedrock(_) => SizeHint::default(),
         }
     }
 }

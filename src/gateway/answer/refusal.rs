@@ -1,4 +1,4 @@
-//! Why keymux answers itself: the status and the words of each reason.
+//! SignatureError keymux answers itself: the status and the words of each reason.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::gateway::attempt::AllResting;
 use crate::observe::access::End;
 use crate::provider::Kind;
 use crate::route::Refused;
-use crate::upstream::Broken;
-use crate::upstream::aws::caller_signature::Why;
+use crate::upstream::UpstreamError;
+use crate::upstream::aws::caller_signature::SignatureError;
 use crate::wire::failure::Class;
 use crate::wire::fields::Rejected;
 use crate::wire::peek::PeekError;
 use crate::wire::{Operation, batch, counting};
 
-/// Why keymux does not pass on a provider's answer.
+/// SignatureError keymux does not pass on a provider's answer.
 #[derive(Debug)]
 pub(in crate::gateway) enum Refusal {
     /// No such address.
@@ -47,7 +47,7 @@ pub(in crate::gateway) enum Refusal {
     /// The access key of a signature is nobody's.
     UnknownSigner,
     /// A signature is not that of the request, or cannot be.
-    Signature(Why),
+    Signature(SignatureError),
     /// The body is larger than `server.max_body`.
     TooLarge(usize),
     /// The body came too slowly.
@@ -111,7 +111,7 @@ pub(in crate::gateway) enum Refusal {
         /// The provider tried last.
         provider: String,
         /// What went wrong there.
-        broken: Broken,
+        broken: UpstreamError,
     },
     /// The provider failed within a stream that had not begun.
     Failed {
@@ -143,7 +143,9 @@ impl Refusal {
             | Refusal::OtherApi { .. }
             | Refusal::NotKept(_)
             | Refusal::NoBatchKey
-            | Refusal::Unanswered { broken: Broken::Name, .. } => StatusCode::NOT_FOUND,
+            | Refusal::Unanswered { broken: UpstreamError::InvalidModelName, .. } => {
+                StatusCode::NOT_FOUND
+            }
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
             Refusal::UnknownSigner | Refusal::Signature(_) | Refusal::NoList => {
@@ -171,7 +173,9 @@ impl Refusal {
             Refusal::Resting(_) | Refusal::Crowded | Refusal::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Refusal::Unanswered { broken: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Unanswered { broken: UpstreamError::Timeout, .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Refusal::Unanswered { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),
         }
@@ -211,7 +215,7 @@ impl Refusal {
             | Refusal::MayNot(..)
             | Refusal::NoKeyOpen(_)
             | Refusal::OtherApi { .. } => ("invalid_request_error", "model_not_found"),
-            Refusal::Unanswered { broken: Broken::Silent, .. } => {
+            Refusal::Unanswered { broken: UpstreamError::Timeout, .. } => {
                 ("upstream_error", "upstream_timeout")
             }
             Refusal::ClientBusy { .. } => ("rate_limit_error", "rate_limit_exceeded"),
@@ -256,7 +260,7 @@ impl Refusal {
             Refusal::UnknownSigner => {
                 "The access key of this signature belongs to no client of this gateway.".into()
             }
-            Refusal::Signature(why) => why.words().into(),
+            Refusal::Signature(why) => why.message().into(),
             Refusal::TooLarge(limit) => {
                 format!("The body is larger than the {limit} bytes that server.max_body allows.")
                     .into()
@@ -341,7 +345,7 @@ impl Refusal {
             .into(),
             Refusal::Resting(all) => all.message().into(),
             Refusal::Unanswered { provider, broken } => {
-                format!("The provider `{provider}` {}.", broken.words()).into()
+                format!("The provider `{provider}` {}.", broken.message()).into()
             }
             Refusal::Failed { provider, class, .. } => format!(
                 "The provider `{provider}` failed before its answer began ({}).",

@@ -16,7 +16,7 @@ use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
 use crate::provider::Way;
 use crate::route::Hop;
-use crate::upstream::{Arriving, Broken};
+use crate::upstream::{ResponseBody, UpstreamError};
 use crate::wire::address::Address;
 use crate::wire::counting::{self, Counter};
 use crate::wire::failure::{Class, Failure};
@@ -467,20 +467,20 @@ pub(super) fn content_type<B>(response: &mut Response<B>, framing: Framing) {
 
 /// A body to its end, of that many bytes at most.
 pub(super) async fn read(
-    body: &mut Arriving,
+    body: &mut ResponseBody,
     limits: Limits,
     most: usize,
-) -> Result<Bytes, Broken> {
+) -> Result<Bytes, UpstreamError> {
     let mut whole = BytesMut::new();
     loop {
         let by = (tokio::time::Instant::now() + limits.idle).min(limits.total);
         match timeout_at(by, body.frame()).await {
-            Err(_) | Ok(Some(Err(_))) => return Err(Broken::Lost),
+            Err(_) | Ok(Some(Err(_))) => return Err(UpstreamError::ConnectionLost),
             Ok(None) => return Ok(whole.freeze()),
             Ok(Some(Ok(frame))) => {
                 let bytes = frame.into_data().unwrap_or_default();
                 if whole.len() + bytes.len() > most {
-                    return Err(Broken::Lost);
+                    return Err(UpstreamError::ConnectionLost);
                 }
                 whole.extend_from_slice(&bytes);
             }

@@ -8,7 +8,7 @@ use hyper::body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answered, Limits};
-use crate::upstream::{Arriving, Broken};
+use crate::upstream::{ResponseBody, UpstreamError};
 use crate::wire::Api;
 use crate::wire::failure::{Class, Failure, in_whole, may_be_error};
 
@@ -25,7 +25,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Why a stream did not begin.
 pub(super) enum Begun {
-    Not(Broken),
+    Not(UpstreamError),
     Failed(Failure),
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn short_answer(
         let bytes = match frame.await {
             Err(_) => return Ok(()),
             Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(Begun::Not(Broken::Lost)),
+            Ok(Some(Err(_))) => return Err(Begun::Not(UpstreamError::ConnectionLost)),
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         };
         kept += bytes.len();
@@ -67,8 +67,8 @@ pub(super) async fn first_event(answered: &mut Answered, by: Instant) -> Result<
     while !answered.listener.begun() && kept < BEFORE_FIRST_EVENT {
         let frame = timeout_at(by, answered.response.body_mut().frame());
         let bytes = match frame.await {
-            Err(_) => return Err(Begun::Not(Broken::Silent)),
-            Ok(None | Some(Err(_))) => return Err(Begun::Not(Broken::Lost)),
+            Err(_) => return Err(Begun::Not(UpstreamError::Timeout)),
+            Ok(None | Some(Err(_))) => return Err(Begun::Not(UpstreamError::ConnectionLost)),
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         };
         kept += bytes.len();
@@ -79,7 +79,7 @@ pub(super) async fn first_event(answered: &mut Answered, by: Instant) -> Result<
 }
 
 /// The body of an error; `None` when it does not come whole, in time and within [`ERROR_BODY`].
-pub(super) async fn error(body: &mut Arriving, limits: Limits) -> Option<Bytes> {
+pub(super) async fn error(body: &mut ResponseBody, limits: Limits) -> Option<Bytes> {
     let by = (Instant::now() + limits.idle).min(limits.total);
     let mut whole = BytesMut::new();
     while let Some(frame) = timeout_at(by, body.frame()).await.ok()? {

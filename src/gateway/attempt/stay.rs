@@ -10,7 +10,7 @@ use crate::config::Affinity;
 use crate::gateway::record::Record;
 use crate::keys::Ties;
 use crate::route::Hop;
-use crate::upstream::What;
+use crate::upstream::RequestKind;
 use crate::wire::digest::Digest;
 use crate::wire::seals::{self, Watch};
 use crate::wire::stable::{self, LONG, Stable, is_conversation};
@@ -32,7 +32,7 @@ impl Bonds {
     /// What ties the request to one of a provider's keys.
     pub(super) fn ties(&self, call: &Call<'_>, hop: Hop<'_>) -> Ties {
         let affinity = call.gateway.config.providers[hop.provider].affinity;
-        let What::Operation { address, .. } = call.what else { return Ties::default() };
+        let RequestKind::Operation { address, .. } = call.what else { return Ties::default() };
         if affinity == Affinity::None {
             return Ties::default();
         }

@@ -28,7 +28,7 @@ use crate::gateway::{Gateway, Live};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
 use crate::route::Plan;
-use crate::upstream::{Arriving, Attempt, Broken, What};
+use crate::upstream::{Attempt, RequestKind, ResponseBody, UpstreamError};
 use crate::wire::Api;
 use crate::wire::address::{self, Place};
 use crate::wire::peek::peek;
@@ -41,7 +41,7 @@ pub(super) enum Says {
     /// Begins a stream and breaks it off.
     Cut,
     /// Gives no answer, for this reason.
-    Breaks(Broken),
+    Breaks(UpstreamError),
     /// Is silent.
     Nothing,
     /// Does the other thing after that time.
@@ -86,7 +86,7 @@ impl Script {
         &self,
         key: usize,
         attempt: &Attempt<'_>,
-    ) -> Result<Response<Arriving>, Broken> {
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
         let asked = Asked {
             provider: self.provider.clone(),
             key: self.keys[key].clone(),
@@ -150,9 +150,9 @@ impl Drop for Page<'_> {
     }
 }
 
-fn made(status: u16, headers: &[(&'static str, String)], body: &Value) -> Response<Arriving> {
+fn made(status: u16, headers: &[(&'static str, String)], body: &Value) -> Response<ResponseBody> {
     let frames = if body.is_null() { vec![] } else { vec![Bytes::from(body.to_string())] };
-    let mut response = Response::new(Arriving::Made(frames.into_iter()));
+    let mut response = Response::new(ResponseBody::Buffered(frames.into_iter()));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     for (name, value) in headers {
         let value = HeaderValue::from_str(value).expect("a value");
@@ -292,7 +292,7 @@ impl World {
         let call = Call {
             gateway,
             client: None,
-            what: What::Operation { address: &address, peek: &found },
+            what: RequestKind::Operation { address: &address, peek: &found },
             asked_for: model,
             body_wire: None,
             understood: Understood::default(),

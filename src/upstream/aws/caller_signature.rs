@@ -19,7 +19,7 @@ const TOLERANCE: Duration = Duration::from_secs(15 * 60);
 
 /// A signature that a request shows, not verified yet.
 #[derive(Debug)]
-pub struct Shown<'h> {
+pub struct CallerSignature<'h> {
     access_key: &'h str,
     scope: Scope<'h>,
     /// The names of the signed headers.
@@ -31,7 +31,7 @@ pub struct Shown<'h> {
 
 /// What is wrong with a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum SignatureError {
     /// The header is not of the form `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`, or
     /// `x-amz-date` is no time.
     Form,
@@ -47,61 +47,72 @@ pub enum Why {
     Signature,
 }
 
-impl Why {
+impl SignatureError {
     /// In words, for the caller.
-    pub fn words(self) -> &'static str {
+    pub fn message(self) -> &'static str {
         match self {
-            Why::Form => {
+            SignatureError::Form => {
                 "The Authorization header is not of the form AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=… with an x-amz-date."
             }
-            Why::Service => "The signature is for another service than bedrock.",
-            Why::Headers => {
+            SignatureError::Service => "The signature is for another service than bedrock.",
+            SignatureError::Headers => {
                 "The signature must cover host and x-amz-date, and no header that is not there."
             }
-            Why::Time => "The signature was made more than 15 minutes from now: look at the clock.",
-            Why::Body => "The hash in x-amz-content-sha256 is not that of the body.",
-            Why::Signature => {
+            SignatureError::Time => {
+                "The signature was made more than 15 minutes from now: look at the clock."
+            }
+            SignatureError::Body => "The hash in x-amz-content-sha256 is not that of the body.",
+            SignatureError::Signature => {
                 "The signature is not that of this request with the secret key of its access key. A proxy that changes the path or the Host header makes it so too."
             }
         }
     }
 }
 
-impl<'h> Shown<'h> {
+impl<'h> CallerSignature<'h> {
     /// The signature in these headers; `None` when they show none. What can be told without the secret
     /// and the body is checked here.
-    pub fn in_headers(headers: &'h HeaderMap, now: SystemTime) -> Option<Result<Self, Why>> {
+    pub fn from_headers(
+        headers: &'h HeaderMap,
+        now: SystemTime,
+    ) -> Option<Result<Self, SignatureError>> {
         let shown = headers.get(AUTHORIZATION)?.as_bytes();
         let shown = shown.strip_prefix(ALGORITHM.as_bytes())?;
         Some(Self::read(shown, headers, now))
     }
 
-    fn read(shown: &'h [u8], headers: &'h HeaderMap, now: SystemTime) -> Result<Self, Why> {
-        let shown = str::from_utf8(shown).map_err(|_| Why::Form)?;
+    fn read(
+        shown: &'h [u8],
+        headers: &'h HeaderMap,
+        now: SystemTime,
+    ) -> Result<Self, SignatureError> {
+        let shown = str::from_utf8(shown).map_err(|_| SignatureError::Form)?;
         let [mut credential, mut names, mut signature] = [None; 3];
         for part in shown.split(',') {
-            match part.trim().split_once('=').ok_or(Why::Form)? {
+            match part.trim().split_once('=').ok_or(SignatureError::Form)? {
                 ("Credential", value) => credential = Some(value),
                 ("SignedHeaders", value) => names = Some(value),
                 ("Signature", value) => signature = Some(value),
-                _ => return Err(Why::Form),
+                _ => return Err(SignatureError::Form),
             }
         }
-        let (credential, names) = credential.zip(names).ok_or(Why::Form)?;
-        let signature = signature.and_then(unhex).ok_or(Why::Form)?;
-        let (access_key, scope) = read_credential(credential).ok_or(Why::Form)?;
-        let time = headers.get(DATE).and_then(|time| time.to_str().ok()).ok_or(Why::Form)?;
-        let made = unix(time).filter(|_| time.starts_with(scope.date)).ok_or(Why::Form)?;
+        let (credential, names) = credential.zip(names).ok_or(SignatureError::Form)?;
+        let signature = signature.and_then(unhex).ok_or(SignatureError::Form)?;
+        let (access_key, scope) = read_credential(credential).ok_or(SignatureError::Form)?;
+        let time =
+            headers.get(DATE).and_then(|time| time.to_str().ok()).ok_or(SignatureError::Form)?;
+        let made =
+            unix(time).filter(|_| time.starts_with(scope.date)).ok_or(SignatureError::Form)?;
         if scope.service != SERVICE {
-            return Err(Why::Service);
+            return Err(SignatureError::Service);
         }
         let sorted = names.split(';').is_sorted_by(|a, b| a < b);
         if !sorted || !["host", DATE.as_str()].iter().all(|n| names.split(';').any(|o| o == *n)) {
-            return Err(Why::Headers);
+            return Err(SignatureError::Headers);
         }
         let apart = now.duration_since(made).unwrap_or_else(|ahead| ahead.duration());
         if apart > TOLERANCE {
-            return Err(Why::Time);
+            return Err(SignatureError::Time);
         }
         Ok(Self { access_key, scope, names, signature, time })
     }
@@ -112,11 +123,16 @@ impl<'h> Shown<'h> {
     }
 
     /// Whether the request was signed with that secret.
-    pub async fn verify(&self, head: &Parts, body: &Bytes, secret: &Secret) -> Result<(), Why> {
+    pub async fn verify(
+        &self,
+        head: &Parts,
+        body: &Bytes,
+        secret: &Secret,
+    ) -> Result<(), SignatureError> {
         let hash = hash(std::slice::from_ref(body)).await;
         let told = self.names.split(';').any(|name| name == BODY_HASH.as_str());
         if told && head.headers.get(BODY_HASH).is_none_or(|own| own.as_bytes() != hash.as_bytes()) {
-            return Err(Why::Body);
+            return Err(SignatureError::Body);
         }
         let request = Signed {
             method: head.method.as_str(),
@@ -126,11 +142,11 @@ impl<'h> Shown<'h> {
             authority: head.uri.authority().map(http::uri::Authority::as_str),
             names: self.names,
         };
-        let canonical = request.canonical(&hash).ok_or(Why::Headers)?;
+        let canonical = request.canonical(&hash).ok_or(SignatureError::Headers)?;
         let string_to_sign = string_to_sign(self.time, self.scope, &canonical);
         let expected = signature(secret.expose(), self.scope, &string_to_sign);
         aws_lc_rs::constant_time::verify_slices_are_equal(expected.as_ref(), &self.signature)
-            .map_err(|_| Why::Signature)
+            .map_err(|_| SignatureError::Signature)
     }
 }
 

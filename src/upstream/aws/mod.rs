@@ -12,7 +12,7 @@ mod canonical_request;
 mod regions;
 mod sign;
 
-pub use regions::{Keys, Regions, has_expired};
+pub use regions::{Regions, SigningKeys, has_expired};
 pub use sign::Service;
 
 #[cfg(test)]

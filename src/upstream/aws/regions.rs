@@ -13,20 +13,23 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use super::sign::{self, For, Service};
 use crate::config::{Aws, AwsPair, Bedrock, Transport};
 use crate::secret::Secret;
-use crate::upstream::auth::{self, Shown};
-use crate::upstream::token::{self, Cell, NoToken};
-use crate::upstream::{Broken, Kept, Outgoing};
+use crate::upstream::auth::SentCredential;
+use crate::upstream::error::TokenError;
+use crate::upstream::redact::redact_all;
+use crate::upstream::secret_header;
+use crate::upstream::token::{self, TokenCache};
+use crate::upstream::{CarryOver, RequestBody, UpstreamError};
 
 /// What kind of error an answer of AWS is, in a header (the REST JSON protocol).
 const ERROR: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// What requests are signed with, and what of it an answer might repeat.
-pub struct Keys {
+pub struct SigningKeys {
     identity: Identity,
     secrets: Vec<Secret>,
 }
 
-impl Keys {
+impl SigningKeys {
     /// Made ready for signing.
     pub fn new(pair: AwsPair) -> Self {
         let identity = sign::identity(&pair);
@@ -35,22 +38,24 @@ impl Keys {
         Self { identity, secrets }
     }
 
-    async fn sign(&self, request: &mut Request<Outgoing>, good: For<'_>) -> Result<(), Broken> {
+    async fn sign(
+        &self,
+        request: &mut Request<RequestBody>,
+        good: For<'_>,
+    ) -> Result<(), UpstreamError> {
         let hash = sign::hash(request.body().pieces()).await;
         let now = SystemTime::now();
-        sign::sign(request, hash, &self.identity, good, now).ok_or(Broken::Connect)
+        sign::sign(request, hash, &self.identity, good, now).ok_or(UpstreamError::Connect)
     }
 
     fn redact(&self, body: Bytes) -> Bytes {
-        self.secrets
-            .iter()
-            .fold(body, |body, secret| auth::redact(secret.expose().as_bytes(), body))
+        redact_all(&self.secrets, body)
     }
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keys")
+        f.write_str("SigningKeys")
     }
 }
 
@@ -64,9 +69,9 @@ enum Access {
     /// A Bedrock API key: the value of `authorization`, and the key itself.
     Bearer(HeaderValue, Secret),
     /// A signature with keys of the file.
-    Fixed(Keys),
+    Fixed(SigningKeys),
     /// A signature with temporary ones.
-    Minted(Arc<Cell<Keys>>),
+    CachedToken(Arc<TokenCache<SigningKeys>>),
 }
 
 impl Regions {
@@ -76,20 +81,27 @@ impl Regions {
         bedrock: &Bedrock,
         name: &str,
         transport: &Transport,
-        kept: &mut Kept,
-        before: Option<&Kept>,
+        kept: &mut CarryOver,
+        before: Option<&CarryOver>,
     ) -> io::Result<Self> {
         let mut regions = Vec::with_capacity(bedrock.regions.len());
         for region in &bedrock.regions {
             let access = match &region.access {
-                Aws::Bearer(key) => Access::Bearer(auth::bearer(key)?, key.clone()),
-                Aws::Pair(pair) => Access::Fixed(Keys::new(pair.clone())),
+                Aws::Bearer(key) => Access::Bearer(secret_header::bearer(key)?, key.clone()),
+                Aws::Pair(pair) => Access::Fixed(SigningKeys::new(pair.clone())),
                 Aws::Chain => {
-                    Access::Minted(token::aws(None, None, name, transport, kept, before)?)
+                    Access::CachedToken(token::aws(None, None, name, transport, kept, before)?)
                 }
                 Aws::Role { arn, from } => {
                     let role = Some((&**arn, &*region.name));
-                    Access::Minted(token::aws(role, from.as_ref(), name, transport, kept, before)?)
+                    Access::CachedToken(token::aws(
+                        role,
+                        from.as_ref(),
+                        name,
+                        transport,
+                        kept,
+                        before,
+                    )?)
                 }
             };
             regions.push((region.name.clone(), access));
@@ -98,9 +110,9 @@ impl Regions {
     }
 
     /// Waits for the credentials of that region, where they are temporary.
-    pub async fn ready(&self, region: Option<&str>) -> Result<(), NoToken> {
+    pub async fn ready(&self, region: Option<&str>) -> Result<(), TokenError> {
         match self.of(region) {
-            Some((_, Access::Minted(cell))) => cell.get().await.map(drop),
+            Some((_, Access::CachedToken(cell))) => cell.get().await.map(drop),
             _ => Ok(()),
         }
     }
@@ -108,22 +120,22 @@ impl Regions {
     /// Signs a request to a service in that region, or in the key's own; or puts the API key into it.
     pub async fn authorize(
         &self,
-        request: &mut Request<Outgoing>,
+        request: &mut Request<RequestBody>,
         region: Option<&str>,
         service: Service,
-    ) -> Result<Shown, Broken> {
-        let (name, access) = self.of(region).ok_or(Broken::Connect)?;
+    ) -> Result<SentCredential, UpstreamError> {
+        let (name, access) = self.of(region).ok_or(UpstreamError::Connect)?;
         let good = For { region: name, service: service.name() };
         match access {
             Access::Bearer(value, _) => {
                 request.headers_mut().insert(AUTHORIZATION, value.clone());
-                Ok(Shown::Key)
+                Ok(SentCredential::Key)
             }
-            Access::Fixed(keys) => keys.sign(request, good).await.map(|()| Shown::Key),
-            Access::Minted(cell) => {
+            Access::Fixed(keys) => keys.sign(request, good).await.map(|()| SentCredential::Key),
+            Access::CachedToken(cell) => {
                 let keys = cell.get().await?;
                 keys.value.sign(request, good).await?;
-                Ok(Shown::Signature(cell.clone(), keys))
+                Ok(SentCredential::Signature(cell.clone(), keys))
             }
         }
     }
@@ -137,9 +149,9 @@ impl Regions {
     /// signed, and with it the session token.
     pub fn redact(&self, body: Bytes) -> Bytes {
         self.0.iter().fold(body, |body, (_, access)| match access {
-            Access::Bearer(_, key) => auth::redact(key.expose().as_bytes(), body),
+            Access::Bearer(_, key) => redact_all([key], body),
             Access::Fixed(keys) => keys.redact(body),
-            Access::Minted(cell) => {
+            Access::CachedToken(cell) => {
                 cell.recent().fold(body, |body, minted| minted.value.redact(body))
             }
         })

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::config::AwsPair;
-use crate::upstream::Outgoing;
+use crate::upstream::RequestBody;
 
 /// The name under which Bedrock is signed for (`signingName` of its service models).
 pub(super) const SERVICE: &str = "bedrock";
@@ -47,7 +47,7 @@ pub(super) fn identity(pair: &AwsPair) -> Identity {
 /// Signs a request that is otherwise complete, whose body has this hash. `None`: it holds what cannot be
 /// signed, such as a session token that no header can carry.
 pub(super) fn sign(
-    request: &mut Request<Outgoing>,
+    request: &mut Request<RequestBody>,
     hash: String,
     identity: &Identity,
     good: For<'_>,

@@ -10,12 +10,12 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::Value;
 
-use super::caller_signature::{Shown, Why};
+use super::caller_signature::{CallerSignature, SignatureError};
 use super::canonical_request::{self, Scope, Signed};
 use super::sign::{self, For, hex};
 use crate::config::AwsPair;
 use crate::secret::{Secret, digest};
-use crate::upstream::Outgoing;
+use crate::upstream::RequestBody;
 
 const ID: &str = "AKIDEXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -41,9 +41,9 @@ fn signed(
     region: &str,
     token: Option<&str>,
     more: &[(&'static str, &'static str)],
-) -> Request<Outgoing> {
+) -> Request<RequestBody> {
     let pieces = [&b"{\"mess"[..], b"", b"ages\":[]}"].map(Bytes::from_static);
-    let mut request = Request::post(uri).body(Outgoing::new(pieces)).unwrap();
+    let mut request = Request::post(uri).body(RequestBody::new(pieces)).unwrap();
     let usual = [
         ("content-type", "application/json"),
         ("accept", "*/*"),
@@ -58,7 +58,7 @@ fn signed(
     request
 }
 
-fn authorization(request: &Request<Outgoing>) -> &str {
+fn authorization(request: &Request<RequestBody>) -> &str {
     request.headers()[AUTHORIZATION].to_str().unwrap()
 }
 
@@ -117,7 +117,7 @@ async fn a_body_is_hashed_as_it_leaves() {
 
 #[test]
 fn a_token_that_no_header_can_carry_is_not_signed() {
-    let mut request = Request::post(SONNET).body(Outgoing::default()).unwrap();
+    let mut request = Request::post(SONNET).body(RequestBody::default()).unwrap();
     let identity = sign::identity(&pair(Some("line\nbreak")));
     assert_eq!(
         sign::sign(&mut request, String::new(), &identity, bedrock("us-east-1"), noon()),
@@ -139,8 +139,12 @@ fn arrived(uri: &str, change: impl FnOnce(&mut HeaderMap)) -> http::request::Par
     head
 }
 
-async fn verified(head: &http::request::Parts, body: &str, with: &str) -> Result<(), Why> {
-    let shown = Shown::in_headers(&head.headers, noon()).expect("an AWS signature")?;
+async fn verified(
+    head: &http::request::Parts,
+    body: &str,
+    with: &str,
+) -> Result<(), SignatureError> {
+    let shown = CallerSignature::from_headers(&head.headers, noon()).expect("an AWS signature")?;
     assert_eq!(shown.access_key(), ID);
     shown.verify(head, &Bytes::from(body.to_owned()), &secret(with)).await
 }
@@ -151,18 +155,21 @@ const BODY: &str = r#"{"messages":[]}"#;
 async fn a_callers_signature_is_of_its_request_and_its_secret() {
     let head = arrived(SONNET, |_| ());
     assert_eq!(verified(&head, BODY, SECRET).await, Ok(()));
-    assert_eq!(verified(&head, BODY, "another").await, Err(Why::Signature));
-    assert_eq!(verified(&head, r#"{"messages":[1]}"#, SECRET).await, Err(Why::Signature));
+    assert_eq!(verified(&head, BODY, "another").await, Err(SignatureError::Signature));
+    assert_eq!(
+        verified(&head, r#"{"messages":[1]}"#, SECRET).await,
+        Err(SignatureError::Signature)
+    );
     let unencoded = "http://localhost:1/model/a:0/b/converse?x=1&a=";
     assert_eq!(verified(&arrived(unencoded, |_| ()), BODY, SECRET).await, Ok(()));
 
     let mut other = arrived(SONNET, |_| ());
     other.uri = "/model/another/converse".parse().unwrap();
-    assert_eq!(verified(&other, BODY, SECRET).await, Err(Why::Signature));
+    assert_eq!(verified(&other, BODY, SECRET).await, Err(SignatureError::Signature));
     let other = arrived(SONNET, |headers| {
         headers.insert("host", HeaderValue::from_static("elsewhere"));
     });
-    assert_eq!(verified(&other, BODY, SECRET).await, Err(Why::Signature));
+    assert_eq!(verified(&other, BODY, SECRET).await, Err(SignatureError::Signature));
     let spaced = arrived(SONNET, |headers| {
         headers.insert("user-agent", HeaderValue::from_static("changed on the way"));
     });
@@ -179,13 +186,13 @@ async fn http2_has_its_host_in_the_address() {
 #[test]
 fn a_signature_is_good_for_fifteen_minutes() {
     let head = arrived(SONNET, |_| ());
-    let at = |now| Shown::in_headers(&head.headers, now).unwrap().map(drop);
+    let at = |now| CallerSignature::from_headers(&head.headers, now).unwrap().map(drop);
     let minute = Duration::from_secs(60);
     for good in [noon() - 15 * minute, noon() + 15 * minute] {
         assert_eq!(at(good), Ok(()));
     }
     for bad in [noon() - 16 * minute, noon() + 16 * minute, SystemTime::UNIX_EPOCH] {
-        assert_eq!(at(bad), Err(Why::Time));
+        assert_eq!(at(bad), Err(SignatureError::Time));
     }
 }
 
@@ -196,36 +203,39 @@ async fn what_is_wrong_with_the_form_is_said_before_the_body_is_read() {
     let why = |text: String| {
         let mut headers = head.headers.clone();
         headers.insert(AUTHORIZATION, HeaderValue::try_from(text).unwrap());
-        Shown::in_headers(&headers, noon()).map(|read| read.map(drop).unwrap_err())
+        CallerSignature::from_headers(&headers, noon()).map(|read| read.map(drop).unwrap_err())
     };
     let with = |from: &str, to: &str| why(good.replace(from, to));
-    assert_eq!(with("/bedrock/", "/s3/"), Some(Why::Service));
-    assert_eq!(with("host;", ""), Some(Why::Headers));
-    assert_eq!(with(";x-amz-date", ""), Some(Why::Headers));
-    assert_eq!(with("content-type;host", "host;content-type"), Some(Why::Headers));
-    assert_eq!(with("/20240615/", "/20240614/"), Some(Why::Form));
-    assert_eq!(with("Signature=90", "Signature="), Some(Why::Form));
-    assert_eq!(with("Signature=90", "Signature=9A"), Some(Why::Form));
-    assert_eq!(with("SignedHeaders", "Headers"), Some(Why::Form));
-    assert_eq!(with("AKIDEXAMPLE/", ""), Some(Why::Form));
-    assert_eq!(why("AWS4-HMAC-SHA256".to_owned()), Some(Why::Form));
+    assert_eq!(with("/bedrock/", "/s3/"), Some(SignatureError::Service));
+    assert_eq!(with("host;", ""), Some(SignatureError::Headers));
+    assert_eq!(with(";x-amz-date", ""), Some(SignatureError::Headers));
+    assert_eq!(with("content-type;host", "host;content-type"), Some(SignatureError::Headers));
+    assert_eq!(with("/20240615/", "/20240614/"), Some(SignatureError::Form));
+    assert_eq!(with("Signature=90", "Signature="), Some(SignatureError::Form));
+    assert_eq!(with("Signature=90", "Signature=9A"), Some(SignatureError::Form));
+    assert_eq!(with("SignedHeaders", "Headers"), Some(SignatureError::Form));
+    assert_eq!(with("AKIDEXAMPLE/", ""), Some(SignatureError::Form));
+    assert_eq!(why("AWS4-HMAC-SHA256".to_owned()), Some(SignatureError::Form));
     assert_eq!(why("Bearer AKIDEXAMPLE".to_owned()), None);
     for time in ["20240615T12000Z", "20240615 120000Z", "20241315T120000Z", "2024-06-15T12:00"] {
         let mut headers = head.headers.clone();
         headers.insert("x-amz-date", HeaderValue::from_str(time).unwrap());
-        assert_eq!(Shown::in_headers(&headers, noon()).unwrap().map(drop), Err(Why::Form));
+        assert_eq!(
+            CallerSignature::from_headers(&headers, noon()).unwrap().map(drop),
+            Err(SignatureError::Form)
+        );
     }
     let mut head = arrived(SONNET, |_| ());
     let missing = good.replace("content-type;host", "content-type;host;missing");
     head.headers.insert(AUTHORIZATION, HeaderValue::try_from(missing).unwrap());
-    assert_eq!(verified(&head, BODY, SECRET).await, Err(Why::Headers));
+    assert_eq!(verified(&head, BODY, SECRET).await, Err(SignatureError::Headers));
 }
 
 #[tokio::test]
 async fn a_hash_that_is_signed_is_the_hash_of_the_body() {
     for (told, expected) in [
-        (hex(&digest(BODY.as_bytes())), Err(Why::Signature)),
-        ("UNSIGNED-PAYLOAD".to_owned(), Err(Why::Body)),
+        (hex(&digest(BODY.as_bytes())), Err(SignatureError::Signature)),
+        ("UNSIGNED-PAYLOAD".to_owned(), Err(SignatureError::Body)),
     ] {
         let head = arrived(SONNET, |headers| {
             let good = headers[AUTHORIZATION].to_str().unwrap();

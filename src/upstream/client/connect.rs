@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::config::Transport;
-use crate::upstream::auth;
+use crate::upstream::secret_header;
 
 /// Opens connections: directly or through a proxy's CONNECT, with TLS where the address says https.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Connector {
                 let tunnel = Tunnel::new(proxy.uri.clone(), http);
                 Via::Proxy(match &proxy.credentials {
                     None => tunnel,
-                    Some(secret) => tunnel.with_auth(auth::proxy(secret)?),
+                    Some(secret) => tunnel.with_auth(secret_header::basic(secret)?),
                 })
             }
         };

@@ -1,5 +1,4 @@
-//! An HTTP/1.1 connection that is driven by the task whose request it serves, and the body of an
-//! answer read from it.
+//! An HTTP/1.1 connection that is driven by the task whose request it serves.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -9,59 +8,58 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::Stream;
-use super::pool::Place;
-use crate::upstream::request_body::Outgoing;
+use crate::upstream::request_body::RequestBody;
 
-/// What is read ahead of a caller that is slower than its provider, and the largest head of an answer. The
+/// Bytes read ahead of a caller that is slower than its provider, and the largest head of an answer. The
 /// library's own limit is 408 KiB.
 const BUFFER: usize = 64 * 1024;
 
-type Driven = Pin<Box<Connection<TokioIo<Heard>, Outgoing>>>;
+type Driver = Pin<Box<Connection<TokioIo<ReadTracker>, RequestBody>>>;
 
 /// A connection and the future that drives it.
-pub(super) struct Link {
-    sender: SendRequest<Outgoing>,
-    /// `None` when the connection is over.
-    conn: Option<Driven>,
-    gate: Arc<Gate>,
-    /// The gate's, which the connection is driven with.
+pub(super) struct H1Connection {
+    sender: SendRequest<RequestBody>,
+    /// `None` when the connection has ended.
+    driver: Option<Driver>,
+    gate: Arc<PollGate>,
+    /// The gate as the waker that the driver is polled with.
     waker: Waker,
-    heard: Arc<AtomicBool>,
+    /// Set when a byte was read since the last request was sent.
+    has_read: Arc<AtomicBool>,
 }
 
-impl Link {
+impl H1Connection {
     pub(super) async fn new(stream: Stream) -> hyper::Result<Self> {
-        let heard = Arc::new(AtomicBool::new(false));
-        let io = Heard { stream: TokioIo::new(stream), heard: heard.clone() };
-        let (sender, conn) =
+        let has_read = Arc::new(AtomicBool::new(false));
+        let io = ReadTracker { stream: TokioIo::new(stream), has_read: has_read.clone() };
+        let (sender, driver) =
             Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(io)).await?;
-        let gate = Arc::<Gate>::default();
+        let gate = Arc::<PollGate>::default();
         let waker = Waker::from(gate.clone());
-        Ok(Self { sender, conn: Some(Box::pin(conn)), gate, waker, heard })
+        Ok(Self { sender, driver: Some(Box::pin(driver)), gate, waker, has_read })
     }
 
     /// Sends a request and waits for the head of its answer.
     pub(super) fn send(
         &mut self,
-        request: Request<Outgoing>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> {
-        self.heard.store(false, Ordering::Relaxed);
+        self.has_read.store(false, Ordering::Relaxed);
         let answer = self.sender.send_request(request);
-        let (conn, gate, waker) = (&mut self.conn, &self.gate, &self.waker);
+        let (driver, gate, waker) = (&mut self.driver, &self.gate, &self.waker);
         async move {
             let mut answer = pin!(answer);
             poll_fn(|cx| {
-                gate.serves(cx.waker());
-                while gate.opens() {
-                    drive(conn, waker);
+                gate.set_task(cx.waker());
+                while gate.take_wake() {
+                    drive(driver, waker);
                     if let Poll::Ready(answer) = gate.quietly(|cx| answer.as_mut().poll(cx)) {
                         return Poll::Ready(answer);
                     }
@@ -72,85 +70,107 @@ impl Link {
         }
     }
 
-    /// Whether nothing has been read since the last request was sent.
-    pub(super) fn is_unheard(&self) -> bool {
-        !self.heard.load(Ordering::Relaxed)
+    /// Returns true if a byte was read since the last request was sent.
+    pub(super) fn has_read(&self) -> bool {
+        self.has_read.load(Ordering::Relaxed)
     }
 
-    /// Whether another request can be sent. Looks at the socket, so that a connection that the
-    /// provider has closed shows.
+    /// Returns true if another request can be sent. Polls the socket, so that a connection closed by the
+    /// provider is detected.
     pub(super) fn is_usable(&mut self) -> bool {
-        while self.gate.opens() {
-            drive(&mut self.conn, &self.waker);
+        while self.drive_if_woken() {}
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
+    /// Makes the connection wake this task from now on. Call it before
+    /// [`drive_if_woken`](Self::drive_if_woken).
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        self.gate.set_task(waker);
+    }
+
+    /// Polls the connection if something happened to it since the last poll; returns false if not.
+    pub(super) fn drive_if_woken(&mut self) -> bool {
+        let is_woken = self.gate.take_wake();
+        if is_woken {
+            drive(&mut self.driver, &self.waker);
         }
-        self.conn.is_some() && self.sender.is_ready()
+        is_woken
+    }
+
+    /// See [`PollGate::quietly`].
+    pub(super) fn poll_quietly<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        self.gate.quietly(poll)
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for H1Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
+        f.debug_struct("H1Connection").finish_non_exhaustive()
     }
 }
 
-/// Polls the connection. One that is over is dropped, which resolves all that waits for it.
-fn drive(conn: &mut Option<Driven>, waker: &Waker) {
+/// Polls the connection. One that has ended is dropped, which resolves everything that waits for it.
+fn drive(driver: &mut Option<Driver>, waker: &Waker) {
     let mut cx = Context::from_waker(waker);
-    if conn.as_mut().is_some_and(|conn| conn.as_mut().poll(&mut cx).is_ready()) {
-        *conn = None;
+    if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(&mut cx).is_ready()) {
+        *driver = None;
     }
 }
 
-/// Between a connection and the task that drives it: the connection is polled when something has
-/// happened to it, and not whenever the task is polled for another reason.
+/// The waker between a connection and the task that drives it: the connection is polled only when
+/// something happened to it, not each time the task is polled for another reason.
 #[derive(Debug)]
-struct Gate {
-    /// Something has happened to the connection since it was polled last.
-    open: AtomicBool,
-    /// What happens now is the task's own doing, so it need not be woken for it.
-    quiet: AtomicBool,
+struct PollGate {
+    /// Set when something happened to the connection since the last poll.
+    is_woken: AtomicBool,
+    /// Set while the task itself causes the events, so that it need not be woken.
+    is_quiet: AtomicBool,
     task: Mutex<Option<Waker>>,
 }
 
-impl Default for Gate {
+impl Default for PollGate {
     fn default() -> Self {
-        Self { open: AtomicBool::new(true), quiet: AtomicBool::new(false), task: Mutex::default() }
+        Self {
+            is_woken: AtomicBool::new(true),
+            is_quiet: AtomicBool::new(false),
+            task: Mutex::default(),
+        }
     }
 }
 
-impl Gate {
-    /// Wakes this task from now on. To be called before [`Gate::opens`] is asked.
-    fn serves(&self, waker: &Waker) {
+impl PollGate {
+    /// Wakes this task from now on. Call it before [`PollGate::take_wake`].
+    fn set_task(&self, waker: &Waker) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
             *task = Some(waker.clone());
         }
     }
 
-    /// Whether the connection is to be polled; it is asked once for each time.
-    fn opens(&self) -> bool {
-        self.open.swap(false, Ordering::AcqRel)
+    /// Returns true if the connection must be polled, once for each event.
+    fn take_wake(&self) -> bool {
+        self.is_woken.swap(false, Ordering::AcqRel)
     }
 
-    /// Takes something that the connection may have handed over. That it was taken opens the gate, but
-    /// wakes nobody, and nobody waits for it: nothing is handed over but by driving the connection. So
-    /// whoever takes must ask [`Gate::opens`] again before it waits.
-    fn quietly<T>(&self, take: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        self.quiet.store(true, Ordering::Release);
-        let taken = take(&mut Context::from_waker(Waker::noop()));
-        self.quiet.store(false, Ordering::Release);
-        taken
+    /// Runs `poll`, which may take something that the connection has handed over. Taking it sets
+    /// `is_woken` but wakes no task, and no task waits for it: only driving the connection hands anything
+    /// over. So the caller must check [`PollGate::take_wake`] again before it returns `Pending`.
+    fn quietly<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        self.is_quiet.store(true, Ordering::Release);
+        let polled = poll(&mut Context::from_waker(Waker::noop()));
+        self.is_quiet.store(false, Ordering::Release);
+        polled
     }
 }
 
-impl Wake for Gate {
+impl Wake for PollGate {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.open.store(true, Ordering::Release);
-        if !self.quiet.load(Ordering::Acquire)
+        self.is_woken.store(true, Ordering::Release);
+        if !self.is_quiet.load(Ordering::Acquire)
             && let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner)
         {
             task.wake_by_ref();
@@ -158,101 +178,13 @@ impl Wake for Gate {
     }
 }
 
-/// The body of an answer. Dropped before its end it closes the connection; read to its end it leaves
-/// the connection to the next request.
-#[derive(Debug)]
-pub struct Inline {
-    body: Incoming,
-    link: Option<Link>,
-    place: Arc<Place>,
-    over: bool,
-}
-
-impl Inline {
-    pub(super) fn new(body: Incoming, link: Link, place: Arc<Place>) -> Self {
-        let mut inline = Self { body, link: Some(link), place, over: false };
-        if inline.body.is_end_stream() {
-            inline.finish();
-        }
-        inline
-    }
-
-    /// The next bytes. Those that are there together leave together all the same: the caller's
-    /// connection asks again before it writes.
-    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
-        if let Some(link) = &self.link {
-            link.gate.serves(cx.waker());
-        }
-        // Whatever the head's reading brought along is there without the connection being polled.
-        loop {
-            if let Poll::Ready(next) = self.take() {
-                return Poll::Ready(next);
-            }
-            let Some(link) = &mut self.link else { return Poll::Pending };
-            if !link.gate.opens() {
-                return Poll::Pending;
-            }
-            drive(&mut link.conn, &link.waker);
-        }
-    }
-
-    /// Whether all has been handed over.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over
-    }
-
-    /// How much is still to come.
-    pub(crate) fn left(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-
-    /// What the connection has handed over.
-    fn take(&mut self) -> Poll<Option<hyper::Result<Bytes>>> {
-        while !self.over {
-            let body = &mut self.body;
-            let polled = match &self.link {
-                Some(link) => link.gate.quietly(|cx| Pin::new(body).poll_frame(cx)),
-                None => Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())),
-            };
-            match polled {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => self.finish(),
-                Poll::Ready(Some(Err(error))) => {
-                    self.over = true;
-                    self.link = None;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers say nothing to callers of these APIs.
-                    let Ok(bytes) = frame.into_data() else { continue };
-                    if self.body.is_end_stream() {
-                        self.finish();
-                    }
-                    return Poll::Ready(Some(Ok(bytes)));
-                }
-            }
-        }
-        Poll::Ready(None)
-    }
-
-    /// The answer has been read to its end.
-    fn finish(&mut self) {
-        self.over = true;
-        if let Some(mut link) = self.link.take()
-            && link.is_usable()
-        {
-            self.place.push(link);
-        }
-    }
-}
-
-/// A stream that notes when something was read from it: after that a request is not sent again.
-struct Heard {
+/// A stream that records that something was read from it: after that a request is not sent again.
+struct ReadTracker {
     stream: TokioIo<Stream>,
-    heard: Arc<AtomicBool>,
+    has_read: Arc<AtomicBool>,
 }
 
-impl AsyncRead for Heard {
+impl AsyncRead for ReadTracker {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -261,13 +193,13 @@ impl AsyncRead for Heard {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.heard.store(true, Ordering::Relaxed);
+            self.has_read.store(true, Ordering::Relaxed);
         }
         polled
     }
 }
 
-impl AsyncWrite for Heard {
+impl AsyncWrite for ReadTracker {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -8,24 +8,24 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
-struct Provider(TcpListener, Client);
+struct Provider(TcpListener, HttpClient);
 
 impl Provider {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let transport =
             Transport { proxy: None, ca: None, connect_timeout: Duration::from_secs(5) };
-        let client = Clients::default().client(&transport, false, None).unwrap();
+        let client = HttpClients::default().client(&transport, false, None).unwrap();
         Self(listener, client)
     }
 
-    async fn ask(&self) -> Result<Response<Arriving>, Broken> {
+    async fn ask(&self) -> Sent {
         self.1.send(self.request()).await
     }
 
-    fn request(&self) -> Request<Outgoing> {
+    fn request(&self) -> Request<RequestBody> {
         let address = self.0.local_addr().unwrap();
-        let mut request = Request::new(Outgoing::whole(Bytes::from_static(b"{}")));
+        let mut request = Request::new(RequestBody::whole(Bytes::from_static(b"{}")));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = format!("http://{address}/v1/x?y=1").parse().unwrap();
         request
@@ -106,12 +106,12 @@ async fn a_kept_connection_closed_without_a_byte_is_told_from_a_new_one() {
         request(&mut old).await;
         drop(old);
     });
-    assert_eq!(answer.unwrap_err(), Broken::Stale);
-    let (answer, ()) = tokio::join!(provider.1.send_anew(provider.request()), async {
+    assert_eq!(answer.unwrap_err(), UpstreamError::StaleConnection);
+    let (answer, ()) = tokio::join!(provider.1.send_on_new(provider.request()), async {
         let mut new = provider.accept().await;
         request(&mut new).await;
     });
-    assert_eq!(answer.unwrap_err(), Broken::Lost);
+    assert_eq!(answer.unwrap_err(), UpstreamError::ConnectionLost);
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn nothing_is_sent_again_once_a_head_has_begun() {
         old.write_all(b"HTTP/1.1 200").await.unwrap();
         drop(old);
     });
-    assert_eq!(answer.unwrap_err(), Broken::Lost);
+    assert_eq!(answer.unwrap_err(), UpstreamError::ConnectionLost);
 }
 
 #[tokio::test]
@@ -235,10 +235,10 @@ async fn over_tls(alpn: &'static [u8]) -> (Vec<http::Version>, usize) {
     });
     let connect_timeout = Duration::from_secs(5);
     let transport = Transport { proxy: None, ca: Some([certificate].into()), connect_timeout };
-    let client = Clients::default().client(&transport, true, None).unwrap();
+    let client = HttpClients::default().client(&transport, true, None).unwrap();
     let mut versions = Vec::new();
     for _ in 0..2 {
-        let mut request = Request::new(Outgoing::whole(Bytes::from_static(b"{}")));
+        let mut request = Request::new(RequestBody::whole(Bytes::from_static(b"{}")));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = format!("https://localhost:{port}/").parse().unwrap();
         let answer = client.send(request).await.unwrap();

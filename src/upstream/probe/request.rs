@@ -10,7 +10,7 @@ use crate::config::{ApiVersion, Aws, AzureAccess, Cloud, Endpoint, Key, Region};
 use crate::provider::Kind;
 use crate::upstream::auth::Credential;
 use crate::upstream::aws::Service;
-use crate::upstream::request_body::Outgoing;
+use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_url::segment;
 use crate::upstream::token::aws_sts;
 use crate::wire::Api;
@@ -82,10 +82,10 @@ impl Call {
     }
 
     /// The request, without the credential. The provider's own headers go along.
-    pub(super) fn request(&self, own: &HeaderMap) -> Request<Outgoing> {
+    pub(super) fn request(&self, own: &HeaderMap) -> Request<RequestBody> {
         let body = match self.what {
-            What::List => Outgoing::default(),
-            What::Identity => Outgoing::whole(Bytes::from_static(IDENTITY.as_bytes())),
+            What::List => RequestBody::default(),
+            What::Identity => RequestBody::whole(Bytes::from_static(IDENTITY.as_bytes())),
         };
         let mut request = Request::new(body);
         *request.uri_mut() = self.uri.clone();

@@ -4,16 +4,16 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::Value;
 
-use super::Finding;
+use super::ProbeResult;
 use crate::upstream::auth::Credential;
 use crate::wire::Api;
 use crate::wire::failure::{Class, classify};
 
 /// A finding and a few words about it.
-pub(super) type Said = (Finding, Option<String>);
+pub(super) type Said = (ProbeResult, Option<String>);
 
 /// All is well.
-pub(super) const OK: Said = (Finding::Ok, None);
+pub(super) const OK: Said = (ProbeResult::Ok, None);
 
 /// Longest error code that is shown; the longest known has 40 characters.
 const CODE: usize = 64;
@@ -35,10 +35,10 @@ pub(super) fn error(
     }
     match status {
         300..=399 => words = format!("{origin} answered {words}: redirects are not followed"),
-        404 | 405 if finding == Finding::Unreachable => {
+        404 | 405 if finding == ProbeResult::Unreachable => {
             words = format!("{origin} answered {words}: the API is not at this address");
         }
-        _ if finding == Finding::Unreachable => words = format!("{origin} answered {words}"),
+        _ if finding == ProbeResult::Unreachable => words = format!("{origin} answered {words}"),
         _ => {}
     }
     (finding, Some(words))
@@ -50,10 +50,10 @@ pub(super) fn is_a_page(body: &[u8]) -> bool {
 }
 
 pub(super) fn page(origin: &str) -> Said {
-    (Finding::Unreachable, Some(format!("{origin} answered with a web page")))
+    (ProbeResult::Unreachable, Some(format!("{origin} answered with a web page")))
 }
 
-fn finding(api: Api, minted: bool, response: &Response<Bytes>, code: Option<&str>) -> Finding {
+fn finding(api: Api, minted: bool, response: &Response<Bytes>, code: Option<&str>) -> ProbeResult {
     let status = response.status().as_u16();
     let header = |name: &str| {
         // STS has the code in the body, where Bedrock has it in a header.
@@ -62,28 +62,30 @@ fn finding(api: Api, minted: bool, response: &Response<Bytes>, code: Option<&str
     };
     let class_of = |status| classify(api, status, response.body(), &header).class;
     match (status, code) {
-        (300..=399, _) => return Finding::Unreachable,
+        (300..=399, _) => return ProbeResult::Unreachable,
         // <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>
-        (_, Some("Throttling")) if api == Api::Bedrock => return Finding::Throttled,
+        (_, Some("Throttling")) if api == Api::Bedrock => return ProbeResult::Throttled,
         // Entra ID has given the token, and Azure's resource does not know the role of its owner:
         // "Principal does not have access to API/Operation."
-        (401, Some("PermissionDenied")) if minted => return Finding::NoAccess,
-        (403, _) if minted && class_of(403) == Class::BadCredential => return Finding::NoAccess,
+        (401, Some("PermissionDenied")) if minted => return ProbeResult::NoAccess,
+        (403, _) if minted && class_of(403) == Class::BadCredential => {
+            return ProbeResult::NoAccess;
+        }
         _ => {}
     }
     match class_of(status) {
         // The table takes a 403 without a word for a bad key, so that another is tried. With no prompt
         // and no model in the request, it is a key that is known.
         Class::BadCredential if status == 403 && class_of(400) == Class::Caller => {
-            Finding::NoAccess
+            ProbeResult::NoAccess
         }
-        Class::BadCredential => Finding::BadCredential,
-        Class::NoCredit => Finding::NoCredit,
-        Class::Throttled => Finding::Throttled,
+        Class::BadCredential => ProbeResult::BadCredential,
+        Class::NoCredit => ProbeResult::NoCredit,
+        Class::Throttled => ProbeResult::Throttled,
         // A list of models that is not there says nothing of the key.
-        Class::NoAccess if status == 404 && !minted => Finding::Unreachable,
-        Class::NoAccess => Finding::NoAccess,
-        Class::Caller | Class::ContextTooLong | Class::Trouble => Finding::Unreachable,
+        Class::NoAccess if status == 404 && !minted => ProbeResult::Unreachable,
+        Class::NoAccess => ProbeResult::NoAccess,
+        Class::Caller | Class::ContextTooLong | Class::Trouble => ProbeResult::Unreachable,
     }
 }
 
@@ -131,7 +133,7 @@ mod tests {
         Response::builder().status(status).body(body).unwrap()
     }
 
-    fn found(api: Api, minted: bool, status: u16, body: &str) -> Finding {
+    fn found(api: Api, minted: bool, status: u16, body: &str) -> ProbeResult {
         let response = answer(status, body);
         finding(api, minted, &response, code(&response).as_deref())
     }
@@ -139,31 +141,35 @@ mod tests {
     #[test]
     fn a_403_is_of_a_known_key_unless_its_words_say_that_it_is_not() {
         let scopes = r#"{"error":{"message":"You have insufficient permissions for this operation. Missing scopes: api.model.read","type":"invalid_request_error"}}"#;
-        assert_eq!(found(Api::OpenAi, false, 403, scopes), Finding::NoAccess);
+        assert_eq!(found(Api::OpenAi, false, 403, scopes), ProbeResult::NoAccess);
         let key = r#"{"error":{"message":"Incorrect API key provided"}}"#;
-        assert_eq!(found(Api::OpenAi, false, 403, key), Finding::BadCredential);
+        assert_eq!(found(Api::OpenAi, false, 403, key), ProbeResult::BadCredential);
         let leaked = r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"Your API key was reported as leaked."}}"#;
-        assert_eq!(found(Api::Gemini, false, 403, leaked), Finding::BadCredential);
+        assert_eq!(found(Api::Gemini, false, 403, leaked), ProbeResult::BadCredential);
     }
 
     #[test]
     fn behind_a_token_that_was_just_given_a_refusal_is_of_access() {
         let disabled = r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"Vertex AI API has not been used in project x before or it is disabled.","details":[{"reason":"SERVICE_DISABLED"}]}}"#;
-        assert_eq!(found(Api::Gemini, true, 403, disabled), Finding::NoAccess);
+        assert_eq!(found(Api::Gemini, true, 403, disabled), ProbeResult::NoAccess);
         let role = r#"{"error":{"code":"PermissionDenied","message":"The principal lacks the required data action."}}"#;
-        assert_eq!(found(Api::OpenAi, true, 401, role), Finding::NoAccess);
-        assert_eq!(found(Api::OpenAi, false, 401, role), Finding::BadCredential);
+        assert_eq!(found(Api::OpenAi, true, 401, role), ProbeResult::NoAccess);
+        assert_eq!(found(Api::OpenAi, false, 401, role), ProbeResult::BadCredential);
         let billing = r#"{"error":{"code":403,"status":"PERMISSION_DENIED","details":[{"reason":"BILLING_DISABLED"}]}}"#;
-        assert_eq!(found(Api::Gemini, true, 403, billing), Finding::NoCredit);
+        assert_eq!(found(Api::Gemini, true, 403, billing), ProbeResult::NoCredit);
     }
 
     #[test]
     fn an_address_without_the_list_says_nothing_of_the_key() {
         for status in [301, 404, 405, 500, 503] {
-            assert_eq!(found(Api::OpenAi, false, status, "{}"), Finding::Unreachable, "{status}");
+            assert_eq!(
+                found(Api::OpenAi, false, status, "{}"),
+                ProbeResult::Unreachable,
+                "{status}"
+            );
         }
         let azure = r#"{"error":{"code":"404","message":"Resource not found"}}"#;
-        assert_eq!(found(Api::OpenAi, false, 404, azure), Finding::Unreachable);
+        assert_eq!(found(Api::OpenAi, false, 404, azure), ProbeResult::Unreachable);
     }
 
     #[test]
@@ -172,13 +178,17 @@ mod tests {
             let xml = format!(
                 "<ErrorResponse xmlns=\"x\"><Error><Type>Sender</Type><Code>{code}</Code><Message>m</Message></Error></ErrorResponse>"
             );
-            assert_eq!(found(Api::Bedrock, false, 403, &xml), Finding::BadCredential, "{code}");
+            assert_eq!(found(Api::Bedrock, false, 403, &xml), ProbeResult::BadCredential, "{code}");
             let json =
                 format!(r#"{{"Error":{{"Code":"{code}","Type":"Sender"}},"RequestId":"r"}}"#);
-            assert_eq!(found(Api::Bedrock, false, 403, &json), Finding::BadCredential, "{code}");
+            assert_eq!(
+                found(Api::Bedrock, false, 403, &json),
+                ProbeResult::BadCredential,
+                "{code}"
+            );
         }
         let busy = r#"{"Error":{"Code":"Throttling","Message":"Rate exceeded"}}"#;
-        assert_eq!(found(Api::Bedrock, false, 400, busy), Finding::Throttled);
+        assert_eq!(found(Api::Bedrock, false, 400, busy), ProbeResult::Throttled);
     }
 
     #[test]

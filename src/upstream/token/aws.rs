@@ -19,10 +19,11 @@ use reqsign_core::{
 use tokio::io::AsyncReadExt;
 
 use super::Ways;
-use super::cache::{Fresh, Mint, NoToken};
+use super::cache::{NewToken, TokenSource};
 use crate::config::AwsPair;
 use crate::secret::{Fingerprint, Secret};
-use crate::upstream::aws::Keys;
+use crate::upstream::aws::SigningKeys;
+use crate::upstream::error::TokenError;
 
 /// How long credentials without an end are used before the chain is asked again: what a profile holds
 /// may change.
@@ -37,7 +38,7 @@ const STS: &str = "AWS_ENDPOINT_URL_STS";
 
 /// Where temporary credentials come from.
 #[derive(Debug)]
-pub(super) struct Minter {
+pub(super) struct Source {
     /// The role to be assumed, and the region whose STS is asked.
     role: Option<(String, String)>,
     /// Who asks; `None`: whoever the default chain finds.
@@ -45,7 +46,7 @@ pub(super) struct Minter {
     ways: Ways,
 }
 
-impl Minter {
+impl Source {
     /// What the default chain finds.
     pub(super) fn chain(ways: Ways) -> Self {
         Self { role: None, from: None, ways }
@@ -69,8 +70,8 @@ pub(super) fn identity(role: Option<(&str, &str)>, from: Option<&AwsPair>) -> Fi
     super::identity(&["aws", arn, region, id, secret, token])
 }
 
-impl Mint<Keys> for Minter {
-    async fn mint(&self) -> Result<Fresh<Keys>, NoToken> {
+impl TokenSource<SigningKeys> for Source {
+    async fn mint(&self) -> Result<NewToken<SigningKeys>, TokenError> {
         let http = Http { ways: self.ways.clone(), status: Arc::default() };
         let status = http.status.clone();
         let context = Context::new().with_env(OsEnv).with_file_read(Files).with_http_send(http);
@@ -118,7 +119,7 @@ fn fixed(pair: &AwsPair) -> StaticCredentialProvider {
     }
 }
 
-fn fresh(credential: Credential) -> Fresh<Keys> {
+fn fresh(credential: Credential) -> NewToken<SigningKeys> {
     let end = credential.expires_in.map(reqsign_core::time::Timestamp::as_system_time);
     let left = end.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
     let pair = AwsPair {
@@ -126,25 +127,25 @@ fn fresh(credential: Credential) -> Fresh<Keys> {
         secret_key: Secret::new(credential.secret_access_key),
         session_token: credential.session_token.map(Secret::new),
     };
-    Fresh { value: Keys::new(pair), lives: left.unwrap_or(UNSAID) }
+    NewToken { value: SigningKeys::new(pair), lives: left.unwrap_or(UNSAID) }
 }
 
-fn nothing() -> NoToken {
-    NoToken::unreachable("was not asked: the default chain of AWS finds no credentials")
+fn nothing() -> TokenError {
+    TokenError::unreachable("was not asked: the default chain of AWS finds no credentials")
 }
 
 /// The library's own text is not passed on: it repeats what it was sent.
-fn failed(error: &Error, status: u16) -> NoToken {
+fn failed(error: &Error, status: u16) -> TokenError {
     let refused = status == StatusCode::FORBIDDEN
         || matches!(
             error.kind(),
             ErrorKind::CredentialInvalid | ErrorKind::PermissionDenied | ErrorKind::ConfigInvalid
         );
     match (refused, status) {
-        (true, 0) => NoToken::Refused("was not asked: no credentials to ask with".to_owned()),
-        (true, _) => NoToken::Refused(format!("refuses the credential (status {status})")),
-        (false, 0) => NoToken::unreachable("did not answer"),
-        (false, _) => NoToken::unreachable(format!("did not give one (status {status})")),
+        (true, 0) => TokenError::refused("was not asked: no credentials to ask with"),
+        (true, _) => TokenError::Refused(format!("refuses the credential (status {status})")),
+        (false, 0) => TokenError::unreachable("did not answer"),
+        (false, _) => TokenError::unreachable(format!("did not give one (status {status})")),
     }
 }
 
@@ -167,7 +168,7 @@ impl HttpSend for Http {
         }
         let client = if outside { &self.ways.outside } else { &self.ways.machine };
         let answer = client.fetch(request).await;
-        let answer = answer.map_err(|broken| Error::unexpected(broken.words()))?;
+        let answer = answer.map_err(|broken| Error::unexpected(broken.message()))?;
         self.status.store(answer.status().as_u16(), Ordering::Relaxed);
         Ok(answer)
     }

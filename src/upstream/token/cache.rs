@@ -10,6 +10,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::upstream::error::TokenError;
+
 /// How long one mint may take, all its requests together.
 const MINT: Duration = Duration::from_secs(10);
 /// A token is replaced at least that long before its end, where it lives for more than twice as long.
@@ -26,13 +28,13 @@ const REFUSED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_s
 const FAILURE: Duration = Duration::from_secs(5);
 
 /// Makes tokens of one credential.
-pub trait Mint<T>: Send + Sync + 'static {
+pub trait TokenSource<T>: Send + Sync + 'static {
     /// Asks for a new token; never answered from a cache. The caller sets the time limit.
-    fn mint(&self) -> impl Future<Output = Result<Fresh<T>, NoToken>> + Send;
+    fn mint(&self) -> impl Future<Output = Result<NewToken<T>, TokenError>> + Send;
 }
 
 /// A token as it comes from its issuer.
-pub struct Fresh<T> {
+pub struct NewToken<T> {
     /// The token in the form in which it is used.
     pub value: T,
     /// How long it is good for, counted from the moment it was asked for.
@@ -40,31 +42,19 @@ pub struct Fresh<T> {
 }
 
 /// A token in use.
-pub struct Minted<T> {
+pub struct CachedToken<T> {
     /// The token in the form in which it is used.
     pub value: T,
     until: Instant,
 }
 
-/// Why there is no token. The words are ours, with the issuer's error code at most, and hold nothing
-/// of a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoToken {
-    /// The issuer does not take the credential: asking again changes nothing until somebody acts.
-    Refused(String),
-    /// The issuer did not answer, or not with a token.
-    Unreachable(String),
-    /// The issuer let the time pass.
-    Silent,
-}
-
 /// One credential's current token. A task of its own mints the first one at once and each further one
 /// early; it ends with the last `Arc` of the cell.
-pub struct Cell<T> {
+pub struct TokenCache<T> {
     name: String,
-    current: ArcSwapOption<Minted<T>>,
+    current: ArcSwapOption<CachedToken<T>>,
     /// The one before it: an answer that is still on its way may hold it.
-    previous: ArcSwapOption<Minted<T>>,
+    previous: ArcSwapOption<CachedToken<T>>,
     /// Changes with the end of each mint.
     failure: watch::Sender<Option<Failure>>,
     wanted: Arc<Notify>,
@@ -74,16 +64,16 @@ pub struct Cell<T> {
 /// How the latest mint failed.
 #[derive(Clone)]
 struct Failure {
-    why: NoToken,
+    why: TokenError,
     /// Until then no request makes the task try again.
     until: Instant,
     /// How many have failed in a row.
     count: u32,
 }
 
-impl<T: Send + Sync + 'static> Cell<T> {
+impl<T: Send + Sync + 'static> TokenCache<T> {
     /// Begins to mint. `name` is what log lines call the credential. Must be called within the runtime.
-    pub fn new(name: String, mint: impl Mint<T>) -> Arc<Self> {
+    pub fn new(name: String, mint: impl TokenSource<T>) -> Arc<Self> {
         let cell = Arc::new(Self {
             name,
             current: ArcSwapOption::empty(),
@@ -98,13 +88,13 @@ impl<T: Send + Sync + 'static> Cell<T> {
     }
 
     /// The token that requests go with now.
-    pub fn current(&self) -> Option<Arc<Minted<T>>> {
+    pub fn current(&self) -> Option<Arc<CachedToken<T>>> {
         self.current.load_full().filter(|minted| Instant::now() < minted.until)
     }
 
     /// The current token: at once when there is one; else when the mint under way has ended. While
     /// mints fail, the reason at once. The caller sets the time limit.
-    pub async fn get(&self) -> Result<Arc<Minted<T>>, NoToken> {
+    pub async fn get(&self) -> Result<Arc<CachedToken<T>>, TokenError> {
         if let Some(minted) = self.current() {
             return Ok(minted);
         }
@@ -119,13 +109,13 @@ impl<T: Send + Sync + 'static> Cell<T> {
                 return Err(failure.why);
             }
             if ends.changed().await.is_err() {
-                return Err(NoToken::unreachable("is no longer asked"));
+                return Err(TokenError::unreachable("is no longer asked"));
             }
         }
     }
 
     /// The provider does not take this token: a new one is minted, unless that has been done already.
-    pub fn invalidate(&self, refused: &Arc<Minted<T>>) {
+    pub fn invalidate(&self, refused: &Arc<CachedToken<T>>) {
         let refused = Some(refused.clone());
         let found = self.current.compare_and_swap(&refused, None);
         if found.as_ref().map(Arc::as_ptr) == refused.as_ref().map(Arc::as_ptr) {
@@ -135,7 +125,7 @@ impl<T: Send + Sync + 'static> Cell<T> {
     }
 
     /// The current token and the one before it: what an answer on its way may hold.
-    pub fn recent(&self) -> impl Iterator<Item = Arc<Minted<T>>> {
+    pub fn recent(&self) -> impl Iterator<Item = Arc<CachedToken<T>>> {
         [self.current.load_full(), self.previous.load_full()].into_iter().flatten()
     }
 
@@ -146,17 +136,17 @@ impl<T: Send + Sync + 'static> Cell<T> {
     }
 
     /// Takes in what came of a mint begun at that moment; says when the next is due.
-    fn settle(&self, began: Instant, outcome: Result<Fresh<T>, NoToken>) -> Instant {
+    fn settle(&self, began: Instant, outcome: Result<NewToken<T>, TokenError>) -> Instant {
         let now = Instant::now();
         let outcome = outcome.and_then(|fresh| {
             let lives = fresh.lives.min(LONGEST);
             let until = began + lives;
-            let run_out = || NoToken::unreachable("gave a token that has already run out");
+            let run_out = || TokenError::unreachable("gave a token that has already run out");
             if now < until { Ok((fresh.value, until, lives)) } else { Err(run_out()) }
         });
         match outcome {
             Ok((value, until, lives)) => {
-                let minted = Some(Arc::new(Minted { value, until }));
+                let minted = Some(Arc::new(CachedToken { value, until }));
                 if let Some(old) = self.current.swap(minted) {
                     self.previous.store(Some(old));
                 }
@@ -180,7 +170,7 @@ impl<T: Send + Sync + 'static> Cell<T> {
     }
 }
 
-impl<T> Drop for Cell<T> {
+impl<T> Drop for TokenCache<T> {
     fn drop(&mut self) {
         if let Some(keeper) = self.keeper.get() {
             keeper.abort();
@@ -188,8 +178,8 @@ impl<T> Drop for Cell<T> {
     }
 }
 
-async fn keep<T: Send + Sync + 'static, M: Mint<T>>(
-    cell: Weak<Cell<T>>,
+async fn keep<T: Send + Sync + 'static, M: TokenSource<T>>(
+    cell: Weak<TokenCache<T>>,
     wanted: Arc<Notify>,
     mint: Arc<M>,
 ) {
@@ -214,13 +204,15 @@ async fn keep<T: Send + Sync + 'static, M: Mint<T>>(
 
 /// One mint in a task of its own: a panic in a library, over an answer it did not expect, is a failed
 /// mint and not the end of all minting.
-async fn once<T: Send + 'static, M: Mint<T>>(mint: Arc<M>) -> Result<Fresh<T>, NoToken> {
+async fn once<T: Send + 'static, M: TokenSource<T>>(
+    mint: Arc<M>,
+) -> Result<NewToken<T>, TokenError> {
     let mut task = JoinSet::new();
     task.spawn(async move { timeout(MINT, mint.mint()).await });
     match task.join_next().await {
         Some(Ok(Ok(outcome))) => outcome,
-        Some(Ok(Err(_))) => Err(NoToken::Silent),
-        Some(Err(_)) | None => Err(NoToken::unreachable("gave an answer that cannot be read")),
+        Some(Ok(Err(_))) => Err(TokenError::Timeout),
+        Some(Err(_)) | None => Err(TokenError::unreachable("gave an answer that cannot be read")),
     }
 }
 
@@ -235,10 +227,10 @@ fn early(lives: Duration) -> Duration {
 }
 
 /// How long to wait after so many failures before this one.
-fn wait(why: &NoToken, count: u32) -> Duration {
+fn wait(why: &TokenError, count: u32) -> Duration {
     let (first, longest) = match why {
-        NoToken::Refused(_) => REFUSED,
-        NoToken::Unreachable(_) | NoToken::Silent => UNREACHABLE,
+        TokenError::Refused(_) => REFUSED,
+        TokenError::Unreachable(_) | TokenError::Timeout => UNREACHABLE,
     };
     first.saturating_mul(1 << count.min(10)).min(longest).mul_f64(1.0 - 0.2 * random())
 }
@@ -250,30 +242,15 @@ fn random() -> f64 {
     number / 18_446_744_073_709_551_616.0
 }
 
-impl NoToken {
-    pub(super) fn unreachable(words: impl Into<String>) -> Self {
-        Self::Unreachable(words.into())
+impl<T> fmt::Debug for TokenCache<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for NoToken {
+impl<T> fmt::Debug for CachedToken<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Refused(words) | Self::Unreachable(words) => words,
-            Self::Silent => "did not answer in time",
-        })
-    }
-}
-
-impl<T> fmt::Debug for Cell<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cell").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Debug for Minted<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Minted")
+        f.write_str("CachedToken")
     }
 }
 

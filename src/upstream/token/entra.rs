@@ -8,23 +8,24 @@ use std::io;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Uri};
 
-use super::cache::{Fresh, Mint, NoToken};
+use super::cache::{NewToken, TokenSource};
 use super::{Ways, oauth};
 use crate::config::{Entra, Proof};
 use crate::secret::{Fingerprint, Secret};
-use crate::upstream::auth;
+use crate::upstream::error::TokenError;
+use crate::upstream::secret_header;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Mints for one credential.
-pub(super) struct Minter {
+pub(super) struct Source {
     uri: Uri,
     scope: String,
     proof: Proof,
     ways: Ways,
 }
 
-impl Minter {
+impl Source {
     pub(super) fn new(entra: &Entra, ways: Ways) -> io::Result<Self> {
         let scope = entra.scopes.join(" ");
         let uri = match &entra.proof {
@@ -62,17 +63,19 @@ impl Minter {
     }
 }
 
-type Answered = Result<Fresh<Secret>, NoToken>;
+type Answered = Result<NewToken<Secret>, TokenError>;
 
-impl Mint<HeaderValue> for Minter {
-    async fn mint(&self) -> Result<Fresh<HeaderValue>, NoToken> {
+impl TokenSource<HeaderValue> for Source {
+    async fn mint(&self) -> Result<NewToken<HeaderValue>, TokenError> {
         let fresh = match &self.proof {
             Proof::Secret { client, secret, .. } => {
                 self.token_for(client, &[("client_secret", secret.expose())]).await?
             }
             Proof::Federated { client, file, .. } => {
                 let assertion = oauth::file(file).await.map_err(|_| {
-                    NoToken::unreachable("was not asked: the federated token file cannot be read")
+                    TokenError::unreachable(
+                        "was not asked: the federated token file cannot be read",
+                    )
                 })?;
                 let proof = [
                     ("client_assertion_type", JWT_BEARER),
@@ -84,8 +87,8 @@ impl Mint<HeaderValue> for Minter {
                 self.identity_with("metadata", HeaderValue::from_static("true")).await?
             }
             Proof::AppService { header, .. } => {
-                let header = auth::header(header).map_err(|_| {
-                    NoToken::Refused("was not asked: IDENTITY_HEADER is no header".to_owned())
+                let header = secret_header::plain(header).map_err(|_| {
+                    TokenError::refused("was not asked: IDENTITY_HEADER is no header")
                 })?;
                 self.identity_with("x-identity-header", header).await?
             }

@@ -27,11 +27,12 @@ use yup_oauth2::{
 
 use self::external_account::External;
 use self::limited_connector::Bounded;
-use super::cache::{Fresh, Mint, NoToken};
+use super::cache::{NewToken, TokenSource};
 use super::{Ways, oauth};
 use crate::config::Google;
 use crate::secret::{Fingerprint, Secret};
-use crate::upstream::auth;
+use crate::upstream::error::TokenError;
+use crate::upstream::secret_header;
 
 /// What the tokens are for: everything that the account's roles allow.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
@@ -39,12 +40,12 @@ const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const METADATA: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 
 /// Mints for one credential.
-pub(super) struct Minter {
-    source: Source,
+pub(super) struct Source {
+    source: Origin,
     ways: Ways,
 }
 
-enum Source {
+enum Origin {
     /// Text that [`File`] can be read from.
     File(Secret),
     Metadata(Uri),
@@ -86,29 +87,29 @@ struct Impersonated {
     source_credentials: Box<File>,
 }
 
-type Answered = Result<Fresh<Secret>, NoToken>;
+type Answered = Result<NewToken<Secret>, TokenError>;
 
-impl Minter {
+impl Source {
     pub(super) fn new(google: &Google, ways: Ways) -> io::Result<Self> {
         let source = match google {
-            Google::Metadata(endpoint) => Source::Metadata(oauth::at(endpoint, METADATA)?),
-            Google::Credentials(text) => Source::File(text.clone()),
+            Google::Metadata(endpoint) => Origin::Metadata(oauth::at(endpoint, METADATA)?),
+            Google::Credentials(text) => Origin::File(text.clone()),
         };
         Ok(Self { source, ways })
     }
 }
 
-impl Mint<HeaderValue> for Minter {
-    async fn mint(&self) -> Result<Fresh<HeaderValue>, NoToken> {
+impl TokenSource<HeaderValue> for Source {
+    async fn mint(&self) -> Result<NewToken<HeaderValue>, TokenError> {
         let fresh = match &self.source {
-            Source::Metadata(uri) => {
+            Origin::Metadata(uri) => {
                 let mut request = Request::new(Bytes::new());
                 *request.uri_mut() = uri.clone();
                 let name = HeaderName::from_static("metadata-flavor");
                 request.headers_mut().insert(name, HeaderValue::from_static("Google"));
                 oauth::token(&self.ways.machine, request).await?
             }
-            Source::File(text) => {
+            Origin::File(text) => {
                 // Read anew each time, so that between two mints the secrets in it stay in one place.
                 let file = serde_json::from_str(text.expose()).map_err(|_| unusable())?;
                 self.ways.of_file(&file).await?
@@ -178,7 +179,8 @@ impl Ways {
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(AUTHORIZATION, auth::bearer(source).map_err(|_| oauth::no_token())?);
+        headers
+            .insert(AUTHORIZATION, secret_header::bearer(source).map_err(|_| oauth::no_token())?);
         oauth::token(&self.outside, request).await
     }
 }
@@ -199,28 +201,28 @@ async fn token(made: Authenticator<Bounded>) -> Answered {
         Some(moment) => oauth::until(SystemTime::from(moment)),
         None => oauth::UNSAID,
     };
-    Ok(Fresh { value: Secret::new(text.to_owned()), lives })
+    Ok(NewToken { value: Secret::new(text.to_owned()), lives })
 }
 
 /// The library's own words may hold what the server said.
-fn failure(error: &Error) -> NoToken {
+fn failure(error: &Error) -> TokenError {
     match error {
         Error::AuthError(error) => oauth::refusal(error.error.as_str(), ""),
         Error::HttpError(_) | Error::HttpClientError(_) => {
-            NoToken::unreachable("could not be reached")
+            TokenError::unreachable("could not be reached")
         }
         _ => oauth::no_token(),
     }
 }
 
-fn unreadable() -> NoToken {
-    NoToken::Refused("was not asked: the private key in the credentials cannot be read".to_owned())
+fn unreadable() -> TokenError {
+    TokenError::refused("was not asked: the private key in the credentials cannot be read")
 }
 
 /// The parser's own words may hold what it found.
-fn unusable() -> NoToken {
+fn unusable() -> TokenError {
     let words = "was not asked: the credentials lack a member of their type, or hold an address that is none";
-    NoToken::Refused(words.to_owned())
+    TokenError::refused(words)
 }
 
 fn token_uri() -> Uri {

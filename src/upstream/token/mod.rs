@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each credential has a cell with a task of its own, so that an issuer that hangs delays nobody else.
-//! Cells outlive the configuration they were made for, like connections.
+//! TokenCaches outlive the configuration they were made for, like connections.
 
 mod aws;
 mod cache;
@@ -23,31 +23,31 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 pub use aws::sts as aws_sts;
-pub use cache::{Cell, Fresh, Mint, Minted, NoToken};
+pub use cache::{CachedToken, NewToken, TokenCache, TokenSource};
 
-use super::Kept;
-use super::aws::Keys;
-use super::client::Client;
+use super::CarryOver;
+use super::aws::SigningKeys;
+use super::client::HttpClient;
 use crate::config::{AwsPair, Entra, Google, Transport};
 use crate::secret::{Fingerprint, Secret};
 
 /// The cells of one configuration that hold one type of token.
 #[derive(Debug)]
-pub struct Cells<T> {
-    known: Vec<(Transport, Fingerprint, Arc<Cell<T>>)>,
+pub struct TokenCaches<T> {
+    known: Vec<(Transport, Fingerprint, Arc<TokenCache<T>>)>,
 }
 
-impl<T: Send + Sync + 'static> Cells<T> {
+impl<T: Send + Sync + 'static> TokenCaches<T> {
     /// The cell of this credential, by the way to its issuer and what it hashes to: one made before, or
     /// from `before`, or a new one. Must be called within the runtime.
-    pub fn cell<M: Mint<T>>(
+    pub fn cell<M: TokenSource<T>>(
         &mut self,
         transport: &Transport,
         credential: Fingerprint,
         before: Option<&Self>,
         name: &str,
         mint: impl FnOnce() -> io::Result<M>,
-    ) -> io::Result<Arc<Cell<T>>> {
+    ) -> io::Result<Arc<TokenCache<T>>> {
         let same = |(t, c, _): &&(Transport, Fingerprint, _)| *c == credential && t == transport;
         if let Some((_, _, cell)) = self.known.iter().find(same) {
             return Ok(cell.clone());
@@ -55,21 +55,21 @@ impl<T: Send + Sync + 'static> Cells<T> {
         let kept = before.and_then(|cells| cells.known.iter().find(same));
         let cell = match kept {
             Some((_, _, cell)) => cell.clone(),
-            None => Cell::new(name.to_owned(), mint()?),
+            None => TokenCache::new(name.to_owned(), mint()?),
         };
         self.known.push((transport.clone(), credential, cell.clone()));
         Ok(cell)
     }
 }
 
-impl<T> Default for Cells<T> {
+impl<T> Default for TokenCaches<T> {
     fn default() -> Self {
         Self { known: Vec::new() }
     }
 }
 
 /// A value of `authorization`, marked sensitive: `Bearer TOKEN`.
-pub type Bearer = Cell<HeaderValue>;
+pub type BearerCache = TokenCache<HeaderValue>;
 
 /// The token itself, as an answer might echo it.
 pub fn text(bearer: &HeaderValue) -> &[u8] {
@@ -80,13 +80,17 @@ pub fn text(bearer: &HeaderValue) -> &[u8] {
 #[derive(Clone, Debug)]
 struct Ways {
     /// The provider's own: its proxy, its certificates.
-    outside: Client,
+    outside: HttpClient,
     /// Straight on: what the machine itself answers means another machine when a proxy asks.
-    machine: Client,
+    machine: HttpClient,
 }
 
 impl Ways {
-    fn new(transport: &Transport, kept: &mut Kept, before: Option<&Kept>) -> io::Result<Self> {
+    fn new(
+        transport: &Transport,
+        kept: &mut CarryOver,
+        before: Option<&CarryOver>,
+    ) -> io::Result<Self> {
         let clients = before.map(|kept| &kept.clients);
         let direct = Transport { proxy: None, ca: None, ..transport.clone() };
         Ok(Self {
@@ -101,13 +105,13 @@ pub fn entra(
     entra: &Entra,
     name: &str,
     transport: &Transport,
-    kept: &mut Kept,
-    before: Option<&Kept>,
-) -> io::Result<Arc<Bearer>> {
+    kept: &mut CarryOver,
+    before: Option<&CarryOver>,
+) -> io::Result<Arc<BearerCache>> {
     let ways = Ways::new(transport, kept, before)?;
-    let cells = before.map(|kept| &kept.bearers);
-    let mint = || entra::Minter::new(entra, ways);
-    kept.bearers.cell(transport, entra::identity(entra), cells, name, mint)
+    let cells = before.map(|kept| &kept.bearer_tokens);
+    let mint = || entra::Source::new(entra, ways);
+    kept.bearer_tokens.cell(transport, entra::identity(entra), cells, name, mint)
 }
 
 /// The cell for a credential of Google, over this provider's way. `name` is for the log.
@@ -115,13 +119,13 @@ pub fn google(
     google: &Google,
     name: &str,
     transport: &Transport,
-    kept: &mut Kept,
-    before: Option<&Kept>,
-) -> io::Result<Arc<Bearer>> {
+    kept: &mut CarryOver,
+    before: Option<&CarryOver>,
+) -> io::Result<Arc<BearerCache>> {
     let ways = Ways::new(transport, kept, before)?;
-    let cells = before.map(|kept| &kept.bearers);
-    let mint = || google::Minter::new(google, ways);
-    kept.bearers.cell(transport, google::identity(google), cells, name, mint)
+    let cells = before.map(|kept| &kept.bearer_tokens);
+    let mint = || google::Source::new(google, ways);
+    kept.bearer_tokens.cell(transport, google::identity(google), cells, name, mint)
 }
 
 /// The cell for what AWS's default chain finds or, with an ARN, for a role assumed by that pair or by
@@ -131,18 +135,18 @@ pub fn aws(
     from: Option<&AwsPair>,
     name: &str,
     transport: &Transport,
-    kept: &mut Kept,
-    before: Option<&Kept>,
-) -> io::Result<Arc<Cell<Keys>>> {
+    kept: &mut CarryOver,
+    before: Option<&CarryOver>,
+) -> io::Result<Arc<TokenCache<SigningKeys>>> {
     let ways = Ways::new(transport, kept, before)?;
-    let cells = before.map(|kept| &kept.aws);
+    let cells = before.map(|kept| &kept.aws_credentials);
     let mint = || {
         Ok(match role {
-            Some((arn, region)) => aws::Minter::role(arn, region, from, ways),
-            None => aws::Minter::chain(ways),
+            Some((arn, region)) => aws::Source::role(arn, region, from, ways),
+            None => aws::Source::chain(ways),
         })
     };
-    kept.aws.cell(transport, aws::identity(role, from), cells, name, mint)
+    kept.aws_credentials.cell(transport, aws::identity(role, from), cells, name, mint)
 }
 
 /// What a credential hashes to, from everything that decides which token it gets.

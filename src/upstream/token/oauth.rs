@@ -13,11 +13,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
-use super::cache::{Fresh, NoToken};
+use super::cache::NewToken;
 use crate::config::Endpoint;
 use crate::secret::Secret;
-use crate::upstream::auth;
-use crate::upstream::client::Client;
+use crate::upstream::client::HttpClient;
+use crate::upstream::error::TokenError;
+use crate::upstream::secret_header;
 
 /// All but RFC 3986's unreserved characters.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -71,17 +72,17 @@ struct Answer {
 
 /// Sends the request and reads the token out of its answer.
 pub(super) async fn token(
-    client: &Client,
+    client: &HttpClient,
     request: Request<Bytes>,
-) -> Result<Fresh<Secret>, NoToken> {
+) -> Result<NewToken<Secret>, TokenError> {
     let answer = client.fetch(request).await;
-    read(&answer.map_err(|broken| NoToken::unreachable(broken.words()))?)
+    read(&answer.map_err(|broken| TokenError::unreachable(broken.message()))?)
 }
 
 /// The token as `authorization` carries it.
-pub(super) fn bearer(fresh: &Fresh<Secret>) -> Result<Fresh<HeaderValue>, NoToken> {
-    let value = auth::bearer(&fresh.value).map_err(|_| no_token())?;
-    Ok(Fresh { value, lives: fresh.lives })
+pub(super) fn bearer(fresh: &NewToken<Secret>) -> Result<NewToken<HeaderValue>, TokenError> {
+    let value = secret_header::bearer(&fresh.value).map_err(|_| no_token())?;
+    Ok(NewToken { value, lives: fresh.lives })
 }
 
 /// The content of a file with a token of another issuer, who replaces it before it runs out.
@@ -127,19 +128,23 @@ pub(super) fn at(endpoint: &Endpoint, path: &str) -> io::Result<Uri> {
 }
 
 /// What an OAuth error code says of the credential.
-pub(super) fn refusal(code: &str, detail: &str) -> NoToken {
+pub(super) fn refusal(code: &str, detail: &str) -> TokenError {
     let known = CODES.contains(&code);
     let code = if known { code } else { "an error of its own" };
     let words = format!("says {code}{detail}");
-    if PASSING.contains(&code) { NoToken::Unreachable(words) } else { NoToken::Refused(words) }
+    if PASSING.contains(&code) {
+        TokenError::Unreachable(words)
+    } else {
+        TokenError::Refused(words)
+    }
 }
 
 /// For an answer without a token and without an error.
-pub(super) fn no_token() -> NoToken {
-    NoToken::unreachable("answered with something that is no token")
+pub(super) fn no_token() -> TokenError {
+    TokenError::unreachable("answered with something that is no token")
 }
 
-fn read(answer: &Response<Bytes>) -> Result<Fresh<Secret>, NoToken> {
+fn read(answer: &Response<Bytes>) -> Result<NewToken<Secret>, TokenError> {
     let status = answer.status();
     let told: Option<Answer> = serde_json::from_slice(answer.body()).ok();
     if status.is_success() {
@@ -147,7 +152,7 @@ fn read(answer: &Response<Bytes>) -> Result<Fresh<Secret>, NoToken> {
     }
     let passes = status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::TOO_MANY_REQUESTS;
     if !status.is_client_error() || passes {
-        return Err(NoToken::unreachable(format!("answered {}", status.as_u16())));
+        return Err(TokenError::unreachable(format!("answered {}", status.as_u16())));
     }
     let told = told.unwrap_or_default();
     let detail = told.error_codes.first().map(|number| format!(" (AADSTS{number})"));
@@ -162,13 +167,13 @@ fn read(answer: &Response<Bytes>) -> Result<Fresh<Secret>, NoToken> {
         // Nothing there, which says nothing of the credential. Azure's metadata service is gone like
         // that while it is updated.
         None if status == StatusCode::NOT_FOUND || status == StatusCode::GONE => {
-            NoToken::Unreachable(words)
+            TokenError::Unreachable(words)
         }
-        None => NoToken::Refused(words),
+        None => TokenError::Refused(words),
     })
 }
 
-fn fresh(answer: Answer) -> Option<Fresh<Secret>> {
+fn fresh(answer: Answer) -> Option<NewToken<Secret>> {
     let bearer = |kind: &String| kind.eq_ignore_ascii_case("bearer");
     let token = answer.access_token.filter(|token| !token.is_empty())?;
     if !answer.token_type.as_ref().is_none_or(bearer) {
@@ -183,7 +188,7 @@ fn fresh(answer: Answer) -> Option<Fresh<Secret>> {
         (None, None, Some(moment)) => until(humantime::parse_rfc3339(&moment).ok()?),
         (None, None, None) => UNSAID,
     };
-    Some(Fresh { value: Secret::new(token), lives })
+    Some(NewToken { value: Secret::new(token), lives })
 }
 
 /// Seconds as a number or as its digits.

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::config::Endpoint;
+use crate::upstream::error::TokenError;
 
 /// A server on loopback that answers as it is told and writes down what it is asked.
 struct Server {
@@ -150,11 +151,11 @@ fn transport() -> Transport {
 }
 
 fn ways() -> Ways {
-    Ways::new(&transport(), &mut Kept::default(), None).unwrap()
+    Ways::new(&transport(), &mut CarryOver::default(), None).unwrap()
 }
 
 /// The token and how many seconds it lives.
-async fn minted(mint: &impl Mint<HeaderValue>) -> Result<(String, u64), NoToken> {
+async fn minted(mint: &impl TokenSource<HeaderValue>) -> Result<(String, u64), TokenError> {
     let fresh = timeout(Duration::from_secs(10), mint.mint()).await.expect("an end")?;
     assert!(fresh.value.is_sensitive());
     // Where a moment is told, a part of a second has gone by.
@@ -169,16 +170,17 @@ fn secret(text: &str) -> Secret {
 #[tokio::test]
 async fn a_cell_is_taken_over_where_credential_and_way_are_the_same() {
     struct Nothing;
-    impl Mint<u8> for Nothing {
-        async fn mint(&self) -> Result<Fresh<u8>, NoToken> {
-            Ok(Fresh { value: 0, lives: Duration::from_secs(60) })
+    impl TokenSource<u8> for Nothing {
+        async fn mint(&self) -> Result<NewToken<u8>, TokenError> {
+            Ok(NewToken { value: 0, lives: Duration::from_secs(60) })
         }
     }
-    let cell = |cells: &mut Cells<u8>, transport: &Transport, key: &str, before| {
+    let cell = |cells: &mut TokenCaches<u8>, transport: &Transport, key: &str, before| {
         let identity = secret(key).fingerprint();
         cells.cell(transport, identity, before, "name", || Ok(Nothing)).unwrap()
     };
-    let (here, mut first, mut second) = (transport(), Cells::default(), Cells::default());
+    let (here, mut first, mut second) =
+        (transport(), TokenCaches::default(), TokenCaches::default());
     let one = cell(&mut first, &here, "a key", None);
     assert!(Arc::ptr_eq(&one, &cell(&mut first, &here, "a key", None)));
     assert!(Arc::ptr_eq(&one, &cell(&mut second, &here, "a key", Some(&first))));
@@ -191,7 +193,7 @@ async fn a_cell_is_taken_over_where_credential_and_way_are_the_same() {
 async fn nothing_of_a_token_is_in_what_is_printed_of_it() {
     let server = Server::start(numbered).await;
     let entra = entra::with_secret(&server);
-    let mut kept = Kept::default();
+    let mut kept = CarryOver::default();
     let cell = super::entra(&entra, "azure/main", &transport(), &mut kept, None).unwrap();
     let minted = cell.get().await.unwrap();
     let printed = format!("{cell:?} {minted:?} {kept:?} {:?} {entra:?}", minted.value);

@@ -20,8 +20,9 @@ async fn a_silent_provider_is_not_tried_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_takes_no_connection_in_time_is_silent_too() {
-    let world =
-        World::new(&provider("p", "", &["only"]), |_| later(3000, Says::Breaks(Broken::Connect)));
+    let world = World::new(&provider("p", "", &["only"]), |_| {
+        later(3000, Says::Breaks(UpstreamError::Connect))
+    });
     let reply = world.ask("p/m").await;
     assert_eq!((reply.status, reply.attempts), (502, 1));
 }

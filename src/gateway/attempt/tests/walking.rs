@@ -17,10 +17,10 @@ fn failures() -> Vec<Says> {
         fails(503),
         fails(529),
         Says::Cut,
-        Says::Breaks(Broken::Connect),
-        Says::Breaks(Broken::Lost),
-        Says::Breaks(Broken::Refused),
-        Says::Breaks(Broken::NoToken),
+        Says::Breaks(UpstreamError::Connect),
+        Says::Breaks(UpstreamError::ConnectionLost),
+        Says::Breaks(UpstreamError::CredentialRefused),
+        Says::Breaks(UpstreamError::NoToken),
     ]
 }
 
@@ -87,9 +87,12 @@ async fn a_target_s_only_key_has_one_quick_retry_before_the_fallbacks() {
     let text = provider("a", "", &["only"])
         + &provider("b", "", &["b1", "b2"])
         + "[routes.r]\ntargets = [{ model = \"a/m\" }]\nfallbacks = [\"b/m\"]\n";
-    for failure in
-        [fails(500), Says::Cut, Says::Breaks(Broken::Lost), Says::Breaks(Broken::Connect)]
-    {
+    for failure in [
+        fails(500),
+        Says::Cut,
+        Says::Breaks(UpstreamError::ConnectionLost),
+        Says::Breaks(UpstreamError::Connect),
+    ] {
         let play =
             move |asked: &Asked| if asked.provider == "b" { well() } else { failure.clone() };
         let world = World::new(&text, play);

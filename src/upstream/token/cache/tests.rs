@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use tokio::time::{advance, sleep};
 
 use super::*;
+use crate::upstream::error::TokenError;
 
 /// What an issuer does when it is asked.
 #[derive(Clone, Copy)]
@@ -23,9 +24,9 @@ struct Issuer {
 }
 
 impl Issuer {
-    fn cell(script: &'static [Does]) -> (Self, Arc<Cell<usize>>) {
+    fn cell(script: &'static [Does]) -> (Self, Arc<TokenCache<usize>>) {
         let issuer = Self { script, asked: Arc::default() };
-        let cell = Cell::new("test".to_owned(), issuer.clone());
+        let cell = TokenCache::new("test".to_owned(), issuer.clone());
         (issuer, cell)
     }
 
@@ -39,8 +40,8 @@ impl Issuer {
     }
 }
 
-impl Mint<usize> for Issuer {
-    async fn mint(&self) -> Result<Fresh<usize>, NoToken> {
+impl TokenSource<usize> for Issuer {
+    async fn mint(&self) -> Result<NewToken<usize>, TokenError> {
         let value = {
             let mut asked = self.asked.lock().unwrap();
             asked.push(Instant::now());
@@ -49,10 +50,10 @@ impl Mint<usize> for Issuer {
         match self.script[value.min(self.script.len() - 1)] {
             Does::Give(lives, after) => {
                 sleep(seconds(after)).await;
-                Ok(Fresh { value, lives: seconds(lives) })
+                Ok(NewToken { value, lives: seconds(lives) })
             }
-            Does::Refuse => Err(NoToken::Refused("says invalid_client".to_owned())),
-            Does::Fail => Err(NoToken::unreachable("answered 503")),
+            Does::Refuse => Err(TokenError::refused("says invalid_client")),
+            Does::Fail => Err(TokenError::unreachable("answered 503")),
             Does::Hang => std::future::pending().await,
             Does::Panic => panic!("as a library may"),
         }
@@ -70,12 +71,12 @@ async fn settled() {
     }
 }
 
-async fn given(cell: &Cell<usize>) -> Result<usize, NoToken> {
+async fn given(cell: &TokenCache<usize>) -> Result<usize, TokenError> {
     cell.get().await.map(|minted| minted.value)
 }
 
 /// The same, with the clock standing still: nothing is waited for.
-async fn given_at_once(cell: &Cell<usize>) -> Result<usize, NoToken> {
+async fn given_at_once(cell: &TokenCache<usize>) -> Result<usize, TokenError> {
     let now = Instant::now();
     let given = given(cell).await;
     assert_eq!(Instant::now(), now, "it was waited for");
@@ -147,7 +148,7 @@ async fn a_token_is_served_to_its_end_while_its_issuer_is_down() {
         settled().await;
     }
     advance(seconds(1)).await;
-    assert_eq!(given_at_once(&cell).await, Err(NoToken::unreachable("answered 503")));
+    assert_eq!(given_at_once(&cell).await, Err(TokenError::unreachable("answered 503")));
     assert!(issuer.asked().len() > 5);
 }
 
@@ -166,7 +167,7 @@ async fn an_issuer_that_is_down_is_asked_less_and_less_often() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_told_at_once_and_the_issuer_left_alone() {
     let (issuer, cell) = Issuer::cell(&[Does::Refuse]);
-    let refused = Err(NoToken::Refused("says invalid_client".to_owned()));
+    let refused = Err(TokenError::refused("says invalid_client"));
     assert_eq!(given(&cell).await, refused);
     for _ in 0..100 {
         advance(Duration::from_millis(40)).await;
@@ -219,7 +220,7 @@ async fn an_issuer_that_hangs_is_given_up_and_delays_no_other() {
     settled().await;
     assert_eq!(given_at_once(&other).await, Ok(0));
     let began = Instant::now();
-    assert_eq!(given(&hanging).await, Err(NoToken::Silent));
+    assert_eq!(given(&hanging).await, Err(TokenError::Timeout));
     assert_eq!(began.elapsed().as_secs(), 10);
     for _ in 0..60 {
         advance(Duration::from_millis(500)).await;
@@ -231,11 +232,14 @@ async fn an_issuer_that_hangs_is_given_up_and_delays_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_and_a_token_without_life_are_failed_mints() {
     let (_issuer, cell) = Issuer::cell(&[Does::Panic, Does::Give(0, 0), Does::Give(60, 0)]);
-    assert_eq!(given(&cell).await, Err(NoToken::unreachable("gave an answer that cannot be read")));
+    assert_eq!(
+        given(&cell).await,
+        Err(TokenError::unreachable("gave an answer that cannot be read"))
+    );
     sleep(Duration::from_millis(1100)).await;
     assert_eq!(
         given_at_once(&cell).await,
-        Err(NoToken::unreachable("gave a token that has already run out"))
+        Err(TokenError::unreachable("gave a token that has already run out"))
     );
     sleep(seconds(3)).await;
     assert_eq!(given_at_once(&cell).await, Ok(2));

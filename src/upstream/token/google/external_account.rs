@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Answered, SCOPE, address};
 use crate::secret::Secret;
-use crate::upstream::token::cache::NoToken;
+use crate::upstream::error::TokenError;
 use crate::upstream::token::{Ways, oauth};
 
 /// A file of the type `external_account`.
@@ -77,14 +77,14 @@ impl External {
     }
 
     /// The other issuer's token as it is now.
-    async fn subject(&self, ways: &Ways) -> Result<Secret, NoToken> {
+    async fn subject(&self, ways: &Ways) -> Result<Secret, TokenError> {
         let source = &self.credential_source;
         let text = match (&source.file, &source.url) {
             (Some(file), _) => oauth::file(file).await.map_err(|_| none_of("file"))?,
             (None, Some(Address(uri))) => source.fetched(uri, ways).await?,
             (None, None) => {
                 let words = "was not asked: the credential_source is neither a file nor a url";
-                return Err(NoToken::Refused(words.to_owned()));
+                return Err(TokenError::refused(words));
             }
         };
         match &source.format {
@@ -100,7 +100,7 @@ impl External {
 }
 
 impl Where {
-    async fn fetched(&self, uri: &Uri, ways: &Ways) -> Result<Secret, NoToken> {
+    async fn fetched(&self, uri: &Uri, ways: &Ways) -> Result<Secret, TokenError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = uri.clone();
         for (name, value) in &self.headers {
@@ -122,10 +122,10 @@ impl Where {
     }
 }
 
-fn none_of(place: &str) -> NoToken {
-    NoToken::unreachable(format!("was not asked: the {place} of the subject token has none"))
+fn none_of(place: &str) -> TokenError {
+    TokenError::unreachable(format!("was not asked: the {place} of the subject token has none"))
 }
 
-fn bad_header() -> NoToken {
-    NoToken::Refused("was not asked: a header of the credential_source is none".to_owned())
+fn bad_header() -> TokenError {
+    TokenError::refused("was not asked: a header of the credential_source is none")
 }

@@ -1,4 +1,4 @@
-use super::super::entra::Minter;
+use super::super::entra::Source;
 use super::*;
 use crate::config::Proof;
 
@@ -17,8 +17,8 @@ pub(super) fn with_secret(server: &Server) -> Entra {
     })
 }
 
-fn minter(entra: &Entra) -> Minter {
-    Minter::new(entra, ways()).unwrap()
+fn minter(entra: &Entra) -> Source {
+    Source::new(entra, ways()).unwrap()
 }
 
 #[tokio::test]
@@ -52,7 +52,10 @@ async fn a_workload_shows_the_token_that_its_file_holds_at_that_moment() {
         file: file.clone(),
     }));
     let missing = minted(&minter).await.unwrap_err();
-    assert!(matches!(&missing, NoToken::Unreachable(words) if words.contains("file")), "{missing}");
+    assert!(
+        matches!(&missing, TokenError::Unreachable(words) if words.contains("file")),
+        "{missing}"
+    );
     for content in ["first.token.here", "second.token.here"] {
         std::fs::write(&file, format!("{content}\n")).unwrap();
         minted(&minter).await.unwrap();
@@ -113,18 +116,18 @@ async fn errors_are_told_in_our_words_and_sorted_by_whose_they_are() {
     let parrot = "{\"error\":\"Zq7~Xw9.Kv3&Jp5=Yg8\"}";
     let passing = "{\"error\":\"temporarily_unavailable\"}";
     let too_long = "x".repeat(1 << 20).leak();
-    let refused = |words: &str| NoToken::Refused(words.to_owned());
+    let refused = |words: &str| TokenError::refused(words);
     let table = [
         (401, wrong_secret, refused("says invalid_client (AADSTS7000215)")),
         (400, parrot, refused("says an error of its own")),
         (400, "{\"error\":{\"message\":\"no\"}}", refused("answered 400")),
         (403, "<html>", refused("answered 403")),
-        (400, passing, NoToken::unreachable("says temporarily_unavailable")),
-        (404, "", NoToken::unreachable("answered 404")),
-        (410, "", NoToken::unreachable("answered 410")),
-        (429, "{\"error\":\"invalid_client\"}", NoToken::unreachable("answered 429")),
-        (302, "", NoToken::unreachable("answered 302")),
-        (503, "<html>", NoToken::unreachable("answered 503")),
+        (400, passing, TokenError::unreachable("says temporarily_unavailable")),
+        (404, "", TokenError::unreachable("answered 404")),
+        (410, "", TokenError::unreachable("answered 410")),
+        (429, "{\"error\":\"invalid_client\"}", TokenError::unreachable("answered 429")),
+        (302, "", TokenError::unreachable("answered 302")),
+        (503, "<html>", TokenError::unreachable("answered 503")),
     ];
     for (status, body, expected) in table {
         let server = Server::same(status, body).await;
@@ -144,7 +147,7 @@ async fn errors_are_told_in_our_words_and_sorted_by_whose_they_are() {
     ] {
         let server = Server::same(200, body).await;
         let told = minted(&minter(&with_secret(&server))).await;
-        let expected = NoToken::unreachable("answered with something that is no token");
+        let expected = TokenError::unreachable("answered with something that is no token");
         assert_eq!(told, Err(expected), "{:?}", &body[..body.len().min(50)]);
     }
 }
@@ -158,7 +161,7 @@ async fn a_number_that_is_left_out_or_huge_is_no_reason_to_fail() {
         let server = Server::same(200, body).await;
         let mint = minter(&with_secret(&server));
         assert_eq!(mint.mint().await.unwrap().lives.as_secs(), lives);
-        let cell = Cell::new("test".to_owned(), mint);
+        let cell = TokenCache::new("test".to_owned(), mint);
         assert_eq!(cell.get().await.unwrap().value, "Bearer abc");
     }
 }
@@ -171,5 +174,5 @@ async fn an_issuer_that_is_not_there_cannot_be_reached() {
         authority.authority = "127.0.0.1:9".parse().unwrap();
     }
     let told = minted(&minter(&entra)).await;
-    assert_eq!(told, Err(NoToken::unreachable("could not be reached")));
+    assert_eq!(told, Err(TokenError::unreachable("could not be reached")));
 }

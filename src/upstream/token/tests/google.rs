@@ -6,7 +6,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::google::Minter;
+use super::super::google::Source;
 use super::*;
 use crate::config::Proxy;
 
@@ -33,8 +33,8 @@ fn service_account(private_key: &str, token_uri: &str) -> Value {
     })
 }
 
-fn minter(file: &Value) -> Minter {
-    Minter::new(&Google::Credentials(secret(&file.to_string())), ways()).unwrap()
+fn minter(file: &Value) -> Source {
+    Source::new(&Google::Credentials(secret(&file.to_string())), ways()).unwrap()
 }
 
 #[tokio::test]
@@ -69,19 +69,15 @@ async fn errors_of_google_are_told_in_our_words() {
     let grant =
         "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT Signature: eyJhbG\"}";
     let endless = "x".repeat(1 << 20).leak();
-    let no_token = || NoToken::unreachable("answered with something that is no token");
+    let no_token = || TokenError::unreachable("answered with something that is no token");
     for (status, body, expected) in [
-        (400, grant, NoToken::Refused("says invalid_grant".to_owned())),
-        (
-            400,
-            "{\"error\":\"eyJhbGciOi\"}",
-            NoToken::Refused("says an error of its own".to_owned()),
-        ),
-        (500, "{\"error\":\"internal_failure\"}", NoToken::unreachable("says internal_failure")),
+        (400, grant, TokenError::refused("says invalid_grant")),
+        (400, "{\"error\":\"eyJhbGciOi\"}", TokenError::refused("says an error of its own")),
+        (500, "{\"error\":\"internal_failure\"}", TokenError::unreachable("says internal_failure")),
         (503, "<html>", no_token()),
         (503, "{\"error\":{\"code\":503}}", no_token()),
         (200, "{}", no_token()),
-        (200, endless, NoToken::unreachable("could not be reached")),
+        (200, endless, TokenError::unreachable("could not be reached")),
     ] {
         let server = Server::same(status, body).await;
         let told = minted(&minter(&service_account(&private, &server.url("/")))).await;
@@ -89,7 +85,7 @@ async fn errors_of_google_are_told_in_our_words() {
     }
     let told = minted(&minter(&service_account("no key", "http://127.0.0.1:9/"))).await;
     assert!(
-        matches!(&told, Err(NoToken::Refused(words)) if words.contains("private key")),
+        matches!(&told, Err(TokenError::Refused(words)) if words.contains("private key")),
         "{told:?}"
     );
 }
@@ -100,9 +96,9 @@ async fn a_number_that_the_library_cannot_take_is_a_failed_mint() {
     let body = "{\"access_token\":\"abc\",\"expires_in\":9223372036854775807}";
     let server = Server::same(200, body).await;
     let minter = minter(&service_account(&private, &server.url("/")));
-    let cell = Cell::new("test".to_owned(), minter);
+    let cell = TokenCache::new("test".to_owned(), minter);
     let told = timeout(Duration::from_secs(10), cell.get()).await.unwrap();
-    assert_eq!(told.unwrap_err(), NoToken::unreachable("gave an answer that cannot be read"));
+    assert_eq!(told.unwrap_err(), TokenError::unreachable("gave an answer that cannot be read"));
 }
 
 #[tokio::test]
@@ -116,7 +112,7 @@ async fn a_file_that_cannot_be_used_is_refused_without_its_words() {
         json!({ "type": "service_account", "private_key": ["Zq7Xw9Kv3Jp5"] }),
     ] {
         let told = minted(&minter(&file)).await.unwrap_err();
-        let NoToken::Refused(words) = told else { panic!("{told}") };
+        let TokenError::Refused(words) = told else { panic!("{told}") };
         assert!(words.starts_with("was not asked: the credentials lack a member"), "{words}");
         assert!(!words.contains("Zq7Xw9"), "{words}");
     }
@@ -129,8 +125,8 @@ async fn a_machine_asks_its_metadata_server() {
     // It is asked straight, whatever the provider's proxy.
     let proxy = Some(Proxy { uri: "http://127.0.0.1:9".parse().unwrap(), credentials: None });
     let transport = Transport { proxy, ..transport() };
-    let ways = Ways::new(&transport, &mut Kept::default(), None).unwrap();
-    let minter = Minter::new(&Google::Metadata(server.endpoint()), ways).unwrap();
+    let ways = Ways::new(&transport, &mut CarryOver::default(), None).unwrap();
+    let minter = Source::new(&Google::Metadata(server.endpoint()), ways).unwrap();
     assert_eq!(minted(&minter).await, Ok(("abc".to_owned(), 3599)));
     let asked = server.asked().pop().unwrap();
     assert_eq!(asked.method, "GET");
@@ -219,7 +215,7 @@ async fn a_traded_or_signed_token_impersonates() {
     let mut forbidden = signed;
     forbidden["service_account_impersonation_url"] = server.url("/forbidden").into();
     let told = minted(&minter(&forbidden)).await;
-    assert_eq!(told, Err(NoToken::Refused("says PERMISSION_DENIED".to_owned())));
+    assert_eq!(told, Err(TokenError::refused("says PERMISSION_DENIED")));
 }
 
 /// A proxy that takes whoever connects through it to a TLS server with this name, which answers
@@ -262,7 +258,7 @@ async fn proxied(name: &str) -> (Server, Transport) {
 #[tokio::test]
 async fn a_user_is_refreshed_through_the_provider_s_proxy_and_certificates() {
     let (server, transport) = proxied("accounts.google.com").await;
-    let ways = Ways::new(&transport, &mut Kept::default(), None).unwrap();
+    let ways = Ways::new(&transport, &mut CarryOver::default(), None).unwrap();
     let file = json!({
         "type": "authorized_user",
         "client_id": "an-id",
@@ -270,7 +266,7 @@ async fn a_user_is_refreshed_through_the_provider_s_proxy_and_certificates() {
         "refresh_token": "1//refresh",
         "quota_project_id": "a-project",
     });
-    let minter = Minter::new(&Google::Credentials(secret(&file.to_string())), ways).unwrap();
+    let minter = Source::new(&Google::Credentials(secret(&file.to_string())), ways).unwrap();
     assert_eq!(minted(&minter).await, Ok(("token-0".to_owned(), 3600)));
     assert_eq!(minted(&minter).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
     let asked = &server.asked()[0];

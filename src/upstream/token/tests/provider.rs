@@ -5,7 +5,7 @@ use crate::config::{
     Affinity, ApiVersion, Azure, AzureAccess, Cloud, Key, Provider, Timeouts, Vertex,
 };
 use crate::provider::Kind;
-use crate::upstream::{Arriving, Attempt, Broken, Upstream, What};
+use crate::upstream::{Attempt, RequestKind, ResponseBody, Upstream, UpstreamError};
 use crate::wire::address::{self, Place};
 use crate::wire::peek::peek;
 
@@ -33,16 +33,16 @@ fn azure(server: &Server, issuer: &Server) -> Provider {
 }
 
 fn upstream(provider: &Provider) -> Upstream {
-    Upstream::new(provider, &mut Kept::default(), None).unwrap()
+    Upstream::new(provider, &mut CarryOver::default(), None).unwrap()
 }
 
-async fn ask(upstream: &Upstream) -> Result<Response<Arriving>, Broken> {
+async fn ask(upstream: &Upstream) -> Result<Response<ResponseBody>, UpstreamError> {
     let body = Bytes::from_static(CHAT);
     let Some(Place::Operation(address)) = address::find("/v1/chat/completions") else {
         panic!("no such path")
     };
     let attempt = Attempt {
-        what: What::Operation { address: &address, peek: &peek(&body).unwrap() },
+        kind: RequestKind::Operation { address: &address, peek: &peek(&body).unwrap() },
         model: "m",
         query: None,
         headers: &HeaderMap::new(),
@@ -132,7 +132,8 @@ async fn a_provider_that_takes_no_token_is_asked_twice_and_its_words_are_cut() {
 
 #[tokio::test]
 async fn without_a_token_the_provider_is_not_asked() {
-    for (status, broken) in [(401, Broken::Refused), (503, Broken::NoToken)] {
+    for (status, broken) in [(401, UpstreamError::CredentialRefused), (503, UpstreamError::NoToken)]
+    {
         let (server, issuer) = (Server::start(fine).await, Server::same(status, "").await);
         let upstream = upstream(&azure(&server, &issuer));
         for _ in 0..3 {
@@ -146,7 +147,7 @@ async fn without_a_token_the_provider_is_not_asked() {
 #[tokio::test]
 async fn the_next_configuration_takes_the_token_over() {
     let (server, issuer) = (Server::start(fine).await, Server::start(numbered).await);
-    let (mut first, mut second) = (Kept::default(), Kept::default());
+    let (mut first, mut second) = (CarryOver::default(), CarryOver::default());
     let provider = azure(&server, &issuer);
     let before = Upstream::new(&provider, &mut first, None).unwrap();
     assert_eq!(status(&before).await, 200);
