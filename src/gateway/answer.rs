@@ -114,7 +114,7 @@ pub(super) fn words(refusal: &Refusal, api: Api, id: &str) -> String {
 fn amzn_error(refusal: &Refusal, status: StatusCode) -> &'static str {
     match refusal {
         Refusal::UnknownSigner => return "UnrecognizedClientException",
-        Refusal::Signature(SignatureError::Form) => return "IncompleteSignatureException",
+        Refusal::Signature(SignatureError::Malformed) => return "IncompleteSignatureException",
         Refusal::Signature(_) => return "InvalidSignatureException",
         _ => {}
     }

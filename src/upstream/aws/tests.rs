@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::Value;
 
 use super::caller_signature::{CallerSignature, SignatureError};
-use super::canonical_request::{self, Scope, Signed};
-use super::sign::{self, For, hex};
+use super::canonical_request::{self, SignedRequest};
+use super::sign::{self, hex};
 use crate::config::AwsPair;
 use crate::secret::{Secret, digest};
 use crate::upstream::RequestBody;
@@ -125,8 +125,8 @@ fn a_token_that_no_header_can_carry_is_not_signed() {
     );
 }
 
-fn bedrock(region: &str) -> For<'_> {
-    For { region, service: sign::SERVICE }
+fn bedrock(region: &str) -> sign::Scope<'_> {
+    sign::Scope { region, service: sign::BEDROCK }
 }
 
 /// What a caller's request arrives as.
@@ -155,21 +155,18 @@ const BODY: &str = r#"{"messages":[]}"#;
 async fn a_callers_signature_is_of_its_request_and_its_secret() {
     let head = arrived(SONNET, |_| ());
     assert_eq!(verified(&head, BODY, SECRET).await, Ok(()));
-    assert_eq!(verified(&head, BODY, "another").await, Err(SignatureError::Signature));
-    assert_eq!(
-        verified(&head, r#"{"messages":[1]}"#, SECRET).await,
-        Err(SignatureError::Signature)
-    );
+    assert_eq!(verified(&head, BODY, "another").await, Err(SignatureError::Mismatch));
+    assert_eq!(verified(&head, r#"{"messages":[1]}"#, SECRET).await, Err(SignatureError::Mismatch));
     let unencoded = "http://localhost:1/model/a:0/b/converse?x=1&a=";
     assert_eq!(verified(&arrived(unencoded, |_| ()), BODY, SECRET).await, Ok(()));
 
     let mut other = arrived(SONNET, |_| ());
     other.uri = "/model/another/converse".parse().unwrap();
-    assert_eq!(verified(&other, BODY, SECRET).await, Err(SignatureError::Signature));
+    assert_eq!(verified(&other, BODY, SECRET).await, Err(SignatureError::Mismatch));
     let other = arrived(SONNET, |headers| {
         headers.insert("host", HeaderValue::from_static("elsewhere"));
     });
-    assert_eq!(verified(&other, BODY, SECRET).await, Err(SignatureError::Signature));
+    assert_eq!(verified(&other, BODY, SECRET).await, Err(SignatureError::Mismatch));
     let spaced = arrived(SONNET, |headers| {
         headers.insert("user-agent", HeaderValue::from_static("changed on the way"));
     });
@@ -192,7 +189,7 @@ fn a_signature_is_good_for_fifteen_minutes() {
         assert_eq!(at(good), Ok(()));
     }
     for bad in [noon() - 16 * minute, noon() + 16 * minute, SystemTime::UNIX_EPOCH] {
-        assert_eq!(at(bad), Err(SignatureError::Time));
+        assert_eq!(at(bad), Err(SignatureError::Expired));
     }
 }
 
@@ -206,36 +203,36 @@ async fn what_is_wrong_with_the_form_is_said_before_the_body_is_read() {
         CallerSignature::from_headers(&headers, noon()).map(|read| read.map(drop).unwrap_err())
     };
     let with = |from: &str, to: &str| why(good.replace(from, to));
-    assert_eq!(with("/bedrock/", "/s3/"), Some(SignatureError::Service));
-    assert_eq!(with("host;", ""), Some(SignatureError::Headers));
-    assert_eq!(with(";x-amz-date", ""), Some(SignatureError::Headers));
-    assert_eq!(with("content-type;host", "host;content-type"), Some(SignatureError::Headers));
-    assert_eq!(with("/20240615/", "/20240614/"), Some(SignatureError::Form));
-    assert_eq!(with("Signature=90", "Signature="), Some(SignatureError::Form));
-    assert_eq!(with("Signature=90", "Signature=9A"), Some(SignatureError::Form));
-    assert_eq!(with("SignedHeaders", "Headers"), Some(SignatureError::Form));
-    assert_eq!(with("AKIDEXAMPLE/", ""), Some(SignatureError::Form));
-    assert_eq!(why("AWS4-HMAC-SHA256".to_owned()), Some(SignatureError::Form));
+    assert_eq!(with("/bedrock/", "/s3/"), Some(SignatureError::WrongService));
+    assert_eq!(with("host;", ""), Some(SignatureError::WrongHeaders));
+    assert_eq!(with(";x-amz-date", ""), Some(SignatureError::WrongHeaders));
+    assert_eq!(with("content-type;host", "host;content-type"), Some(SignatureError::WrongHeaders));
+    assert_eq!(with("/20240615/", "/20240614/"), Some(SignatureError::Malformed));
+    assert_eq!(with("Signature=90", "Signature="), Some(SignatureError::Malformed));
+    assert_eq!(with("Signature=90", "Signature=9A"), Some(SignatureError::Malformed));
+    assert_eq!(with("SignedHeaders", "Headers"), Some(SignatureError::Malformed));
+    assert_eq!(with("AKIDEXAMPLE/", ""), Some(SignatureError::Malformed));
+    assert_eq!(why("AWS4-HMAC-SHA256".to_owned()), Some(SignatureError::Malformed));
     assert_eq!(why("Bearer AKIDEXAMPLE".to_owned()), None);
     for time in ["20240615T12000Z", "20240615 120000Z", "20241315T120000Z", "2024-06-15T12:00"] {
         let mut headers = head.headers.clone();
         headers.insert("x-amz-date", HeaderValue::from_str(time).unwrap());
         assert_eq!(
             CallerSignature::from_headers(&headers, noon()).unwrap().map(drop),
-            Err(SignatureError::Form)
+            Err(SignatureError::Malformed)
         );
     }
     let mut head = arrived(SONNET, |_| ());
     let missing = good.replace("content-type;host", "content-type;host;missing");
     head.headers.insert(AUTHORIZATION, HeaderValue::try_from(missing).unwrap());
-    assert_eq!(verified(&head, BODY, SECRET).await, Err(SignatureError::Headers));
+    assert_eq!(verified(&head, BODY, SECRET).await, Err(SignatureError::WrongHeaders));
 }
 
 #[tokio::test]
 async fn a_hash_that_is_signed_is_the_hash_of_the_body() {
     for (told, expected) in [
-        (hex(&digest(BODY.as_bytes())), Err(SignatureError::Signature)),
-        ("UNSIGNED-PAYLOAD".to_owned(), Err(SignatureError::Body)),
+        (hex(&digest(BODY.as_bytes())), Err(SignatureError::Mismatch)),
+        ("UNSIGNED-PAYLOAD".to_owned(), Err(SignatureError::BodyMismatch)),
     ] {
         let head = arrived(SONNET, |headers| {
             let good = headers[AUTHORIZATION].to_str().unwrap();
@@ -317,7 +314,8 @@ fn read(request: &str) -> (&str, &str, HeaderMap, &str) {
     (method, target, headers, body)
 }
 
-const SCOPE: Scope<'static> = Scope { date: "20150830", region: "us-east-1", service: "service" };
+const SCOPE: canonical_request::Scope<'static> =
+    canonical_request::Scope { date: "20150830", region: "us-east-1", service: "service" };
 
 #[test]
 fn callers_are_verified_as_the_published_vectors_say() {
@@ -330,7 +328,8 @@ fn callers_are_verified_as_the_published_vectors_say() {
         let authorization = headers[AUTHORIZATION].to_str().unwrap();
         let names = authorization.split_once("SignedHeaders=").unwrap().1;
         let names = names.split(',').next().unwrap();
-        let signed = Signed { method, path, query, headers: &headers, authority: None, names };
+        let signed =
+            SignedRequest { method, path, query, headers: &headers, authority: None, names };
         let canonical = signed.canonical(&hex(&digest(body.as_bytes()))).unwrap();
         assert_eq!(canonical, case.canonical.trim_end(), "{}", case.name);
         let string_to_sign =
@@ -375,8 +374,8 @@ fn requests_are_signed_as_the_published_vectors_say() {
             continue;
         };
         let identity = sign::identity(&pair(case.token.as_deref()));
-        let good = For { region: "us-east-1", service: "service" };
-        let made = sign::signature(request, &identity, good, settings, now).unwrap();
+        let scope = sign::Scope { region: "us-east-1", service: "service" };
+        let made = sign::signature(request, &identity, scope, settings, now).unwrap();
         let authorization = made[AUTHORIZATION].to_str().unwrap();
         let signature = authorization.rsplit_once("Signature=").unwrap().1;
         assert_eq!(signature, case.signature.trim_end(), "{}: {authorization}", case.name);

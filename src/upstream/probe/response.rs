@@ -1,4 +1,4 @@
-//! What the answer to a free call says of the key.
+//! What the answer to a free call means for the key.
 
 use bytes::Bytes;
 use http::Response;
@@ -9,54 +9,64 @@ use crate::upstream::auth::Credential;
 use crate::wire::Api;
 use crate::wire::failure::{Class, classify};
 
-/// A finding and a few words about it.
-pub(super) type Said = (ProbeResult, Option<String>);
+/// A result and a detail about it.
+pub(super) type Verdict = (ProbeResult, Option<String>);
 
-/// All is well.
-pub(super) const OK: Said = (ProbeResult::Ok, None);
+/// The key works.
+pub(super) const OK: Verdict = (ProbeResult::Ok, None);
 
-/// Longest error code that is shown; the longest known has 40 characters.
-const CODE: usize = 64;
+/// Longest error code that is reported; the longest known one has 40 characters.
+const MAX_CODE: usize = 64;
 
-/// What an error answer says. It shows the status and the provider's error code, none of its free text.
+/// Returns the result for an error answer. The detail contains the status and the provider's error code,
+/// but none of its free text.
 pub(super) fn error(
     api: Api,
-    minted: bool,
+    has_new_token: bool,
     origin: &str,
     response: &Response<Bytes>,
     credential: &Credential,
-) -> Said {
+) -> Verdict {
     let status = response.status().as_u16();
     let code = code(response);
-    let finding = finding(api, minted, response, code.as_deref());
+    let result = result_of(api, has_new_token, response, code.as_deref());
     let mut words = status.to_string();
-    if let Some(code) = code.filter(|code| holds_no_secret(code, credential)) {
+    if let Some(code) = code.filter(|code| contains_no_secret(code, credential)) {
         words = format!("{words} {code}");
     }
     match status {
-        300..=399 => words = format!("{origin} answered {words}: redirects are not followed"),
-        404 | 405 if finding == ProbeResult::Unreachable => {
-            words = format!("{origin} answered {words}: the API is not at this address");
+        300..=399 => {
+            words = format!("{origin} returned status {words}: redirects are not followed")
         }
-        _ if finding == ProbeResult::Unreachable => words = format!("{origin} answered {words}"),
+        404 | 405 if result == ProbeResult::Unreachable => {
+            words = format!("{origin} returned status {words}: the API is not at this address");
+        }
+        _ if result == ProbeResult::Unreachable => {
+            words = format!("{origin} returned status {words}")
+        }
         _ => {}
     }
-    (finding, Some(words))
+    (result, Some(words))
 }
 
-/// A web page where an API should be: a proxy's, or that of a wrong address.
-pub(super) fn is_a_page(body: &[u8]) -> bool {
+/// Returns true for a web page in place of an API: from a proxy, or from a wrong address.
+pub(super) fn is_web_page(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
-pub(super) fn page(origin: &str) -> Said {
-    (ProbeResult::Unreachable, Some(format!("{origin} answered with a web page")))
+pub(super) fn web_page(origin: &str) -> Verdict {
+    (ProbeResult::Unreachable, Some(format!("{origin} returned a web page")))
 }
 
-fn finding(api: Api, minted: bool, response: &Response<Bytes>, code: Option<&str>) -> ProbeResult {
+fn result_of(
+    api: Api,
+    has_new_token: bool,
+    response: &Response<Bytes>,
+    code: Option<&str>,
+) -> ProbeResult {
     let status = response.status().as_u16();
     let header = |name: &str| {
-        // STS has the code in the body, where Bedrock has it in a header.
+        // STS sends the code in the body, Bedrock in a header.
         let own = if name == "x-amzn-errortype" && api == Api::Bedrock { code } else { None };
         own.or_else(|| response.headers().get(name)?.to_str().ok())
     };
@@ -65,62 +75,62 @@ fn finding(api: Api, minted: bool, response: &Response<Bytes>, code: Option<&str
         (300..=399, _) => return ProbeResult::Unreachable,
         // <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>
         (_, Some("Throttling")) if api == Api::Bedrock => return ProbeResult::Throttled,
-        // Entra ID has given the token, and Azure's resource does not know the role of its owner:
-        // "Principal does not have access to API/Operation."
-        (401, Some("PermissionDenied")) if minted => return ProbeResult::NoAccess,
-        (403, _) if minted && class_of(403) == Class::BadCredential => {
+        // Entra ID returned the token, but its owner has no role for the Azure resource: "Principal does
+        // not have access to API/Operation."
+        (401, Some("PermissionDenied")) if has_new_token => return ProbeResult::NoAccess,
+        (403, _) if has_new_token && class_of(403) == Class::BadCredential => {
             return ProbeResult::NoAccess;
         }
         _ => {}
     }
     match class_of(status) {
-        // The table takes a 403 without a word for a bad key, so that another is tried. With no prompt
-        // and no model in the request, it is a key that is known.
+        // `classify` treats a 403 without details as a bad key, so that another key is tried. This request
+        // has no prompt and no model, so here the key is valid.
         Class::BadCredential if status == 403 && class_of(400) == Class::Caller => {
             ProbeResult::NoAccess
         }
         Class::BadCredential => ProbeResult::BadCredential,
         Class::NoCredit => ProbeResult::NoCredit,
         Class::Throttled => ProbeResult::Throttled,
-        // A list of models that is not there says nothing of the key.
-        Class::NoAccess if status == 404 && !minted => ProbeResult::Unreachable,
+        // A missing list of models does not mean that the key is bad.
+        Class::NoAccess if status == 404 && !has_new_token => ProbeResult::Unreachable,
         Class::NoAccess => ProbeResult::NoAccess,
         Class::Caller | Class::ContextTooLong | Class::Trouble => ProbeResult::Unreachable,
     }
 }
 
-/// The error code, where the provider has one and it looks like one.
+/// Returns the error code, if the answer contains one that looks like a code.
 fn code(response: &Response<Bytes>) -> Option<String> {
     let named = response.headers().get("x-amzn-errortype").and_then(|name| name.to_str().ok());
     let found = match named {
         Some(name) => Some(name.split(':').next().unwrap_or_default().to_owned()),
         None => match serde_json::from_slice(response.body()) {
-            Ok(value) => in_json(&value),
-            Err(_) => in_xml(response.body()),
+            Ok(value) => code_in_json(&value),
+            Err(_) => code_in_xml(response.body()),
         },
     };
     let code = found?.rsplit('#').next().unwrap_or_default().to_owned();
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    (!code.is_empty() && code.len() <= CODE && code.bytes().all(good)).then_some(code)
+    let is_code = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    (!code.is_empty() && code.len() <= MAX_CODE && code.bytes().all(is_code)).then_some(code)
 }
 
-/// `{"error":{"code":…}}` and its like. Google has a number there and the name in `status`; Anthropic
-/// has it in `type`; AWS in `__type`, or in `Error.Code`.
-fn in_json(value: &Value) -> Option<String> {
+/// Reads `{"error":{"code":…}}` and similar forms. Google sends a number there and the name in `status`;
+/// Anthropic sends it in `type`; AWS in `__type`, or in `Error.Code`.
+fn code_in_json(value: &Value) -> Option<String> {
     let error = value.get("error").or_else(|| value.get("Error")).unwrap_or(value);
     let names = ["code", "status", "type", "Code", "__type"];
     names.iter().find_map(|name| error.get(name)?.as_str()).map(str::to_owned)
 }
 
-/// `<ErrorResponse><Error><Code>…</Code>`, as STS answers.
-fn in_xml(body: &[u8]) -> Option<String> {
+/// Reads `<ErrorResponse><Error><Code>…</Code>`, from STS.
+fn code_in_xml(body: &[u8]) -> Option<String> {
     let text = str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once("<Code>")?;
     Some(rest.split_once("</Code>")?.0.to_owned())
 }
 
-/// Whether nothing of the key is in it: some providers repeat keys in places that one would not think of.
-fn holds_no_secret(code: &str, credential: &Credential) -> bool {
+/// Returns true if the code contains no part of the key: some providers echo keys in unexpected places.
+fn contains_no_secret(code: &str, credential: &Credential) -> bool {
     credential.redact(Bytes::copy_from_slice(code.as_bytes())) == code.as_bytes()
 }
 
@@ -133,66 +143,70 @@ mod tests {
         Response::builder().status(status).body(body).unwrap()
     }
 
-    fn found(api: Api, minted: bool, status: u16, body: &str) -> ProbeResult {
+    fn result(api: Api, has_new_token: bool, status: u16, body: &str) -> ProbeResult {
         let response = answer(status, body);
-        finding(api, minted, &response, code(&response).as_deref())
+        result_of(api, has_new_token, &response, code(&response).as_deref())
     }
 
     #[test]
-    fn a_403_is_of_a_known_key_unless_its_words_say_that_it_is_not() {
+    fn a_403_means_no_access_unless_its_text_reports_a_bad_key() {
         let scopes = r#"{"error":{"message":"You have insufficient permissions for this operation. Missing scopes: api.model.read","type":"invalid_request_error"}}"#;
-        assert_eq!(found(Api::OpenAi, false, 403, scopes), ProbeResult::NoAccess);
+        assert_eq!(result(Api::OpenAi, false, 403, scopes), ProbeResult::NoAccess);
         let key = r#"{"error":{"message":"Incorrect API key provided"}}"#;
-        assert_eq!(found(Api::OpenAi, false, 403, key), ProbeResult::BadCredential);
+        assert_eq!(result(Api::OpenAi, false, 403, key), ProbeResult::BadCredential);
         let leaked = r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"Your API key was reported as leaked."}}"#;
-        assert_eq!(found(Api::Gemini, false, 403, leaked), ProbeResult::BadCredential);
+        assert_eq!(result(Api::Gemini, false, 403, leaked), ProbeResult::BadCredential);
     }
 
     #[test]
-    fn behind_a_token_that_was_just_given_a_refusal_is_of_access() {
+    fn with_a_new_token_a_rejection_means_no_access() {
         let disabled = r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"Vertex AI API has not been used in project x before or it is disabled.","details":[{"reason":"SERVICE_DISABLED"}]}}"#;
-        assert_eq!(found(Api::Gemini, true, 403, disabled), ProbeResult::NoAccess);
+        assert_eq!(result(Api::Gemini, true, 403, disabled), ProbeResult::NoAccess);
         let role = r#"{"error":{"code":"PermissionDenied","message":"The principal lacks the required data action."}}"#;
-        assert_eq!(found(Api::OpenAi, true, 401, role), ProbeResult::NoAccess);
-        assert_eq!(found(Api::OpenAi, false, 401, role), ProbeResult::BadCredential);
+        assert_eq!(result(Api::OpenAi, true, 401, role), ProbeResult::NoAccess);
+        assert_eq!(result(Api::OpenAi, false, 401, role), ProbeResult::BadCredential);
         let billing = r#"{"error":{"code":403,"status":"PERMISSION_DENIED","details":[{"reason":"BILLING_DISABLED"}]}}"#;
-        assert_eq!(found(Api::Gemini, true, 403, billing), ProbeResult::NoCredit);
+        assert_eq!(result(Api::Gemini, true, 403, billing), ProbeResult::NoCredit);
     }
 
     #[test]
-    fn an_address_without_the_list_says_nothing_of_the_key() {
+    fn a_missing_list_of_models_means_unreachable() {
         for status in [301, 404, 405, 500, 503] {
             assert_eq!(
-                found(Api::OpenAi, false, status, "{}"),
+                result(Api::OpenAi, false, status, "{}"),
                 ProbeResult::Unreachable,
                 "{status}"
             );
         }
         let azure = r#"{"error":{"code":"404","message":"Resource not found"}}"#;
-        assert_eq!(found(Api::OpenAi, false, 404, azure), ProbeResult::Unreachable);
+        assert_eq!(result(Api::OpenAi, false, 404, azure), ProbeResult::Unreachable);
     }
 
     #[test]
-    fn the_codes_of_sts_are_read_in_xml_and_in_json() {
+    fn sts_error_codes_are_read_from_xml_and_json() {
         for code in ["SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken"] {
             let xml = format!(
                 "<ErrorResponse xmlns=\"x\"><Error><Type>Sender</Type><Code>{code}</Code><Message>m</Message></Error></ErrorResponse>"
             );
-            assert_eq!(found(Api::Bedrock, false, 403, &xml), ProbeResult::BadCredential, "{code}");
+            assert_eq!(
+                result(Api::Bedrock, false, 403, &xml),
+                ProbeResult::BadCredential,
+                "{code}"
+            );
             let json =
                 format!(r#"{{"Error":{{"Code":"{code}","Type":"Sender"}},"RequestId":"r"}}"#);
             assert_eq!(
-                found(Api::Bedrock, false, 403, &json),
+                result(Api::Bedrock, false, 403, &json),
                 ProbeResult::BadCredential,
                 "{code}"
             );
         }
         let busy = r#"{"Error":{"Code":"Throttling","Message":"Rate exceeded"}}"#;
-        assert_eq!(found(Api::Bedrock, false, 400, busy), ProbeResult::Throttled);
+        assert_eq!(result(Api::Bedrock, false, 400, busy), ProbeResult::Throttled);
     }
 
     #[test]
-    fn a_code_is_a_word() {
+    fn only_an_error_code_is_reported() {
         let of = |body: &str| code(&answer(400, body));
         assert_eq!(
             of(r#"{"error":{"code":"invalid_api_key"}}"#).as_deref(),

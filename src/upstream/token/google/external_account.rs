@@ -1,37 +1,37 @@
-//! Workload identity federation: the token of another issuer, traded for one of Google.
+//! Workload identity federation: another issuer's token, exchanged for one of Google.
 //! <https://google.aip.dev/auth/4117>
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Uri};
+use http::uri::Scheme;
+use http::{HeaderName, HeaderValue, Uri};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answered, SCOPE, address};
+use super::{Fetched, SCOPE, absolute_url};
 use crate::secret::Secret;
 use crate::upstream::error::TokenError;
-use crate::upstream::token::{Ways, oauth};
+use crate::upstream::token::{TokenClients, oauth};
 
-/// A file of the type `external_account`.
+/// A credentials file of the type `external_account`.
 #[derive(Deserialize)]
-pub(super) struct External {
+pub(super) struct ExternalAccount {
     audience: String,
     subject_token_type: String,
-    #[serde(with = "address")]
+    #[serde(with = "absolute_url")]
     token_url: Uri,
-    credential_source: Where,
-    service_account_impersonation_url: Option<Address>,
-    /// For the whole of a workforce, which has no project of its own.
+    credential_source: CredentialSource,
+    service_account_impersonation_url: Option<AbsoluteUrl>,
+    /// For workforce pools, which belong to no project.
     workforce_pool_user_project: Option<String>,
 }
 
-/// Where the other issuer's token is. Those of AWS, which are signed, and of a program, which would
-/// have to be run, are not among them.
+/// Where the other issuer's token is. Not supported: sources of AWS, which need a signature, and programs,
+/// which would have to be run.
 #[derive(Deserialize)]
-struct Where {
+struct CredentialSource {
     file: Option<std::path::PathBuf>,
-    url: Option<Address>,
+    url: Option<AbsoluteUrl>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     #[serde(default)]
@@ -39,9 +39,9 @@ struct Where {
 }
 
 #[derive(Deserialize)]
-struct Address(#[serde(with = "address")] Uri);
+struct AbsoluteUrl(#[serde(with = "absolute_url")] Uri);
 
-/// How the token stands in its file or answer.
+/// The format of the file or answer with the token.
 #[derive(Deserialize, Default)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Format {
@@ -52,9 +52,9 @@ enum Format {
     },
 }
 
-impl External {
-    pub(super) async fn token(&self, ways: &Ways) -> Answered {
-        let subject = self.subject(ways).await?;
+impl ExternalAccount {
+    pub(super) async fn fetch(&self, clients: &TokenClients) -> Fetched {
+        let subject = self.subject_token(clients).await?;
         let options = self
             .workforce_pool_user_project
             .as_ref()
@@ -68,64 +68,68 @@ impl External {
             ("subject_token_type", &*self.subject_token_type),
             ("subject_token", subject.expose()),
         ];
-        let fields = fields.into_iter().chain(options.as_deref().map(|own| ("options", own)));
-        let traded = oauth::token(&ways.outside, oauth::form(&self.token_url, fields)).await?;
+        let options = options.as_deref().map(|options| ("options", options));
+        let form = oauth::form(&self.token_url, fields.into_iter().chain(options));
+        let token = oauth::fetch(&clients.provider, form).await?;
         match &self.service_account_impersonation_url {
-            Some(Address(uri)) => ways.impersonate(uri, &[], &traded.value).await,
-            None => Ok(traded),
+            Some(AbsoluteUrl(uri)) => clients.impersonate(uri, &[], &token.value).await,
+            None => Ok(token),
         }
     }
 
-    /// The other issuer's token as it is now.
-    async fn subject(&self, ways: &Ways) -> Result<Secret, TokenError> {
+    /// Reads the other issuer's current token.
+    async fn subject_token(&self, clients: &TokenClients) -> Result<Secret, TokenError> {
         let source = &self.credential_source;
         let text = match (&source.file, &source.url) {
-            (Some(file), _) => oauth::file(file).await.map_err(|_| none_of("file"))?,
-            (None, Some(Address(uri))) => source.fetched(uri, ways).await?,
+            (Some(file), _) => oauth::read_token_file(file)
+                .await
+                .map_err(|_| unavailable("the file of the subject token cannot be read"))?,
+            (None, Some(AbsoluteUrl(uri))) => source.fetch(uri, clients).await?,
             (None, None) => {
-                let words = "was not asked: the credential_source is neither a file nor a url";
-                return Err(TokenError::refused(words));
+                return Err(invalid("the credential_source has neither a file nor a url"));
             }
         };
         match &source.format {
             Format::Text => Ok(text),
             Format::Json { subject_token_field_name } => {
-                let whole: Option<Value> = serde_json::from_str(text.expose()).ok();
-                let token = whole.as_ref().and_then(|whole| whole.get(subject_token_field_name));
-                let token = token.and_then(Value::as_str).ok_or_else(|| none_of("source"))?;
+                let json: Option<Value> = serde_json::from_str(text.expose()).ok();
+                let token = json.as_ref().and_then(|json| json.get(subject_token_field_name));
+                let token = token.and_then(Value::as_str).ok_or_else(|| {
+                    unavailable("the credential_source has no token at subject_token_field_name")
+                })?;
                 Ok(Secret::new(token.to_owned()))
             }
         }
     }
 }
 
-impl Where {
-    async fn fetched(&self, uri: &Uri, ways: &Ways) -> Result<Secret, TokenError> {
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = uri.clone();
+impl CredentialSource {
+    async fn fetch(&self, uri: &Uri, clients: &TokenClients) -> Result<Secret, TokenError> {
+        let mut request = oauth::get(uri);
         for (name, value) in &self.headers {
+            let bad_header = || invalid("the credential_source has an invalid header");
             let name = HeaderName::try_from(name).map_err(|_| bad_header())?;
             let mut value = HeaderValue::try_from(value).map_err(|_| bad_header())?;
             value.set_sensitive(true);
             request.headers_mut().insert(name, value);
         }
-        // Without TLS it is a server of the machine itself.
-        let plain = uri.scheme() == Some(&http::uri::Scheme::HTTP);
-        let client = if plain { &ways.machine } else { &ways.outside };
-        let answer = client.fetch(request).await.map_err(|_| none_of("server"))?;
+        // A URL without TLS is a server of the machine itself.
+        let is_local = uri.scheme() == Some(&Scheme::HTTP);
+        let client = if is_local { &clients.direct } else { &clients.provider };
+        let no_token = || unavailable("the url of the credential_source returned no token");
+        let answer = client.fetch(request).await.map_err(|_| no_token())?;
         if !answer.status().is_success() {
-            return Err(none_of("server"));
+            return Err(no_token());
         }
-        String::from_utf8(answer.into_body().to_vec())
-            .map(Secret::new)
-            .map_err(|_| none_of("server"))
+        let text = String::from_utf8(answer.into_body().to_vec());
+        text.map(Secret::new).map_err(|_| no_token())
     }
 }
 
-fn none_of(place: &str) -> TokenError {
-    TokenError::unreachable(format!("was not asked: the {place} of the subject token has none"))
+fn unavailable(reason: &str) -> TokenError {
+    TokenError::unreachable(format!("was not called: {reason}"))
 }
 
-fn bad_header() -> TokenError {
-    TokenError::refused("was not asked: a header of the credential_source is none")
+fn invalid(reason: &str) -> TokenError {
+    TokenError::refused(format!("was not called: {reason}"))
 }

@@ -6,7 +6,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::google::Source;
+use super::super::google::GoogleSource;
 use super::*;
 use crate::config::Proxy;
 
@@ -33,8 +33,8 @@ fn service_account(private_key: &str, token_uri: &str) -> Value {
     })
 }
 
-fn minter(file: &Value) -> Source {
-    Source::new(&Google::Credentials(secret(&file.to_string())), ways()).unwrap()
+fn source(file: &Value) -> GoogleSource {
+    GoogleSource::new(&Google::Credentials(secret(&file.to_string())), clients()).unwrap()
 }
 
 #[tokio::test]
@@ -42,13 +42,13 @@ async fn a_service_account_signs_for_its_token_at_its_token_uri() {
     let server = Server::start(numbered).await;
     let (private, public) = key();
     let token_uri = server.url("/a/token");
-    let minter = minter(&service_account(&private, &token_uri));
-    assert_eq!(minted(&minter).await, Ok(("token-0".to_owned(), 3600)));
-    assert_eq!(minted(&minter).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
-    let asked = &server.asked()[0];
-    assert_eq!(asked.uri, "/a/token");
-    assert_eq!(asked.field("grant_type"), "urn:ietf:params:oauth:grant-type:jwt-bearer");
-    let assertion = asked.field("assertion");
+    let source = source(&service_account(&private, &token_uri));
+    assert_eq!(fetched(&source).await, Ok(("token-0".to_owned(), 3600)));
+    assert_eq!(fetched(&source).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
+    let received = &server.received()[0];
+    assert_eq!(received.uri, "/a/token");
+    assert_eq!(received.field("grant_type"), "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let assertion = received.field("assertion");
     let (signed, signature) = assertion.rsplit_once('.').unwrap();
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public)
         .verify(signed.as_bytes(), &BASE64_URL_SAFE.decode(signature).unwrap())
@@ -69,24 +69,28 @@ async fn errors_of_google_are_told_in_our_words() {
     let grant =
         "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT Signature: eyJhbG\"}";
     let endless = "x".repeat(1 << 20).leak();
-    let no_token = || TokenError::unreachable("answered with something that is no token");
+    let no_token = || TokenError::unreachable("returned no valid token");
     for (status, body, expected) in [
-        (400, grant, TokenError::refused("says invalid_grant")),
-        (400, "{\"error\":\"eyJhbGciOi\"}", TokenError::refused("says an error of its own")),
-        (500, "{\"error\":\"internal_failure\"}", TokenError::unreachable("says internal_failure")),
+        (400, grant, TokenError::refused("returned invalid_grant")),
+        (400, "{\"error\":\"eyJhbGciOi\"}", TokenError::refused("returned an unknown error code")),
+        (
+            500,
+            "{\"error\":\"internal_failure\"}",
+            TokenError::unreachable("returned internal_failure"),
+        ),
         (503, "<html>", no_token()),
         (503, "{\"error\":{\"code\":503}}", no_token()),
         (200, "{}", no_token()),
         (200, endless, TokenError::unreachable("could not be reached")),
     ] {
         let server = Server::same(status, body).await;
-        let told = minted(&minter(&service_account(&private, &server.url("/")))).await;
-        assert_eq!(told, Err(expected), "{status} {}", &body[..body.len().min(50)]);
+        let error = fetched(&source(&service_account(&private, &server.url("/")))).await;
+        assert_eq!(error, Err(expected), "{status} {}", &body[..body.len().min(50)]);
     }
-    let told = minted(&minter(&service_account("no key", "http://127.0.0.1:9/"))).await;
+    let error = fetched(&source(&service_account("no key", "http://127.0.0.1:9/"))).await;
     assert!(
-        matches!(&told, Err(TokenError::Refused(words)) if words.contains("private key")),
-        "{told:?}"
+        matches!(&error, Err(TokenError::Refused(words)) if words.contains("private key")),
+        "{error:?}"
     );
 }
 
@@ -95,10 +99,10 @@ async fn a_number_that_the_library_cannot_take_is_a_failed_mint() {
     let (private, _) = key();
     let body = "{\"access_token\":\"abc\",\"expires_in\":9223372036854775807}";
     let server = Server::same(200, body).await;
-    let minter = minter(&service_account(&private, &server.url("/")));
-    let cell = TokenCache::new("test".to_owned(), minter);
-    let told = timeout(Duration::from_secs(10), cell.get()).await.unwrap();
-    assert_eq!(told.unwrap_err(), TokenError::unreachable("gave an answer that cannot be read"));
+    let source = source(&service_account(&private, &server.url("/")));
+    let cache = TokenCache::start("test".to_owned(), source);
+    let error = timeout(Duration::from_secs(10), cache.get()).await.unwrap();
+    assert_eq!(error.unwrap_err(), TokenError::unreachable("returned an unreadable answer"));
 }
 
 #[tokio::test]
@@ -111,9 +115,9 @@ async fn a_file_that_cannot_be_used_is_refused_without_its_words() {
         json!({ "type": "Zq7Xw9Kv3Jp5" }),
         json!({ "type": "service_account", "private_key": ["Zq7Xw9Kv3Jp5"] }),
     ] {
-        let told = minted(&minter(&file)).await.unwrap_err();
-        let TokenError::Refused(words) = told else { panic!("{told}") };
-        assert!(words.starts_with("was not asked: the credentials lack a member"), "{words}");
+        let error = fetched(&source(&file)).await.unwrap_err();
+        let TokenError::Refused(words) = error else { panic!("{error}") };
+        assert!(words.starts_with("was not called: the credentials lack a member"), "{words}");
         assert!(!words.contains("Zq7Xw9"), "{words}");
     }
 }
@@ -122,16 +126,16 @@ async fn a_file_that_cannot_be_used_is_refused_without_its_words() {
 async fn a_machine_asks_its_metadata_server() {
     let answer = "{\"access_token\":\"abc\",\"expires_in\":3599,\"token_type\":\"Bearer\"}";
     let server = Server::same(200, answer).await;
-    // It is asked straight, whatever the provider's proxy.
+    // It is received straight, whatever the provider's proxy.
     let proxy = Some(Proxy { uri: "http://127.0.0.1:9".parse().unwrap(), credentials: None });
     let transport = Transport { proxy, ..transport() };
-    let ways = Ways::new(&transport, &mut CarryOver::default(), None).unwrap();
-    let minter = Source::new(&Google::Metadata(server.endpoint()), ways).unwrap();
-    assert_eq!(minted(&minter).await, Ok(("abc".to_owned(), 3599)));
-    let asked = server.asked().pop().unwrap();
-    assert_eq!(asked.method, "GET");
-    assert_eq!(asked.uri, "/computeMetadata/v1/instance/service-accounts/default/token");
-    assert_eq!(asked.header("metadata-flavor"), "Google");
+    let clients = clients_for(&transport);
+    let source = GoogleSource::new(&Google::Metadata(server.endpoint()), clients).unwrap();
+    assert_eq!(fetched(&source).await, Ok(("abc".to_owned(), 3599)));
+    let received = server.received().pop().unwrap();
+    assert_eq!(received.method, "GET");
+    assert_eq!(received.uri, "/computeMetadata/v1/instance/service-accounts/default/token");
+    assert_eq!(received.header("metadata-flavor"), "Google");
 }
 
 fn external(server: &Server, source: &Value) -> Value {
@@ -145,16 +149,16 @@ fn external(server: &Server, source: &Value) -> Value {
 }
 
 /// An STS, an IAM that impersonates, and a server with the other issuer's token.
-fn federation(asked: &Asked) -> Answer {
-    match asked.uri.path() {
-        "/subject" => said(200, "{\"value\":\"subject-of-url\"}"),
+fn federation(received: &Received) -> Answer {
+    match received.uri.path() {
+        "/subject" => reply(200, "{\"value\":\"subject-of-url\"}"),
         "/impersonate" => {
             let moment = std::time::SystemTime::now() + Duration::from_secs(1800);
             let moment = humantime::format_rfc3339_seconds(moment).to_string();
-            said(200, json!({ "accessToken": "impersonated", "expireTime": moment }).to_string())
+            reply(200, json!({ "accessToken": "impersonated", "expireTime": moment }).to_string())
         }
-        "/forbidden" => said(403, "{\"error\":{\"code\":403,\"status\":\"PERMISSION_DENIED\"}}"),
-        _ => numbered(asked),
+        "/forbidden" => reply(403, "{\"error\":{\"code\":403,\"status\":\"PERMISSION_DENIED\"}}"),
+        _ => numbered(received),
     }
 }
 
@@ -166,7 +170,7 @@ async fn the_token_of_another_issuer_is_traded() {
     std::fs::write(&plain, "subject-of-file\n").unwrap();
     std::fs::write(&wrapped, "{\"id_token\":\"subject-in-json\"}").unwrap();
     let named = |name: &str| json!({ "type": "json", "subject_token_field_name": name });
-    for (source, subject) in [
+    for (credential_source, subject) in [
         (json!({ "file": plain }), "subject-of-file"),
         (json!({ "file": wrapped, "format": named("id_token") }), "subject-in-json"),
         (
@@ -174,16 +178,17 @@ async fn the_token_of_another_issuer_is_traded() {
             "subject-of-url",
         ),
     ] {
-        let minter = minter(&external(&server, &source));
-        let (token, lives) = minted(&minter).await.unwrap();
+        let source = source(&external(&server, &credential_source));
+        let (token, lives) = fetched(&source).await.unwrap();
         assert!(token.starts_with("token-") && lives == 3600, "{token} {lives}");
-        let asked = server.asked().pop().unwrap();
-        assert_eq!(asked.uri, "/v1/token");
-        assert_eq!(asked.field("subject_token"), subject);
-        assert_eq!(asked.field("scope"), SCOPE);
-        assert_eq!(asked.field("grant_type"), "urn:ietf:params:oauth:grant-type:token-exchange");
+        let received = server.received().pop().unwrap();
+        assert_eq!(received.uri, "/v1/token");
+        assert_eq!(received.field("subject_token"), subject);
+        assert_eq!(received.field("scope"), SCOPE);
+        assert_eq!(received.field("grant_type"), "urn:ietf:params:oauth:grant-type:token-exchange");
     }
-    let fetched = server.asked().into_iter().find(|asked| asked.uri == "/subject").unwrap();
+    let fetched =
+        server.received().into_iter().find(|received| received.uri == "/subject").unwrap();
     assert_eq!(fetched.header("x-flavor"), "Here");
 }
 
@@ -203,19 +208,19 @@ async fn a_traded_or_signed_token_impersonates() {
         "source_credentials": service_account(&private, &server.url("/token")),
     });
     for (file, delegates) in [(&traded, json!([])), (&signed, json!(["between@example.com"]))] {
-        let (token, lives) = minted(&minter(file)).await.unwrap();
+        let (token, lives) = fetched(&source(file)).await.unwrap();
         assert_eq!(token, "impersonated");
         assert!((1790..=1800).contains(&lives), "{lives}");
-        let asked = server.asked().pop().unwrap();
-        assert_eq!(asked.uri, "/impersonate");
-        assert!(asked.header("authorization").starts_with("Bearer token-"));
-        let body: Value = serde_json::from_str(&asked.body).unwrap();
+        let received = server.received().pop().unwrap();
+        assert_eq!(received.uri, "/impersonate");
+        assert!(received.header("authorization").starts_with("Bearer token-"));
+        let body: Value = serde_json::from_str(&received.body).unwrap();
         assert_eq!(body, json!({ "scope": [SCOPE], "delegates": delegates, "lifetime": "3600s" }));
     }
     let mut forbidden = signed;
     forbidden["service_account_impersonation_url"] = server.url("/forbidden").into();
-    let told = minted(&minter(&forbidden)).await;
-    assert_eq!(told, Err(TokenError::refused("says PERMISSION_DENIED")));
+    let error = fetched(&source(&forbidden)).await;
+    assert_eq!(error, Err(TokenError::refused("returned PERMISSION_DENIED")));
 }
 
 /// A proxy that takes whoever connects through it to a TLS server with this name, which answers
@@ -234,8 +239,8 @@ async fn proxied(name: &str) -> (Server, Transport) {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = Server { address: listener.local_addr().unwrap(), asked: Arc::default() };
-    let (asked, connect) = (server.asked.clone(), format!("CONNECT {name}:443 HTTP/1.1\r\n"));
+    let server = Server { address: listener.local_addr().unwrap(), received: Arc::default() };
+    let (received, connect) = (server.received.clone(), format!("CONNECT {name}:443 HTTP/1.1\r\n"));
     tokio::spawn(async move {
         loop {
             let mut stream = listener.accept().await.unwrap().0;
@@ -246,7 +251,7 @@ async fn proxied(name: &str) -> (Server, Transport) {
             assert!(head.starts_with(connect.as_bytes()), "{}", String::from_utf8_lossy(&head));
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
             let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
-            tokio::spawn(serve(stream, asked.clone(), Arc::new(numbered)));
+            tokio::spawn(serve(stream, received.clone(), Arc::new(numbered)));
         }
     });
     let uri = format!("http://{}", server.address).parse().unwrap();
@@ -258,7 +263,7 @@ async fn proxied(name: &str) -> (Server, Transport) {
 #[tokio::test]
 async fn a_user_is_refreshed_through_the_provider_s_proxy_and_certificates() {
     let (server, transport) = proxied("accounts.google.com").await;
-    let ways = Ways::new(&transport, &mut CarryOver::default(), None).unwrap();
+    let clients = clients_for(&transport);
     let file = json!({
         "type": "authorized_user",
         "client_id": "an-id",
@@ -266,11 +271,12 @@ async fn a_user_is_refreshed_through_the_provider_s_proxy_and_certificates() {
         "refresh_token": "1//refresh",
         "quota_project_id": "a-project",
     });
-    let minter = Source::new(&Google::Credentials(secret(&file.to_string())), ways).unwrap();
-    assert_eq!(minted(&minter).await, Ok(("token-0".to_owned(), 3600)));
-    assert_eq!(minted(&minter).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
-    let asked = &server.asked()[0];
-    assert_eq!(asked.field("grant_type"), "refresh_token");
-    assert_eq!(asked.field("refresh_token"), "1//refresh");
-    assert_eq!(asked.field("client_secret"), "a-secret");
+    let source =
+        GoogleSource::new(&Google::Credentials(secret(&file.to_string())), clients).unwrap();
+    assert_eq!(fetched(&source).await, Ok(("token-0".to_owned(), 3600)));
+    assert_eq!(fetched(&source).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
+    let received = &server.received()[0];
+    assert_eq!(received.field("grant_type"), "refresh_token");
+    assert_eq!(received.field("refresh_token"), "1//refresh");
+    assert_eq!(received.field("client_secret"), "a-secret");
 }

@@ -1,4 +1,4 @@
-//! A provider that is asked with tokens.
+//! A provider that is received with tokens.
 
 use super::*;
 use crate::config::{
@@ -58,13 +58,13 @@ async fn status(upstream: &Upstream) -> u16 {
     ask(upstream).await.unwrap().status().as_u16()
 }
 
-fn fine(_: &Asked) -> Answer {
-    said(200, "{}")
+fn fine(_: &Received) -> Answer {
+    reply(200, "{}")
 }
 
 /// What the requests to a provider were allowed by.
 fn shown(server: &Server) -> Vec<String> {
-    server.asked().iter().map(|asked| asked.header("authorization").to_owned()).collect()
+    server.received().iter().map(|received| received.header("authorization").to_owned()).collect()
 }
 
 #[tokio::test]
@@ -75,8 +75,8 @@ async fn requests_to_azure_go_with_one_token_and_ask_for_no_other() {
         assert_eq!(status(&upstream).await, 200);
     }
     assert_eq!(shown(&server), ["Bearer token-0"; 5]);
-    assert_eq!(issuer.asked().len(), 1);
-    assert!(server.asked()[0].headers.get("api-key").is_none());
+    assert_eq!(issuer.received().len(), 1);
+    assert!(server.received()[0].headers.get("api-key").is_none());
 }
 
 #[tokio::test]
@@ -96,9 +96,9 @@ async fn requests_to_vertex_go_with_a_token_of_google() {
 #[tokio::test]
 async fn a_token_refused_is_replaced_once_and_the_request_sent_again_whole() {
     let issuer = Server::start(numbered).await;
-    let server = Server::start(|asked| {
-        let old = asked.header("authorization") == "Bearer token-0";
-        said(if old { 401 } else { 200 }, "{}")
+    let server = Server::start(|received| {
+        let old = received.header("authorization") == "Bearer token-0";
+        reply(if old { 401 } else { 200 }, "{}")
     });
     let server = server.await;
     let upstream = Arc::new(upstream(&azure(&server, &issuer)));
@@ -108,18 +108,18 @@ async fn a_token_refused_is_replaced_once_and_the_request_sent_again_whole() {
         tasks.spawn(async move { status(&upstream).await });
     }
     assert_eq!(tasks.join_all().await, [200; 20]);
-    assert_eq!(issuer.asked().len(), 2);
-    let first = &server.asked()[0];
-    for asked in server.asked() {
-        assert_eq!((&asked.uri, &asked.body), (&first.uri, &first.body));
+    assert_eq!(issuer.received().len(), 2);
+    let first = &server.received()[0];
+    for received in server.received() {
+        assert_eq!((&received.uri, &received.body), (&first.uri, &first.body));
     }
 }
 
 #[tokio::test]
 async fn a_provider_that_takes_no_token_is_asked_twice_and_its_words_are_cut() {
-    let issuer = Server::start(|asked| {
-        let token = ["Zq7Xw9Kv3Jp5", "Gx5Mv8Cq2Zt7"][asked.number];
-        said(200, format!("{{\"access_token\":\"{token}\",\"expires_in\":3600}}"))
+    let issuer = Server::start(|received| {
+        let token = ["Zq7Xw9Kv3Jp5", "Gx5Mv8Cq2Zt7"][received.number];
+        reply(200, format!("{{\"access_token\":\"{token}\",\"expires_in\":3600}}"))
     });
     let (issuer, server) = (issuer.await, Server::same(401, "{}").await);
     let upstream = upstream(&azure(&server, &issuer));
@@ -139,8 +139,8 @@ async fn without_a_token_the_provider_is_not_asked() {
         for _ in 0..3 {
             assert_eq!(ask(&upstream).await.unwrap_err(), broken);
         }
-        assert!(server.asked().is_empty());
-        assert_eq!(issuer.asked().len(), 1, "three requests are one question");
+        assert!(server.received().is_empty());
+        assert_eq!(issuer.received().len(), 1, "three requests are one question");
     }
 }
 
@@ -155,7 +155,7 @@ async fn the_next_configuration_takes_the_token_over() {
     drop((before, first));
     assert_eq!(status(&after).await, 200);
     assert_eq!(shown(&server), ["Bearer token-0"; 2]);
-    assert_eq!(issuer.asked().len(), 1);
+    assert_eq!(issuer.received().len(), 1);
 }
 
 #[tokio::test]
@@ -165,5 +165,5 @@ async fn nothing_is_minted_for_a_key_that_is_off() {
     Arc::get_mut(&mut provider.keys[0]).unwrap().enabled = false;
     let _upstream = upstream(&provider);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(issuer.asked().is_empty());
+    assert!(issuer.received().is_empty());
 }
