@@ -1,9 +1,9 @@
-//! Ids that a provider hands out, with a sign of the key and the client that they belong to: it brings a
-//! later request back to that key, survives a restart, and needs nothing kept.
+//! Signs the ids of objects that a provider stores. The signature identifies the key and the client, so that
+//! a later request goes to the same key. It survives a restart, and keymux stores nothing for it.
 //!
-//! The sign is an HMAC over provider, key, client and id, with a key made of the credential: who does not
-//! hold the credential cannot make one, so no client reaches what another has left with the provider. It
-//! ends with the credential: ids that were handed out under another one are not known any more.
+//! The signature is an HMAC over provider, key, client and id, with a key derived from the credential.
+//! Without the credential nobody can make one, so no client reaches the objects of another. After the
+//! credential changes, older signatures are invalid.
 
 use std::fmt;
 
@@ -14,42 +14,48 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::config::{Aws, AzureAccess, Cloud, Google, Key, Proof};
 use crate::secret::Secret;
 
-/// What stands between an id and its sign. No vendor's ids hold it.
+/// Separates an id from its signature. No vendor's ids contain it.
 pub const SIGNATURE_MARK: &str = ".kmx_";
-/// Bytes of the HMAC that are kept: 128 bits.
-const KEPT: usize = 16;
+/// Bytes of the HMAC in a signature: 128 bits.
+const SIGNATURE_LEN: usize = 16;
 
 /// Signs the ids of one key.
 pub struct IdSigner {
     key: hmac::Key,
+    /// `PROVIDER\0KEY`
     owner: String,
 }
 
 impl IdSigner {
-    /// For the ids that this key's requests are given.
+    /// Returns the signer for ids in the answers to this key.
     pub fn for_key(key: &Key) -> Self {
         let parts: Vec<&[u8]> =
             secrets(key).into_iter().map(|secret| secret.expose().as_bytes()).collect();
-        let key_of_keys = hmac::Key::new(hmac::HMAC_SHA256, &parts.concat());
-        let derived = hmac::sign(&key_of_keys, b"keymux ids 1");
+        let master = hmac::Key::new(hmac::HMAC_SHA256, &parts.concat());
+        let derived = hmac::sign(&master, b"keymux ids 1");
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
             owner: format!("{}\0{}", key.provider, key.name),
         }
     }
 
-    /// The id with its sign.
+    /// Returns the id with its signature.
     pub fn sign(&self, client: Option<&str>, id: &str) -> String {
-        let sign = BASE64_URL_SAFE_NO_PAD.encode(&self.tag(client, id).as_ref()[..KEPT]);
-        format!("{id}{SIGNATURE_MARK}{sign}")
+        let signature =
+            BASE64_URL_SAFE_NO_PAD.encode(&self.tag(client, id).as_ref()[..SIGNATURE_LEN]);
+        format!("{id}{SIGNATURE_MARK}{signature}")
     }
 
-    /// The id alone, if the sign is this key's and this client's.
-    pub fn verify<'s>(&self, client: Option<&str>, sealed: &'s str) -> Option<&'s str> {
-        let (id, sign) = sealed.rsplit_once(SIGNATURE_MARK)?;
-        let sign = BASE64_URL_SAFE_NO_PAD.decode(sign).ok()?;
-        let own = self.tag(client, id);
-        aws_lc_rs::constant_time::verify_slices_are_equal(&own.as_ref()[..KEPT], &sign).ok()?;
+    /// Returns the id without its signature, if the signature is valid for this key and this client.
+    pub fn verify<'s>(&self, client: Option<&str>, signed: &'s str) -> Option<&'s str> {
+        let (id, signature) = signed.rsplit_once(SIGNATURE_MARK)?;
+        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
+        let expected = self.tag(client, id);
+        aws_lc_rs::constant_time::verify_slices_are_equal(
+            &expected.as_ref()[..SIGNATURE_LEN],
+            &signature,
+        )
+        .ok()?;
         Some(id)
     }
 
@@ -71,8 +77,8 @@ impl fmt::Debug for IdSigner {
     }
 }
 
-/// What is secret about a key and stays the same as long as its credential. A machine's own identity has
-/// nothing of the kind: there, ids are told apart by name alone.
+/// Returns the secrets of a key that stay the same as long as its credential. A machine's own identity has
+/// none: its ids differ from those of other keys by the names in [`IdSigner::owner`] alone.
 fn secrets(key: &Key) -> Vec<&Secret> {
     let mut secrets: Vec<&Secret> = key.value.iter().collect();
     match &key.cloud {
@@ -114,7 +120,7 @@ mod tests {
     use super::*;
     use crate::config::Endpoint;
 
-    fn seal(provider: &str, name: &str, value: &str) -> IdSigner {
+    fn signer(provider: &str, name: &str, value: &str) -> IdSigner {
         let endpoint = Endpoint {
             scheme: Scheme::HTTPS,
             authority: Authority::from_static("api.example.com"),
@@ -125,34 +131,36 @@ mod tests {
     }
 
     #[test]
-    fn an_id_comes_back_to_its_key_and_its_client_alone() {
-        let own = seal("openai", "a", "sk-1");
-        let sealed = own.sign(Some("me"), "file-1");
-        assert_eq!(own.verify(Some("me"), &sealed), Some("file-1"));
+    fn a_signature_is_valid_for_its_key_and_client_only() {
+        let signer_a = signer("openai", "a", "sk-1");
+        let signed = signer_a.sign(Some("me"), "file-1");
+        assert_eq!(signer_a.verify(Some("me"), &signed), Some("file-1"));
         assert_eq!(
-            seal("openai", "a", "sk-1").verify(Some("me"), &sealed),
+            signer("openai", "a", "sk-1").verify(Some("me"), &signed),
             Some("file-1"),
             "restart"
         );
-        assert_eq!(own.verify(Some("you"), &sealed), None);
-        assert_eq!(own.verify(None, &sealed), None);
-        for other in
-            [seal("openai", "b", "sk-1"), seal("azure", "a", "sk-1"), seal("openai", "a", "sk-2")]
-        {
-            assert_eq!(other.verify(Some("me"), &sealed), None);
+        assert_eq!(signer_a.verify(Some("you"), &signed), None);
+        assert_eq!(signer_a.verify(None, &signed), None);
+        for other in [
+            signer("openai", "b", "sk-1"),
+            signer("azure", "a", "sk-1"),
+            signer("openai", "a", "sk-2"),
+        ] {
+            assert_eq!(other.verify(Some("me"), &signed), None);
         }
-        assert_eq!(own.verify(Some("me"), &sealed.replace("file-1", "file-2")), None);
-        assert_eq!(own.verify(Some("me"), &sealed[..sealed.len() - 1]), None);
-        assert_eq!(own.verify(Some("me"), "file-1"), None);
-        assert_eq!(own.verify(Some("me"), "file-1.kmx_"), None);
+        assert_eq!(signer_a.verify(Some("me"), &signed.replace("file-1", "file-2")), None);
+        assert_eq!(signer_a.verify(Some("me"), &signed[..signed.len() - 1]), None);
+        assert_eq!(signer_a.verify(Some("me"), "file-1"), None);
+        assert_eq!(signer_a.verify(Some("me"), "file-1.kmx_"), None);
     }
 
     #[test]
-    fn a_sealed_id_is_one_segment_of_a_path() {
-        let sealed = seal("p", "k", "s").sign(None, "batch_abc");
+    fn a_signed_id_is_one_segment_of_a_path() {
+        let signed = signer("p", "k", "s").sign(None, "batch_abc");
         assert!(
-            sealed.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
-            "{sealed}"
+            signed.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
+            "{signed}"
         );
     }
 }
