@@ -22,7 +22,7 @@ fn source(entra: &Entra) -> EntraSource {
 }
 
 #[tokio::test]
-async fn an_application_shows_its_secret() {
+async fn an_application_sends_its_secret() {
     let server = Server::start(numbered).await;
     let source = source(&with_secret(&server));
     assert_eq!(fetched(&source).await, Ok(("token-0".to_owned(), 3600)));
@@ -41,7 +41,7 @@ async fn an_application_shows_its_secret() {
 }
 
 #[tokio::test]
-async fn a_workload_shows_the_token_that_its_file_holds_at_that_moment() {
+async fn a_workload_sends_the_current_token_of_its_file() {
     let server = Server::start(numbered).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
@@ -70,7 +70,7 @@ async fn a_workload_shows_the_token_that_its_file_holds_at_that_moment() {
 }
 
 #[tokio::test]
-async fn a_machine_asks_its_metadata_service() {
+async fn a_machine_calls_its_metadata_service() {
     // As recorded: its numbers are strings.
     let answer = "{\"access_token\":\"abc\",\"expires_in\":\"3599\",\"expires_on\":\"1506484173\",\
                   \"resource\":\"https://cognitiveservices.azure.com\",\"token_type\":\"Bearer\"}";
@@ -91,7 +91,7 @@ async fn a_machine_asks_its_metadata_service() {
 }
 
 #[tokio::test]
-async fn an_app_service_shows_its_header() {
+async fn an_app_service_sends_its_identity_header() {
     let in_an_hour = std::time::SystemTime::now() + Duration::from_secs(3600);
     let unix = in_an_hour.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let server = Server::start(move |_| {
@@ -113,7 +113,7 @@ async fn an_app_service_shows_its_header() {
 }
 
 #[tokio::test]
-async fn errors_are_told_in_our_words_and_sorted_by_whose_they_are() {
+async fn errors_are_classified_and_contain_no_text_of_the_issuer() {
     let wrong_secret = "{\"error\":\"invalid_client\",\"error_description\":\"AADSTS7000215: Invalid \
                         client secret provided 'Zq7~Xw9.Kv3&Jp5=Yg8'\",\"error_codes\":[7000215]}";
     let parrot = "{\"error\":\"Zq7~Xw9.Kv3&Jp5=Yg8\"}";
@@ -136,7 +136,7 @@ async fn errors_are_told_in_our_words_and_sorted_by_whose_they_are() {
         let server = Server::same(status, body).await;
         let error = fetched(&source(&with_secret(&server))).await.unwrap_err();
         assert_eq!(error, expected, "{status} {body}");
-        assert_eq!(server.received().len(), 1, "asked once");
+        assert_eq!(server.received().len(), 1, "one request");
     }
     for body in [
         "",
@@ -156,7 +156,7 @@ async fn errors_are_told_in_our_words_and_sorted_by_whose_they_are() {
 }
 
 #[tokio::test]
-async fn a_number_that_is_left_out_or_huge_is_no_reason_to_fail() {
+async fn a_missing_or_huge_lifetime_is_accepted() {
     for (body, lives) in [
         ("{\"access_token\":\"abc\"}", 300),
         ("{\"access_token\":\"abc\",\"expires_in\":18446744073709551615}", u64::MAX),
@@ -170,7 +170,7 @@ async fn a_number_that_is_left_out_or_huge_is_no_reason_to_fail() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_not_there_cannot_be_reached() {
+async fn an_issuer_that_refuses_connections_cannot_be_reached() {
     let server = Server::same(200, "").await;
     let mut entra = with_secret(&server);
     if let Proof::Secret { authority, .. } = &mut entra.proof {

@@ -12,7 +12,7 @@ use crate::config::Proxy;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// A private key as a file of credentials holds it, and its public half.
+/// Returns a private key in the form of a credentials file, and its public key.
 fn key() -> (String, Vec<u8>) {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
@@ -64,7 +64,7 @@ async fn a_service_account_signs_for_its_token_at_its_token_uri() {
 }
 
 #[tokio::test]
-async fn errors_of_google_are_told_in_our_words() {
+async fn errors_of_google_contain_no_text_of_the_issuer() {
     let (private, _) = key();
     let grant =
         "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT Signature: eyJhbG\"}";
@@ -95,7 +95,7 @@ async fn errors_of_google_are_told_in_our_words() {
 }
 
 #[tokio::test]
-async fn a_number_that_the_library_cannot_take_is_a_failed_mint() {
+async fn a_lifetime_that_the_library_cannot_handle_fails_the_fetch() {
     let (private, _) = key();
     let body = "{\"access_token\":\"abc\",\"expires_in\":9223372036854775807}";
     let server = Server::same(200, body).await;
@@ -106,7 +106,7 @@ async fn a_number_that_the_library_cannot_take_is_a_failed_mint() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_used_is_refused_without_its_words() {
+async fn an_invalid_credentials_file_is_refused_without_its_text() {
     let (private, _) = key();
     for file in [
         service_account(&private, "not an address"),
@@ -123,10 +123,10 @@ async fn a_file_that_cannot_be_used_is_refused_without_its_words() {
 }
 
 #[tokio::test]
-async fn a_machine_asks_its_metadata_server() {
+async fn a_machine_calls_its_metadata_server() {
     let answer = "{\"access_token\":\"abc\",\"expires_in\":3599,\"token_type\":\"Bearer\"}";
     let server = Server::same(200, answer).await;
-    // It is received straight, whatever the provider's proxy.
+    // The provider's proxy is not used for it.
     let proxy = Some(Proxy { uri: "http://127.0.0.1:9".parse().unwrap(), credentials: None });
     let transport = Transport { proxy, ..transport() };
     let clients = clients_for(&transport);
@@ -148,7 +148,7 @@ fn external(server: &Server, source: &Value) -> Value {
     })
 }
 
-/// An STS, an IAM that impersonates, and a server with the other issuer's token.
+/// Answers as an STS, as the IAM for impersonation, and as a server with the other issuer's token.
 fn federation(received: &Received) -> Answer {
     match received.uri.path() {
         "/subject" => reply(200, "{\"value\":\"subject-of-url\"}"),
@@ -163,7 +163,7 @@ fn federation(received: &Received) -> Answer {
 }
 
 #[tokio::test]
-async fn the_token_of_another_issuer_is_traded() {
+async fn the_token_of_another_issuer_is_exchanged() {
     let server = Server::start(federation).await;
     let folder = tempfile::tempdir().unwrap();
     let (plain, wrapped) = (folder.path().join("plain"), folder.path().join("json"));
@@ -193,7 +193,7 @@ async fn the_token_of_another_issuer_is_traded() {
 }
 
 #[tokio::test]
-async fn a_traded_or_signed_token_impersonates() {
+async fn an_exchanged_or_signed_token_impersonates() {
     let server = Server::start(federation).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("subject");
@@ -223,8 +223,8 @@ async fn a_traded_or_signed_token_impersonates() {
     assert_eq!(error, Err(TokenError::refused("returned PERMISSION_DENIED")));
 }
 
-/// A proxy that takes whoever connects through it to a TLS server with this name, which answers
-/// [`numbered`]; and the certificate of that server.
+/// Starts a proxy to a TLS server with this name, which answers with [`numbered`]. Returns a transport with
+/// the proxy and the server's certificate.
 async fn proxied(name: &str) -> (Server, Transport) {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -261,7 +261,7 @@ async fn proxied(name: &str) -> (Server, Transport) {
 }
 
 #[tokio::test]
-async fn a_user_is_refreshed_through_the_provider_s_proxy_and_certificates() {
+async fn a_users_token_is_refreshed_with_the_providers_proxy_and_certificates() {
     let (server, transport) = proxied("accounts.google.com").await;
     let clients = clients_for(&transport);
     let file = json!({
