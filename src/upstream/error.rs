@@ -46,7 +46,7 @@ impl UpstreamError {
 /// contain no part of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenError {
-    /// The issuer rejected the credential. A further request fails too until somebody fixes the
+    /// The issuer rejected the credential. Further requests fail until an operator fixes the
     /// credential.
     Refused(String),
     /// The issuer did not answer, or its answer contains no token.

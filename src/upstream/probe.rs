@@ -170,8 +170,8 @@ impl Upstream {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return no_token(&error),
             Err(_) => {
-                let words = format!("no token within {deadline:?}");
-                return (ProbeResult::Timeout, Some(words));
+                let detail = format!("no token within {deadline:?}");
+                return (ProbeResult::Timeout, Some(detail));
             }
         }
         let origin = call.origin();

@@ -52,7 +52,7 @@ impl BedrockAuth {
                 Aws::Pair(pair) => RegionAuth::StaticKeys(SigningKeys::new(pair.clone())),
                 Aws::Chain => RegionAuth::TemporaryKeys(builder.aws_credentials(None, name)?),
                 Aws::Role { arn, from } => {
-                    let (arn, region) = (arn.to_string(), region.name.clone());
+                    let (arn, region) = (arn.clone(), region.name.clone());
                     let role = Role { arn, region, from: from.clone() };
                     RegionAuth::TemporaryKeys(builder.aws_credentials(Some(role), name)?)
                 }

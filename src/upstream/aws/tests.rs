@@ -318,7 +318,7 @@ const SCOPE: canonical_request::Scope<'static> =
 fn verification_matches_the_published_vectors() {
     let Some(cases) = vectors() else { return println!("skipped: KEYMUX_SHARED is not set") };
     let mut checked = 0;
-    // Dot segments are never kept here: only S3 does that.
+    // Only S3 keeps dot segments, and keymux does not sign for S3.
     for case in cases.iter().filter(|case| case.normalize) {
         let (method, target, headers, body) = parse(&case.request);
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -378,7 +378,7 @@ fn signing_matches_the_published_vectors() {
         assert_eq!(signature, case.signature.trim_end(), "{}: {authorization}", case.name);
         checked += 1;
     }
-    // A target with a space in it is none, so no request of ours has one.
+    // A target with a space is invalid, so keymux sends none.
     assert!(skipped.iter().all(|name| name.contains("space")), "{skipped:?}");
     assert!(checked > 60, "{checked}");
 }

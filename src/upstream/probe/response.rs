@@ -30,23 +30,23 @@ pub(super) fn error(
     let status = response.status().as_u16();
     let code = code(response);
     let result = result_of(api, has_new_token, response, code.as_deref());
-    let mut words = status.to_string();
+    let mut detail = status.to_string();
     if let Some(code) = code.filter(|code| contains_no_secret(code, credential)) {
-        words = format!("{words} {code}");
+        detail = format!("{detail} {code}");
     }
     match status {
         300..=399 => {
-            words = format!("{origin} returned status {words}: redirects are not followed")
+            detail = format!("{origin} returned status {detail}: redirects are not followed");
         }
         404 | 405 if result == ProbeResult::Unreachable => {
-            words = format!("{origin} returned status {words}: the API is not at this address");
+            detail = format!("{origin} returned status {detail}: the API is not at this address");
         }
         _ if result == ProbeResult::Unreachable => {
-            words = format!("{origin} returned status {words}")
+            detail = format!("{origin} returned status {detail}");
         }
         _ => {}
     }
-    (result, Some(words))
+    (result, Some(detail))
 }
 
 /// Returns true for a web page in place of an API: from a proxy, or from a wrong address.

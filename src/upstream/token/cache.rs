@@ -24,7 +24,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// The first and the longest wait after a fetch without an answer.
 const UNREACHABLE_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// The first and the longest wait after a refusal, which somebody has to fix.
+/// The first and the longest wait after a refusal, which an operator has to fix.
 const REFUSED_WAIT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
 /// A request that finds a failure older than this starts the next fetch at once.
 const FAILURE_HOLD: Duration = Duration::from_secs(5);

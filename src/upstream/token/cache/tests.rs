@@ -48,9 +48,9 @@ impl TokenSource<usize> for Issuer {
             fetches.len() - 1
         };
         match self.script[value.min(self.script.len() - 1)] {
-            Step::Token(lives, after) => {
-                sleep(seconds(after)).await;
-                Ok(NewToken { value, lifetime: seconds(lives) })
+            Step::Token(lifetime, delay) => {
+                sleep(seconds(delay)).await;
+                Ok(NewToken { value, lifetime: seconds(lifetime) })
             }
             Step::Refuse => Err(TokenError::refused("returned invalid_client")),
             Step::Fail => Err(TokenError::unreachable("returned status 503")),
@@ -72,7 +72,7 @@ async fn settled() {
 }
 
 async fn get(cache: &TokenCache<usize>) -> Result<usize, TokenError> {
-    cache.get().await.map(|minted| minted.value)
+    cache.get().await.map(|token| token.value)
 }
 
 /// Like [`get`], but panics if the call waits.
@@ -184,7 +184,7 @@ async fn a_request_that_finds_an_old_failure_starts_a_fetch() {
     let (issuer, cache) = Issuer::start(&[Step::Refuse, Step::Token(3600, 2)]);
     get(&cache).await.unwrap_err();
     advance(seconds(6)).await;
-    // It does not wait for what comes of it: that may be another ten seconds of silence.
+    // It does not wait for the fetch, which may take another ten seconds.
     get_at_once(&cache).await.unwrap_err();
     settled().await;
     assert_eq!(issuer.fetches().len(), 2);
@@ -209,7 +209,7 @@ async fn a_token_that_many_requests_report_rejected_is_replaced_once() {
     assert_eq!(tasks.join_all().await, vec![Ok(1); 50]);
     sleep(seconds(60)).await;
     assert_eq!(issuer.fetches().len(), 2);
-    let recent: Vec<usize> = cache.recent().map(|minted| minted.value).collect();
+    let recent: Vec<usize> = cache.recent().map(|token| token.value).collect();
     assert_eq!(recent, [1, 0]);
 }
 

@@ -53,7 +53,7 @@ async fn a_workload_sends_the_current_token_of_its_file() {
     }));
     let missing = fetched(&source).await.unwrap_err();
     assert!(
-        matches!(&missing, TokenError::Unreachable(words) if words.contains("file")),
+        matches!(&missing, TokenError::Unreachable(message) if message.contains("file")),
         "{missing}"
     );
     for content in ["first.token.here", "second.token.here"] {
@@ -102,9 +102,9 @@ async fn an_app_service_sends_its_identity_header() {
     let address = Endpoint { prefix: "/msi/token".to_owned(), ..server.endpoint() };
     let header = secret("a-header-of-its-own");
     let source = source(&entra(Proof::AppService { address, header, client: None }));
-    let (token, lives) = fetched(&source).await.unwrap();
+    let (token, lifetime) = fetched(&source).await.unwrap();
     assert_eq!(token, "abc");
-    assert!((3590..=3600).contains(&lives), "{lives}");
+    assert!((3590..=3600).contains(&lifetime), "{lifetime}");
     let received = server.received().pop().unwrap();
     assert_eq!(received.header("x-identity-header"), "a-header-of-its-own");
     assert_eq!(received.uri.path(), "/msi/token");
@@ -119,7 +119,7 @@ async fn errors_are_classified_and_contain_no_text_of_the_issuer() {
     let parrot = "{\"error\":\"Zq7~Xw9.Kv3&Jp5=Yg8\"}";
     let passing = "{\"error\":\"temporarily_unavailable\"}";
     let too_long = "x".repeat(1 << 20).leak();
-    let refused = |words: &str| TokenError::refused(words);
+    let refused = |message: &str| TokenError::refused(message);
     let table = [
         (401, wrong_secret, refused("returned invalid_client (AADSTS7000215)")),
         (400, parrot, refused("returned an unknown error code")),
@@ -157,14 +157,14 @@ async fn errors_are_classified_and_contain_no_text_of_the_issuer() {
 
 #[tokio::test]
 async fn a_missing_or_huge_lifetime_is_accepted() {
-    for (body, lives) in [
+    for (body, lifetime) in [
         ("{\"access_token\":\"abc\"}", 300),
         ("{\"access_token\":\"abc\",\"expires_in\":18446744073709551615}", u64::MAX),
     ] {
         let server = Server::same(200, body).await;
-        let mint = source(&with_secret(&server));
-        assert_eq!(mint.fetch().await.unwrap().lifetime.as_secs(), lives);
-        let cache = TokenCache::start("test".to_owned(), mint);
+        let entra = source(&with_secret(&server));
+        assert_eq!(entra.fetch().await.unwrap().lifetime.as_secs(), lifetime);
+        let cache = TokenCache::start("test".to_owned(), entra);
         assert_eq!(cache.get().await.unwrap().value, "Bearer abc");
     }
 }

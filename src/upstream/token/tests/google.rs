@@ -89,7 +89,7 @@ async fn errors_of_google_contain_no_text_of_the_issuer() {
     }
     let error = fetched(&source(&service_account("no key", "http://127.0.0.1:9/"))).await;
     assert!(
-        matches!(&error, Err(TokenError::Refused(words)) if words.contains("private key")),
+        matches!(&error, Err(TokenError::Refused(message)) if message.contains("private key")),
         "{error:?}"
     );
 }
@@ -116,9 +116,9 @@ async fn an_invalid_credentials_file_is_refused_without_its_text() {
         json!({ "type": "service_account", "private_key": ["Zq7Xw9Kv3Jp5"] }),
     ] {
         let error = fetched(&source(&file)).await.unwrap_err();
-        let TokenError::Refused(words) = error else { panic!("{error}") };
-        assert!(words.starts_with("was not called: the credentials lack a member"), "{words}");
-        assert!(!words.contains("Zq7Xw9"), "{words}");
+        let TokenError::Refused(message) = error else { panic!("{error}") };
+        assert!(message.starts_with("was not called: the credentials lack a member"), "{message}");
+        assert!(!message.contains("Zq7Xw9"), "{message}");
     }
 }
 
@@ -179,8 +179,8 @@ async fn the_token_of_another_issuer_is_exchanged() {
         ),
     ] {
         let source = source(&external(&server, &credential_source));
-        let (token, lives) = fetched(&source).await.unwrap();
-        assert!(token.starts_with("token-") && lives == 3600, "{token} {lives}");
+        let (token, lifetime) = fetched(&source).await.unwrap();
+        assert!(token.starts_with("token-") && lifetime == 3600, "{token} {lifetime}");
         let received = server.received().pop().unwrap();
         assert_eq!(received.uri, "/v1/token");
         assert_eq!(received.field("subject_token"), subject);
@@ -208,9 +208,9 @@ async fn an_exchanged_or_signed_token_impersonates() {
         "source_credentials": service_account(&private, &server.url("/token")),
     });
     for (file, delegates) in [(&traded, json!([])), (&signed, json!(["between@example.com"]))] {
-        let (token, lives) = fetched(&source(file)).await.unwrap();
+        let (token, lifetime) = fetched(&source(file)).await.unwrap();
         assert_eq!(token, "impersonated");
-        assert!((1790..=1800).contains(&lives), "{lives}");
+        assert!((1790..=1800).contains(&lifetime), "{lifetime}");
         let received = server.received().pop().unwrap();
         assert_eq!(received.uri, "/impersonate");
         assert!(received.header("authorization").starts_with("Bearer token-"));

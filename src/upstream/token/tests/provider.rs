@@ -132,12 +132,13 @@ async fn a_provider_that_rejects_every_token_is_called_twice_and_its_error_redac
 
 #[tokio::test]
 async fn without_a_token_the_provider_is_not_called() {
-    for (status, broken) in [(401, UpstreamError::CredentialRefused), (503, UpstreamError::NoToken)]
+    for (status, expected) in
+        [(401, UpstreamError::CredentialRefused), (503, UpstreamError::NoToken)]
     {
         let (server, issuer) = (Server::start(ok).await, Server::same(status, "").await);
         let upstream = upstream(&azure(&server, &issuer));
         for _ in 0..3 {
-            assert_eq!(send(&upstream).await.unwrap_err(), broken);
+            assert_eq!(send(&upstream).await.unwrap_err(), expected);
         }
         assert!(server.received().is_empty());
         assert_eq!(issuer.received().len(), 1, "three requests share one fetch");
