@@ -12,7 +12,7 @@
 //! observe      access line, metrics, log: plain values only
 //! config       text -> `Config`, with every problem of every file
 //! provider     what a kind of provider is: a table
-//! wire         bytes <-> meaning: no I/O, clock, configuration or logging
+//! format         bytes <-> meaning: no I/O, clock, configuration or logging
 //! secret       a credential in memory; share: exact shares by weight
 //! ```
 //!

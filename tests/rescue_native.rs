@@ -10,8 +10,9 @@ use common::config::{config, key, secret};
 use common::http::{self, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Step, Upstream, chunk};
-use keymux::wire::frame::aws::exception;
 use serde_json::{Value, json};
+
+use keymux::wire::frame::aws_event_stream::exception;
 
 const SSE: &str = "text/event-stream";
 const AWS: &str = "application/vnd.amazon.eventstream";

@@ -14,9 +14,10 @@ use common::config::{config, key};
 use common::http::{self, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Step, Upstream, answer, chunk};
-use keymux::wire::frame::aws::{Frame, Frames, exception};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+
+use keymux::wire::frame::aws_event_stream::{Frame, Frames, exception};
 
 const PACE: Duration = Duration::from_millis(20);
 const MESSAGES: &str = "/v1/messages";

@@ -4,11 +4,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use keymux::upstream::echo::{Reply, answer};
-use keymux::wire::Operation;
-use keymux::wire::ir::Usage;
-use keymux::wire::listen::{Framing, Listener};
 use serde_json::{Value, json};
+
+use keymux::upstream::echo::{Reply, answer};
+use keymux::wire::api::{Framing, Operation};
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
 
 fn ask(operation: Operation, request: &Value) -> Reply {
     answer(operation, request.to_string().as_bytes(), "7", 1_700_000_000)
@@ -32,16 +33,18 @@ fn events(reply: &Reply) -> Vec<Value> {
     data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect()
 }
 
-fn observe(operation: Operation, reply: &Reply) -> Listener {
-    let mut observer =
-        Listener::new(operation, Framing::of(operation, Some(reply.content_type.as_bytes())));
+fn observe(operation: Operation, reply: &Reply) -> ResponseObserver {
+    let mut observer = ResponseObserver::new(
+        operation,
+        Framing::of(operation, Some(reply.content_type.as_bytes())),
+    );
     for frame in &reply.frames {
         observer.hear(frame);
     }
     observer
 }
 
-fn tokens(observer: &Listener) -> (Option<u64>, Option<u64>) {
+fn tokens(observer: &ResponseObserver) -> (Option<u64>, Option<u64>) {
     let Usage { input, output, .. } = observer.usage();
     (input, output)
 }

@@ -82,7 +82,7 @@ impl Text {
         let start = self.lines[number];
         let end = self.lines.get(number + 1).map_or(self.whole.len(), |next| next - 1);
         let line = self.whole.get(start..end).unwrap_or_default();
-        let mut shown = Shown::new(line.strip_suffix('\r').unwrap_or(line), start);
+        let mut shown = ResponseContext::new(line.strip_suffix('\r').unwrap_or(line), start);
         if self.broken.is_empty() {
             shown.hide_values(&self.scalars);
         } else {
@@ -99,7 +99,7 @@ impl Text {
 const HIDDEN: char = '…';
 
 /// Builds the shown line from left to right, remembering where each byte of the real one went.
-struct Shown<'t> {
+struct ResponseContext<'t> {
     line: &'t str,
     start: usize,
     out: String,
@@ -107,7 +107,7 @@ struct Shown<'t> {
     places: Vec<usize>,
 }
 
-impl<'t> Shown<'t> {
+impl<'t> ResponseContext<'t> {
     fn new(line: &'t str, start: usize) -> Self {
         Self { line, start, out: String::new(), places: Vec::with_capacity(line.len()) }
     }

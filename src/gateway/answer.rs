@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::relay::Body;
 use crate::upstream::aws::caller_signature::SignatureError;
-use crate::wire::failure::Class;
-use crate::wire::listen::Told;
-use crate::wire::{Api, errors};
+use crate::wire::api::Api;
+use crate::wire::failure::class::Class;
+use crate::wire::failure::convert;
+use crate::wire::inspect::observer::Told;
 
 pub(super) use refusal::{Refusal, status_of};
 
@@ -54,8 +55,8 @@ pub(super) fn as_error<B>(
 }
 
 /// Turns the head of an answer into that of an error that was written anew, and gives its body.
-pub(super) fn as_foreign_error<B>(head: &mut Response<B>, error: errors::Error) -> Bytes {
-    let errors::Error { status, body, kind } = error;
+pub(super) fn as_foreign_error<B>(head: &mut Response<B>, error: convert::Error) -> Bytes {
+    let convert::Error { status, body, kind } = error;
     *head.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = head.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -38,19 +38,21 @@ pub(super) use self::resting::AllResting;
 pub(super) use self::stay::Sealing;
 pub(super) use self::walk::{Retries, Walk};
 
-use super::answer::{self, Refusal};
+use super::answer::Refusal;
 use super::ids::Owner;
 use super::record::Record;
-use super::{Gateway, Provider};
+use super::{Gateway, Provider, answer};
 use crate::config::Client;
-use crate::keys::{Chosen, Pass, Standing};
+use crate::keys::{Admission, ChosenKey, KeyState};
 use crate::observe::unix_time;
 use crate::route::Hop;
 use crate::upstream::{Attempt, RequestKind, ResponseBody, UpstreamError};
-use crate::wire::failure::{Class, Failure, classify};
-use crate::wire::listen::{Framing, Listener};
-use crate::wire::translate::{Translation, Wire};
-use crate::wire::{Operation, errors, quota};
+use crate::wire::api::{Format, Framing, Operation};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::classify::classify;
+use crate::wire::failure::{convert, rate_limits};
+use crate::wire::inspect::observer::ResponseObserver;
+use crate::wire::translate::Translation;
 
 /// A request, read and understood, that providers are to be asked for.
 pub(super) struct Call<'a> {
@@ -60,7 +62,7 @@ pub(super) struct Call<'a> {
     /// The model in the caller's words.
     pub(super) asked_for: &'a str,
     /// The format of the body, where it is another than that of the operation.
-    pub(super) body_wire: Option<Wire>,
+    pub(super) body_wire: Option<Format>,
     /// The body as it was understood, where a provider of another format is asked.
     pub(super) understood: Understood,
     pub(super) query: Option<&'a str>,
@@ -79,7 +81,7 @@ pub(super) struct Answered {
     /// What was read of its body already.
     pub(super) early: Vec<Bytes>,
     /// Has heard that, and knows how the answer is framed.
-    pub(super) listener: Listener,
+    pub(super) listener: ResponseObserver,
     /// Writes it anew, where the provider's format is not the caller's.
     pub(super) translation: Option<Box<Translation>>,
     /// Whether it was, or is, written anew: its ids are nobody's to ask for.
@@ -102,7 +104,7 @@ impl Answered {
         self.response.headers_mut().remove(CONTENT_LENGTH);
         self.response = self.response.map(|_| ResponseBody::Buffered(vec![body].into_iter()));
         self.early.clear();
-        self.listener = Listener::new(operation, framing);
+        self.listener = ResponseObserver::new(operation, framing);
         self
     }
 
@@ -112,7 +114,7 @@ impl Answered {
     }
 
     /// An error in its place.
-    fn error(mut self, operation: Operation, error: errors::Error) -> Rest {
+    fn error(mut self, operation: Operation, error: convert::Error) -> Rest {
         let body = answer::as_foreign_error(&mut self.response, error);
         self.whole(operation, body)
     }
@@ -147,7 +149,7 @@ struct Limits {
 /// What one attempt is made of.
 struct Try<'t> {
     hop: Hop<'t>,
-    chosen: Chosen,
+    chosen: ChosenKey,
     limits: Limits,
     /// The request in the provider's format, where it is another than the caller's.
     written: Option<&'t Written>,
@@ -171,13 +173,18 @@ pub(super) async fn with_key(
         Ok(held) => held,
         Err(standing) => return Err(Fallen::over_limit(call, hop, key, standing)),
     };
-    let chosen = Chosen { place: key, pass: Pass::default(), held };
+    let chosen = ChosenKey { index: key, admission: Admission::default(), reservation: held };
     noted(call, Try { hop, chosen, limits, written: None }, record).await
 }
 
 /// One attempt, and what it says of the key.
 async fn noted(call: &Call<'_>, attempt: Try<'_>, record: &mut Record) -> Result<Answered, Fallen> {
-    let Try { hop, chosen: Chosen { place: key, pass, mut held }, limits, written } = attempt;
+    let Try {
+        hop,
+        chosen: ChosenKey { index: key, admission, reservation: mut held },
+        limits,
+        written,
+    } = attempt;
     record.attempts += 1;
     record.dropped.clear();
     if let Some(written) = written {
@@ -186,18 +193,18 @@ async fn noted(call: &Call<'_>, attempt: Try<'_>, record: &mut Record) -> Result
     record.tried = Some((hop.provider, key));
     let provider = &call.gateway.providers[hop.provider];
     let answered = once(call, hop, key, limits, written, &record.id).await;
-    let probe = pass.is_probe();
+    let probe = admission.is_probe();
     match &answered {
         Ok(_) => {
-            provider.pool.answered(key, hop.model, pass, call.now);
-            provider.keys[key].answered();
+            provider.pool.record_success(key, hop.model, admission, call.now);
+            provider.keys[key].record_success();
             record.held = Some(held);
         }
         Err(Fallen { failure, .. }) => {
-            provider.keys[key].failed(failure.class.name());
+            provider.keys[key].record_failure(failure.class.name());
             let now = Instant::now().into_std();
-            provider.pool.failed(key, hop.model, *failure, pass, call.now, now);
-            held.counted(0);
+            provider.pool.record_failure(key, hop.model, *failure, admission, call.now, now);
+            held.correct_tokens(0);
         }
     }
     if probe {
@@ -278,7 +285,7 @@ async fn begun(
     let content_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let framing = Framing::of(operation, content_type);
     let is_json = content_type.is_some_and(|media| media.starts_with(b"application/json"));
-    let mut listener = Listener::new(operation, framing);
+    let mut listener = ResponseObserver::new(operation, framing);
     listener.read_head(&|name| response.headers().get(name)?.to_str().ok());
     let mut answered = Answered {
         listener,
@@ -319,8 +326,8 @@ async fn begun(
 /// Takes note of what the answer's headers say of the provider's limits.
 fn learn(provider: &Provider, key: usize, model: &str, headers: &HeaderMap) {
     let each = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    if let Some(quota) = quota::read(each, unix_time()) {
-        provider.pool.learn(key, model, quota, Instant::now().into_std());
+    if let Some(quota) = rate_limits::read(each, unix_time()) {
+        provider.pool.record_reported_limits(key, model, quota, Instant::now().into_std());
     }
 }
 
@@ -381,7 +388,7 @@ impl Fallen {
     }
 
     /// Nothing was sent: it would have been more than the file allows.
-    fn over_limit(call: &Call<'_>, hop: Hop<'_>, key: usize, standing: Standing) -> Self {
+    fn over_limit(call: &Call<'_>, hop: Hop<'_>, key: usize, standing: KeyState) -> Self {
         let keys = vec![(call.key_name(hop, key), standing)];
         let resting = AllResting { model: hop.model.to_owned(), keys };
         Self {

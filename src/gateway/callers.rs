@@ -14,7 +14,7 @@ use super::answer::Refusal;
 use crate::config::Client;
 use crate::secret::{Secret, digest};
 use crate::upstream::aws::caller_signature::CallerSignature;
-use crate::wire::Api;
+use crate::wire::api::Api;
 
 /// Where callers of Anthropic's, Azure's and Google's APIs show their key.
 const ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");

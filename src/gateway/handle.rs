@@ -12,27 +12,30 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::answer::{self, Refusal};
-use super::attempt::{self, Answered, Call, Sealing, Understood, Walk};
+use super::answer::Refusal;
+use super::attempt::{Answered, Call, Sealing, Understood, Walk};
 use super::callers::Caller;
 use super::conn::Busy;
-use super::ids::{self, Owner, Signing};
+use super::ids::{Owner, Signing};
 use super::protocol::{HEAD, HEAD_LINES};
 use super::record::Record;
 use super::relay::{Body, Relay};
-use super::rescue::{self, Rescue};
-use super::stored::{self, Errand};
-use super::{Gateway, Live, callers, contain, incoming, models};
-use crate::config::{self, Client};
+use super::rescue::Rescue;
+use super::stored::Errand;
+use super::{
+    Gateway, Live, answer, attempt, callers, contain, ids, incoming, models, rescue, stored,
+};
+use crate::config::Client;
 use crate::observe::access::End;
 use crate::observe::unix_time;
-use crate::route::{self, Plan};
+use crate::route::Plan;
 use crate::upstream::RequestKind;
-use crate::wire::address::{self, Address, Place};
-use crate::wire::peek::{Peek, peek, peek_version};
-use crate::wire::stored::Stored;
-use crate::wire::translate::Wire;
-use crate::wire::{Api, Operation, multipart};
+use crate::wire::api::resources::Stored;
+use crate::wire::api::routes::{Address, Place};
+use crate::wire::api::{Api, Format, Operation, routes};
+use crate::wire::inspect::model::{Peek, peek, peek_version};
+use crate::wire::inspect::multipart;
+use crate::{config, route};
 
 /// The version header that every caller of Anthropic's API sends.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -46,7 +49,7 @@ pub(super) async fn handle(
     let gateway = live.gateway();
     let mut record = Record::new(live, gateway.clone());
     let (head, body) = request.into_parts();
-    let place = address::find(head.uri.path());
+    let place = routes::find(head.uri.path());
     let api = api_of(&head, place.as_ref());
     let answered = attended(&gateway, &head, place, body, api, &busy, &mut record).await;
     let mut response = match answered {
@@ -295,7 +298,7 @@ fn own_origin(head: &Parts, tls: bool) -> String {
 
 /// Whose shapes the caller expects, of errors and of the models list.
 fn api_of(head: &Parts, place: Option<&Place<'_>>) -> Api {
-    let by_path = place.and_then(Place::api).or_else(|| address::api_of(head.uri.path()));
+    let by_path = place.and_then(Place::api).or_else(|| routes::api_of(head.uri.path()));
     if let Some(api) = by_path {
         api
     } else if head.headers.contains_key(&ANTHROPIC_VERSION) {
@@ -366,8 +369,9 @@ pub(super) fn look_into<'b>(
 }
 
 /// The format of the body, where it is another than that of the address.
-pub(super) fn body_wire(address: &Address<'_>, peek: &Peek<'_>) -> Option<Wire> {
-    (address.operation == Operation::Chat && peek.is_of_responses).then_some(Wire::OpenAiResponses)
+pub(super) fn body_wire(address: &Address<'_>, peek: &Peek<'_>) -> Option<Format> {
+    (address.operation == Operation::Chat && peek.is_of_responses)
+        .then_some(Format::OpenAiResponses)
 }
 
 /// A provider's answer as the caller gets it: its status, its headers but for those that speak for

@@ -15,13 +15,13 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use memchr::{memchr, memmem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Live;
-use super::answer::{self, KEYMUX_REQUEST_ID, Refusal};
+use super::answer::{KEYMUX_REQUEST_ID, Refusal};
 use super::conn::Stage;
 use super::protocol::{HEAD, HEAD_LINES};
 use super::record::Record;
+use super::{Live, answer};
 use crate::observe::access::End;
-use crate::wire::{Api, address};
+use crate::wire::api::{Api, routes};
 
 /// What is kept of a line that comes in pieces, and of the first line: longer than the names that are
 /// looked for and than the paths by which the APIs are told apart.
@@ -258,7 +258,7 @@ impl Head {
     fn api(&self) -> Api {
         let request = if self.request.length > 0 { &self.request } else { &self.partial };
         let path = request.get().split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        std::str::from_utf8(path).ok().and_then(address::api_of).unwrap_or(Api::OpenAi)
+        std::str::from_utf8(path).ok().and_then(routes::api_of).unwrap_or(Api::OpenAi)
     }
 }
 

@@ -12,8 +12,8 @@ use super::Gateway;
 use super::answer::Refusal;
 use crate::config::{Client, Config};
 use crate::upstream::id_signer::SIGNATURE_MARK;
-use crate::wire::Operation;
-use crate::wire::ids::{At, Rewriter, rewrite};
+use crate::wire::api::Operation;
+use crate::wire::json::splice::{At, Rewriter, rewrite};
 
 static SIGN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(SIGNATURE_MARK));
 

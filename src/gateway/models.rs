@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::Gateway;
 use super::answer::Refusal;
 use crate::config::{Asked, Client};
-use crate::keys::verdict;
-use crate::route::{self, Hop};
-use crate::wire::Api;
+use crate::keys::eligibility;
+use crate::route;
+use crate::route::Hop;
+use crate::wire::api::Api;
 
 /// `GET /v1/models` in the caller's shape: the routes, then each model that a provider's keys name, as
 /// `provider/model`. Patterns name no model and are left out.
@@ -79,7 +80,7 @@ fn may_use(gateway: &Gateway, client: Option<&Client>, name: &str) -> bool {
             && config.providers[hop.provider]
                 .keys
                 .iter()
-                .any(|key| verdict(key, client.map(|client| &*client.name), hop.model).is_ok())
+                .any(|key| eligibility(key, client.map(|client| &*client.name), hop.model).is_ok())
     };
     match asked {
         Asked::Model { provider, model } => open(Hop { provider, model }),

@@ -18,8 +18,10 @@ use super::record::Record;
 use super::rescue::Rescue;
 use crate::observe::access::End;
 use crate::upstream::ResponseBody;
-use crate::wire::failure::Failure;
-use crate::wire::listen::{Ending, Framing, Listener};
+use crate::wire::api::Framing;
+use crate::wire::failure::class::Failure;
+use crate::wire::failure::error_event::Ending;
+use crate::wire::inspect::observer::ResponseObserver;
 use crate::wire::translate::Translation;
 
 /// How long a stream may stay open after its last event has come.
@@ -55,7 +57,7 @@ pub(super) struct Relay {
     /// The rest.
     arriving: ResponseBody,
     /// Hears what passes; has heard `early`. Knows how the answer is framed, and so how it can be cut.
-    pub(super) listener: Listener,
+    pub(super) listener: ResponseObserver,
     /// Writes it anew, where the provider's format is not the caller's.
     translation: Option<Box<Translation>>,
     /// Signs the ids in it, where they belong to a key.

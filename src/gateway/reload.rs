@@ -20,16 +20,16 @@ const NEEDS_RESTART: [&str; 4] =
 
 /// How the latest change of the file fared.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum ToolResult {
     /// It is in force since then.
     Taken(SystemTime),
     /// It was refused then, and the one before is in force.
     Rejected(SystemTime, Vec<String>),
 }
 
-impl Default for Outcome {
+impl Default for ToolResult {
     fn default() -> Self {
-        Outcome::Taken(SystemTime::now())
+        ToolResult::Taken(SystemTime::now())
     }
 }
 
@@ -129,15 +129,15 @@ impl Reloader {
             }
         }
         self.live.swap(next);
-        self.live.metrics.reload(true);
-        self.live.metrics.config(&hash, unix_time());
-        self.note(Outcome::Taken(SystemTime::now()));
+        self.live.metrics.record_reload(true);
+        self.live.metrics.set_active_config(&hash, unix_time());
+        self.note(ToolResult::Taken(SystemTime::now()));
         tracing::info!(hash, changes = told, "configuration reloaded");
         status(&format!("configuration {hash}: {told}"));
     }
 
     fn reject(&self, problems: &[Problem]) {
-        self.live.metrics.reload(false);
+        self.live.metrics.record_reload(false);
         let words: Vec<String> = problems
             .iter()
             .filter(|problem| problem.severity == Severity::Error)
@@ -151,15 +151,15 @@ impl Reloader {
             "the changed configuration is refused; the last good one stays in force"
         );
         status("the changed configuration is refused; the last good one stays in force");
-        self.note(Outcome::Rejected(SystemTime::now(), words));
+        self.note(ToolResult::Rejected(SystemTime::now(), words));
     }
 
     fn refused(&self) -> bool {
         let latest = self.live.reloaded.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(*latest, Outcome::Rejected(..))
+        matches!(*latest, ToolResult::Rejected(..))
     }
 
-    fn note(&self, outcome: Outcome) {
+    fn note(&self, outcome: ToolResult) {
         *self.live.reloaded.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 }

@@ -37,10 +37,11 @@ use crate::observe::access::End;
 use crate::route::Plan;
 use crate::share::Turn;
 use crate::upstream::RequestKind;
-use crate::wire::Operation;
-use crate::wire::address::{self, Place};
-use crate::wire::failure::Class;
-use crate::wire::listen::{Ending, Framing, Listener};
+use crate::wire::api::routes::Place;
+use crate::wire::api::{Framing, Operation, routes};
+use crate::wire::failure::class::Class;
+use crate::wire::failure::error_event::Ending;
+use crate::wire::inspect::observer::ResponseObserver;
 
 /// A request with all that its attempts need.
 pub(super) struct Request {
@@ -192,8 +193,8 @@ impl Attempts {
         if let Some((provider, key)) = broken {
             // The answer that is told of in the end is another.
             let provider = &gateway.providers[provider];
-            provider.keys[key].tokens(usage.input, usage.cached_input, usage.output);
-            provider.meter.rescued.inc();
+            provider.keys[key].add_tokens(usage.input, usage.cached_input, usage.output);
+            provider.meter.rescues.inc();
         }
         self.record.rescued += 1;
         let owner = self.record.tried.map(|(provider, key)| Owner { provider, key });
@@ -261,7 +262,7 @@ impl Attempts {
     }
 }
 
-fn ending(listener: &Listener, how: Break) -> Ending {
+fn ending(listener: &ResponseObserver, how: Break) -> Ending {
     listener.cut(how.why, "upstream_error")
 }
 
@@ -274,7 +275,7 @@ impl Request {
         walk: &mut Walk,
         record: &mut Record,
     ) -> Option<Answered> {
-        let Some(Place::Operation(address)) = address::find(self.uri.path()) else { return None };
+        let Some(Place::Operation(address)) = routes::find(self.uri.path()) else { return None };
         let peek = look_into(&address, &self.headers, &self.body).ok()?;
         let asked = self.gateway.config.resolve(&self.model).ok()?;
         let call = Call {

@@ -2,11 +2,11 @@
 //! has it, so that the bytes stay; else the one of the provider's that says most.
 
 use super::Kind;
-use crate::wire::Operation;
-use crate::wire::counting::{self, Counter};
-use crate::wire::embeddings::Format;
+use crate::wire::api::{Format, Operation};
+use crate::wire::embeddings::EmbeddingsFormat;
 use crate::wire::ir::Request;
-use crate::wire::translate::Wire;
+use crate::wire::token_count;
+use crate::wire::token_count::Counter;
 
 /// How a provider is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +14,9 @@ pub enum Way {
     /// In the caller's own format.
     Same,
     /// In this one.
-    Through(Wire),
+    Through(Format),
     /// For embeddings in this form.
-    Embed(Format),
+    Embed(EmbeddingsFormat),
     /// For a count of tokens in this form.
     Count(Counter),
     /// Not at all: it has no such thing.
@@ -27,11 +27,11 @@ impl Kind {
     /// How this kind is asked for an operation with a model, which has two names: the one asked for, and
     /// the one that `deployments` makes of it. `body`: the format the caller's body is in, where it is
     /// another than the operation's.
-    pub fn way(self, operation: Operation, body: Option<Wire>, model: [&str; 2]) -> Way {
-        if let Some(wire) = counting::asked_in(operation) {
-            return self.way_to_count(operation, wire, model);
+    pub fn way(self, operation: Operation, body: Option<Format>, model: [&str; 2]) -> Way {
+        if let Some(format) = token_count::asked_in(operation) {
+            return self.way_to_count(operation, format, model);
         }
-        let Some(asked) = Wire::of(operation) else {
+        let Some(asked) = Format::of(operation) else {
             let made = if operation == Operation::Embeddings { self.embeds(model) } else { None };
             return match made {
                 Some(format) => Way::Embed(format),
@@ -41,26 +41,26 @@ impl Kind {
         };
         let [_, own] = model;
         if body.is_none()
-            && asked == Wire::OpenAiChat
+            && asked == Format::OpenAiChat
             && self.has_both()
             && is_of_responses_only(own)
         {
-            return Way::Through(Wire::OpenAiResponses);
+            return Way::Through(Format::OpenAiResponses);
         }
         if body.is_none() && self.serves(operation) && self.has(asked, model) {
             return Way::Same;
         }
         // Formats of providers only are passed on or refused.
-        if !Wire::OF_CALLERS.contains(&asked) {
+        if !Format::OF_CALLERS.contains(&asked) {
             return Way::Not;
         }
         match self {
-            Kind::Anthropic => Way::Through(Wire::Anthropic),
-            Kind::Vertex | Kind::Azure if is_claude(model) => Way::Through(Wire::Anthropic),
-            Kind::Gemini | Kind::Vertex => Way::Through(Wire::Gemini),
-            Kind::Bedrock => Way::Through(Wire::Bedrock),
-            Kind::Cohere if asked != Wire::OpenAiChat => Way::Through(Wire::Cohere),
-            Kind::Replicate => Way::Through(Wire::Replicate),
+            Kind::Anthropic => Way::Through(Format::Anthropic),
+            Kind::Vertex | Kind::Azure if is_claude(model) => Way::Through(Format::Anthropic),
+            Kind::Gemini | Kind::Vertex => Way::Through(Format::Gemini),
+            Kind::Bedrock => Way::Through(Format::Bedrock),
+            Kind::Cohere if asked != Format::OpenAiChat => Way::Through(Format::Cohere),
+            Kind::Replicate => Way::Through(Format::Replicate),
             Kind::OpenAi
             | Kind::Azure
             | Kind::Mistral
@@ -74,25 +74,25 @@ impl Kind {
             | Kind::Ollama
             | Kind::Sglang
             | Kind::OpenAiCompatible
-            | Kind::Echo => Way::Through(Wire::OpenAiChat),
+            | Kind::Echo => Way::Through(Format::OpenAiChat),
         }
     }
 
     /// The form in which it makes embeddings, where that is not OpenAI's.
-    fn embeds(self, model: [&str; 2]) -> Option<Format> {
+    fn embeds(self, model: [&str; 2]) -> Option<EmbeddingsFormat> {
         match self {
-            Kind::Gemini => Some(Format::Gemini),
-            Kind::Vertex => Format::on_vertex(model),
-            Kind::Bedrock => Format::on_bedrock(model),
+            Kind::Gemini => Some(EmbeddingsFormat::Gemini),
+            Kind::Vertex => EmbeddingsFormat::on_vertex(model),
+            Kind::Bedrock => EmbeddingsFormat::on_bedrock(model),
             // Its compatible endpoint makes them as well, and is asked wherever that can carry the request.
-            Kind::Cohere => Some(Format::Cohere),
+            Kind::Cohere => Some(EmbeddingsFormat::Cohere),
             _ => None,
         }
     }
 
     /// How it is asked to count tokens: by the ways that vendors document, and no other.
-    fn way_to_count(self, operation: Operation, wire: Wire, model: [&str; 2]) -> Way {
-        if self.serves(operation) && self.has(wire, model) {
+    fn way_to_count(self, operation: Operation, format: Format, model: [&str; 2]) -> Way {
+        if self.serves(operation) && self.has(format, model) {
             return Way::Same;
         }
         match self {
@@ -108,20 +108,22 @@ impl Kind {
     }
 
     /// Whether a provider that speaks the API has this format of it, for this model.
-    fn has(self, wire: Wire, model: [&str; 2]) -> bool {
-        match (self, wire) {
+    fn has(self, format: Format, model: [&str; 2]) -> bool {
+        match (self, format) {
             // <https://docs.mistral.ai/api>, <https://docs.z.ai/api-reference>,
             // <https://docs.cohere.com/docs/compatibility-api>: chat, and no responses.
-            (Kind::Mistral | Kind::Zai | Kind::Cohere, Wire::OpenAiResponses) => false,
+            (Kind::Mistral | Kind::Zai | Kind::Cohere, Format::OpenAiResponses) => false,
             // Claude is served in Anthropic's format, and nothing else is. A name that says nothing of
             // its maker may be Claude's.
-            (Kind::Vertex | Kind::Azure | Kind::Bedrock, Wire::Anthropic) => {
+            (Kind::Vertex | Kind::Azure | Kind::Bedrock, Format::Anthropic) => {
                 is_claude(model) || !is_of_another(model)
             }
             (Kind::Vertex | Kind::Azure, _) => !is_claude(model),
             // <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html>: of
             // OpenAI's own models.
-            (Kind::Bedrock, Wire::OpenAiChat) => model.iter().any(|name| name.contains("openai.")),
+            (Kind::Bedrock, Format::OpenAiChat) => {
+                model.iter().any(|name| name.contains("openai."))
+            }
             _ => true,
         }
     }
@@ -134,13 +136,13 @@ impl Kind {
     /// The format in which a request for that model is written, where its kind has two: OpenAI takes tools
     /// and reasoning together in its responses only, from GPT-5.4 on, and some models there only
     /// (<https://github.com/openai/openai-openapi/issues/541>).
-    pub fn format_for(self, wire: Wire, request: &Request, model: &str) -> Wire {
-        let has_both = self.has_both() && wire == Wire::OpenAiChat;
+    pub fn format_for(self, format: Format, request: &Request, model: &str) -> Format {
+        let has_both = self.has_both() && format == Format::OpenAiChat;
         let reasons = request.thinking.is_some() || !request.tools.is_empty();
         if has_both && (is_of_responses_only(model) || (reasons && is_from_gpt_5_4(model))) {
-            Wire::OpenAiResponses
+            Format::OpenAiResponses
         } else {
-            wire
+            format
         }
     }
 }
@@ -227,21 +229,21 @@ mod tests {
 
     #[test]
     fn any_other_goes_through_one_that_it_has() {
-        for (kind, operation, model, wire) in [
-            (Kind::OpenAi, Operation::Messages, "gpt-4o", Wire::OpenAiChat),
-            (Kind::Mistral, Operation::Responses, "mistral-small", Wire::OpenAiChat),
-            (Kind::Anthropic, Operation::Chat, "claude-haiku-4-5", Wire::Anthropic),
-            (Kind::Vertex, Operation::Chat, "claude-sonnet-4@20250514", Wire::Anthropic),
-            (Kind::Vertex, Operation::Messages, "gemini-2.5-flash", Wire::Gemini),
-            (Kind::Bedrock, Operation::Messages, "amazon.nova-lite-v1:0", Wire::Bedrock),
-            (Kind::Bedrock, Operation::Chat, "amazon.nova-lite-v1:0", Wire::Bedrock),
-            (Kind::Cohere, Operation::Messages, "command-a-03-2025", Wire::Cohere),
-            (Kind::Replicate, Operation::Chat, "meta/meta-llama-3-8b-instruct", Wire::Replicate),
-            (Kind::OpenAi, Operation::Chat, "gpt-5-pro", Wire::OpenAiResponses),
-            (Kind::Azure, Operation::Chat, "gpt-5.1-codex", Wire::OpenAiResponses),
+        for (kind, operation, model, format) in [
+            (Kind::OpenAi, Operation::Messages, "gpt-4o", Format::OpenAiChat),
+            (Kind::Mistral, Operation::Responses, "mistral-small", Format::OpenAiChat),
+            (Kind::Anthropic, Operation::Chat, "claude-haiku-4-5", Format::Anthropic),
+            (Kind::Vertex, Operation::Chat, "claude-sonnet-4@20250514", Format::Anthropic),
+            (Kind::Vertex, Operation::Messages, "gemini-2.5-flash", Format::Gemini),
+            (Kind::Bedrock, Operation::Messages, "amazon.nova-lite-v1:0", Format::Bedrock),
+            (Kind::Bedrock, Operation::Chat, "amazon.nova-lite-v1:0", Format::Bedrock),
+            (Kind::Cohere, Operation::Messages, "command-a-03-2025", Format::Cohere),
+            (Kind::Replicate, Operation::Chat, "meta/meta-llama-3-8b-instruct", Format::Replicate),
+            (Kind::OpenAi, Operation::Chat, "gpt-5-pro", Format::OpenAiResponses),
+            (Kind::Azure, Operation::Chat, "gpt-5.1-codex", Format::OpenAiResponses),
         ] {
             let way = kind.way(operation, None, [model, model]);
-            assert_eq!(way, Way::Through(wire), "{kind} {}", operation.name());
+            assert_eq!(way, Way::Through(format), "{kind} {}", operation.name());
         }
     }
 
@@ -254,7 +256,7 @@ mod tests {
         assert_eq!(asked, Way::Same);
         assert_eq!(Kind::Azure.way(Operation::Messages, None, ["fast", "prod-1"]), Way::Same);
         let through = Kind::Azure.way(Operation::Messages, None, ["gpt-4o", "prod-1"]);
-        assert_eq!(through, Way::Through(Wire::OpenAiChat));
+        assert_eq!(through, Way::Through(Format::OpenAiChat));
     }
 
     #[test]
@@ -270,11 +272,11 @@ mod tests {
             (Kind::OpenAi, "text-embedding-3-small", Way::Same),
             (Kind::Mistral, "mistral-embed", Way::Same),
             (Kind::Azure, "text-embedding-3-small", Way::Same),
-            (Kind::Gemini, "gemini-embedding-001", Way::Embed(Format::Gemini)),
-            (Kind::Vertex, "text-embedding-005", Way::Embed(Format::VertexPredict)),
+            (Kind::Gemini, "gemini-embedding-001", Way::Embed(EmbeddingsFormat::Gemini)),
+            (Kind::Vertex, "text-embedding-005", Way::Embed(EmbeddingsFormat::VertexPredict)),
             (Kind::Vertex, "intfloat/multilingual-e5-large-instruct-maas", Way::Same),
-            (Kind::Cohere, "embed-v4.0", Way::Embed(Format::Cohere)),
-            (Kind::Bedrock, "amazon.titan-embed-text-v2:0", Way::Embed(Format::Titan)),
+            (Kind::Cohere, "embed-v4.0", Way::Embed(EmbeddingsFormat::Cohere)),
+            (Kind::Bedrock, "amazon.titan-embed-text-v2:0", Way::Embed(EmbeddingsFormat::Titan)),
             (Kind::Bedrock, "amazon.nova-lite-v1:0", Way::Not),
             (Kind::Anthropic, "claude-haiku-4-5", Way::Not),
             (Kind::Replicate, "a/b", Way::Not),
@@ -315,8 +317,8 @@ mod tests {
 
     #[test]
     fn a_body_of_another_format_is_rewritten_even_where_the_operation_is_served() {
-        let way = Kind::OpenAi.way(Operation::Chat, Some(Wire::OpenAiResponses), ["gpt-4o"; 2]);
-        assert_eq!(way, Way::Through(Wire::OpenAiChat));
+        let way = Kind::OpenAi.way(Operation::Chat, Some(Format::OpenAiResponses), ["gpt-4o"; 2]);
+        assert_eq!(way, Way::Through(Format::OpenAiChat));
     }
 
     #[test]
@@ -325,13 +327,13 @@ mod tests {
         let thinking = Some(Thinking { effort, budget: None, shown: None });
         let thinks = Request { thinking, ..Request::default() };
         let plain = Request::default();
-        let format = |model, request| Kind::OpenAi.format_for(Wire::OpenAiChat, request, model);
-        assert_eq!(format("gpt-5.4-mini", &thinks), Wire::OpenAiResponses);
-        assert_eq!(format("gpt-6-astra", &thinks), Wire::OpenAiResponses);
-        assert_eq!(format("gpt-5.4", &plain), Wire::OpenAiChat);
+        let format = |model, request| Kind::OpenAi.format_for(Format::OpenAiChat, request, model);
+        assert_eq!(format("gpt-5.4-mini", &thinks), Format::OpenAiResponses);
+        assert_eq!(format("gpt-6-astra", &thinks), Format::OpenAiResponses);
+        assert_eq!(format("gpt-5.4", &plain), Format::OpenAiChat);
         for older in ["gpt-5", "gpt-5.2", "gpt-4o", "gpt-4.1", "o4-mini", "gpt-oss-120b"] {
-            assert_eq!(format(older, &thinks), Wire::OpenAiChat, "{older}");
+            assert_eq!(format(older, &thinks), Format::OpenAiChat, "{older}");
         }
-        assert_eq!(format("gpt-5.1-codex", &plain), Wire::OpenAiResponses);
+        assert_eq!(format("gpt-5.1-codex", &plain), Format::OpenAiResponses);
     }
 }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
-use crate::wire::Operation;
-use crate::wire::address::Address;
-use crate::wire::peek::Peek;
-use crate::wire::stored::Stored;
+use crate::wire::api::Operation;
+use crate::wire::api::resources::Stored;
+use crate::wire::api::routes::Address;
+use crate::wire::inspect::model::Peek;
 
 /// The request of one attempt, the same for every key.
 #[derive(Debug)]

@@ -23,8 +23,8 @@ mod responses;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::wire::Operation;
-use crate::wire::listen::{Framing, error_event};
+use crate::wire::api::{Framing, Operation};
+use crate::wire::failure::error_event::error_event;
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";

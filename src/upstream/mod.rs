@@ -50,7 +50,7 @@ use self::request_body::RequestBody;
 use self::request_url::{Paths, Target};
 use crate::config::{Key, Provider};
 use crate::provider::Kind;
-use crate::wire::Operation;
+use crate::wire::api::Operation;
 
 /// A provider, ready for requests.
 #[derive(Debug)]

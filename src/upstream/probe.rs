@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use self::request::ProbeRequest;
-use self::response::Verdict;
+use self::response::Support;
 use super::client::HttpClient;
 use super::error::TokenError;
 use super::{Channel, ReadyKey, Upstream, UpstreamError};
@@ -163,7 +163,7 @@ impl Upstream {
         call: &ProbeRequest,
         probe: &Probe,
         deadline: Duration,
-    ) -> Verdict {
+    ) -> Support {
         let by = Instant::now() + deadline;
         let region = probe.region.as_deref();
         match timeout_at(by, key.credential.wait_for_token(region)).await {
@@ -207,7 +207,7 @@ impl Upstream {
     }
 }
 
-fn no_token(error: &TokenError) -> Verdict {
+fn no_token(error: &TokenError) -> Support {
     let result = match error {
         TokenError::Refused(_) => ProbeResult::BadCredential,
         TokenError::Unreachable(_) => ProbeResult::Unreachable,

@@ -14,11 +14,12 @@ use super::attempt::{Attempt, RequestKind};
 use super::request_body::RequestBody;
 use crate::config::{ApiVersion, Cloud, Endpoint, Key, Vertex};
 use crate::provider::Kind;
-use crate::wire::address::Address;
-use crate::wire::envelope;
-use crate::wire::peek::Peek;
-use crate::wire::stored::{self, Stored};
-use crate::wire::{Api, Operation, google};
+use crate::wire::api::resources::Stored;
+use crate::wire::api::routes::Address;
+use crate::wire::api::{Api, Operation, resources};
+use crate::wire::format::anthropic_on_clouds;
+use crate::wire::inspect::gemini_model_field;
+use crate::wire::inspect::model::Peek;
 
 /// All characters except RFC 3986's unreserved ones, so that a name stays one segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -121,7 +122,7 @@ fn object_target(
     }
     let (region, _) = key.region_and_model(attempt.model);
     let mut endpoint = endpoint(key, region)?.clone();
-    let path = stored::path(object.operation)?;
+    let path = resources::path(object.operation)?;
     let path = match (kind, object.operation.api(), &key.cloud) {
         (Kind::Azure, Api::Anthropic, _) => format!("/anthropic{path}"),
         (Kind::Azure, _, Cloud::Azure(azure)) if azure.api_version == ApiVersion::V1 => {
@@ -374,18 +375,21 @@ pub(super) fn body(
     model: &str,
 ) -> RequestBody {
     match (kind, address.operation) {
-        (Kind::Vertex, Operation::Messages) => RequestBody::new(envelope::for_vertex(peek, body)),
+        (Kind::Vertex, Operation::Messages) => {
+            RequestBody::new(anthropic_on_clouds::for_vertex(peek, body))
+        }
         (Kind::Vertex, Operation::CountTokens) => {
-            RequestBody::new(envelope::for_counting_on_vertex(peek, body, model))
+            RequestBody::new(anthropic_on_clouds::for_counting_on_vertex(peek, body, model))
         }
         (Kind::Bedrock, Operation::Messages) => {
             let betas = headers.get_all("anthropic-beta").iter();
             let betas = betas.filter_map(|value| value.to_str().ok());
-            RequestBody::whole(envelope::for_bedrock(body, betas).into())
+            RequestBody::whole(anthropic_on_clouds::for_bedrock(body, betas).into())
         }
         (Kind::Gemini, operation) => {
             let (collection, model) = gemini_resource(model);
-            let renamed = google::rename(operation, body, &format!("{collection}/{model}"));
+            let renamed =
+                gemini_model_field::rename(operation, body, &format!("{collection}/{model}"));
             RequestBody::whole(renamed.unwrap_or_else(|| body.clone()))
         }
         _ if peek.model.as_deref().is_some_and(|own| own != model) => {

@@ -10,7 +10,8 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::client::{HttpBody, read_short};
 use super::error::UpstreamError;
-use crate::wire::envelope::{self, FromBedrock};
+use crate::wire::format::anthropic_on_clouds;
+use crate::wire::format::anthropic_on_clouds::FromBedrock;
 
 /// The content type of Bedrock's streams.
 const EVENT_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
@@ -44,7 +45,7 @@ pub(super) async fn anthropic_from_bedrock(
     let body = if !head.status.is_success() {
         head.headers.remove(CONTENT_LENGTH);
         let error = read_short(body).await?;
-        let error = envelope::error_for(head.status.as_u16(), &error);
+        let error = anthropic_on_clouds::error_for(head.status.as_u16(), &error);
         ResponseBody::Buffered(vec![error].into_iter())
     } else if is_stream {
         head.headers.remove(CONTENT_LENGTH);

@@ -24,8 +24,8 @@ use serde_json::Value;
 use self::leaves::Form;
 use self::said::{Said, Taken};
 use self::units::{Unit, Units};
-use super::Operation;
-use super::listen::{Ending, Framing, error_event};
+use super::api::{Framing, Operation};
+use super::failure::error_event::{Ending, error_event};
 
 /// One stream as the caller gets it, made of the streams of several answers.
 #[derive(Debug)]

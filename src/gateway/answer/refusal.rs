@@ -13,10 +13,12 @@ use crate::provider::Kind;
 use crate::route::Refused;
 use crate::upstream::UpstreamError;
 use crate::upstream::aws::caller_signature::SignatureError;
-use crate::wire::failure::Class;
-use crate::wire::fields::Rejected;
-use crate::wire::peek::PeekError;
-use crate::wire::{Operation, batch, counting};
+use crate::wire::api::Operation;
+use crate::wire::failure::class::Class;
+use crate::wire::inspect::batch;
+use crate::wire::inspect::model::PeekError;
+use crate::wire::json::fields::Rejected;
+use crate::wire::token_count;
 
 /// SignatureError keymux does not pass on a provider's answer.
 #[derive(Debug)]
@@ -311,7 +313,7 @@ impl Refusal {
                             "{to} makes no embeddings with this model, as far as is known here."
                         )
                     }
-                    _ if counting::asked_in(*operation).is_some() => {
+                    _ if token_count::asked_in(*operation).is_some() => {
                         format!("{to} has no way to count tokens for this model.")
                     }
                     _ => format!(

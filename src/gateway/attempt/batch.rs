@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::foreign::{Asks, WHOLE, Written, content_type, read, unreadable};
 use super::{Answered, Call, Fallen, Limits, Part, begun};
 use crate::route::Hop;
-use crate::wire::listen::Framing;
-use crate::wire::{counting, embeddings};
+use crate::wire::api::Framing;
+use crate::wire::{embeddings, token_count};
 
 /// How many of the requests are under way at a time.
 const ABREAST: usize = 8;
@@ -62,7 +62,7 @@ pub(super) async fn once(
     }
     let Some(mut answered) = heads.pop() else { return Err(unreadable(provider)) };
     let body = match written.asks() {
-        Asks::Count(_) => counting::answer(written.caller(), tokens),
+        Asks::Count(_) => token_count::answer(written.caller(), tokens),
         Asks::Conversation(_) | Asks::Embeddings { .. } => {
             embeddings::write(call.asked_for, &vectors)
         }

@@ -17,19 +17,21 @@ use crate::gateway::record::Record;
 use crate::provider::Way;
 use crate::route::Hop;
 use crate::upstream::{ResponseBody, UpstreamError};
-use crate::wire::address::Address;
-use crate::wire::counting::{self, Counter};
-use crate::wire::failure::{Class, Failure};
-use crate::wire::fields::Rejected;
-use crate::wire::ir::{Echo, Event, Reply, Request};
-use crate::wire::listen::Framing;
-use crate::wire::peek::{Peek, peek};
-use crate::wire::quirks::Quirks;
+use crate::wire::api::routes::Address;
+use crate::wire::api::{Api, Format, Framing, Operation};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::convert;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::format::quirks::Quirks;
+use crate::wire::inspect::model::{Peek, peek};
+use crate::wire::ir::{Echo, Event, Request, Response as ModelResponse};
+use crate::wire::json::fields::Rejected;
+use crate::wire::token_count::Counter;
 use crate::wire::translate::{
-    Decoder, Encoded, Encoder, Forced, Shown, Translation, Wire, decode_request, decode_whole,
-    encode_request, encode_whole,
+    Decoder, Encoded, Encoder, Forced, Translation, decode_request, decode_whole, encode_request,
+    encode_whole,
 };
-use crate::wire::{Api, Operation, embeddings, errors};
+use crate::wire::{embeddings, token_count};
 
 /// The longest whole answer that is read to be written anew: one with a few images in it.
 pub(super) const WHOLE: usize = 64 * 1024 * 1024;
@@ -70,7 +72,7 @@ pub(super) struct Written {
 pub(super) enum Asks {
     Conversation(Conversation),
     Embeddings {
-        format: embeddings::Format,
+        format: embeddings::EmbeddingsFormat,
         encoding: embeddings::Encoding,
         /// How many texts each request has.
         texts: Vec<usize>,
@@ -80,8 +82,8 @@ pub(super) enum Asks {
 
 #[derive(Debug)]
 pub(super) struct Conversation {
-    wire: Wire,
-    caller: Wire,
+    format: Format,
+    caller: Format,
     quirks: &'static Quirks,
     forced: Option<String>,
     stream: bool,
@@ -109,48 +111,49 @@ impl Call<'_> {
     pub(super) fn written(&self, hop: Hop<'_>) -> Result<Option<Written>, Rejected> {
         match self.way(hop) {
             Way::Same | Way::Not => Ok(None),
-            Way::Through(wire) => self.conversation(hop, wire),
+            Way::Through(format) => self.conversation(hop, format),
             Way::Embed(format) => self.embeddings(hop, format),
             Way::Count(counter) => self.count(hop, counter).map(Some),
         }
     }
 
-    fn conversation(&self, hop: Hop<'_>, wire: Wire) -> Result<Option<Written>, Rejected> {
-        let Some(caller) = Wire::of(self.what.operation()) else { return Ok(None) };
+    fn conversation(&self, hop: Hop<'_>, format: Format) -> Result<Option<Written>, Rejected> {
+        let Some(caller) = Format::of(self.what.operation()) else { return Ok(None) };
         let stream = self.what.streams();
         let body_wire = self.body_wire.unwrap_or(caller);
         let model = self.names(hop)[1];
         let mut request = self.understood(body_wire, self.body, "", model)?;
         // A prediction's stream stands at another address, so it is asked for whole.
-        if stream && wire == Wire::Replicate {
+        if stream && format == Format::Replicate {
             request.to_mut().stream = false;
         }
         let kind = self.gateway.config.providers[hop.provider].kind;
-        let wire = kind.format_for(wire, &request, model);
+        let format = kind.format_for(format, &request, model);
         let quirks = kind.row().quirks;
-        let Encoded { body, dropped, forced } = encode_request(wire, body_wire, &request, quirks)?;
+        let Encoded { body, dropped, forced } =
+            encode_request(format, body_wire, &request, quirks)?;
         // A body of another format asks in the caller's own way, if it asks.
         let asks_for_usage = self.body_wire.is_none_or(|_| asks_for_usage(self.body));
         let (usage, echo) = (request.stream_usage && asks_for_usage, request.echo.clone());
-        let asks = Conversation { wire, caller, quirks, forced, stream, usage, echo };
+        let asks = Conversation { format, caller, quirks, forced, stream, usage, echo };
         let asks = Asks::Conversation(asks);
-        let operations = [caller.operation(false), wire.operation(stream)];
+        let operations = [caller.operation(false), format.operation(stream)];
         Ok(Some(self.asking(hop, asks, operations, vec![body], dropped)))
     }
 
     fn embeddings(
         &self,
         hop: Hop<'_>,
-        format: embeddings::Format,
+        format: embeddings::EmbeddingsFormat,
     ) -> Result<Option<Written>, Rejected> {
         let request = embeddings::Request::decode(self.body)?;
         let format = match format {
-            embeddings::Format::Cohere if request.fits_in_cohere_compatibility() => {
+            embeddings::EmbeddingsFormat::Cohere if request.fits_in_cohere_compatibility() => {
                 return Ok(None);
             }
             // A text is to have the same vector however many others come with it.
-            embeddings::Format::Cohere if request.dimensions.is_none() => {
-                embeddings::Format::OpenAi
+            embeddings::EmbeddingsFormat::Cohere if request.dimensions.is_none() => {
+                embeddings::EmbeddingsFormat::OpenAi
             }
             format => format,
         };
@@ -161,13 +164,13 @@ impl Call<'_> {
     }
 
     fn count(&self, hop: Hop<'_>, counter: Counter) -> Result<Written, Rejected> {
-        let (caller, wire) = (self.what.operation(), counter.wire());
+        let (caller, format) = (self.what.operation(), counter.format());
         let model = self.names(hop)[1];
-        let (body, at) = counting::conversation(caller, self.body)?;
-        let body_wire = counting::asked_in(caller).unwrap_or(wire);
+        let (body, at) = token_count::conversation(caller, self.body)?;
+        let body_wire = token_count::asked_in(caller).unwrap_or(format);
         let request = self.understood(body_wire, &body, at, model)?;
         let quirks = self.gateway.config.providers[hop.provider].kind.row().quirks;
-        let written = encode_request(wire, body_wire, &request, quirks);
+        let written = encode_request(format, body_wire, &request, quirks);
         let Encoded { body, dropped, .. } = written.map_err(|rejected| within(at, rejected))?;
         let body = counter.body(&body, model).unwrap_or(body);
         let operations = [caller, counter.operation()];
@@ -177,13 +180,13 @@ impl Call<'_> {
     /// The conversation in a body, read once for all providers. `at`: where it stands in the caller's.
     fn understood(
         &self,
-        wire: Wire,
+        format: Format,
         body: &[u8],
         at: &str,
         model: &str,
     ) -> Result<Cow<'_, Request>, Rejected> {
         let read = || {
-            decode_request(wire, body, model, self.what.streams())
+            decode_request(format, body, model, self.what.streams())
                 .map_err(|rejected| within(at, rejected))
         };
         let request = self.understood.0.get_or_init(read).as_ref().map_err(Clone::clone)?;
@@ -331,8 +334,8 @@ impl Written {
         failure: Failure,
         id: &str,
     ) -> Rest {
-        let told = errors::read(status.map(|status| status.as_u16()), body, failure);
-        let error = errors::write(self.caller.api(), &told, id);
+        let told = convert::read(status.map(|status| status.as_u16()), body, failure);
+        let error = convert::write(self.caller.api(), &told, id);
         answered.error(self.caller, error)
     }
 }
@@ -353,7 +356,7 @@ impl Conversation {
             return self.whole(answered, shown, provider, redact, limits).await;
         }
         content_type(&mut answered.response, shown.framing);
-        let decoder = Decoder::new(self.wire, self.quirks);
+        let decoder = Decoder::new(self.format, self.quirks);
         let forced = self.forced.clone().map(Forced::new);
         let to = shown.framing;
         let encoder = Encoder::new(self.caller, shown);
@@ -367,7 +370,7 @@ impl Conversation {
     async fn whole(
         &self,
         mut answered: Answered,
-        shown: Shown,
+        shown: ResponseContext,
         provider: &str,
         redact: &(dyn Fn(Bytes) -> Bytes + Sync),
         limits: Limits,
@@ -377,7 +380,7 @@ impl Conversation {
             Err(broken) => return Err(Fallen::unanswered(provider.to_owned(), broken, limits)),
         };
         answered.listener.hear(&body);
-        let mut events = decode_whole(self.wire, &body, self.quirks);
+        let mut events = decode_whole(self.format, &body, self.quirks);
         if let Some(tool) = &self.forced {
             let mut forced = Forced::new(tool.clone());
             for event in &mut events {
@@ -391,7 +394,7 @@ impl Conversation {
         if let Some(told) = failed {
             // A failure in an answer that said it was none.
             let failure = told.failure;
-            let mut error = errors::write(self.caller.api(), told, &shown.id);
+            let mut error = convert::write(self.caller.api(), told, &shown.id);
             error.body = redact(error.body.into()).into();
             let rest = answered.error(self.caller.operation(false), error);
             return Err(Fallen { failure, rest, silent: false });
@@ -410,20 +413,20 @@ impl Conversation {
             }
             out
         } else {
-            encode_whole(self.caller, &Reply::fold(&events), &shown).unwrap_or_default()
+            encode_whole(self.caller, &ModelResponse::fold(&events), &shown).unwrap_or_default()
         };
         let operation = self.caller.operation(framing.is_stream());
         Ok(answered.rewritten(operation, framing, body.into()))
     }
 
-    fn shown(&self, call: &Call<'_>, id: &str) -> Shown {
+    fn shown(&self, call: &Call<'_>, id: &str) -> ResponseContext {
         let framing = match (self.stream, self.caller) {
             (false, _) => Framing::Whole,
-            (true, Wire::Bedrock) => Framing::Aws,
-            (true, Wire::Gemini) if !asks_for_events(call.query) => Framing::Array,
+            (true, Format::Bedrock) => Framing::Aws,
+            (true, Format::Gemini) if !asks_for_events(call.query) => Framing::Array,
             (true, _) => Framing::Events,
         };
-        Shown {
+        ResponseContext {
             id: id.to_owned(),
             created: call.now,
             model: call.asked_for.to_owned(),

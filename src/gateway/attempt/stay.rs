@@ -8,12 +8,13 @@ use http::HeaderMap;
 use super::Call;
 use crate::config::Affinity;
 use crate::gateway::record::Record;
-use crate::keys::Ties;
+use crate::keys::AffinityKeys;
 use crate::route::Hop;
 use crate::upstream::RequestKind;
-use crate::wire::digest::Digest;
-use crate::wire::seals::{self, Watch};
-use crate::wire::stable::{self, LONG, Stable, is_conversation};
+use crate::wire::inspect::conversation::{LONG, Stable, is_conversation};
+use crate::wire::inspect::signatures::Watch;
+use crate::wire::inspect::{conversation, signatures};
+use crate::wire::json::digest::Digest;
 
 /// The headers in which clients name their session, the most telling first: Claude Code
 /// (<https://code.claude.com/docs/en/llm-gateway>); Codex, whose newer releases write it with a hyphen and
@@ -30,17 +31,18 @@ pub(super) struct Bonds {
 
 impl Bonds {
     /// What ties the request to one of a provider's keys.
-    pub(super) fn ties(&self, call: &Call<'_>, hop: Hop<'_>) -> Ties {
+    pub(super) fn ties(&self, call: &Call<'_>, hop: Hop<'_>) -> AffinityKeys {
         let affinity = call.gateway.config.providers[hop.provider].affinity;
-        let RequestKind::Operation { address, .. } = call.what else { return Ties::default() };
+        let RequestKind::Operation { address, .. } = call.what else { return AffinityKeys::default() };
         if affinity == Affinity::None {
-            return Ties::default();
+            return AffinityKeys::default();
         }
         let talks = is_conversation(address.operation);
         let body = call.body;
-        let seals = || if talks { seals::brought(address.operation, body) } else { Vec::new() };
+        let seals =
+            || if talks { signatures::brought(address.operation, body) } else { Vec::new() };
         let seals = self.seals.get_or_init(seals);
-        let stable = || *self.stable.get_or_init(|| stable::stable(body).filter(|_| talks));
+        let stable = || *self.stable.get_or_init(|| conversation::stable(body).filter(|_| talks));
         let cache_key = || stable().and_then(|found| found.cache_key);
         let named = || session(call.headers).or_else(cache_key);
         let by_itself = || stable().map(|found| found.digest);
@@ -58,7 +60,7 @@ impl Bonds {
             let who = Digest::default().text(client.as_bytes()).text(hop.model.as_bytes());
             who.number(own).finish()
         });
-        Ties { conversation, seals: seals.clone() }
+        AffinityKeys { conversation, signatures: seals.clone() }
     }
 }
 
@@ -85,6 +87,6 @@ impl Sealing {
     pub(in crate::gateway) fn hear(&mut self, bytes: &[u8], record: &Record) {
         let Some((provider, key)) = record.tried else { return };
         let pool = &record.gateway().providers[provider].pool;
-        self.0.hear(bytes, &mut |seal| pool.sealed(key, seal));
+        self.0.hear(bytes, &mut |seal| pool.record_signature(key, seal));
     }
 }

@@ -21,17 +21,18 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{Call, Understood, Walk};
-use crate::config::{self, Config, Host, Options};
-use crate::gateway::answer::{self, Refusal};
+use crate::config;
+use crate::config::{Config, Host, Options};
+use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
-use crate::gateway::{Gateway, Live};
+use crate::gateway::{Gateway, Live, answer};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
 use crate::route::Plan;
 use crate::upstream::{Attempt, RequestKind, ResponseBody, UpstreamError};
-use crate::wire::Api;
-use crate::wire::address::{self, Place};
-use crate::wire::peek::peek;
+use crate::wire::api::routes::Place;
+use crate::wire::api::{Api, routes};
+use crate::wire::inspect::model::peek;
 
 /// What a provider does with a request.
 #[derive(Clone, Debug)]
@@ -281,7 +282,7 @@ impl World {
         stream: bool,
         record: &mut Record,
     ) -> Result<(StatusCode, HeaderMap), Refusal> {
-        let Some(Place::Operation(address)) = address::find("/v1/chat/completions") else {
+        let Some(Place::Operation(address)) = routes::find("/v1/chat/completions") else {
             panic!("no operation");
         };
         let body =

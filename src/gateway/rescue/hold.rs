@@ -17,8 +17,8 @@ use super::{Attempts, Said, ending};
 use crate::gateway::incoming::Room;
 use crate::gateway::relay::{Break, Read};
 use crate::observe::access::End;
-use crate::wire::listen::{Framing, Listener};
-use crate::wire::{Api, Operation};
+use crate::wire::api::{Api, Framing, Operation};
+use crate::wire::inspect::observer::ResponseObserver;
 
 /// Proxies and load balancers give up after 30 to 60 seconds of silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ pub(super) async fn run(mut attempts: Attempts) {
         attempts.record.bytes_out += std::mem::take(&mut pulse.sent);
         if let Err(how) = next {
             // Nothing has been said yet.
-            let listener = Listener::new(operation, framing);
+            let listener = ResponseObserver::new(operation, framing);
             return attempts.break_off(how, ending(&listener, how)).await;
         }
     }
@@ -71,7 +71,7 @@ pub(super) async fn run(mut attempts: Attempts) {
 /// Says what was held; `whole`: it is all there is. `false`: no more can be said.
 async fn deliver(attempts: &mut Attempts, held: Held, whole: bool) -> bool {
     let mut pieces = held.into_pieces();
-    let mut said = Listener::new(attempts.request.operation, attempts.framing());
+    let mut said = ResponseObserver::new(attempts.request.operation, attempts.framing());
     while let Some(piece) = pieces.pop_front() {
         if attempts.record.live().is_cut() {
             attempts.break_off(Break::STOPPED, ending(&said, Break::STOPPED)).await;

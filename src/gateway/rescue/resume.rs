@@ -4,8 +4,7 @@
 use super::Attempts;
 use crate::gateway::relay::{Break, Read};
 use crate::observe::access::End;
-use crate::wire::Operation;
-use crate::wire::listen::Framing;
+use crate::wire::api::{Framing, Operation};
 use crate::wire::resume::{Stop, Story};
 
 /// Whether such streams can be gone on with.

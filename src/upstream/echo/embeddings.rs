@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::wire::json::digest::Digest;
 use super::{Ask, Refusal, Reply, count_tokens};
 
 /// Dimensions of a vector if the request sets none.
@@ -58,10 +59,8 @@ pub(super) fn embeddings(ask: &Ask<'_>) -> Result<Reply, Refusal> {
     reason = "any number is good enough"
 )]
 fn vector(text: &str, dimensions: usize) -> Vec<f32> {
-    // FNV-1a makes the seed, xorshift the numbers.
-    let mut state = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    // The digest is the seed of xorshift.
+    let mut state = Digest::default().text(text.as_bytes()).finish();
     let numbers: Vec<f64> = (0..dimensions)
         .map(|_| {
             state |= 1;

@@ -5,7 +5,8 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 
-use super::response::{self, Verdict};
+use super::response;
+use super::response::Support;
 use crate::config::{ApiVersion, Aws, AzureAccess, Cloud, Endpoint, Key, Region};
 use crate::provider::Kind;
 use crate::upstream::auth::Credential;
@@ -13,7 +14,7 @@ use crate::upstream::aws::Service;
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_url::segment;
 use crate::upstream::token::aws::sts_override;
-use crate::wire::Api;
+use crate::wire::api::Api;
 
 /// Needs no permission, so it fails only if the credentials are wrong.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>
@@ -133,7 +134,7 @@ impl ProbeRequest {
     }
 
     /// Returns what its answer means for the key.
-    pub(super) fn read(&self, response: &Response<Bytes>, credential: &Credential) -> Verdict {
+    pub(super) fn read(&self, response: &Response<Bytes>, credential: &Credential) -> Support {
         if response.status().is_success() {
             let is_api = self.call == FreeCall::Identity || !response::is_web_page(response.body());
             return if is_api { response::OK } else { response::web_page(&self.origin()) };

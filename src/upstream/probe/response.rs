@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use super::ProbeResult;
 use crate::upstream::auth::Credential;
-use crate::wire::Api;
-use crate::wire::failure::{Class, classify};
+use crate::wire::api::Api;
+use crate::wire::failure::class::{Class, classify};
 
 /// A result and a detail about it.
-pub(super) type Verdict = (ProbeResult, Option<String>);
+pub(super) type Support = (ProbeResult, Option<String>);
 
 /// The key works.
-pub(super) const OK: Verdict = (ProbeResult::Ok, None);
+pub(super) const OK: Support = (ProbeResult::Ok, None);
 
 /// Longest error code that is reported; the longest known one has 40 characters.
 const MAX_CODE: usize = 64;
@@ -26,7 +26,7 @@ pub(super) fn error(
     origin: &str,
     response: &Response<Bytes>,
     credential: &Credential,
-) -> Verdict {
+) -> Support {
     let status = response.status().as_u16();
     let code = code(response);
     let result = result_of(api, has_new_token, response, code.as_deref());
@@ -54,7 +54,7 @@ pub(super) fn is_web_page(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
-pub(super) fn web_page(origin: &str) -> Verdict {
+pub(super) fn web_page(origin: &str) -> Support {
     (ProbeResult::Unreachable, Some(format!("{origin} returned a web page")))
 }
 

@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::super::listen::Framing;
-use super::super::{Api, Operation};
 use super::said::Taken;
+use crate::wire::api::{Api, Framing, Operation};
 
 /// A format whose streams can be gone on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::wire::Operation::{Chat, Messages, StreamGenerateContent};
+use crate::wire::api::Operation::{Chat, Messages, StreamGenerateContent};
 
 fn data(value: &Value) -> String {
     format!("data: {value}\n\n")

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::super::frame::array::{Element, Elements, Place};
 use super::super::frame::sse::{field, next_line};
+use crate::wire::frame::json_array::{Element, Elements, Place};
 
 /// An event longer than this is not compared, and what follows it neither.
 const GATHERED: usize = 256 * 1024;

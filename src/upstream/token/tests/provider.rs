@@ -6,8 +6,9 @@ use crate::config::{
 };
 use crate::provider::Kind;
 use crate::upstream::{Attempt, RequestKind, ResponseBody, Upstream, UpstreamError};
-use crate::wire::address::{self, Place};
-use crate::wire::peek::peek;
+use crate::wire::api::routes;
+use crate::wire::api::routes::Place;
+use crate::wire::inspect::model::peek;
 
 const CHAT: &[u8] = br#"{"model":"m","messages":[]}"#;
 
@@ -38,7 +39,7 @@ fn upstream(provider: &Provider) -> Upstream {
 
 async fn send(upstream: &Upstream) -> Result<Response<ResponseBody>, UpstreamError> {
     let body = Bytes::from_static(CHAT);
-    let Some(Place::Operation(address)) = address::find("/v1/chat/completions") else {
+    let Some(Place::Operation(address)) = routes::find("/v1/chat/completions") else {
         panic!("no such path")
     };
     let attempt = Attempt {
