@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Gateway;
 use crate::config::Key;
-use crate::upstream::probe::{self, Report};
+use crate::upstream::probe::{self, ProbeReport};
 
 /// The result of one call.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Checked {
     /// The region that was called.
     pub region: Option<String>,
     /// The result.
-    pub report: Report,
+    pub report: ProbeReport,
 }
 
 /// Tests every enabled key with a free call. Returns the results in the order of the file. It does not change the
@@ -32,7 +32,7 @@ pub async fn check(gateway: Arc<Gateway>) -> Vec<Checked> {
         }
     }
     let mut reports = vec![None; calls.len()];
-    probe::all(calls, |at, report| reports[at] = Some(report)).await;
+    probe::run_all(calls, |at, report| reports[at] = Some(report)).await;
     let results = keys.into_iter().zip(reports);
     let checked = results
         .filter_map(|((key, region), report)| Some(Checked { key, region, report: report? }));

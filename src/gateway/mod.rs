@@ -53,7 +53,7 @@ use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
 use crate::share::Turns;
-use crate::upstream::{Kept, Upstream};
+use crate::upstream::{CarryOver, Upstream};
 
 /// Everything that a request needs. It never changes once built: a request keeps the one it began with.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub struct Gateway {
     providers: Vec<Provider>,
     turns: Arc<Turns>,
     retries: Arc<Retries>,
-    kept: Kept,
+    kept: CarryOver,
     tls: Option<Arc<ServerConfig>>,
 }
 
@@ -109,7 +109,7 @@ impl Gateway {
     ///
     /// When a TLS client or the server's TLS settings cannot be built.
     pub fn build(config: Config, before: Option<&Gateway>, metrics: &Metrics) -> io::Result<Self> {
-        let mut kept = Kept::default();
+        let mut kept = CarryOver::default();
         let mut providers = Vec::with_capacity(config.providers.len());
         for provider in &config.providers {
             let old = before.and_then(|gateway| gateway.provider(&provider.name));

@@ -16,7 +16,7 @@ use crate::wire::inspect::usage::Usage;
 /// The longest model name in a log line, in characters.
 const MODEL_LENGTH: usize = 128;
 
-/// What the access line and the counters need of a request.
+/// RequestKind the access line and the counters need of a request.
 #[derive(Debug)]
 pub(crate) struct Record {
     live: Arc<Live>,
@@ -45,7 +45,7 @@ pub(crate) struct Record {
     pub(crate) upstream_id: Option<String>,
     /// The settings that the provider's format does not support, in the caller's names.
     pub(crate) dropped: Vec<String>,
-    /// What the running attempt reserves of its key's limits.
+    /// RequestKind the running attempt reserves of its key's limits.
     pub(crate) held: Option<KeyReservation>,
     /// The permit of the client's `max_concurrent`.
     pub(crate) client_permit: Option<Permit>,

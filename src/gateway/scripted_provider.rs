@@ -9,9 +9,9 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::upstream::{Arriving, Attempt, Broken};
+use crate::upstream::{Attempt, ResponseBody, UpstreamError};
 
-/// What a provider does with a request.
+/// RequestKind a provider does with a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     /// Sends a whole response.
@@ -19,7 +19,7 @@ pub(crate) enum Action {
     /// Begins a stream and breaks it off.
     Cut,
     /// Sends no response, for this reason.
-    Fail(Broken),
+    Fail(UpstreamError),
     /// Sends nothing.
     Stall,
     /// Does the other action after that time.
@@ -64,7 +64,7 @@ impl Script {
         &self,
         key: usize,
         attempt: &Attempt<'_>,
-    ) -> Result<Response<Arriving>, Broken> {
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
         let received = Received {
             provider: self.provider.clone(),
             key: self.keys[key].clone(),
@@ -128,9 +128,13 @@ impl Drop for Entry<'_> {
     }
 }
 
-fn response(status: u16, headers: &[(&'static str, String)], body: &Value) -> Response<Arriving> {
+fn response(
+    status: u16,
+    headers: &[(&'static str, String)],
+    body: &Value,
+) -> Response<ResponseBody> {
     let frames = if body.is_null() { vec![] } else { vec![Bytes::from(body.to_string())] };
-    let mut response = Response::new(Arriving::Made(frames.into_iter()));
+    let mut response = Response::new(ResponseBody::Buffered(frames.into_iter()));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     for (name, value) in headers {
         let value = HeaderValue::from_str(value).expect("a header value");

@@ -9,7 +9,7 @@ use super::call::Call;
 use crate::config::Affinity;
 use crate::keys::AffinityKeys;
 use crate::route::Hop;
-use crate::upstream::What;
+use crate::upstream::RequestKind;
 use crate::wire::inspect::conversation::{LONG, Stable, is_conversation};
 use crate::wire::inspect::{conversation, signatures};
 use crate::wire::json::digest::Digest;
@@ -20,7 +20,7 @@ use crate::wire::json::digest::Digest;
 const SESSION_HEADERS: [&str; 5] =
     ["x-claude-code-session-id", "session-id", "session_id", "x-session-id", "x-session-affinity"];
 
-/// What a request contains that prefers a key.
+/// RequestKind a request contains that prefers a key.
 #[derive(Debug, Default)]
 pub(super) struct RequestAffinity {
     signatures: OnceCell<Vec<u64>>,
@@ -31,7 +31,9 @@ impl RequestAffinity {
     /// Returns what makes the request prefer one of a provider's keys.
     pub(super) fn affinity_keys(&self, call: &Call<'_>, target: Hop<'_>) -> AffinityKeys {
         let affinity = call.gateway.config.providers[target.provider].affinity;
-        let What::Operation { address, .. } = call.what else { return AffinityKeys::default() };
+        let RequestKind::Operation { address, .. } = call.what else {
+            return AffinityKeys::default();
+        };
         if affinity == Affinity::None {
             return AffinityKeys::default();
         }

@@ -12,7 +12,7 @@ use crate::keys::{KeyRequest, KeyState};
 use crate::provider::{Kind, Way};
 use crate::route;
 use crate::route::{Hop, Plan};
-use crate::upstream::What;
+use crate::upstream::RequestKind;
 use crate::wire::api::Format;
 use crate::wire::ir::Request;
 use crate::wire::json::fields::Rejected;
@@ -25,7 +25,7 @@ const BYTES_PER_TOKEN: u64 = 4;
 pub(crate) struct Call<'a> {
     pub(crate) gateway: &'a Gateway,
     pub(crate) client: Option<&'a Client>,
-    pub(crate) what: What<'a>,
+    pub(crate) what: RequestKind<'a>,
     /// The model as the caller names it.
     pub(crate) requested_model: &'a str,
     /// The format of the body, if it is another than that of the operation.

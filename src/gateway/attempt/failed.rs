@@ -9,7 +9,7 @@ use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::started::StartedResponse;
 use crate::keys::KeyState;
 use crate::route::Hop;
-use crate::upstream::Broken;
+use crate::upstream::UpstreamError;
 use crate::wire::api::{Framing, Operation};
 use crate::wire::failure::class::{Class, Failure};
 
@@ -68,19 +68,21 @@ impl FailedAttempt {
     }
 
     /// No response arrived.
-    pub(super) fn no_response(attempt: AttemptContext<'_>, error: Broken) -> Self {
+    pub(super) fn no_response(attempt: AttemptContext<'_>, error: UpstreamError) -> Self {
         let class = match error {
-            Broken::Name => Class::Caller,
-            Broken::Refused => Class::BadCredential,
-            Broken::Connect | Broken::Lost | Broken::Stale | Broken::Silent | Broken::NoToken => {
-                Class::Trouble
-            }
+            UpstreamError::InvalidModelName => Class::Caller,
+            UpstreamError::CredentialRefused => Class::BadCredential,
+            UpstreamError::Connect
+            | UpstreamError::ConnectionLost
+            | UpstreamError::StaleConnection
+            | UpstreamError::Timeout
+            | UpstreamError::NoToken => Class::Trouble,
         };
         let deadlines = attempt.deadlines;
         let is_silent = match error {
-            Broken::Silent => true,
+            UpstreamError::Timeout => true,
             // After the whole timeout the connection was not even refused.
-            Broken::Connect => deadlines.began.elapsed() >= deadlines.connect,
+            UpstreamError::Connect => deadlines.began.elapsed() >= deadlines.connect,
             _ => false,
         };
         let refusal = Refusal::NoResponse { provider: attempt.provider_name(), error };

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::context::Deadlines;
 use crate::gateway::response::started::StartedResponse;
-use crate::upstream::{Arriving, Broken};
+use crate::upstream::{ResponseBody, UpstreamError};
 use crate::wire::api::Api;
 use crate::wire::failure::class::{Class, Failure};
 use crate::wire::failure::classify::{in_whole, may_be_error};
@@ -27,7 +27,7 @@ const SHORT_TIME: Duration = Duration::from_secs(1);
 
 /// Why a response did not begin.
 pub(super) enum NotStarted {
-    NoResponse(Broken),
+    NoResponse(UpstreamError),
     Failed(Failure),
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn short_response(
         let bytes = match frame.await {
             Err(_) => return Ok(()),
             Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(NotStarted::NoResponse(Broken::Lost)),
+            Ok(Some(Err(_))) => return Err(NotStarted::NoResponse(UpstreamError::ConnectionLost)),
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         };
         length += bytes.len();
@@ -71,8 +71,10 @@ pub(super) async fn first_event(
     while !started.passage.has_begun() && length < BEFORE_FIRST_EVENT {
         let frame = timeout_at(by, started.response.body_mut().frame());
         let bytes = match frame.await {
-            Err(_) => return Err(NotStarted::NoResponse(Broken::Silent)),
-            Ok(None | Some(Err(_))) => return Err(NotStarted::NoResponse(Broken::Lost)),
+            Err(_) => return Err(NotStarted::NoResponse(UpstreamError::Timeout)),
+            Ok(None | Some(Err(_))) => {
+                return Err(NotStarted::NoResponse(UpstreamError::ConnectionLost));
+            }
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         };
         length += bytes.len();
@@ -83,7 +85,7 @@ pub(super) async fn first_event(
 }
 
 /// Reads the body of an error. Returns `None` if it is not complete in time and within [`ERROR_BODY`].
-pub(super) async fn error_body(body: &mut Arriving, deadlines: Deadlines) -> Option<Bytes> {
+pub(super) async fn error_body(body: &mut ResponseBody, deadlines: Deadlines) -> Option<Bytes> {
     let by = deadlines.next_chunk();
     let mut whole = BytesMut::new();
     while let Some(frame) = timeout_at(by, body.frame()).await.ok()? {
@@ -98,19 +100,19 @@ pub(super) async fn error_body(body: &mut Arriving, deadlines: Deadlines) -> Opt
 
 /// Reads a body of at most `limit` bytes.
 pub(super) async fn whole_body(
-    body: &mut Arriving,
+    body: &mut ResponseBody,
     deadlines: Deadlines,
     limit: usize,
-) -> Result<Bytes, Broken> {
+) -> Result<Bytes, UpstreamError> {
     let mut whole = BytesMut::new();
     loop {
         match timeout_at(deadlines.next_chunk(), body.frame()).await {
-            Err(_) | Ok(Some(Err(_))) => return Err(Broken::Lost),
+            Err(_) | Ok(Some(Err(_))) => return Err(UpstreamError::ConnectionLost),
             Ok(None) => return Ok(whole.freeze()),
             Ok(Some(Ok(frame))) => {
                 let bytes = frame.into_data().unwrap_or_default();
                 if whole.len() + bytes.len() > limit {
-                    return Err(Broken::Lost);
+                    return Err(UpstreamError::ConnectionLost);
                 }
                 whole.extend_from_slice(&bytes);
             }

@@ -14,7 +14,7 @@ use crate::gateway::Provider;
 use crate::gateway::response::passage::Passage;
 use crate::gateway::response::started::StartedResponse;
 use crate::observe::unix_time;
-use crate::upstream::{Arriving, Attempt, Broken, What};
+use crate::upstream::{Attempt, RequestKind, ResponseBody, UpstreamError};
 use crate::wire::api::{Framing, Operation};
 use crate::wire::failure::class::Failure;
 use crate::wire::failure::classify::classify;
@@ -37,20 +37,20 @@ pub(super) async fn send(
     let sent = match part {
         None => {
             let Call { what, query, headers, body, .. } = *call;
-            let upstream_request = Attempt { what, model, query, headers, body, id, now };
+            let upstream_request = Attempt { kind: what, model, query, headers, body, id, now };
             timeout_at(deadlines.first_byte, send_upstream(provider, key, upstream_request)).await
         }
         Some(Part { request, index }) => {
             let body = &request.bodies()[index];
             let (address, peek) = (request.address(), request.peek(body));
-            let what = What::Operation { address: &address, peek: &peek };
+            let what = RequestKind::Operation { address: &address, peek: &peek };
             let (query, headers) = (request.query(), request.headers());
-            let upstream_request = Attempt { what, model, query, headers, body, id, now };
+            let upstream_request = Attempt { kind: what, model, query, headers, body, id, now };
             timeout_at(deadlines.first_byte, send_upstream(provider, key, upstream_request)).await
         }
     };
     let response = sent
-        .unwrap_or(Err(Broken::Silent))
+        .unwrap_or(Err(UpstreamError::Timeout))
         .map_err(|error| FailedAttempt::no_response(attempt, error))?;
     learn_limits(provider, key, model, response.headers());
     let request = part.map(|part| part.request);
@@ -119,7 +119,7 @@ async fn send_upstream(
     provider: &Provider,
     key: usize,
     request: Attempt<'_>,
-) -> Result<Response<Arriving>, Broken> {
+) -> Result<Response<ResponseBody>, UpstreamError> {
     #[cfg(test)]
     if let Some(script) = &provider.script {
         return script.play(key, &request).await;

@@ -13,7 +13,7 @@ use crate::config::Client;
 use crate::gateway::Gateway;
 use crate::gateway::response::refusal::Refusal;
 use crate::secret::{Secret, digest};
-use crate::upstream::aws::verify::ResponseContext;
+use crate::upstream::aws::caller_signature::CallerSignature;
 use crate::wire::api::Api;
 
 /// The headers in which callers of Anthropic's, Azure's and Google's APIs send their key.
@@ -27,7 +27,7 @@ pub(super) struct Caller<'g, 'h> {
     /// The client and its index in the configuration; `None` where callers need no key.
     pub(super) client: Option<(usize, &'g Client)>,
     /// The signature to verify once the body has arrived, and the secret key for it.
-    signature: Option<(ResponseContext<'h>, &'g Secret)>,
+    signature: Option<(CallerSignature<'h>, &'g Secret)>,
 }
 
 impl<'g> Caller<'g, '_> {
@@ -52,7 +52,7 @@ pub(super) fn authenticate<'g, 'h>(
     if gateway.config.clients.is_empty() {
         return Ok(Caller::default());
     }
-    if let Some(signature) = ResponseContext::in_headers(&head.headers, SystemTime::now()) {
+    if let Some(signature) = CallerSignature::from_headers(&head.headers, SystemTime::now()) {
         let known = signature.map(|signature| (gateway.signer(signature.access_key()), signature));
         return match known {
             Ok((Some((at, client, secret)), signature)) if client.enabled => {

@@ -16,7 +16,7 @@ use super::authenticate::{Caller, GOOGLE_KEY, authenticate};
 use super::body::BodyLimits;
 use super::{body, models, objects, operation};
 use crate::gateway::record::Record;
-use crate::gateway::response::body::ResponseBody;
+use crate::gateway::response::body::CallerBody;
 use crate::gateway::response::error_response::{json_response, refuse};
 use crate::gateway::response::headers::{set_attempts, set_request_id};
 use crate::gateway::response::refusal::Refusal;
@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     live: Arc<Live>,
     request: Request<Incoming>,
     head_check: Result<(), Refusal>,
-) -> Response<ResponseBody> {
+) -> Response<CallerBody> {
     let gateway = live.gateway();
     let mut record = Record::new(live, gateway.clone());
     let (head, body) = request.into_parts();
@@ -67,7 +67,7 @@ async fn answer_or_stop(
     body: Incoming,
     api: Api,
     record: &mut Record,
-) -> Result<Response<ResponseBody>, Refusal> {
+) -> Result<Response<CallerBody>, Refusal> {
     let live = record.live_handle();
     let mut answer = pin!(answer(gateway, head, place, body, api, record));
     // Connections and HTTP/2 streams are woken when the drain timeout has passed.
@@ -86,11 +86,11 @@ async fn answer(
     body: Incoming,
     api: Api,
     record: &mut Record,
-) -> Result<Response<ResponseBody>, Refusal> {
+) -> Result<Response<CallerBody>, Refusal> {
     check_host(head)?;
     let place = check_path_and_method(head, place)?;
     if let Place::Presence = place {
-        return Ok(own_page(record, "presence", Response::new(ResponseBody::whole(Bytes::new()))));
+        return Ok(own_page(record, "presence", Response::new(CallerBody::whole(Bytes::new()))));
     }
     let caller = authenticate(gateway, head, api)?;
     record.client = caller.client.map(|(at, _)| at);
@@ -124,8 +124,8 @@ async fn answer(
 fn own_page(
     record: &mut Record,
     name: &'static str,
-    response: Response<ResponseBody>,
-) -> Response<ResponseBody> {
+    response: Response<CallerBody>,
+) -> Response<CallerBody> {
     record.page = Some(name);
     record.end = End::Complete;
     response

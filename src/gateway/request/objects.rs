@@ -14,7 +14,7 @@ use super::respond::{own_origin, respond};
 use crate::config::{Asked, Client, Cloud, Key};
 use crate::gateway::attempt::{Call, DecodedRequest, FailedAttempt};
 use crate::gateway::record::Record;
-use crate::gateway::response::body::ResponseBody;
+use crate::gateway::response::body::CallerBody;
 use crate::gateway::response::id_signer::{ResponseIdSigner, stream_url};
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::started::StartedResponse;
@@ -23,7 +23,7 @@ use crate::keys::{ClientScope, eligibility};
 use crate::observe::unix_time;
 use crate::route;
 use crate::route::Hop;
-use crate::upstream::What;
+use crate::upstream::RequestKind;
 use crate::wire::api::Operation;
 use crate::wire::api::resources::Stored;
 use crate::wire::inspect::multipart::Fields;
@@ -40,7 +40,7 @@ pub(super) async fn answer(
     client: Option<&Client>,
     body: Bytes,
     record: &mut Record,
-) -> Result<Response<ResponseBody>, Refusal> {
+) -> Result<Response<CallerBody>, Refusal> {
     let (operation, part) = (stored.operation, stored.part);
     let request = ObjectRequest { gateway, client, stored, head, body, now: unix_time() };
     let (started, owner) = request.send(record).await?;
@@ -51,7 +51,7 @@ pub(super) async fn answer(
     let id_signer = (!is_content)
         .then(|| ResponseIdSigner::new(record, owner, origin, operation, stream))
         .flatten();
-    Ok(respond(started, record, id_signer, ResponseBody::relay))
+    Ok(respond(started, record, id_signer, CallerBody::relay))
 }
 
 /// A request for a stored object.
@@ -186,7 +186,7 @@ impl ObjectRequest<'_> {
         Call {
             gateway: self.gateway,
             client: self.client,
-            what: What::Stored { stored: &self.stored, method: &self.head.method },
+            what: RequestKind::StoredObject { object: &self.stored, method: &self.head.method },
             requested_model: "",
             body_format: None,
             decoded: DecodedRequest::default(),

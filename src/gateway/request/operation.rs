@@ -12,7 +12,7 @@ use super::respond::{own_origin, respond};
 use crate::config::{Client, Rescue};
 use crate::gateway::attempt::{AttemptLoop, Call, DecodedRequest};
 use crate::gateway::record::Record;
-use crate::gateway::response::body::ResponseBody;
+use crate::gateway::response::body::CallerBody;
 use crate::gateway::response::id_signer::ResponseIdSigner;
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::rescue::{HeldRequest, HeldStream, Retry, RetryFuture};
@@ -22,7 +22,7 @@ use crate::observe::unix_time;
 use crate::route;
 use crate::route::Plan;
 use crate::share::Turn;
-use crate::upstream::What;
+use crate::upstream::RequestKind;
 use crate::wire::api::routes::{Address, Place};
 use crate::wire::api::{Api, Format, Framing, Operation, routes};
 use crate::wire::inspect::model::{Peek, peek, peek_version};
@@ -36,7 +36,7 @@ pub(super) async fn answer(
     client: Option<&Client>,
     body: Bytes,
     record: &mut Record,
-) -> Result<Response<ResponseBody>, Refusal> {
+) -> Result<Response<CallerBody>, Refusal> {
     let operation = address.operation;
     let (body, pinned_key) = match remove_signatures(gateway, client, &body)? {
         Some((plain, owner)) => (plain, Some(owner)),
@@ -56,7 +56,7 @@ pub(super) async fn answer(
     let call = Call {
         gateway,
         client,
-        what: What::Operation { address: &address, peek: &peek },
+        what: RequestKind::Operation { address: &address, peek: &peek },
         requested_model: model,
         body_format: body_format(&address, &peek),
         decoded: DecodedRequest::default(),
@@ -78,7 +78,7 @@ pub(super) async fn answer(
         owner.and_then(|owner| ResponseIdSigner::new(record, owner, origin, operation, stream));
     let holds = plan.route.is_some_and(|route| route.rescue != Rescue::None);
     if !holds || !HeldStream::applies_to(&started) {
-        return Ok(respond(started, record, id_signer, ResponseBody::relay));
+        return Ok(respond(started, record, id_signer, CallerBody::relay));
     }
     let retry = OperationRetry {
         gateway: record.gateway().clone(),
@@ -93,7 +93,7 @@ pub(super) async fn answer(
         attempts,
     };
     let request = HeldRequest { operation, origin: origin(), retry: Box::new(retry) };
-    let deliver = |relay| ResponseBody::held(HeldStream::new(request, relay));
+    let deliver = |relay| CallerBody::held(HeldStream::new(request, relay));
     Ok(respond(started, record, id_signer, deliver))
 }
 
@@ -164,7 +164,7 @@ impl OperationRetry {
         let call = Call {
             gateway: &self.gateway,
             client: self.client.map(|at| &self.gateway.config.clients[at]),
-            what: What::Operation { address: &address, peek: &peek },
+            what: RequestKind::Operation { address: &address, peek: &peek },
             requested_model: &self.model,
             body_format: body_format(&address, &peek),
             decoded: DecodedRequest::default(),

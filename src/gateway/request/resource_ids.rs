@@ -1,5 +1,5 @@
 //! Finds the key that owns a stored object by the object's id, and removes the signature from ids on their way to
-//! the provider. `response::id_signer` signs them on the way back. See [`seal`](crate::upstream::seal).
+//! the provider. `response::id_signer` signs them on the way back. See [`id_signer`](crate::upstream::id_signer).
 
 use std::sync::LazyLock;
 
@@ -10,11 +10,11 @@ use crate::config::Client;
 use crate::gateway::response::id_signer::is_id_name;
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::{Gateway, KeyIndex};
-use crate::upstream::seal::MARK;
+use crate::upstream::id_signer::SIGNATURE_MARK;
 use crate::wire::api::Operation;
 use crate::wire::json::splice::rewrite;
 
-static MARK_FINDER: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK));
+static MARK_FINDER: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(SIGNATURE_MARK));
 
 /// Returns the keys that may own an object, and its id as the provider knows it. A signed id belongs to the key
 /// that signed it; an unsigned one may belong to any key whose ids are not signed. Ids of other clients have no
@@ -25,7 +25,7 @@ pub(super) fn owners<'s>(
     operation: Operation,
     id: &'s str,
 ) -> (Vec<KeyIndex>, &'s str) {
-    if id.contains(MARK) {
+    if id.contains(SIGNATURE_MARK) {
         let signer = signer(gateway, client, id);
         return signer.map_or((Vec::new(), id), |(owner, id)| (vec![owner], id));
     }
@@ -50,8 +50,8 @@ fn signer<'s>(
                 && key_config.clients.as_ref().is_none_or(|clients| {
                     name.is_some_and(|name| clients.iter().any(|allowed| &**allowed == name))
                 });
-            let signer = gateway.providers[index].upstream.seal(key);
-            if let Some(id) = signer.open(name, signed_id).filter(|_| is_allowed) {
+            let signer = gateway.providers[index].upstream.id_signer(key);
+            if let Some(id) = signer.verify(name, signed_id).filter(|_| is_allowed) {
                 return Some((KeyIndex { provider: index, key }, id));
             }
         }
@@ -75,7 +75,8 @@ pub(super) fn remove_signatures(
     }
     let (mut found, mut refusal) = (None, None);
     let plain = rewrite(body, is_id_name, &mut |_, value| {
-        let signed = std::str::from_utf8(value).ok().filter(|value| value.contains(MARK))?;
+        let signed =
+            std::str::from_utf8(value).ok().filter(|value| value.contains(SIGNATURE_MARK))?;
         let Some((owner, id)) = signer(gateway, client, signed) else {
             refusal = Some(Refusal::UnknownObject(signed.to_owned()));
             return None;

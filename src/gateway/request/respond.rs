@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, uri};
 
 use crate::gateway::record::Record;
-use crate::gateway::response::body::ResponseBody;
+use crate::gateway::response::body::CallerBody;
 use crate::gateway::response::headers::{REQUEST_ID, remove_unforwarded};
 use crate::gateway::response::id_signer::ResponseIdSigner;
 use crate::gateway::response::relay::Relay;
@@ -19,8 +19,8 @@ pub(super) fn respond(
     mut started: StartedResponse,
     record: &mut Record,
     id_signer: Option<Box<ResponseIdSigner>>,
-    body: impl FnOnce(Relay) -> ResponseBody,
-) -> Response<ResponseBody> {
+    body: impl FnOnce(Relay) -> CallerBody,
+) -> Response<CallerBody> {
     let stream = started.passage.is_stream();
     let status = started.response.status();
     let mut headers = std::mem::take(started.response.headers_mut());

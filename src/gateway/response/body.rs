@@ -12,7 +12,7 @@ use crate::gateway::record::Record;
 
 /// The body of a response. Dropping it drops the record, which writes the access line.
 #[derive(Debug)]
-pub(crate) struct ResponseBody {
+pub(crate) struct CallerBody {
     content: Content,
     record: Option<Box<Record>>,
 }
@@ -24,7 +24,7 @@ enum Content {
     KeyReservation(Box<HeldStream>),
 }
 
-impl ResponseBody {
+impl CallerBody {
     /// A response of our own.
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self { content: Content::Whole(Some(bytes)), record: None }
@@ -54,7 +54,7 @@ impl ResponseBody {
     }
 }
 
-impl Body for ResponseBody {
+impl Body for CallerBody {
     type Data = Bytes;
     type Error = Cut;
 
@@ -91,7 +91,7 @@ impl Body for ResponseBody {
     }
 }
 
-impl Drop for ResponseBody {
+impl Drop for CallerBody {
     fn drop(&mut self) {
         if let (Content::Relay(relay), Some(record)) = (&self.content, &mut self.record) {
             record.usage = relay.passage().usage();

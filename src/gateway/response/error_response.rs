@@ -5,18 +5,18 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::body::ResponseBody;
+use super::body::CallerBody;
 use super::headers::ATTEMPTS;
 use super::refusal::Refusal;
 use super::started::AMZN_ERROR_TYPE;
-use crate::upstream::aws::verify::Why;
+use crate::upstream::aws::caller_signature::SignatureError;
 use crate::wire::api::Api;
 
 /// Read by the official SDKs: false means that a retry is pointless.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Returns the response to a request that keymux refuses. `id` is our id of the request.
-pub(crate) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<ResponseBody> {
+pub(crate) fn refuse(refusal: &Refusal, api: Api, id: &str) -> Response<CallerBody> {
     let status = refusal.status();
     let mut response = json_response(status, &error_body(refusal, status, api, id));
     let headers = response.headers_mut();
@@ -58,8 +58,8 @@ pub(crate) fn body_text(refusal: &Refusal, api: Api, id: &str) -> String {
 }
 
 /// Returns a JSON response of our own.
-pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::whole(Bytes::from(value.to_string())));
+pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response<CallerBody> {
+    let mut response = Response::new(CallerBody::whole(Bytes::from(value.to_string())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -70,7 +70,7 @@ pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response<Respo
 fn amzn_error(refusal: &Refusal, status: StatusCode) -> &'static str {
     match refusal {
         Refusal::UnknownSigner => return "UnrecognizedClientException",
-        Refusal::Signature(Why::Form) => return "IncompleteSignatureException",
+        Refusal::Signature(SignatureError::Malformed) => return "IncompleteSignatureException",
         Refusal::Signature(_) => return "InvalidSignatureException",
         _ => {}
     }

@@ -1,5 +1,5 @@
 //! Signs the ids of stored objects in a response: each gets the mark of its key and its client before the caller
-//! sees it. `request::resource_ids` removes the mark again. See [`seal`](crate::upstream::seal).
+//! sees it. `request::resource_ids` removes the mark again. See [`id_signer`](crate::upstream::id_signer).
 
 use std::sync::Arc;
 
@@ -62,10 +62,10 @@ impl ResponseIdSigner {
     pub(crate) fn push(&mut self, bytes: &[u8], is_last: bool) -> Bytes {
         let mut out = Vec::with_capacity(bytes.len() + 128);
         let Self { gateway, owner, client, operation, signs_ids, stream, origin, rewriter } = self;
-        let signer = gateway.providers[owner.provider].upstream.seal(owner.key);
+        let signer = gateway.providers[owner.provider].upstream.id_signer(owner.key);
         rewriter.push(bytes, &mut out, &mut |at, value| {
             let value = std::str::from_utf8(value).ok().filter(|value| !value.is_empty())?;
-            let sign = |id: &str| signer.seal(client.as_deref(), id);
+            let sign = |id: &str| signer.sign(client.as_deref(), id);
             let sign_if_needed = |id: &str| if *signs_ids { sign(id) } else { id.to_owned() };
             let is_response =
                 matches!(operation, Operation::Responses | Operation::StoredResponses);

@@ -11,8 +11,8 @@ use crate::config::NotFound;
 use crate::observe::access::End;
 use crate::provider::Kind;
 use crate::route::Refused;
-use crate::upstream::Broken;
-use crate::upstream::aws::verify::Why;
+use crate::upstream::UpstreamError;
+use crate::upstream::aws::caller_signature::SignatureError;
 use crate::wire::api::Operation;
 use crate::wire::failure::class::Class;
 use crate::wire::inspect::batch;
@@ -49,7 +49,7 @@ pub(crate) enum Refusal {
     /// The access key of a signature belongs to no enabled client.
     UnknownSigner,
     /// The request's AWS signature is malformed or does not match.
-    Signature(Why),
+    Signature(SignatureError),
     /// The body is larger than `server.max_body`.
     TooLarge(usize),
     /// The body did not arrive within `server.body_timeout`.
@@ -112,8 +112,8 @@ pub(crate) enum Refusal {
     NoResponse {
         /// The provider of the last attempt.
         provider: String,
-        /// What failed.
-        error: Broken,
+        /// RequestKind failed.
+        error: UpstreamError,
     },
     /// The provider failed before its response began.
     Failed {
@@ -145,7 +145,9 @@ impl Refusal {
             | Refusal::UnsupportedOperation { .. }
             | Refusal::UnknownObject(_)
             | Refusal::NoBatchKey
-            | Refusal::NoResponse { error: Broken::Name, .. } => StatusCode::NOT_FOUND,
+            | Refusal::NoResponse { error: UpstreamError::InvalidModelName, .. } => {
+                StatusCode::NOT_FOUND
+            }
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
             Refusal::UnknownSigner | Refusal::Signature(_) | Refusal::NoList => {
@@ -173,7 +175,9 @@ impl Refusal {
             Refusal::CoolingDown(_) | Refusal::BodyMemoryFull | Refusal::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Refusal::NoResponse { error: Broken::Silent, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::NoResponse { error: UpstreamError::Timeout, .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Refusal::NoResponse { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Failed { class, .. } => status_of(*class),
         }
@@ -213,7 +217,7 @@ impl Refusal {
             | Refusal::ModelNotAllowed(..)
             | Refusal::NoKeyForClient(_)
             | Refusal::UnsupportedOperation { .. } => ("invalid_request_error", "model_not_found"),
-            Refusal::NoResponse { error: Broken::Silent, .. } => {
+            Refusal::NoResponse { error: UpstreamError::Timeout, .. } => {
                 ("upstream_error", "upstream_timeout")
             }
             Refusal::ClientBusy { .. } => ("rate_limit_error", "rate_limit_exceeded"),
@@ -261,7 +265,7 @@ impl Refusal {
             Refusal::UnknownSigner => {
                 "The access key of this signature belongs to no client of this gateway.".into()
             }
-            Refusal::Signature(why) => why.words().into(),
+            Refusal::Signature(why) => why.message().into(),
             Refusal::TooLarge(limit) => {
                 format!("The body is larger than the {limit} bytes that server.max_body allows.")
                     .into()
@@ -347,7 +351,7 @@ impl Refusal {
             .into(),
             Refusal::CoolingDown(all) => all.message().into(),
             Refusal::NoResponse { provider, error } => {
-                format!("The provider `{provider}` {}.", error.words()).into()
+                format!("The provider `{provider}` {}.", error.message()).into()
             }
             Refusal::Failed { provider, class, .. } => format!(
                 "The provider `{provider}` failed before its response began ({}).",

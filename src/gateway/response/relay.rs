@@ -17,7 +17,7 @@ use super::started::StartedResponse;
 use crate::gateway::deadline::DeadlineTimer;
 use crate::gateway::record::Record;
 use crate::observe::access::End;
-use crate::upstream::Arriving;
+use crate::upstream::ResponseBody;
 use crate::wire::api::Framing;
 use crate::wire::failure::error_event::Ending;
 
@@ -37,7 +37,7 @@ pub(crate) struct Relay {
     /// The chunks that were read before the head was sent to the caller.
     early: std::vec::IntoIter<Bytes>,
     /// The rest.
-    upstream: Arriving,
+    upstream: ResponseBody,
     /// Has observed `early`.
     passage: Passage,
     /// Signs the ids, if they belong to a key.
@@ -328,9 +328,9 @@ impl Relay {
         record.end = if self.passage.failure().is_some() { End::Cut } else { End::Complete };
     }
 
-    /// Drops the provider's connection. What was observed stays known.
+    /// Drops the provider's connection. RequestKind was observed stays known.
     pub(super) fn disconnect(&mut self) {
-        self.upstream = Arriving::Made(Vec::new().into_iter());
+        self.upstream = ResponseBody::Buffered(Vec::new().into_iter());
     }
 
     /// Returns the error event that ends the response here, in the caller's format.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::passage::Passage;
 use super::refusal::status_of;
-use crate::upstream::Arriving;
+use crate::upstream::ResponseBody;
 use crate::wire::api::{Framing, Operation};
 use crate::wire::failure::class::{Class, Failure};
 use crate::wire::failure::convert;
@@ -21,7 +21,7 @@ pub(crate) const AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-e
 
 /// A response that has begun. Nothing of it has reached the caller yet.
 pub(crate) struct StartedResponse {
-    pub(crate) response: Response<Arriving>,
+    pub(crate) response: Response<ResponseBody>,
     /// The bytes of its body that were read already.
     pub(crate) early: Vec<Bytes>,
     /// Has observed `early`.
@@ -56,7 +56,7 @@ impl StartedResponse {
     /// Replaces the body.
     pub(crate) fn with_body(mut self, operation: Operation, framing: Framing, body: Bytes) -> Self {
         self.response.headers_mut().remove(CONTENT_LENGTH);
-        self.response = self.response.map(|_| Arriving::Made(vec![body].into_iter()));
+        self.response = self.response.map(|_| ResponseBody::Buffered(vec![body].into_iter()));
         self.early.clear();
         self.passage = Passage::verbatim(operation, framing);
         self

@@ -26,7 +26,7 @@ fn rows() -> Vec<(Action, usize, Scope, [u64; 3])> {
         (fails(401), 1, Key, [300, 600, 1200]),
         (fails(403), 1, Key, [300, 600, 1200]),
         (coded(400, "invalid_api_key"), 1, Key, [300, 600, 1200]),
-        (Action::Fail(Broken::Refused), 1, Key, [300, 600, 1200]),
+        (Action::Fail(UpstreamError::CredentialRefused), 1, Key, [300, 600, 1200]),
         (coded(403, "model_not_found"), 1, Model, [300, 300, 300]),
         (coded(404, "model_not_found"), 1, Model, [300, 300, 300]),
         (fails(402), 1, Key, [600, 1200, 2400]),
@@ -38,9 +38,9 @@ fn rows() -> Vec<(Action, usize, Scope, [u64; 3])> {
         (fails(500), 3, Model, [5, 10, 20]),
         (fails(503), 3, Model, [5, 10, 20]),
         (fails(529), 3, Model, [5, 10, 20]),
-        (Action::Fail(Broken::Connect), 3, Model, [5, 10, 20]),
-        (Action::Fail(Broken::Lost), 3, Model, [5, 10, 20]),
-        (Action::Fail(Broken::NoToken), 3, Model, [5, 10, 20]),
+        (Action::Fail(UpstreamError::Connect), 3, Model, [5, 10, 20]),
+        (Action::Fail(UpstreamError::ConnectionLost), 3, Model, [5, 10, 20]),
+        (Action::Fail(UpstreamError::NoToken), 3, Model, [5, 10, 20]),
         (Action::Cut, 3, Model, [5, 10, 20]),
     ]
 }

@@ -21,8 +21,9 @@ async fn a_silent_provider_is_not_tried_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connect_timeout_counts_as_silent() {
-    let world =
-        World::new(&provider("p", "", &["only"]), |_| later(3000, Action::Fail(Broken::Connect)));
+    let world = World::new(&provider("p", "", &["only"]), |_| {
+        later(3000, Action::Fail(UpstreamError::Connect))
+    });
     let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.attempts), (502, 1));
 }

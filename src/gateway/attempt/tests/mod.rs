@@ -31,7 +31,7 @@ use crate::gateway::{Gateway, Live};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
 use crate::route::Plan;
-use crate::upstream::{Broken, What};
+use crate::upstream::{RequestKind, UpstreamError};
 use crate::wire::api::routes::Place;
 use crate::wire::api::{Api, routes};
 use crate::wire::inspect::model::peek;
@@ -170,7 +170,7 @@ impl World {
         let call = Call {
             gateway,
             client: None,
-            what: What::Operation { address: &address, peek: &found },
+            what: RequestKind::Operation { address: &address, peek: &found },
             requested_model: model,
             body_format: None,
             decoded: DecodedRequest::default(),

@@ -18,10 +18,10 @@ fn failures() -> Vec<Action> {
         fails(503),
         fails(529),
         Action::Cut,
-        Action::Fail(Broken::Connect),
-        Action::Fail(Broken::Lost),
-        Action::Fail(Broken::Refused),
-        Action::Fail(Broken::NoToken),
+        Action::Fail(UpstreamError::Connect),
+        Action::Fail(UpstreamError::ConnectionLost),
+        Action::Fail(UpstreamError::CredentialRefused),
+        Action::Fail(UpstreamError::NoToken),
     ]
 }
 
@@ -91,9 +91,12 @@ async fn a_targets_only_key_gets_one_quick_retry_before_the_fallbacks() {
     let text = provider("a", "", &["only"])
         + &provider("b", "", &["b1", "b2"])
         + "[routes.r]\ntargets = [{ model = \"a/m\" }]\nfallbacks = [\"b/m\"]\n";
-    for failure in
-        [fails(500), Action::Cut, Action::Fail(Broken::Lost), Action::Fail(Broken::Connect)]
-    {
+    for failure in [
+        fails(500),
+        Action::Cut,
+        Action::Fail(UpstreamError::ConnectionLost),
+        Action::Fail(UpstreamError::Connect),
+    ] {
         let play = move |received: &Received| {
             if received.provider == "b" { succeeds() } else { failure.clone() }
         };

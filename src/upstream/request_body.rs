@@ -1,4 +1,4 @@
-//! The body of a request to a provider: the caller's bytes with another model between them.
+//! The body of a request to a provider: the caller's bytes with another model inserted.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,46 +6,46 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// Up to three pieces that leave as one body. Cloning it copies nothing, so that every attempt sends
-/// the same bytes.
+/// Up to three pieces that are sent as one body. A clone copies no bytes, so every attempt can send the
+/// same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Outgoing {
+pub struct RequestBody {
     pieces: [Bytes; 3],
     next: usize,
 }
 
-impl Outgoing {
-    /// The pieces, sent one after the other.
+impl RequestBody {
+    /// Makes a body of these pieces, sent in order.
     pub fn new(pieces: [Bytes; 3]) -> Self {
         Self { pieces, next: 0 }
     }
 
-    /// One piece.
+    /// Makes a body of one piece.
     pub fn whole(body: Bytes) -> Self {
         Self::new([body, Bytes::new(), Bytes::new()])
     }
 
-    /// All bytes at once; joins the pieces where there is more than one.
+    /// Returns all bytes; copies only if there is more than one piece.
     pub fn joined(&self) -> Bytes {
-        let mut filled = self.pieces.iter().filter(|piece| !piece.is_empty());
-        match (filled.next(), filled.next()) {
+        let mut non_empty = self.pieces.iter().filter(|piece| !piece.is_empty());
+        match (non_empty.next(), non_empty.next()) {
             (Some(only), None) => only.clone(),
             _ => self.pieces.concat().into(),
         }
     }
 
-    /// The pieces, in order; some may be empty.
+    /// Returns the pieces in order; some may be empty.
     pub fn pieces(&self) -> &[Bytes] {
         &self.pieces
     }
 
-    /// Bytes not sent yet.
-    fn left(&self) -> u64 {
+    /// Returns the number of bytes not sent yet.
+    fn remaining(&self) -> u64 {
         self.pieces[self.next..].iter().map(|piece| piece.len() as u64).sum()
     }
 }
 
-impl Body for Outgoing {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -63,11 +63,11 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left() == 0
+        self.remaining() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left())
+        SizeHint::with_exact(self.remaining())
     }
 }
 
@@ -77,9 +77,9 @@ mod tests {
     use http_body_util::BodyExt;
 
     #[tokio::test]
-    async fn pieces_leave_in_order_and_empty_ones_not_at_all() {
+    async fn pieces_are_sent_in_order_and_empty_ones_are_skipped() {
         let pieces = [Bytes::from("a"), Bytes::new(), Bytes::from("bc")];
-        let body = Outgoing::new(pieces);
+        let body = RequestBody::new(pieces);
         assert_eq!(body.size_hint().exact(), Some(3));
         assert_eq!(body.joined(), "abc");
         assert_eq!(body.collect().await.unwrap().to_bytes(), "abc");

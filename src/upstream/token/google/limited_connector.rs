@@ -1,4 +1,4 @@
-//! Connections that give a limited number of bytes: yup-oauth2 reads its answers without a limit.
+//! Connections that yield a limited number of bytes: yup-oauth2 reads answers without a limit.
 
 use std::io;
 use std::pin::Pin;
@@ -12,23 +12,23 @@ use tower_service::Service;
 
 use crate::upstream::client::connect::{BoxError, Connecting, Connector, Stream};
 
-/// Bytes read of one connection, heads of answers and frames of HTTP/2 with them.
+/// Bytes read of one connection, including heads of answers and HTTP/2 framing.
 const LIMIT: usize = 256 * 1024;
 
-/// Opens them.
+/// Opens [`LimitedStream`]s.
 #[derive(Clone)]
-pub(super) struct Bounded(pub(super) Connector);
+pub(super) struct LimitedConnector(pub(super) Connector);
 
-/// One of them.
-pub(super) struct Limited {
+/// A connection that fails after [`LIMIT`] bytes.
+pub(super) struct LimitedStream {
     stream: TokioIo<Stream>,
-    left: usize,
+    remaining: usize,
 }
 
-impl Service<Uri> for Bounded {
-    type Response = TokioIo<Limited>;
+impl Service<Uri> for LimitedConnector {
+    type Response = TokioIo<LimitedStream>;
     type Error = BoxError;
-    type Future = Connecting<TokioIo<Limited>>;
+    type Future = Connecting<TokioIo<LimitedStream>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.0.poll_ready(cx)
@@ -38,34 +38,34 @@ impl Service<Uri> for Bounded {
         let connecting = self.0.call(uri);
         Box::pin(async {
             let stream = TokioIo::new(connecting.await?);
-            Ok(TokioIo::new(Limited { stream, left: LIMIT }))
+            Ok(TokioIo::new(LimitedStream { stream, remaining: LIMIT }))
         })
     }
 }
 
-impl Connection for Limited {
+impl Connection for LimitedStream {
     fn connected(&self) -> Connected {
         self.stream.inner().connected()
     }
 }
 
-impl AsyncRead for Limited {
+impl AsyncRead for LimitedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.left == 0 {
+        if self.remaining == 0 {
             return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.left = self.left.saturating_sub(buffer.filled().len() - before);
+        self.remaining = self.remaining.saturating_sub(buffer.filled().len() - before);
         polled
     }
 }
 
-impl AsyncWrite for Limited {
+impl AsyncWrite for LimitedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,73 +1,75 @@
-//! What is asked of each kind of provider.
+//! The call that checks a key, for each kind of provider.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 
-use super::answer;
-use super::answer::Said;
+use super::response;
+use super::response::Support;
 use crate::config::{ApiVersion, Aws, AzureAccess, Cloud, Endpoint, Key, Region};
 use crate::provider::Kind;
 use crate::upstream::auth::Credential;
 use crate::upstream::aws::Service;
-use crate::upstream::outgoing::Outgoing;
-use crate::upstream::target::segment;
-use crate::upstream::token::aws_sts;
+use crate::upstream::request_body::RequestBody;
+use crate::upstream::request_url::segment;
+use crate::upstream::token::aws::sts_override;
 use crate::wire::api::Api;
 
-/// Needs no permission, so that it fails for nothing but the credentials.
+/// Needs no permission, so it fails only if the credentials are wrong.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>
 const IDENTITY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
-/// What Anthropic's API asks of every request, and what callers send by themselves.
+/// Required by Anthropic's API in every request. Callers send it themselves.
 /// <https://docs.claude.com/en/api/versioning>
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
 /// A call that costs nothing.
-pub(super) struct Call {
+pub(super) struct ProbeRequest {
     uri: Uri,
-    what: What,
+    call: FreeCall,
     api: Api,
-    /// What is shown is a token, which its issuer gave a moment ago.
-    minted: bool,
+    /// Set when the credential is a token that its issuer returned a moment ago, so it is valid.
+    has_new_token: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// A GET, most often of a list of models.
+enum FreeCall {
+    /// A GET, usually of the list of models.
     List,
-    /// Who the credentials are, asked of AWS.
+    /// `GetCallerIdentity` of AWS STS.
     Identity,
 }
 
-impl Call {
-    /// The call that is free at this kind of provider; `None`: its address cannot be made.
+impl ProbeRequest {
+    /// Returns the free call of this kind of provider; `None` if its URL is invalid.
     pub(super) fn new(kind: Kind, key: &Key, region: Option<&str>) -> Option<Self> {
         let api = *kind.row().speaks.first()?;
-        let list = |uri, minted| Some(Self { uri, what: What::List, api, minted });
-        let own = &key.endpoint;
+        let list =
+            |uri, has_new_token| Some(Self { uri, call: FreeCall::List, api, has_new_token });
+        let endpoint = &key.endpoint;
         match &key.cloud {
             Cloud::None => {
-                // The path of a probe stands behind the origin, where a kind's API of OpenAI's form does not.
-                let prefix = own.prefix.strip_suffix(kind.row().prefix)?;
-                list(uri(own, &format!("{prefix}{}", kind.row().probe))?, false)
+                // The path of a probe starts at the origin; the kind's OpenAI-compatible API has a prefix.
+                let prefix = endpoint.prefix.strip_suffix(kind.row().prefix)?;
+                list(uri(endpoint, &format!("{prefix}{}", kind.row().probe))?, false)
             }
             Cloud::Azure(azure) => {
                 // <https://learn.microsoft.com/en-us/rest/api/azureopenai/models/list>
                 let path = match &azure.api_version {
-                    ApiVersion::V1 => format!("{}/openai/v1/models", own.prefix),
+                    ApiVersion::V1 => format!("{}/openai/v1/models", endpoint.prefix),
                     ApiVersion::Dated(date) => {
-                        format!("{}/openai/models?api-version={date}", own.prefix)
+                        format!("{}/openai/models?api-version={date}", endpoint.prefix)
                     }
                 };
-                list(uri(own, &path)?, matches!(azure.access, AzureAccess::Entra(_)))
+                list(uri(endpoint, &path)?, matches!(azure.access, AzureAccess::Entra(_)))
             }
             Cloud::Vertex(vertex) => {
                 // `projects.locations.list`: the same at every regional host and for every model, and it
                 // needs the project. <https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations/list>
                 let project = segment(&vertex.project)?;
-                let path = format!("{}/v1/projects/{project}/locations?pageSize=1", own.prefix);
-                list(uri(own, &path)?, true)
+                let path =
+                    format!("{}/v1/projects/{project}/locations?pageSize=1", endpoint.prefix);
+                list(uri(endpoint, &path)?, true)
             }
             Cloud::Bedrock(bedrock) => {
                 let named = |own: &&Region| region.is_none_or(|name| own.name == name);
@@ -76,17 +78,22 @@ impl Call {
                     // <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_ListFoundationModels.html>
                     return list(control_plane(&region.endpoint)?, false);
                 }
-                let uri = identity(region)?;
-                Some(Self { uri, what: What::Identity, api: Api::Bedrock, minted: false })
+                let uri = sts_uri(region)?;
+                Some(Self {
+                    uri,
+                    call: FreeCall::Identity,
+                    api: Api::Bedrock,
+                    has_new_token: false,
+                })
             }
         }
     }
 
-    /// The request, without the credential. The provider's own headers go along.
-    pub(super) fn request(&self, own: &HeaderMap) -> Request<Outgoing> {
-        let body = match self.what {
-            What::List => Outgoing::default(),
-            What::Identity => Outgoing::whole(Bytes::from_static(IDENTITY.as_bytes())),
+    /// Builds the request, without the credential. `extra` are the provider's extra headers.
+    pub(super) fn request(&self, extra: &HeaderMap) -> Request<RequestBody> {
+        let body = match self.call {
+            FreeCall::List => RequestBody::default(),
+            FreeCall::Identity => RequestBody::whole(Bytes::from_static(IDENTITY.as_bytes())),
         };
         let mut request = Request::new(body);
         *request.uri_mut() = self.uri.clone();
@@ -97,13 +104,13 @@ impl Call {
         if self.api == Api::Anthropic {
             headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
         }
-        match self.what {
-            What::List => {
-                for (name, value) in own {
+        match self.call {
+            FreeCall::List => {
+                for (name, value) in extra {
                     headers.insert(name.clone(), value.clone());
                 }
             }
-            What::Identity => {
+            FreeCall::Identity => {
                 let form = "application/x-www-form-urlencoded; charset=utf-8";
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static(form));
                 *request.method_mut() = Method::POST;
@@ -112,31 +119,31 @@ impl Call {
         request
     }
 
-    /// What a signature of it is for.
+    /// Returns the service that a signature of it must name.
     pub(super) fn service(&self) -> Service {
-        match self.what {
-            What::List => Service::Bedrock,
-            What::Identity => Service::Sts,
+        match self.call {
+            FreeCall::List => Service::Bedrock,
+            FreeCall::Identity => Service::Sts,
         }
     }
 
-    /// Where it goes, without path and query.
+    /// Returns its URL without path and query.
     pub(super) fn origin(&self) -> String {
         let scheme = self.uri.scheme_str().unwrap_or_default();
         format!("{scheme}://{}", self.uri.authority().map_or("", Authority::as_str))
     }
 
-    /// What its answer says of the key.
-    pub(super) fn read(&self, response: &Response<Bytes>, credential: &Credential) -> Said {
+    /// Returns what its answer means for the key.
+    pub(super) fn read(&self, response: &Response<Bytes>, credential: &Credential) -> Support {
         if response.status().is_success() {
-            let good = self.what == What::Identity || !answer::is_a_page(response.body());
-            return if good { answer::OK } else { answer::page(&self.origin()) };
+            let is_api = self.call == FreeCall::Identity || !response::is_web_page(response.body());
+            return if is_api { response::OK } else { response::web_page(&self.origin()) };
         }
-        answer::error(self.api, self.minted, &self.origin(), response, credential)
+        response::error(self.api, self.has_new_token, &self.origin(), response, credential)
     }
 }
 
-/// Lists of models are the control plane's.
+/// Returns the URL of the list of models, which is in the control plane.
 /// <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>
 fn control_plane(endpoint: &Endpoint) -> Option<Uri> {
     let authority = endpoint.authority.as_str().replacen("bedrock-runtime", "bedrock", 1);
@@ -145,11 +152,11 @@ fn control_plane(endpoint: &Endpoint) -> Option<Uri> {
     uri(&Endpoint { authority, ..endpoint.clone() }, &path)
 }
 
-/// The STS of a region: where `AWS_ENDPOINT_URL_STS` says; else behind an address of the file's own that
-/// is not of AWS; else AWS's, in the region's own partition.
-fn identity(region: &Region) -> Option<Uri> {
-    if let Some(own) = aws_sts() {
-        let endpoint = own.parse::<Uri>().ok()?.into_parts();
+/// Returns the URL of STS for a region: `AWS_ENDPOINT_URL_STS`; else the file's endpoint if it is not of
+/// AWS; else AWS's own in the region's partition.
+fn sts_uri(region: &Region) -> Option<Uri> {
+    if let Some(address) = sts_override() {
+        let endpoint = address.parse::<Uri>().ok()?.into_parts();
         let prefix = endpoint.path_and_query.as_ref().map_or("", |path| path.path());
         let prefix = prefix.trim_end_matches('/').to_owned();
         let (scheme, authority) = (endpoint.scheme?, endpoint.authority?);
@@ -160,7 +167,7 @@ fn identity(region: &Region) -> Option<Uri> {
     let public = format!("bedrock-runtime.{}.", region.name);
     let host = match host.strip_prefix(&public) {
         Some(domain) => format!("sts.{}.{domain}", region.name),
-        // A VPC's or a FIPS address of Bedrock.
+        // A VPC or FIPS endpoint of Bedrock.
         None if host.contains(".amazonaws.") => {
             let domain =
                 if region.name.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
@@ -196,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn sts_is_asked_in_the_partition_of_the_region_or_behind_an_address_of_ones_own() {
+    fn sts_is_in_the_partition_of_the_region_or_at_the_configured_endpoint() {
         for (name, base, sts) in [
             (
                 "us-east-1",
@@ -225,12 +232,12 @@ mod tests {
             ),
             ("us-east-1", "http://127.0.0.1:9/under", "http://127.0.0.1:9/under/"),
         ] {
-            assert_eq!(identity(&region(name, base)).unwrap().to_string(), sts);
+            assert_eq!(sts_uri(&region(name, base)).unwrap().to_string(), sts);
         }
     }
 
     #[test]
-    fn models_of_bedrock_are_listed_by_its_control_plane() {
+    fn bedrock_models_are_listed_by_the_control_plane() {
         let of = |base: &str| control_plane(&region("x", base).endpoint).unwrap().to_string();
         let own = of("https://bedrock-runtime.eu-west-1.amazonaws.com");
         assert_eq!(own, "https://bedrock.eu-west-1.amazonaws.com/foundation-models");
