@@ -33,7 +33,9 @@ impl Bonds {
     /// What ties the request to one of a provider's keys.
     pub(super) fn ties(&self, call: &Call<'_>, hop: Hop<'_>) -> AffinityKeys {
         let affinity = call.gateway.config.providers[hop.provider].affinity;
-        let RequestKind::Operation { address, .. } = call.what else { return AffinityKeys::default() };
+        let RequestKind::Operation { address, .. } = call.what else {
+            return AffinityKeys::default();
+        };
         if affinity == Affinity::None {
             return AffinityKeys::default();
         }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::ProbeResult;
 use crate::upstream::auth::Credential;
 use crate::wire::api::Api;
-use crate::wire::failure::class::{Class, classify};
+use crate::wire::failure::class::Class;
+use crate::wire::failure::classify::classify;
 
 /// A result and a detail about it.
 pub(super) type Support = (ProbeResult, Option<String>);
