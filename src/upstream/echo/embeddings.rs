@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::wire::json::digest::Digest;
 use super::{Ask, Refusal, Reply, count_tokens};
+use crate::wire::json::digest::Digest;
 
 /// Dimensions of a vector if the request sets none.
 const DEFAULT_DIMENSIONS: u64 = 8;
