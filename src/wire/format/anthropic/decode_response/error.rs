@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{Failure, classify_named, classify_told};
+use crate::wire::failure::class::Failure;
+use crate::wire::failure::classify::{classify_named, classify_told};
 use crate::wire::format::anthropic::stop_reason;
 
 /// Anthropic sends `{"type":"error","error":{…}}`; vendors that copy it leave out one or the other, and AWS has
