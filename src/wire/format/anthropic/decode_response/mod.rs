@@ -171,7 +171,7 @@ impl Decoder {
     /// Stops the only candidate.
     fn stop(&mut self, reason: Option<String>, sequence: Option<String>, out: &mut Vec<Event>) {
         self.blocks.stop_all(&mut self.writer, out);
-        let why = reason.as_deref().map_or(Stop::Other, stop_reason::read);
+        let why = reason.as_deref().map_or(Stop::Other, stop_reason::parse);
         self.writer.stop(0, why, reason, sequence, out);
     }
 

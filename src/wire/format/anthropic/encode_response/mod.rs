@@ -221,7 +221,7 @@ impl Encoder {
             Stop::End if self.is_refusal => Stop::Refusal,
             why => why,
         };
-        let stop_reason = stop_reason::write(why);
+        let stop_reason = stop_reason::name_of(why);
         let delta = MessageDelta { stop_reason, stop_sequence: sequence.as_deref() };
         sink(StreamEvent::MessageDelta { delta, usage: self.usage.into() });
         sink(StreamEvent::MessageStop);
