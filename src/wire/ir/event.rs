@@ -162,10 +162,12 @@ pub(crate) fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: 
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             delta(Piece::Text(text.clone()));
         }
+        if let Content::Text { .. } | Content::Refusal(_) = &block.content
+            && let Some(all) = logprobs.take()
+        {
+            delta(Piece::Logprobs(all.clone()));
+        }
         if let Content::Text { citations, .. } = &block.content {
-            if let Some(all) = logprobs.take() {
-                delta(Piece::Logprobs(all.clone()));
-            }
             for citation in citations {
                 delta(Piece::Citation(citation.clone()));
             }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::tools::cache;
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::format::openai_chat::media::{plain, source_of};
+use crate::wire::format::openai_chat::media::{source_of, unnamed};
 use crate::wire::ir::{
     Block, Content, Media, MediaKind, Request, Role, Signature, Source, ToolResult, Turn,
 };
@@ -201,7 +201,7 @@ fn address(part: &mut Fields, name: &str, kind: MediaKind) -> Result<Media, Reje
         }
     };
     let source = source_of(&url).map_err(|why| Rejected::new(at, why))?;
-    Ok(Media { detail, ..plain(kind, source) })
+    Ok(Media { detail, ..unnamed(kind, source) })
 }
 
 fn audio(part: &mut Fields) -> Result<Media, Rejected> {
@@ -209,7 +209,7 @@ fn audio(part: &mut Fields) -> Result<Media, Rejected> {
     let mut audio = part.fields("input_audio")?.ok_or(missing)?;
     let media_type = format!("audio/{}", audio.needed_text("format")?);
     let data = audio.needed_text("data")?;
-    Ok(plain(MediaKind::Audio, Source::Base64 { media_type, data }))
+    Ok(unnamed(MediaKind::Audio, Source::Base64 { media_type, data }))
 }
 
 fn file(part: &mut Fields) -> Result<Media, Rejected> {
@@ -231,5 +231,5 @@ fn file(part: &mut Fields) -> Result<Media, Rejected> {
             source => source,
         }
     };
-    Ok(Media { name, ..plain(MediaKind::Document, source) })
+    Ok(Media { name, ..unnamed(MediaKind::Document, source) })
 }

@@ -1,7 +1,7 @@
 //! Answers: chunks to events, events to chunks.
 
 use super::*;
-use crate::wire::format::openai_chat::decode_response::error;
+use crate::wire::failure::ProviderError;
 
 fn reply(chunks: &[Value]) -> Response {
     Response::fold(&decode(chunks))
@@ -220,7 +220,7 @@ fn a_stream_is_written_as_openai_writes_it() {
 
 #[test]
 fn an_error_is_the_last_word() {
-    let told = error::trouble("gone");
+    let told = ProviderError::malformed("gone");
     let stream = encode_all(&[open(0, Kind::Text), text(0, "x"), Event::Fail(told)], true);
     assert!(!stream.contains("[DONE]") && stream.contains(r#"data: {"error":{"message":"gone""#));
 }
