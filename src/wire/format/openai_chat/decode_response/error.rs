@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{classify, classify_in_stream};
+use crate::wire::failure::classify::{classify, classify_in_stream};
 
 /// Decodes the `error` of an event or of a body: an object, or a string.
 pub(crate) fn decode(error: &[u8]) -> ProviderError {

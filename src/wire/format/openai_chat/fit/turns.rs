@@ -9,6 +9,7 @@ use crate::wire::fit::call_ids::{self, IdRule};
 use crate::wire::format::openai_chat::media::audio_format;
 use crate::wire::format::quirks::{CallIds, Documents, Quirks, ReasoningHistory};
 use crate::wire::ir::{Block, Content, Media, MediaKind, Request, Role, Source, Turn};
+use crate::wire::json::digest::Digest;
 use crate::wire::json::fields::Rejected;
 
 pub(super) fn fit(
@@ -70,13 +71,11 @@ fn nine_alphanumerics(id: &str) -> String {
     if id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return id.to_owned();
     }
-    // FNV-1a, 64 bits, of which nine letters hold 53: a collision within one conversation is negligible.
-    let mut hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    // Nine characters contain 53 bits of the digest, so two ids of one conversation do not collide.
+    let mut rest = Digest::default().text(id.as_bytes()).finish();
     let mut letter = || {
-        let letter = LETTERS[(hash % 62) as usize];
-        hash /= 62;
+        let letter = LETTERS[(rest % 62) as usize];
+        rest /= 62;
         char::from(letter)
     };
     (0..9).map(|_| letter()).collect()
