@@ -18,7 +18,7 @@ use keymux::wire::format::openai_chat::{
     Decoder, Encoder, decode_request, decode_whole, encode_whole,
 };
 use keymux::wire::format::quirks;
-use keymux::wire::format::quirks::{CallIds, Quirks, Thoughts};
+use keymux::wire::format::quirks::{CallIds, Quirks, ReasoningHistory};
 use keymux::wire::frame::sse::Sse;
 use keymux::wire::frame::{Frame, sse};
 use keymux::wire::inspect::usage::Usage;
@@ -366,14 +366,16 @@ fn plain_message(message: &Value, quirks: &Quirks) -> Value {
     };
     let calls = message["tool_calls"].as_array().into_iter().flatten();
     let id = |id: &Value| match quirks.call_ids {
-        CallIds::Any => id.clone(),
+        CallIds::Any | CallIds::AtMost40 => id.clone(),
         // Replaced; that call and result still belong together is a test of its own.
-        CallIds::Nine => Value::Null,
+        CallIds::NineAlphanumerics => Value::Null,
     };
     let calls: Vec<Value> =
         calls.map(|call| json!({ "id": id(&call["id"]), "function": call["function"] })).collect();
-    let thought = match quirks.thoughts {
-        Thoughts::Member(name) | Thoughts::Beside(name) => message[name].clone(),
+    let thought = match quirks.reasoning {
+        ReasoningHistory::Member(name) | ReasoningHistory::RequiredMember(name) => {
+            message[name].clone()
+        }
         _ => Value::Null,
     };
     json!({

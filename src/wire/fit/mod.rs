@@ -39,6 +39,8 @@ use super::json::fields::Rejected;
 pub struct Fitting {
     target: Format,
     caller: Format,
+    /// What the vendor supports and the format does not.
+    allowed: Option<Feature>,
     dropped: Vec<String>,
     forced_tool: Option<String>,
 }
@@ -46,12 +48,17 @@ pub struct Fitting {
 impl Fitting {
     /// For a provider of format `target`, on behalf of a caller of format `caller`.
     pub fn new(target: Format, caller: Format) -> Fitting {
-        Fitting { target, caller, dropped: Vec::new(), forced_tool: None }
+        Fitting { target, caller, allowed: None, dropped: Vec::new(), forced_tool: None }
     }
 
     /// Returns the format of the provider.
     pub(crate) fn target(&self) -> Format {
         self.target
+    }
+
+    /// Keeps a feature that this vendor supports although the format does not.
+    pub(crate) fn allow(&mut self, feature: Feature) {
+        self.allowed = Some(feature);
     }
 
     /// Decides about the feature that the caller set at `at`, by the feature matrix: returns true to keep
@@ -62,6 +69,7 @@ impl Fitting {
     /// When the target does not support it and it may not be left out.
     pub fn keep(&mut self, feature: Feature, at: &str) -> Result<bool, Rejected> {
         match feature.support(self.target) {
+            _ if self.allowed == Some(feature) => Ok(true),
             Support::Supported => Ok(true),
             Support::Dropped => {
                 self.omit(feature, at);

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Fitting, effort};
 use crate::wire::feature::Feature;
-use crate::wire::ir::{Effort, Form, Request, Tool};
+use crate::wire::ir::{Form, Request, Tool};
 use crate::wire::models::openai::{MAX_STOP_SEQUENCES, MAX_USER_CHARS, Model};
 
 /// Fits a request to OpenAI's API, which Azure has as well, and to its model. Of a name that is not known, as
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::wire::api::Format;
-    use crate::wire::ir::{Logprobs, Thinking};
+    use crate::wire::ir::{Effort, Logprobs, Thinking};
 
     fn fitted(model: &str, mut request: Request) -> (Request, Vec<String>) {
         let mut fitting = Fitting::new(Format::OpenAiChat, Format::OpenAiChat);
