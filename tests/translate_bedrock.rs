@@ -97,7 +97,7 @@ fn recorded_answers_follow_the_grammar_and_survive_a_round_trip() {
 /// Removes spaces from arguments: a stream writes those of server tools again.
 fn without_spaces(response: &Response) -> Response {
     let mut response = response.clone();
-    for block in response.candidates.iter_mut().flat_map(|own| &mut own.blocks) {
+    for block in response.candidates.iter_mut().flat_map(|candidate| &mut candidate.blocks) {
         if let Content::ToolCall { arguments, .. } = &mut block.content {
             let value: Value = serde_json::from_str(arguments).unwrap();
             *arguments = value.to_string();
@@ -396,8 +396,8 @@ fn schemas_are_native_or_a_forced_tool() {
         schema: closed.clone(),
         strict: None,
     });
-    let own = &encoded(&request)["outputConfig"]["textFormat"]["structure"]["jsonSchema"];
-    assert_eq!(serde_json::from_str::<Value>(own["schema"].as_str().unwrap()).unwrap(), closed);
+    let format = &encoded(&request)["outputConfig"]["textFormat"]["structure"]["jsonSchema"];
+    assert_eq!(serde_json::from_str::<Value>(format["schema"].as_str().unwrap()).unwrap(), closed);
 
     NOVA.clone_into(&mut request.model);
     let encoded = encode(&request).unwrap();

@@ -28,10 +28,10 @@ impl Model {
 
     /// Returns the efforts that it takes, in ascending order. High effort excludes a token limit, which binds.
     pub(crate) fn efforts(self, has_token_limit: bool) -> &'static [Effort] {
-        match self.reasons {
-            false => &[],
-            true if has_token_limit => &[Effort::None, Effort::Low, Effort::Medium],
-            true => &[Effort::None, Effort::Low, Effort::Medium, Effort::High],
+        match (self.reasons, has_token_limit) {
+            (false, _) => &[],
+            (true, true) => &[Effort::None, Effort::Low, Effort::Medium],
+            (true, false) => &[Effort::None, Effort::Low, Effort::Medium, Effort::High],
         }
     }
 }

@@ -6,13 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::media;
 use super::model::Model;
+use super::signature::as_redacted;
 use super::types::{
     Body, CachePoint, CitedText, ContentBlock, InferenceConfig, InputSchema, MediaSource, Message,
     OutputConfig, ReasoningContent, ServiceTier, TextFormat, TextStructure, Tool, ToolChoice,
     ToolConfig, ToolInput,
 };
-use super::{media, signature};
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir;
 use crate::wire::ir::{
@@ -95,12 +96,12 @@ fn content_block(block: &Block) -> Option<ContentBlock<'_>> {
     })
 }
 
-fn reasoning<'r>(text: &'r str, own: &'r Signature) -> ReasoningContent<'r> {
-    match signature::as_redacted(own) {
+fn reasoning<'r>(text: &'r str, signature: &'r Signature) -> ReasoningContent<'r> {
+    match as_redacted(signature) {
         Some(data) => ReasoningContent::RedactedContent(data.into()),
         None => ReasoningContent::ReasoningText {
             text: text.into(),
-            signature: Some((&own.data).into()),
+            signature: Some((&signature.data).into()),
         },
     }
 }
@@ -144,7 +145,7 @@ fn tool_config(request: &Request) -> Option<ToolConfig<'_>> {
                 continue;
             }
         };
-        tools.push(Tool::ToolSpec {
+        tools.push(Tool::Function {
             name,
             description: description.as_deref().filter(|text| !text.is_empty()),
             input_schema: InputSchema { json: json.as_ref() },
@@ -162,7 +163,7 @@ fn tool_config(request: &Request) -> Option<ToolConfig<'_>> {
     Some(ToolConfig { tools, tool_choice })
 }
 
-/// What the format has no field for: each family of models has its own.
+/// Returns the settings for which the format has no field, in the fields of the model's family.
 fn additional_fields(request: &Request, model: &Model) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);

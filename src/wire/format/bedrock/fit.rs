@@ -161,10 +161,10 @@ fn offer_no_tools(request: &mut Request, fitting: &mut Fitting) {
 fn called_tools(request: &Request) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for block in request.turns.iter().flat_map(|turn| &turn.blocks) {
-        let name = match &block.content {
-            Content::ToolCall { name, .. } => name,
-            Content::ToolResult(ToolResult { name: Some(name), .. }) => name,
-            _ => continue,
+        let (Content::ToolCall { name, .. }
+        | Content::ToolResult(ToolResult { name: Some(name), .. })) = &block.content
+        else {
+            continue;
         };
         if !names.contains(name) {
             names.push(name.clone());
@@ -274,7 +274,7 @@ fn fit_block(
         Content::Text { citations, .. } => citations.retain(is_own_citation),
         Content::Media(media) => fit_media(media, at, documents, fitting)?,
         Content::ToolResult(result) => {
-            // The cache point is behind the whole result.
+            // The format has cache points after whole results only.
             let of_parts = result.content.iter_mut().rev().filter_map(|part| part.cache.take());
             block.cache = block.cache.take().or(of_parts.reduce(|last, _| last));
             if result.is_error && !model.takes_result_status() {

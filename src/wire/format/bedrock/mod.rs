@@ -13,7 +13,7 @@
 //! ```
 //!
 //! An answer is one message of blocks, each with an index; text and reasoning have no event that opens them. A
-//! stream ends with `metadata`, behind `messageStop`.
+//! stream ends with `metadata`, after `messageStop`.
 
 mod decode_request;
 mod decode_response;

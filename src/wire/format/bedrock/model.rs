@@ -41,10 +41,10 @@ impl Model {
         if id.contains("openai.gpt-oss") {
             return Model::GptOss;
         }
-        match OPEN_WITH_SCHEMAS.iter().any(|vendor| id.contains(vendor)) {
-            true => Model::OpenWithSchemas,
-            false => Model::Other,
+        if OPEN_WITH_SCHEMAS.iter().any(|vendor| id.contains(vendor)) {
+            return Model::OpenWithSchemas;
         }
+        Model::Other
     }
 
     /// Returns true if answers can be held to a schema, and calls to that of their tool (`strict`).

@@ -158,7 +158,8 @@ pub(super) struct ToolConfig<'r> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum Tool<'r> {
-    ToolSpec {
+    #[serde(rename = "toolSpec")]
+    Function {
         name: &'r str,
         #[serde(skip_serializing_if = "Option::is_none")]
         description: Option<&'r str>,
@@ -239,30 +240,50 @@ pub(super) struct Output<'a> {
     pub(super) message: Message<'a>,
 }
 
-/// An event of the stream of `ConverseStream`.
-#[derive(Debug)]
+/// An event of the stream of `ConverseStream`; serialized as its payload.
+#[derive(Debug, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
 pub(super) enum StreamEvent<'e> {
-    MessageStart,
+    MessageStart {
+        role: &'static str,
+    },
     ContentBlockStart {
-        index: u32,
         start: BlockStart<'e>,
+        content_block_index: u32,
     },
     ContentBlockDelta {
-        index: u32,
+        content_block_index: u32,
         delta: Delta<'e>,
     },
     ContentBlockStop {
-        index: u32,
+        content_block_index: u32,
     },
     /// A complete block of the format: a start and a delta in the stream.
+    #[serde(skip)]
     ForeignBlock {
-        index: u32,
+        content_block_index: u32,
         json: &'e Value,
     },
     MessageStop {
         stop_reason: &'e str,
     },
     Metadata(Metadata),
+}
+
+impl StreamEvent<'_> {
+    /// Returns the `:event-type`.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            StreamEvent::MessageStart { .. } => "messageStart",
+            StreamEvent::ContentBlockStart { .. } | StreamEvent::ForeignBlock { .. } => {
+                "contentBlockStart"
+            }
+            StreamEvent::ContentBlockDelta { .. } => "contentBlockDelta",
+            StreamEvent::ContentBlockStop { .. } => "contentBlockStop",
+            StreamEvent::MessageStop { .. } => "messageStop",
+            StreamEvent::Metadata(_) => "metadata",
+        }
+    }
 }
 
 /// `contentBlockStart.start`

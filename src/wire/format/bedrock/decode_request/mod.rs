@@ -205,7 +205,7 @@ fn set_effort(word: &str, at: &str, request: &mut Request) -> Result<(), Rejecte
     Ok(())
 }
 
-/// Notes the members that were not taken: they are the provider's own.
+/// Notes the members that were not read as provider-specific.
 fn note_rest(fields: &Fields, request: &mut Request) {
     let rest = fields.left().map(|name| (Feature::ProviderFields, fields.at(name)));
     request.asked.extend(rest);

@@ -62,7 +62,7 @@ enum BlockState {
 }
 
 impl Decoder {
-    /// All providers of this format are the same.
+    /// For one answer; this format has one vendor.
     pub fn new(_quirks: &'static Quirks) -> Decoder {
         let writer = BlockWriter::new(MAX_BLOCKS);
         Decoder { writer, open: Vec::new(), gathered_bytes: 0 }
@@ -80,7 +80,7 @@ impl Decoder {
         }
     }
 
-    /// The stream has ended in order: behind `messageStop` it is complete even without `metadata`.
+    /// Ends a stream that has ended in order: after `messageStop` it is complete even without `metadata`.
     pub fn end(&mut self, out: &mut Vec<Event>) {
         if self.writer.is_stopped(0) {
             self.writer.end(out);

@@ -8,7 +8,6 @@ mod whole;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::types::{
@@ -22,6 +21,7 @@ use crate::wire::format::signature_transport;
 use crate::wire::frame::aws_event_stream;
 use crate::wire::inspect::usage::Usage;
 use crate::wire::ir::{Event, Kind, Media, MediaKind, Piece, Signature, Source};
+use crate::wire::json::write::put;
 
 pub use self::whole::encode_whole;
 
@@ -54,7 +54,7 @@ struct WrittenBlock {
     index: Option<u32>,
     shape: Shape,
     has_text: bool,
-    /// Written behind the block.
+    /// Written after the block.
     signature: Option<String>,
 }
 
@@ -102,7 +102,7 @@ impl Encoder {
 
     fn encode(&mut self, event: &Event, sink: &mut Sink<'_>) {
         match event {
-            Event::Start { .. } => sink(StreamEvent::MessageStart),
+            Event::Start { .. } => sink(StreamEvent::MessageStart { role: "assistant" }),
             Event::Open { block, candidate: 0, kind } if is_supported(kind) => {
                 if self.current.is_empty() {
                     self.begin(*block, kind, sink);
@@ -141,32 +141,32 @@ impl Encoder {
                 let made_id = || format!("call_{}_{}", self.id, self.calls).into();
                 let id: Cow<'_, str> = id.as_deref().map_or_else(made_id, Cow::Borrowed);
                 self.calls += 1;
-                let index = written.index(&mut self.next_index);
+                let content_block_index = written.index(&mut self.next_index);
                 let start = BlockStart::ToolUse { tool_use_id: &id, name };
-                sink(StreamEvent::ContentBlockStart { index, start });
+                sink(StreamEvent::ContentBlockStart { start, content_block_index });
             }
             Kind::Media(media) => {
                 if let Some((format, data)) = image(media) {
-                    let index = written.index(&mut self.next_index);
+                    let content_block_index = written.index(&mut self.next_index);
                     let start = BlockStart::Image { format };
-                    sink(StreamEvent::ContentBlockStart { index, start });
+                    sink(StreamEvent::ContentBlockStart { start, content_block_index });
                     let source = MediaSource::Bytes(Cow::Borrowed(data));
                     let delta = Delta::Image { source };
-                    sink(StreamEvent::ContentBlockDelta { index, delta });
+                    sink(StreamEvent::ContentBlockDelta { content_block_index, delta });
                 }
             }
             Kind::Foreign { json, .. } => {
-                let index = written.index(&mut self.next_index);
-                sink(StreamEvent::ForeignBlock { index, json });
+                let content_block_index = written.index(&mut self.next_index);
+                sink(StreamEvent::ForeignBlock { content_block_index, json });
             }
         }
         self.current.push(written);
     }
 
     fn extend(&mut self, block: u32, piece: &Piece, sink: &mut Sink<'_>) {
-        if let Some(written) = self.current.iter_mut().find(|own| own.block == block) {
+        if let Some(written) = self.current.iter_mut().find(|other| other.block == block) {
             written.extend(piece, &mut self.next_index, sink);
-        } else if let Some(waiting) = self.waiting.iter_mut().find(|own| own.block == block) {
+        } else if let Some(waiting) = self.waiting.iter_mut().find(|other| other.block == block) {
             if let Piece::Text(text) = piece {
                 self.waiting_bytes += text.len();
             }
@@ -178,7 +178,7 @@ impl Encoder {
     }
 
     fn close(&mut self, block: u32, sink: &mut Sink<'_>) {
-        if let Some(waiting) = self.waiting.iter_mut().find(|own| own.block == block) {
+        if let Some(waiting) = self.waiting.iter_mut().find(|other| other.block == block) {
             waiting.is_closed = true;
         }
         self.end_block(block, sink);
@@ -186,7 +186,7 @@ impl Encoder {
     }
 
     fn end_block(&mut self, block: u32, sink: &mut Sink<'_>) {
-        if let Some(at) = self.current.iter().position(|own| own.block == block) {
+        if let Some(at) = self.current.iter().position(|other| other.block == block) {
             self.current.swap_remove(at).end(&mut self.next_index, sink);
         }
     }
@@ -221,16 +221,15 @@ impl WrittenBlock {
                 }
             }
             Piece::Signature(signature) if self.shape == Shape::Reasoning => {
-                Delta::ReasoningContent(match signature::as_redacted(signature) {
-                    Some(data) => ReasoningDelta::RedactedContent(data),
-                    None => {
-                        let text = signature_transport::write(Format::Bedrock, signature, false);
-                        ReasoningDelta::Signature(text)
-                    }
+                Delta::ReasoningContent(if let Some(data) = signature::as_redacted(signature) {
+                    ReasoningDelta::RedactedContent(data)
+                } else {
+                    let text = signature_transport::write(Format::Bedrock, signature, false);
+                    ReasoningDelta::Signature(text)
                 })
             }
             Piece::Signature(signature) => {
-                self.signature = signature_behind(signature);
+                self.signature = signature_after(signature);
                 return;
             }
             Piece::Citation(citation) => match citation_delta(citation) {
@@ -240,24 +239,24 @@ impl WrittenBlock {
             // The format has no field for them.
             Piece::Logprobs(_) => return,
         };
-        sink(StreamEvent::ContentBlockDelta { index: self.index(next_index), delta });
+        sink(StreamEvent::ContentBlockDelta { content_block_index: self.index(next_index), delta });
     }
 
     fn end(mut self, next_index: &mut u32, sink: &mut Sink<'_>) {
         if self.shape == Shape::ToolCall && !self.has_text {
-            let index = self.index(next_index);
+            let content_block_index = self.index(next_index);
             let delta = Delta::ToolUse { input: "{}" };
-            sink(StreamEvent::ContentBlockDelta { index, delta });
+            sink(StreamEvent::ContentBlockDelta { content_block_index, delta });
         }
-        if let Some(index) = self.index {
-            sink(StreamEvent::ContentBlockStop { index });
+        if let Some(content_block_index) = self.index {
+            sink(StreamEvent::ContentBlockStop { content_block_index });
         }
         if let Some(signature) = self.signature.take() {
             self.index = None;
-            let index = self.index(next_index);
+            let content_block_index = self.index(next_index);
             let delta = Delta::ReasoningContent(ReasoningDelta::Signature(signature));
-            sink(StreamEvent::ContentBlockDelta { index, delta });
-            sink(StreamEvent::ContentBlockStop { index });
+            sink(StreamEvent::ContentBlockDelta { content_block_index, delta });
+            sink(StreamEvent::ContentBlockStop { content_block_index });
         }
     }
 
@@ -270,57 +269,29 @@ impl WrittenBlock {
 }
 
 fn write(event: &StreamEvent<'_>, out: &mut Vec<u8>) {
-    match event {
-        StreamEvent::MessageStart => {
-            write_event("messageStart", &json!({ "role": "assistant" }), out);
-        }
-        StreamEvent::ContentBlockStart { index, start } => {
-            let payload = json!({ "start": start, "contentBlockIndex": index });
-            write_event("contentBlockStart", &payload, out);
-        }
-        StreamEvent::ContentBlockDelta { index, delta } => {
-            #[derive(Serialize)]
-            #[serde(rename_all = "camelCase")]
-            struct Payload<'e> {
-                content_block_index: u32,
-                delta: &'e Delta<'e>,
-            }
-            write_event("contentBlockDelta", &Payload { content_block_index: *index, delta }, out);
-        }
-        StreamEvent::ContentBlockStop { index } => {
-            write_event("contentBlockStop", &json!({ "contentBlockIndex": index }), out);
-        }
-        StreamEvent::ForeignBlock { index, json } => write_foreign(*index, json, out),
-        StreamEvent::MessageStop { stop_reason } => {
-            write_event("messageStop", &json!({ "stopReason": stop_reason }), out);
-        }
-        StreamEvent::Metadata(metadata) => write_event("metadata", metadata, out),
+    if let StreamEvent::ForeignBlock { content_block_index, json } = event {
+        return write_foreign(*content_block_index, json, out);
     }
+    let mut payload = Vec::with_capacity(128);
+    put(&mut payload, event);
+    aws_event_stream::write_event(event.name(), payload, out);
 }
 
 /// Writes a server tool's call or result. The stream has no events for other blocks of the format.
-fn write_foreign(index: u32, block: &Value, out: &mut Vec<u8>) {
+fn write_foreign(content_block_index: u32, block: &Value, out: &mut Vec<u8>) {
     for (name, body) in [("toolUse", "input"), ("toolResult", "content")] {
         let Some(mut head) = block.get(name).and_then(Value::as_object).cloned() else { continue };
         let body = head.shift_remove(body).unwrap_or_default();
         let start =
             BlockStart::Foreign([(name.to_owned(), Value::Object(head))].into_iter().collect());
-        write(&StreamEvent::ContentBlockStart { index, start }, out);
+        write(&StreamEvent::ContentBlockStart { start, content_block_index }, out);
         let input = body.to_string();
         let delta = match name {
             "toolUse" => Delta::ToolUse { input: &input },
             _ => Delta::ToolResult(&body),
         };
-        write(&StreamEvent::ContentBlockDelta { index, delta }, out);
+        write(&StreamEvent::ContentBlockDelta { content_block_index, delta }, out);
         return;
-    }
-}
-
-fn write_event(kind: &'static str, payload: &impl Serialize, out: &mut Vec<u8>) {
-    let mut json = Vec::with_capacity(128);
-    // Writing these types into memory cannot fail.
-    if serde_json::to_writer(&mut json, payload).is_ok() {
-        aws_event_stream::write_event(kind, json, out);
     }
 }
 
@@ -343,13 +314,13 @@ fn image(media: &Media) -> Option<(&'static str, &str)> {
 }
 
 /// Only reasoning has a field for a signature: that of another format's text or call is written as reasoning
-/// without text behind the block.
-fn signature_behind(signature: &Signature) -> Option<String> {
+/// without text after the block.
+fn signature_after(signature: &Signature) -> Option<String> {
     (signature.format != Format::Bedrock)
         .then(|| signature_transport::write(Format::Bedrock, signature, true))
 }
 
-/// Returns a citation in this format: its own, or one of another format that has an address.
+/// Returns a citation in this format. One of another format needs a URL, or it is left out.
 fn citation_delta(citation: &Value) -> Option<CitationDelta<'_>> {
     if is_own_citation(citation) {
         return Some(CitationDelta { citation: Cow::Borrowed(citation), is_translated: false });
@@ -357,14 +328,14 @@ fn citation_delta(citation: &Value) -> Option<CitationDelta<'_>> {
     let citation = citation.get("url_citation").unwrap_or(citation);
     let text = |name: &str| citation.get(name).and_then(Value::as_str);
     let url = text("url").or(text("uri"))?;
-    let mut own = json!({ "location": { "web": { "url": url } } });
+    let mut translated = json!({ "location": { "web": { "url": url } } });
     if let Some(title) = text("title") {
-        own["title"] = json!(title);
+        translated["title"] = json!(title);
     }
     if let Some(cited) = text("cited_text") {
-        own["sourceContent"] = json!([{ "text": cited }]);
+        translated["sourceContent"] = json!([{ "text": cited }]);
     }
-    Some(CitationDelta { citation: Cow::Owned(own), is_translated: true })
+    Some(CitationDelta { citation: Cow::Owned(translated), is_translated: true })
 }
 
 fn metadata(usage: &Usage, tier: Option<&'static str>) -> Metadata {

@@ -45,7 +45,7 @@ struct Fold {
 impl Fold {
     fn event(&mut self, event: StreamEvent<'_>) {
         match event {
-            StreamEvent::ContentBlockStart { start, .. } => self.current = started(start),
+            StreamEvent::ContentBlockStart { start, .. } => self.current = start_block(&start),
             StreamEvent::ContentBlockDelta { delta, .. } => self.extend(delta),
             StreamEvent::ContentBlockStop { .. } => self.close(),
             StreamEvent::ForeignBlock { json, .. } => {
@@ -54,7 +54,7 @@ impl Fold {
             StreamEvent::MessageStop { stop_reason } => {
                 self.stop_reason = Some(stop_reason.to_owned());
             }
-            StreamEvent::MessageStart | StreamEvent::Metadata(_) => {}
+            StreamEvent::MessageStart { .. } | StreamEvent::Metadata(_) => {}
         }
     }
 
@@ -99,8 +99,11 @@ impl Fold {
             (ReasoningContent::ReasoningText { text, .. }, ReasoningDelta::Text(more)) => {
                 text.to_mut().push_str(more);
             }
-            (ReasoningContent::ReasoningText { signature, .. }, ReasoningDelta::Signature(own)) => {
-                *signature = Some(Cow::Owned(own));
+            (
+                ReasoningContent::ReasoningText { signature, .. },
+                ReasoningDelta::Signature(text),
+            ) => {
+                *signature = Some(Cow::Owned(text));
             }
             (reasoning, ReasoningDelta::RedactedContent(data)) => {
                 *reasoning = ReasoningContent::RedactedContent(Cow::Owned(data.to_owned()));
@@ -109,8 +112,8 @@ impl Fold {
         }
     }
 
-    /// Text with citations of this format is a block of its own kind. Citations of other formats are written
-    /// behind the text, which stays where readers look for it.
+    /// Text with citations of this format becomes a `citationsContent`. Citations of other formats become one after
+    /// the text, which stays where readers look for it.
     fn close(&mut self) {
         let mut block = self.current.take();
         if let Some(ContentBlock::ToolUse { input, .. }) = &mut block {
@@ -135,11 +138,12 @@ impl Fold {
     }
 }
 
-fn started(start: BlockStart<'_>) -> Option<ContentBlock<'static>> {
+/// Returns the block that a start begins.
+fn start_block(start: &BlockStart<'_>) -> Option<ContentBlock<'static>> {
     match start {
         BlockStart::ToolUse { tool_use_id, name } => Some(ContentBlock::ToolUse {
-            tool_use_id: Cow::Owned(tool_use_id.to_owned()),
-            name: Cow::Owned(name.to_owned()),
+            tool_use_id: Cow::Owned((*tool_use_id).to_owned()),
+            name: Cow::Owned((*name).to_owned()),
             input: ToolInput(Cow::Borrowed("")),
         }),
         BlockStart::Image { format } => {
