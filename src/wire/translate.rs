@@ -11,6 +11,7 @@
 
 mod stream;
 
+use super::feature::Feature;
 use super::fit;
 use super::format::quirks::Quirks;
 use super::format::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, replicate};
@@ -75,10 +76,16 @@ pub fn encode_request(
     quirks: &Quirks,
 ) -> Result<Encoded, Rejected> {
     let mut fitting = Fitting::new(format, caller);
+    if format == Format::OpenAiChat && quirks.top_k {
+        fitting.allow(Feature::TopK);
+    }
     let mut request = request.clone();
     fit::generic::fit(&mut request, &mut fitting)?;
     let body = match format {
-        Format::OpenAiChat => openai_chat::encode_request(&request, quirks, &mut fitting)?,
+        Format::OpenAiChat => {
+            openai_chat::fit(&mut request, quirks, &mut fitting)?;
+            openai_chat::encode_request(&request, quirks)
+        }
         Format::OpenAiResponses => {
             openai_responses::encode_request(&request, quirks, &mut fitting)?
         }

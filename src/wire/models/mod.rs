@@ -2,3 +2,4 @@
 
 pub(crate) mod claude;
 pub(crate) mod gemini;
+pub(crate) mod openai;
