@@ -18,7 +18,7 @@ use common::config::{config, key, native, provider};
 use common::http::{self, Connection, Framing, Piece, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Received, Step, Upstream, chat_events, chunk, message_events};
-use keymux::wire::frame::aws::{Frame, Frames, exception};
+use keymux::wire::frame::aws_event_stream::{Frame, Frames, exception};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -497,7 +497,7 @@ fn blocks_are_told_one_after_the_other() {
 
 #[test]
 fn a_failure_is_the_last_word() {
-    let told = Told {
+    let told = ProviderError {
         failure: Failure { class: Class::Throttled, retry_after: None },
         status: Some(429),
         kind: None,
