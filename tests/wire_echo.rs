@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use keymux::upstream::echo::{Reply, answer};
 use keymux::wire::api::{Framing, Operation};
-use keymux::wire::inspect::observer::{ResponseObserver, Usage};
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
 
 fn ask(operation: Operation, request: &Value) -> Reply {
     answer(operation, request.to_string().as_bytes(), "7", 1_700_000_000)

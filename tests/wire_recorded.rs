@@ -15,7 +15,8 @@ use keymux::wire::failure::class::{Class, Failure, classify};
 use keymux::wire::failure::rate_limits;
 use keymux::wire::frame::sse::{Frame, Sse};
 use keymux::wire::inspect::model::peek;
-use keymux::wire::inspect::observer::{ResponseObserver, Usage};
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
 
 #[derive(Debug, PartialEq)]
 struct Heard {

@@ -15,7 +15,8 @@ use serde_json::Value;
 use keymux::wire::api::{Api, Framing, Operation};
 use keymux::wire::failure::class::{Class, Failure, classify};
 use keymux::wire::frame::aws_event_stream::{Frame, Frames};
-use keymux::wire::inspect::observer::{ResponseObserver, Usage};
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
 
 #[derive(Debug, PartialEq)]
 struct Heard {

@@ -12,12 +12,14 @@
 //! tool_names      what a target accepts as the name of a function
 //! tool_arguments  arguments for targets that accept objects only
 //! forced_tool     JSON schema output by a tool that must be called
+//! openai          what OpenAI's API and its models refuse
 //! ```
 
 pub(crate) mod call_ids;
 pub(crate) mod effort;
 pub(crate) mod forced_tool;
 pub(crate) mod generic;
+pub(crate) mod openai;
 pub(crate) mod roles;
 pub(crate) mod signatures;
 pub(crate) mod tool_arguments;
@@ -68,6 +70,13 @@ impl Fitting {
     pub fn omit(&mut self, feature: Feature, at: &str) {
         let at = self.place(feature, at);
         self.drop(&at);
+    }
+
+    /// Clears a setting that the format supports and this vendor or model does not, and names it if it was set.
+    pub(crate) fn omit_set<T>(&mut self, feature: Feature, setting: &mut Option<T>) {
+        if setting.take().is_some() {
+            self.omit(feature, "");
+        }
     }
 
     /// Refuses a feature that the format supports and this vendor or model does not.
