@@ -7,10 +7,10 @@ use crate::wire::json::write::Object;
 #[derive(Debug)]
 pub(super) struct EventWriter<'o> {
     pub(super) context: &'o ResponseContext,
+    pub(super) is_streamed: bool,
     /// The `sequence_number` of the next event.
     pub(super) sequence_number: &'o mut u64,
-    /// `None`: the answer is whole, and only its items are gathered.
-    pub(super) out: Option<&'o mut Vec<u8>>,
+    pub(super) out: &'o mut Vec<u8>,
 }
 
 /// The part of an item that an event belongs to.
@@ -25,7 +25,10 @@ pub(super) struct Place {
 impl EventWriter<'_> {
     /// Writes an event of this type with `members`.
     pub(super) fn event(&mut self, kind: &str, members: impl FnOnce(&mut Object<'_>)) {
-        let Some(out) = &mut self.out else { return };
+        if !self.is_streamed {
+            return;
+        }
+        let out = &mut *self.out;
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(kind.as_bytes());
         out.extend_from_slice(b"\ndata: ");

@@ -30,6 +30,8 @@ const MAX_BUFFERED_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Encoder {
     context: Box<ResponseContext>,
+    /// Not set for a whole answer: its items are gathered, and no event is written.
+    is_streamed: bool,
     output: Output,
     /// The number of the next event.
     sequence_number: u64,
@@ -43,11 +45,11 @@ pub struct Encoder {
 
 /// Encodes a whole answer for the caller.
 pub fn encode_whole(response: &Response, context: &ResponseContext) -> Vec<u8> {
-    let mut encoder = Encoder::new(context.clone());
-    for event in response.events() {
-        encoder.write(&event, None);
-    }
+    let mut encoder = Encoder { is_streamed: false, ..Encoder::new(context.clone()) };
     let mut out = Vec::new();
+    for event in response.events() {
+        encoder.event(&event, &mut out);
+    }
     encoder.object(&mut out);
     out
 }
@@ -57,6 +59,7 @@ impl Encoder {
     pub fn new(context: ResponseContext) -> Encoder {
         Encoder {
             context: Box::new(context),
+            is_streamed: true,
             output: Output::default(),
             sequence_number: 0,
             is_started: false,
@@ -70,26 +73,19 @@ impl Encoder {
 
     /// Writes the events of the caller's stream that `event` becomes.
     pub fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
-        self.write(event, Some(out));
-    }
-
-    fn write(&mut self, event: &Event, mut out: Option<&mut Vec<u8>>) {
         if self.is_over {
             return;
         }
         if *event == Event::Ping {
             // A comment: some clients of this API fail on an event that they do not know.
-            if let Some(out) = out {
-                out.extend_from_slice(b": ping\n\n");
-            }
-            return;
+            return out.extend_from_slice(b": ping\n\n");
         }
         if !self.is_started {
             self.is_started = true;
-            self.response_event("response.created", out.as_deref_mut());
-            self.response_event("response.in_progress", out.as_deref_mut());
+            self.response_event("response.created", out);
+            self.response_event("response.in_progress", out);
         }
-        let (output, mut events) = self.parts(out.as_deref_mut());
+        let (output, mut events) = self.writer(out);
         match event {
             Event::Open { block, candidate: 0, kind } => output.open(*block, kind, &mut events),
             Event::Delta { block, piece } => output.delta(*block, piece, &mut events),
@@ -103,22 +99,22 @@ impl Encoder {
             Event::Start { .. } | Event::Ping | Event::Open { .. } | Event::Stop { .. } => {}
             Event::Usage(usage) => self.usage.update(*usage),
             Event::Tier(tier) => self.tier = Some(tier.clone()),
-            Event::End => self.end(out.as_deref_mut()),
-            Event::Fail(error) => self.fail(error, out.as_deref_mut()),
+            Event::End => self.end(out),
+            Event::Fail(error) => self.fail(error, out),
         }
         if !self.is_over && self.output.buffered_bytes() > MAX_BUFFERED_BYTES {
             self.fail(&ProviderError::malformed("The answer is longer than 16 MiB."), out);
         }
     }
 
-    fn parts<'e>(&'e mut self, out: Option<&'e mut Vec<u8>>) -> (&'e mut Output, EventWriter<'e>) {
-        let Encoder { context, output, sequence_number, .. } = self;
-        (output, EventWriter { context, sequence_number, out })
+    fn writer<'e>(&'e mut self, out: &'e mut Vec<u8>) -> (&'e mut Output, EventWriter<'e>) {
+        let Encoder { context, is_streamed, output, sequence_number, .. } = self;
+        (output, EventWriter { context, is_streamed: *is_streamed, sequence_number, out })
     }
 
-    fn end(&mut self, mut out: Option<&mut Vec<u8>>) {
+    fn end(&mut self, out: &mut Vec<u8>) {
         let status = Status::from_stop(self.stop, self.output.has_refusal());
-        let (output, mut events) = self.parts(out.as_deref_mut());
+        let (output, mut events) = self.writer(out);
         output.finish(&status, &mut events);
         let kind = match status {
             Status::Incomplete(_) => "response.incomplete",
@@ -130,9 +126,9 @@ impl Encoder {
     }
 
     /// Writes the two events that OpenAI sends: `error`, which its clients raise, and `response.failed`.
-    fn fail(&mut self, error: &ProviderError, mut out: Option<&mut Vec<u8>>) {
+    fn fail(&mut self, error: &ProviderError, out: &mut Vec<u8>) {
         let error = ErrorObject::new(error);
-        self.parts(out.as_deref_mut()).1.event("error", |event| {
+        self.writer(out).1.event("error", |event| {
             let ErrorObject { code, message, param, .. } = &error;
             event.put("code", code).put("message", message).put("param", param);
             event.put("error", &error);
@@ -142,10 +138,15 @@ impl Encoder {
         self.is_over = true;
     }
 
-    fn response_event(&mut self, kind: &str, out: Option<&mut Vec<u8>>) {
+    fn response_event(&mut self, kind: &str, out: &mut Vec<u8>) {
         let mut sequence_number = self.sequence_number;
-        EventWriter { context: &self.context, sequence_number: &mut sequence_number, out }
-            .event(kind, |event| self.object(event.member("response")));
+        EventWriter {
+            context: &self.context,
+            is_streamed: self.is_streamed,
+            sequence_number: &mut sequence_number,
+            out,
+        }
+        .event(kind, |event| self.object(event.member("response")));
         self.sequence_number = sequence_number;
     }
 

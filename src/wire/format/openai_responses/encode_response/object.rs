@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Class;
@@ -96,45 +97,14 @@ struct ResponseObject<'s> {
     status: &'static str,
     background: bool,
     completed_at: (),
-    error: Option<ResponseError<'s>>,
-    incomplete_details: Option<IncompleteDetails>,
+    error: Option<Value>,
+    incomplete_details: Option<Value>,
     model: &'s str,
     output: Vec<&'s RawValue>,
     previous_response_id: (),
     store: bool,
     service_tier: Option<&'s str>,
-    usage: Option<UsageObject>,
-}
-
-#[derive(Serialize)]
-struct ResponseError<'s> {
-    code: &'s str,
-    message: &'s str,
-}
-
-#[derive(Serialize)]
-struct IncompleteDetails {
-    reason: &'static str,
-}
-
-#[derive(Serialize)]
-struct UsageObject {
-    input_tokens: u64,
-    input_tokens_details: InputDetails,
-    output_tokens: u64,
-    output_tokens_details: OutputDetails,
-    total_tokens: u64,
-}
-
-#[derive(Serialize)]
-struct InputDetails {
-    cached_tokens: u64,
-    cache_write_tokens: u64,
-}
-
-#[derive(Serialize)]
-struct OutputDetails {
-    reasoning_tokens: u64,
+    usage: Option<Value>,
 }
 
 /// Writes the object.
@@ -148,12 +118,12 @@ pub(super) fn write(context: &ResponseContext, state: State<'_>, out: &mut Vec<u
         completed_at: (),
         error: match state.status {
             Status::Failed(ErrorObject { code, message, .. }) => {
-                Some(ResponseError { code, message })
+                Some(json!({ "code": code, "message": message }))
             }
             _ => None,
         },
         incomplete_details: match state.status {
-            Status::Incomplete(Some(reason)) => Some(IncompleteDetails { reason }),
+            Status::Incomplete(Some(reason)) => Some(json!({ "reason": reason })),
             _ => None,
         },
         model: &context.model,
@@ -181,20 +151,20 @@ fn service_tier(tier: Option<&str>) -> Option<&str> {
 }
 
 /// The reference requires every count: a count that the provider did not report is 0, unless it reported none.
-fn usage(usage: Usage) -> Option<UsageObject> {
+fn usage(usage: Usage) -> Option<Value> {
     let Usage { input, cached_input, cache_write, output, reasoning } = usage;
     if input.is_none() && output.is_none() {
         return None;
     }
     let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
-    Some(UsageObject {
-        input_tokens: input,
-        input_tokens_details: InputDetails {
-            cached_tokens: cached_input.unwrap_or(0),
-            cache_write_tokens: cache_write.unwrap_or(0),
+    Some(json!({
+        "input_tokens": input,
+        "input_tokens_details": {
+            "cached_tokens": cached_input.unwrap_or(0),
+            "cache_write_tokens": cache_write.unwrap_or(0),
         },
-        output_tokens: output,
-        output_tokens_details: OutputDetails { reasoning_tokens: reasoning.unwrap_or(0) },
-        total_tokens: input.saturating_add(output),
-    })
+        "output_tokens": output,
+        "output_tokens_details": { "reasoning_tokens": reasoning.unwrap_or(0) },
+        "total_tokens": input.saturating_add(output),
+    }))
 }
