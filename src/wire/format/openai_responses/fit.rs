@@ -90,7 +90,10 @@ fn fit_blocks(blocks: &mut [Block], fitting: &mut Fitting) -> Result<(), Rejecte
             fitting.keep(Feature::CachePoint, "")?;
         }
         match content {
-            Content::Text { .. } | Content::Refusal(_) | Content::Reasoning { .. } => {}
+            Content::Text { .. }
+            | Content::Refusal(_)
+            | Content::Reasoning { .. }
+            | Content::Foreign { format: Format::OpenAiResponses, .. } => {}
             Content::Media(media) => check_media(media, at, fitting)?,
             Content::ToolCall { name, arguments, .. } => {
                 tool_names::check_name(name, at, MAX_NAME_LEN, NAME_BYTES)?;
@@ -99,7 +102,6 @@ fn fit_blocks(blocks: &mut [Block], fitting: &mut Fitting) -> Result<(), Rejecte
                 }
             }
             Content::ToolResult(result) => fit_result(result, fitting)?,
-            Content::Foreign { format: Format::OpenAiResponses, .. } => {}
             Content::Foreign { .. } => return Err(fitting.refuse(Feature::ServerToolBlock, at)),
         }
     }

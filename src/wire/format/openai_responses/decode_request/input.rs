@@ -79,9 +79,9 @@ fn decode_item(item: Value, at: String, request: &mut Request) -> Result<(), Rej
             let json = Value::Object(item.into_left());
             let block = Block::new(Content::Foreign { format: Format::OpenAiResponses, json }, at);
             if is_of_caller {
-                push_user_block(request, block)
+                push_user_block(request, block);
             } else {
-                push_assistant_block(request, block)
+                push_assistant_block(request, block);
             }
         }
     }

@@ -74,7 +74,7 @@ pub(super) struct TextEvent {
 #[derive(Debug)]
 pub(super) struct Items {
     pub(super) writer: BlockWriter,
-    items: Vec<ItemState>,
+    states: Vec<ItemState>,
     /// Set when the model has called a tool of the caller.
     pub(super) has_call: bool,
     /// Set when the model has written a refusal.
@@ -122,16 +122,18 @@ struct CallItem {
     has_arguments: bool,
 }
 
-impl Items {
-    pub(super) fn new() -> Items {
+impl Default for Items {
+    fn default() -> Items {
         Items {
             writer: BlockWriter::new(MAX_BLOCKS),
-            items: Vec::new(),
+            states: Vec::new(),
             has_call: false,
             has_refusal: false,
         }
     }
+}
 
+impl Items {
     /// Handles the event that an item begins.
     pub(super) fn item_added(&mut self, index: Option<u32>, raw: &RawValue, out: &mut Vec<Event>) {
         let item: Item<'_> = types::parse(Some(raw)).unwrap_or_default();
@@ -144,10 +146,10 @@ impl Items {
     pub(super) fn item_done(&mut self, index: Option<u32>, raw: &RawValue, out: &mut Vec<Event>) {
         let item: Item<'_> = types::parse(Some(raw)).unwrap_or_default();
         let Some(at) = self.find_or_begin(index, &item.kind, out) else { return };
-        if self.items[at].is_done {
+        if self.states[at].is_done {
             return;
         }
-        match self.items[at].content {
+        match self.states[at].content {
             ItemContent::Message(_) => {
                 self.finish_message(at, item.content.as_deref().unwrap_or_default(), out);
             }
@@ -160,13 +162,13 @@ impl Items {
 
     /// Handles the end of the answer: writes the items of which no event was sent, and closes open ones.
     pub(super) fn finish(&mut self, output: &[&RawValue], out: &mut Vec<Event>) {
-        if self.items.is_empty() {
+        if self.states.is_empty() {
             for (index, item) in (0..).zip(output) {
                 self.item_done(Some(index), item, out);
             }
         }
-        for at in 0..self.items.len() {
-            let ItemState { output_index, is_done: false, .. } = self.items[at] else { continue };
+        for at in 0..self.states.len() {
+            let ItemState { output_index, is_done: false, .. } = self.states[at] else { continue };
             match usize::try_from(output_index).ok().and_then(|index| output.get(index)) {
                 Some(item) => self.item_done(Some(output_index), item, out),
                 None => self.close(at, out),
@@ -209,11 +211,11 @@ impl Items {
     pub(super) fn text(&mut self, event: TextEvent, out: &mut Vec<Event>) {
         let item_type = event.kind.item_type();
         let Some(at) = self.find_or_begin(event.place.item, item_type, out) else { return };
-        if self.items[at].is_done {
+        if self.states[at].is_done {
             return;
         }
-        let Items { items, writer, .. } = self;
-        match &mut items[at].content {
+        let Items { states, writer, .. } = self;
+        match &mut states[at].content {
             ItemContent::Message(_) if item_type == "message" => {
                 let part = self.find_or_open_part(at, event.place.part, event.kind, out);
                 if let Some((part, writer)) = part {
@@ -242,13 +244,13 @@ impl Items {
         out: &mut Vec<Event>,
     ) -> Option<usize> {
         let found = match output_index {
-            Some(index) => self.items.iter().rposition(|item| item.output_index == index),
-            None => self.items.iter().rposition(|item| !item.is_done),
+            Some(index) => self.states.iter().rposition(|item| item.output_index == index),
+            None => self.states.iter().rposition(|item| !item.is_done),
         };
         if found.is_some() {
             return found;
         }
-        if self.items.len() >= MAX_ITEMS {
+        if self.states.len() >= MAX_ITEMS {
             let message = "The provider's answer has too many items.";
             self.writer.fail(ProviderError::malformed(message), out);
             return None;
@@ -259,10 +261,10 @@ impl Items {
             "function_call" => ItemContent::Call(CallItem::default()),
             _ => ItemContent::Other,
         };
-        let next = self.items.iter().map(|item| item.output_index.saturating_add(1)).max();
+        let next = self.states.iter().map(|item| item.output_index.saturating_add(1)).max();
         let output_index = output_index.or(next).unwrap_or(0);
-        self.items.push(ItemState { output_index, is_done: false, content });
-        Some(self.items.len() - 1)
+        self.states.push(ItemState { output_index, is_done: false, content });
+        Some(self.states.len() - 1)
     }
 
     /// Returns a part of a message that is not done, and opens one that is new.
@@ -273,32 +275,32 @@ impl Items {
         kind: TextKind,
         out: &mut Vec<Event>,
     ) -> Option<(&mut MessagePart, &mut BlockWriter)> {
-        let Items { items, writer, has_refusal, .. } = self;
-        let ItemState { is_done: false, content: ItemContent::Message(parts), .. } = &mut items[at]
+        let Items { states, writer, has_refusal, .. } = self;
+        let ItemState { is_done: false, content: ItemContent::Message(parts), .. } =
+            &mut states[at]
         else {
             return None;
         };
         let found = parts.iter().rposition(|part| part.content_index == content_index);
-        let position = match found {
-            Some(position) => position,
-            None => {
-                let is_refusal = kind == TextKind::Refusal;
-                *has_refusal |= is_refusal;
-                let kind = if is_refusal { Kind::Refusal } else { Kind::Text };
-                let block = writer.open(0, kind, out)?;
-                let (has_text, has_logprobs, citations) = (false, false, 0);
-                parts.push(MessagePart { content_index, block, has_text, has_logprobs, citations });
-                parts.len() - 1
-            }
+        let position = if let Some(position) = found {
+            position
+        } else {
+            let is_refusal = kind == TextKind::Refusal;
+            *has_refusal |= is_refusal;
+            let kind = if is_refusal { Kind::Refusal } else { Kind::Text };
+            let block = writer.open(0, kind, out)?;
+            let (has_text, has_logprobs, citations) = (false, false, 0);
+            parts.push(MessagePart { content_index, block, has_text, has_logprobs, citations });
+            parts.len() - 1
         };
         Some((parts.get_mut(position)?, writer))
     }
 
     fn find_part(&mut self, place: Place) -> Option<(&mut MessagePart, &mut BlockWriter)> {
-        let Items { items, writer, .. } = self;
+        let Items { states, writer, .. } = self;
         let item = match place.item {
-            Some(index) => items.iter_mut().rfind(|item| item.output_index == index)?,
-            None => items.last_mut()?,
+            Some(index) => states.iter_mut().rfind(|item| item.output_index == index)?,
+            None => states.last_mut()?,
         };
         let ItemContent::Message(parts) = &mut item.content else { return None };
         let part = parts.iter_mut().rfind(|part| part.content_index == place.part)?;
@@ -309,7 +311,7 @@ impl Items {
     /// (Bedrock's first part of a message has the number 1).
     fn finish_message(&mut self, at: usize, content: &[Part<'_>], out: &mut Vec<Event>) {
         for (position, part) in content.iter().enumerate() {
-            let ItemContent::Message(parts) = &self.items[at].content else { break };
+            let ItemContent::Message(parts) = &self.states[at].content else { break };
             let next = parts.iter().map(|part| part.content_index.saturating_add(1)).max();
             let index = parts.get(position).map(|part| part.content_index);
             let index = index.or(next).unwrap_or(0);
@@ -322,9 +324,9 @@ impl Items {
     }
 
     fn finish_reasoning(&mut self, at: usize, item: &Item<'_>, out: &mut Vec<Event>) {
-        let Items { items, writer, .. } = self;
+        let Items { states, writer, .. } = self;
         let ItemState { output_index, content: ItemContent::Reasoning(reasoning), .. } =
-            &mut items[at]
+            &mut states[at]
         else {
             return;
         };
@@ -354,7 +356,7 @@ impl Items {
     /// Opens a call as soon as its name is known.
     fn open_call(&mut self, at: usize, item: &Item<'_>, out: &mut Vec<Event>) {
         if let ItemState { is_done: false, content: ItemContent::Call(call), .. } =
-            &mut self.items[at]
+            &mut self.states[at]
             && call.block.is_none()
             && let Some(name) = types::text(item.name)
         {
@@ -367,7 +369,7 @@ impl Items {
     fn finish_call(&mut self, at: usize, item: &Item<'_>, out: &mut Vec<Event>) {
         self.open_call(at, item, out);
         if let ItemContent::Call(CallItem { block: Some(block), has_arguments: false }) =
-            self.items[at].content
+            self.states[at].content
             && let Some(text) = types::arguments(item.arguments)
         {
             self.writer.extend(block, Piece::Text(text), out);
@@ -394,12 +396,14 @@ impl Items {
     }
 
     fn close(&mut self, at: usize, out: &mut Vec<Event>) {
-        let Items { items, writer, .. } = self;
-        let item = &mut items[at];
+        let Items { states, writer, .. } = self;
+        let item = &mut states[at];
         item.is_done = true;
         match &item.content {
             ItemContent::Message(parts) => {
-                parts.iter().for_each(|part| writer.close(part.block, out));
+                for part in parts {
+                    writer.close(part.block, out);
+                }
             }
             ItemContent::Reasoning(ReasoningItem { block: Some(block), .. })
             | ItemContent::Call(CallItem { block: Some(block), .. }) => writer.close(*block, out),

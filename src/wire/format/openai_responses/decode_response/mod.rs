@@ -18,7 +18,7 @@ use crate::wire::inspect::usage::read as read_usage;
 use crate::wire::ir::{Event, Stop};
 
 /// Decodes a provider's stream into events.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Decoder {
     items: Items,
 }
@@ -44,7 +44,7 @@ pub fn decode_whole(body: &[u8]) -> Vec<Event> {
 impl Decoder {
     /// Creates the decoder of one stream.
     pub fn new() -> Decoder {
-        Decoder { items: Items::new() }
+        Decoder::default()
     }
 
     /// Decodes a frame.
@@ -73,7 +73,6 @@ impl Decoder {
 
     /// Handles the end of the stream. The format has a last event, so a stream without it was cut, and nothing
     /// is added.
-    #[expect(clippy::unused_self, reason = "the same interface for every format")]
     pub fn end(&mut self, _out: &mut Vec<Event>) {}
 
     fn event(&mut self, name: &[u8], data: &[u8], event: &StreamEvent<'_>, out: &mut Vec<Event>) {

@@ -121,9 +121,10 @@ impl MessagePart {
 
     pub(super) fn json(&self) -> OutputPart<'_> {
         let MessagePart { text, annotations, logprobs, .. } = self;
-        match self.is_refusal {
-            true => OutputPart::Refusal { refusal: text },
-            false => OutputPart::OutputText { text, annotations, logprobs },
+        if self.is_refusal {
+            OutputPart::Refusal { refusal: text }
+        } else {
+            OutputPart::OutputText { text, annotations, logprobs }
         }
     }
 }
@@ -236,9 +237,10 @@ impl CallItem {
     pub(super) fn json<'a>(&'a self, input: &'a str, status: &'static str) -> OutputItem<'a> {
         let CallItem { call_id, name, .. } = self;
         let id = &*self.place.item_id;
-        match self.is_custom {
-            true => OutputItem::CustomToolCall { id, status, call_id, name, input },
-            false => OutputItem::FunctionCall { id, status, call_id, name, arguments: input },
+        if self.is_custom {
+            OutputItem::CustomToolCall { id, status, call_id, name, input }
+        } else {
+            OutputItem::FunctionCall { id, status, call_id, name, arguments: input }
         }
     }
 }
