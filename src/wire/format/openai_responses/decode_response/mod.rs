@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use self::items::{Items, Place, TextEvent, TextKind};
 use self::types::{Response, StreamEvent};
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::classify_named;
+use crate::wire::failure::classify::classify_named;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::usage::read as read_usage;
 use crate::wire::ir::{Event, Stop};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::classify_in_stream;
+use crate::wire::failure::classify::classify_in_stream;
 
 /// An event of a stream.
 #[derive(Debug, Default, Deserialize)]
