@@ -95,7 +95,10 @@ pub fn encode_request(
             anthropic::encode_request(&request, quirks)
         }
         Format::Gemini => gemini::encode_request(&request, quirks, &mut fitting)?,
-        Format::Bedrock => bedrock::encode_request(&request, quirks, &mut fitting)?,
+        Format::Bedrock => {
+            bedrock::fit(&mut request, quirks, &mut fitting)?;
+            bedrock::encode_request(&request, quirks)
+        }
         Format::Cohere => cohere::encode_request(&request, quirks, &mut fitting)?,
         Format::Replicate => replicate::encode_request(&request, quirks, &mut fitting)?,
     };
