@@ -1,7 +1,7 @@
 //! The feature matrix: what a request may ask for beyond plain text, which format supports it, and where a
 //! caller sets it.
 //!
-//! One row a feature, one column a format. [`fit`](crate::wire::fit) acts on this table and
+//! One row a feature, one column a format. `fit` acts on this table and
 //! docs/translation.md is printed from it.
 
 use super::api::Format;

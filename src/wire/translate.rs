@@ -87,7 +87,8 @@ pub fn encode_request(
             openai_chat::encode_request(&request, quirks)
         }
         Format::OpenAiResponses => {
-            openai_responses::encode_request(&request, quirks, &mut fitting)?
+            openai_responses::fit(&mut request, &mut fitting)?;
+            openai_responses::encode_request(&request)
         }
         Format::Anthropic => {
             anthropic::fit(&mut request, quirks, &mut fitting)?;
@@ -123,9 +124,7 @@ impl Decoder {
     pub fn new(format: Format, quirks: &'static Quirks) -> Decoder {
         match format {
             Format::OpenAiChat => Decoder::OpenAiChat(openai_chat::Decoder::new(quirks)),
-            Format::OpenAiResponses => {
-                Decoder::OpenAiResponses(openai_responses::Decoder::new(quirks))
-            }
+            Format::OpenAiResponses => Decoder::OpenAiResponses(openai_responses::Decoder::new()),
             Format::Anthropic => Decoder::Anthropic(anthropic::Decoder::new(quirks)),
             Format::Gemini => Decoder::Gemini(gemini::Decoder::new(quirks)),
             Format::Bedrock => Decoder::Bedrock(bedrock::Decoder::new(quirks)),
@@ -167,7 +166,7 @@ impl Decoder {
 pub fn decode_whole(format: Format, body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
     match format {
         Format::OpenAiChat => openai_chat::decode_whole(body, quirks),
-        Format::OpenAiResponses => openai_responses::decode_whole(body, quirks),
+        Format::OpenAiResponses => openai_responses::decode_whole(body),
         Format::Anthropic => anthropic::decode_whole(body, quirks),
         Format::Gemini => gemini::decode_whole(body, quirks),
         Format::Bedrock => bedrock::decode_whole(body, quirks),

@@ -112,9 +112,8 @@ fn gpt(name: &str) -> Option<Model> {
     let (version, variant) = name.split_at(end);
     let max_output_tokens = |max_output_tokens| Some(Model { max_output_tokens, ..PLAIN });
     match (version, variant) {
-        // Azure has names without the dot.
-        ("3.5" | "35", _) => max_output_tokens(4096),
-        ("4", "o-2024-05-13") => max_output_tokens(4096),
+        // Azure's names of GPT-3.5 have no dot.
+        ("3.5" | "35", _) | ("4", "o-2024-05-13") => max_output_tokens(4096),
         // "Model incompatible request argument supplied: temperature"
         ("4", _) if variant.starts_with('o') && variant.contains("-search") => {
             Some(Model { sampling: Sampling::Fixed, ..PLAIN })

@@ -66,11 +66,10 @@ fn fit_thinking(request: &mut Request, quirks: &Quirks, fitting: &mut Fitting) {
         // The switch takes any effort, also `none`; the words only refine it.
         Some(thinking) if quirks.thinking_switch => {
             let wanted = effort::requested(thinking);
-            if wanted != Some(Effort::None) {
-                thinking.effort = wanted.and_then(|effort| effort::nearest(effort, quirks.efforts));
-            } else {
-                thinking.effort = wanted;
-            }
+            thinking.effort = match wanted {
+                Some(Effort::None) => wanted,
+                _ => wanted.and_then(|effort| effort::nearest(effort, quirks.efforts)),
+            };
         }
         _ => effort::fit(request, quirks.efforts, fitting),
     }

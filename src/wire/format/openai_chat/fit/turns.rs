@@ -106,10 +106,9 @@ impl Fitter<'_> {
         self.cache_point(block)?;
         match &mut block.content {
             Content::Text { .. } => {}
-            Content::Refusal(text) | Content::Reasoning { text } => {
-                block.content = Content::text(take(text));
-            }
-            Content::Media(Media { source: Source::Text(text), .. }) => {
+            Content::Refusal(text)
+            | Content::Reasoning { text }
+            | Content::Media(Media { source: Source::Text(text), .. }) => {
                 block.content = Content::text(take(text));
             }
             Content::Media(media) => {
@@ -182,7 +181,6 @@ impl Fitter<'_> {
 /// Returns the feature that the media need and the vendor lacks.
 fn unsupported(media: &Media, quirks: &Quirks) -> Option<Feature> {
     match (media.kind, &media.source) {
-        (MediaKind::Image, Source::Base64 { .. }) => None,
         (MediaKind::Image, Source::Url { url, .. }) => (!is_web(url)).then_some(Feature::ImageUrl),
         (MediaKind::Audio, Source::Base64 { media_type, .. }) => {
             audio_format(media_type).is_none().then_some(Feature::Audio)
@@ -194,7 +192,8 @@ fn unsupported(media: &Media, quirks: &Quirks) -> Option<Feature> {
             (quirks.documents != Documents::Urls).then_some(Feature::DocumentUrl)
         }
         // OpenAI keeps files for both of its APIs.
-        (
+        (MediaKind::Image, Source::Base64 { .. })
+        | (
             MediaKind::Document,
             Source::File { format: Format::OpenAiChat | Format::OpenAiResponses, .. },
         ) => None,
