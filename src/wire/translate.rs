@@ -82,7 +82,10 @@ pub fn encode_request(
         Format::OpenAiResponses => {
             openai_responses::encode_request(&request, quirks, &mut fitting)?
         }
-        Format::Anthropic => anthropic::encode_request(&request, quirks, &mut fitting)?,
+        Format::Anthropic => {
+            anthropic::fit(&mut request, quirks, &mut fitting)?;
+            anthropic::encode_request(&request, quirks)
+        }
         Format::Gemini => gemini::encode_request(&request, quirks, &mut fitting)?,
         Format::Bedrock => bedrock::encode_request(&request, quirks, &mut fitting)?,
         Format::Cohere => cohere::encode_request(&request, quirks, &mut fitting)?,

@@ -1,13 +1,17 @@
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::*;
-use crate::wire::api::Format;
+use crate::wire::format::anthropic::encode_request;
 use crate::wire::format::quirks::PLAIN;
-use crate::wire::ir::{
-    Choice, Effort, Form, Media, MediaKind, Role, Signature, Source, Thinking, Tool, ToolResult,
-    Turn,
-};
-use crate::wire::translate::{Encoded, encode_request};
+use crate::wire::ir::{Effort, Role, Signature, Thinking, Turn};
+
+/// A fitted and encoded request, and what was decided on the way.
+#[derive(Debug)]
+struct Encoded {
+    body: Vec<u8>,
+    dropped: Vec<String>,
+    forced: Option<String>,
+}
 
 const BUDGET: &str = "claude-sonnet-4-5";
 const NEWEST: &str = "claude-opus-5-5";
@@ -17,17 +21,21 @@ fn turn(role: Role, contents: impl IntoIterator<Item = Content>) -> Turn {
     Turn { role, name: None, blocks: contents.into_iter().map(block).collect() }
 }
 
-fn says(role: Role, text: &str) -> Turn {
+fn text_turn(role: Role, text: &str) -> Turn {
     turn(role, [Content::text(text)])
 }
 
-fn asks(model: &str) -> Request {
-    let turns = vec![says(Role::User, "hi")];
+fn request_to(model: &str) -> Request {
+    let turns = vec![text_turn(Role::User, "hi")];
     Request { model: model.to_owned(), turns, ..Request::default() }
 }
 
 fn encoded(request: &Request) -> Result<Encoded, Rejected> {
-    encode_request(Format::Anthropic, Format::OpenAiChat, request, &PLAIN)
+    let mut request = request.clone();
+    let mut fitting = Fitting::new(Format::Anthropic, Format::OpenAiChat);
+    fit(&mut request, &PLAIN, &mut fitting)?;
+    let (dropped, forced) = fitting.finish();
+    Ok(Encoded { body: encode_request(&request, &PLAIN), dropped, forced })
 }
 
 fn body(request: &Request) -> Value {
@@ -39,7 +47,7 @@ fn call(id: Option<&str>, name: &str, arguments: &str) -> Content {
     Content::ToolCall { id, name, arguments: arguments.to_owned() }
 }
 
-fn outcome(id: &str, name: Option<&str>, text: &str) -> Content {
+fn result(id: &str, name: Option<&str>, text: &str) -> Content {
     Content::ToolResult(ToolResult {
         id: id.to_owned(),
         name: name.map(str::to_owned),
@@ -68,20 +76,20 @@ fn schema(schema: Value) -> Form {
 }
 
 #[test]
-fn the_least_request_has_the_models_own_limit() {
-    let mut request = asks(BUDGET);
+fn a_request_without_a_limit_gets_that_of_the_model() {
+    let mut request = request_to(BUDGET);
     let expected = json!({
         "model": BUDGET, "max_tokens": 64000,
         "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
     });
     assert_eq!(body(&request), expected);
     request.max_tokens = Some(100_000);
-    assert_eq!(body(&request)["max_tokens"], 64_000, "more is refused");
+    assert_eq!(body(&request)["max_tokens"], 64_000, "the API refuses more");
 }
 
 #[test]
-fn a_cloud_can_take_model_and_stream_out_of_it() {
-    let mut request = asks(BUDGET);
+fn model_and_stream_come_first_for_the_clouds() {
+    let mut request = request_to(BUDGET);
     request.stream = true;
     let own = encoded(&request).unwrap().body;
     assert!(own.starts_with(br#"{"model":"claude-sonnet-4-5","stream":true,"max_tokens":"#));
@@ -90,17 +98,17 @@ fn a_cloud_can_take_model_and_stream_out_of_it() {
 }
 
 #[test]
-fn turns_alternate_and_outcomes_stand_first() {
-    let mut request = asks(BUDGET);
+fn turns_alternate_and_results_come_first() {
+    let mut request = request_to(BUDGET);
     request.turns = vec![
-        says(Role::Assistant, "hello"),
-        says(Role::User, "a"),
-        says(Role::User, ""),
-        says(Role::User, "b"),
+        text_turn(Role::Assistant, "hello"),
+        text_turn(Role::User, "a"),
+        text_turn(Role::User, ""),
+        text_turn(Role::User, "b"),
         turn(Role::Assistant, [call(Some("x:1"), "f", ""), call(None, "g", "{\"a\":1}")]),
-        says(Role::System, "be brief"),
-        turn(Role::User, [outcome("x:1", None, "one")]),
-        turn(Role::User, [Content::text("c"), outcome("", Some("g"), "two")]),
+        text_turn(Role::System, "be brief"),
+        turn(Role::User, [result("x:1", None, "one")]),
+        turn(Role::User, [Content::text("c"), result("", Some("g"), "two")]),
     ];
     let messages = &body(&request)["messages"];
     let roles: Vec<_> = messages.as_array().unwrap().iter().map(|m| &m["role"]).collect();
@@ -108,28 +116,42 @@ fn turns_alternate_and_outcomes_stand_first() {
     assert_eq!(messages[2]["content"].as_array().unwrap().len(), 2);
     let calls = &messages[3]["content"];
     assert_eq!((&calls[0]["id"], &calls[0]["input"]), (&json!("x_3a1"), &json!({})));
-    assert_eq!((&calls[1]["id"], &calls[1]["input"]), (&json!("call_1"), &json!({"a": 1})));
+    assert_eq!((&calls[1]["id"], &calls[1]["input"]), (&json!("call_0"), &json!({"a": 1})));
     let last = messages[4]["content"].as_array().unwrap();
     let short: Vec<_> =
         last.iter().map(|b| b["tool_use_id"].as_str().or(b["text"].as_str())).collect();
-    assert_eq!(short, [Some("x_3a1"), Some("call_1"), Some("be brief"), Some("c")]);
+    assert_eq!(short, [Some("x_3a1"), Some("call_0"), Some("be brief"), Some("c")]);
     assert_eq!(last[0]["content"], "one");
 }
 
 #[test]
-fn arguments_must_be_an_object() {
-    let mut request = asks(BUDGET);
-    for damaged in ["[1]", "{", "\"x\""] {
-        request.turns.push(turn(Role::Assistant, [call(Some("a"), "f", damaged)]));
-        request.turns.push(says(Role::User, "x"));
-        assert_eq!(encoded(&request).unwrap_err().at, "/at", "{damaged}");
-        request.turns.truncate(1);
-    }
+fn arguments_become_an_object() {
+    let mut request = request_to(BUDGET);
+    request
+        .turns
+        .push(turn(Role::Assistant, [call(Some("a"), "f", "[1]"), call(None, "g", "null")]));
+    request.turns.push(text_turn(Role::User, "x"));
+    let content = &body(&request)["messages"][1]["content"];
+    assert_eq!(content[0]["input"], json!({"INVALID_JSON": "[1]"}));
+    assert_eq!(content[1]["input"], json!({}));
 }
 
 #[test]
-fn a_request_of_instructions_alone_asks_them() {
-    let mut request = asks(BUDGET);
+fn blank_texts_are_left_out() {
+    let mut request = request_to(BUDGET);
+    request.system = vec![Block::new(Content::text(" "), "")];
+    request.turns.push(turn(Role::Assistant, [Content::text("\n\n"), call(Some("a"), "f", "")]));
+    request.turns.push(turn(Role::User, [result("a", None, " "), Content::text(" ")]));
+    let sent = body(&request);
+    assert!(sent.get("system").is_none());
+    assert_eq!(sent["messages"][1]["content"].as_array().unwrap().len(), 1);
+    let expected = json!([{"type": "tool_result", "tool_use_id": "a"}]);
+    assert_eq!(sent["messages"][2]["content"], expected);
+}
+
+#[test]
+fn instructions_become_the_conversation_if_there_is_none() {
+    let mut request = request_to(BUDGET);
     request.turns.clear();
     request.system = vec![Block::new(Content::text("say hi"), "")];
     let body = body(&request);
@@ -140,36 +162,36 @@ fn a_request_of_instructions_alone_asks_them() {
 }
 
 #[test]
-fn an_answers_beginning_is_trimmed_or_refused() {
-    let mut request = asks(BUDGET);
-    request.turns.push(says(Role::Assistant, "{ \n"));
+fn a_prefill_is_trimmed_or_refused() {
+    let mut request = request_to(BUDGET);
+    request.turns.push(text_turn(Role::Assistant, "{ \n"));
     assert_eq!(body(&request)["messages"][1]["content"][0]["text"], "{");
     request.model = "claude-opus-4-6".to_owned();
     assert_eq!(encoded(&request).unwrap_err().at, "/at");
 }
 
 #[test]
-fn effort_is_a_budget_or_a_word() {
-    let mut request = asks(BUDGET);
+fn effort_becomes_a_budget_or_a_word() {
+    let mut request = request_to(BUDGET);
     request.thinking = Some(effort(Effort::High));
-    let told = body(&request);
-    assert_eq!(told["thinking"], json!({"type": "enabled", "budget_tokens": 24_576}));
-    assert!(told.get("output_config").is_none());
+    let sent = body(&request);
+    assert_eq!(sent["thinking"], json!({"type": "enabled", "budget_tokens": 24_576}));
+    assert!(sent.get("output_config").is_none());
     request.model = "claude-opus-4-6".to_owned();
-    let told = body(&request);
-    assert_eq!(told["thinking"], json!({"type": "adaptive"}));
-    assert_eq!(told["output_config"], json!({"effort": "high"}));
+    let sent = body(&request);
+    assert_eq!(sent["thinking"], json!({"type": "adaptive"}));
+    assert_eq!(sent["output_config"], json!({"effort": "high"}));
     request.model = NEWEST.to_owned();
     request.thinking = Some(Thinking { effort: None, budget: Some(5000), shown: Some(true) });
-    let told = body(&request);
-    assert_eq!(told["thinking"], json!({"type": "adaptive", "display": "summarized"}));
-    assert_eq!(told["output_config"], json!({"effort": "medium"}));
+    let sent = body(&request);
+    assert_eq!(sent["thinking"], json!({"type": "adaptive", "display": "summarized"}));
+    assert_eq!(sent["output_config"], json!({"effort": "medium"}));
 }
 
 #[test]
-fn a_budget_leaves_room_for_the_answer_and_the_limit_stays_the_callers() {
-    let mut request = asks(BUDGET);
-    for (limit, wanted, told) in [
+fn a_budget_leaves_room_for_the_answer_within_the_callers_limit() {
+    let mut request = request_to(BUDGET);
+    for (limit, wanted, sent) in [
         (10_000, Some(4000), Some(4000)),
         (10_000, Some(20_000), Some(5000)),
         (10_000, None, Some(5000)),
@@ -184,16 +206,16 @@ fn a_budget_leaves_room_for_the_answer_and_the_limit_stays_the_callers() {
         });
         let body = body(&request);
         assert_eq!(body["max_tokens"], limit);
-        assert_eq!(body["thinking"]["budget_tokens"].as_u64(), told, "{limit} {wanted:?}");
+        assert_eq!(body["thinking"]["budget_tokens"].as_u64(), sent, "{limit} {wanted:?}");
     }
-    assert_eq!(encoded(&request).unwrap().dropped.len(), 1, "there was no room for thinking");
+    assert_eq!(encoded(&request).unwrap().dropped.len(), 1, "there is no room for thinking");
 }
 
 #[test]
-fn thinking_is_switched_off_in_the_way_of_each_model() {
-    let mut request = asks(BUDGET);
+fn thinking_is_disabled_as_each_model_knows_it() {
+    let mut request = request_to(BUDGET);
     request.thinking = Some(effort(Effort::None));
-    for (model, told) in [
+    for (model, sent) in [
         (BUDGET, Some("disabled")),
         ("claude-opus-4-8", None),
         ("claude-opus-5", Some("disabled")),
@@ -201,109 +223,109 @@ fn thinking_is_switched_off_in_the_way_of_each_model() {
         (NEWEST, None),
     ] {
         request.model = model.to_owned();
-        assert_eq!(body(&request)["thinking"]["type"].as_str(), told, "{model}");
+        assert_eq!(body(&request)["thinking"]["type"].as_str(), sent, "{model}");
     }
     assert_eq!(body(&request)["output_config"]["effort"], "low");
-    assert_eq!(encoded(&request).unwrap().dropped.len(), 1, "it thinks all the same");
+    assert_eq!(encoded(&request).unwrap().dropped.len(), 1, "it thinks nevertheless");
 }
 
 #[test]
-fn a_budget_gives_way_to_what_it_does_not_go_with() {
-    let mut request = asks(BUDGET);
+fn a_budget_is_dropped_where_the_api_refuses_it() {
+    let mut request = request_to(BUDGET);
     request.thinking = Some(effort(Effort::Low));
     request.tools = vec![function("f")];
     request.choice = Some(Choice::Any);
     assert!(body(&request).get("thinking").is_none(), "a call is forced");
     request.choice = None;
     request.turns.push(turn(Role::Assistant, [call(Some("a"), "f", "{}")]));
-    request.turns.push(turn(Role::User, [outcome("a", None, "x")]));
-    assert!(body(&request).get("thinking").is_none(), "the thought before the call is not there");
+    request.turns.push(turn(Role::User, [result("a", None, "x")]));
+    assert!(body(&request).get("thinking").is_none(), "there is no reasoning before the call");
     let thought = Content::Reasoning { text: "hm".to_owned() };
     request.turns.insert(1, turn(Role::Assistant, [thought]));
     request.turns[1].blocks[0].signature =
         Some(Signature { format: Format::Anthropic, data: "S".to_owned(), id: None });
-    let told = body(&request);
-    assert_eq!(told["thinking"]["budget_tokens"], 1024);
+    let sent = body(&request);
+    assert_eq!(sent["thinking"]["budget_tokens"], 1024);
     let expected = json!({"type": "thinking", "thinking": "hm", "signature": "S"});
-    assert_eq!(told["messages"][1]["content"][0], expected);
+    assert_eq!(sent["messages"][1]["content"][0], expected);
 }
 
 #[test]
-fn signatures_of_others_and_thoughts_without_one_are_left_out() {
-    let mut request = asks(BUDGET);
+fn foreign_and_unsigned_reasoning_is_dropped() {
+    let mut request = request_to(BUDGET);
     let thought = || Content::Reasoning { text: "hm".to_owned() };
     request.turns.push(turn(Role::Assistant, [thought(), thought(), Content::text("x")]));
     request.turns[1].blocks[0].signature =
         Some(Signature { format: Format::Gemini, data: "S".to_owned(), id: None });
-    request.turns.push(says(Role::User, "y"));
+    request.turns.push(text_turn(Role::User, "y"));
     let content = &body(&request)["messages"][1]["content"];
     assert_eq!(content, &json!([{"type": "text", "text": "x"}]));
     assert_eq!(encoded(&request).unwrap().dropped, ["/at"]);
 }
 
 #[test]
-fn sampling_is_said_as_far_as_the_model_takes_it() {
+fn sampling_is_reduced_to_what_the_model_takes() {
     let number = |n: f64| Number::from_f64(n);
-    let mut request = asks(BUDGET);
+    let mut request = request_to(BUDGET);
     request.sampling.temperature = number(0.5);
     request.sampling.top_p = number(0.9);
     request.sampling.top_k = Some(40.into());
-    let told = body(&request);
-    assert_eq!((&told["temperature"], &told["top_k"]), (&json!(0.5), &json!(40)));
-    assert!(told.get("top_p").is_none(), "one of the two");
+    let sent = body(&request);
+    assert_eq!((&sent["temperature"], &sent["top_k"]), (&json!(0.5), &json!(40)));
+    assert!(sent.get("top_p").is_none(), "one of the two");
     request.model = "claude-3-5-haiku-20241022".to_owned();
     assert_eq!(body(&request)["top_p"], 0.9);
     request.model = NEWEST.to_owned();
-    let told = body(&request);
-    assert!(["temperature", "top_p", "top_k"].iter().all(|name| told.get(*name).is_none()));
+    let sent = body(&request);
+    assert!(["temperature", "top_p", "top_k"].iter().all(|name| sent.get(*name).is_none()));
     assert_eq!(encoded(&request).unwrap().dropped.len(), 3);
     request.sampling.temperature = number(1.0);
     request.sampling.top_p = number(1.0);
     request.sampling.top_k = None;
-    assert_eq!(encoded(&request).unwrap().dropped.len(), 0, "the default means nothing");
+    assert_eq!(encoded(&request).unwrap().dropped.len(), 0, "1 is the default");
     request.model = BUDGET.to_owned();
     request.sampling.temperature = number(1.5);
-    assert_eq!(encoded(&request).unwrap().dropped.len(), 1, "beyond the range");
+    assert_eq!(encoded(&request).unwrap().dropped.len(), 1, "out of range");
 }
 
 #[test]
 fn a_schema_is_native_or_a_tool() {
     let closed = json!({"type": "object", "properties": {}, "additionalProperties": false});
     let open = json!({"type": "object", "properties": {}});
-    let mut request = asks(BUDGET);
+    let mut request = request_to(BUDGET);
     request.form = Some(schema(closed.clone()));
     let format = json!({"format": {"type": "json_schema", "schema": closed}});
     assert_eq!(body(&request)["output_config"], format);
     request.form = Some(schema(open.clone()));
-    let told = body(&request);
-    assert_eq!(told["tools"], json!([{"name": "city", "input_schema": open}]));
+    let sent = body(&request);
+    assert_eq!(sent["tools"], json!([{"name": "city", "input_schema": open}]));
     let choice = json!({"type": "tool", "name": "city", "disable_parallel_tool_use": true});
-    assert_eq!(told["tool_choice"], choice);
+    assert_eq!(sent["tool_choice"], choice);
     assert_eq!(encoded(&request).unwrap().forced.as_deref(), Some("city"));
     request.tools = vec![function("city")];
-    let told = body(&request);
-    assert_eq!(told["tools"][1]["name"], "city_");
-    assert_eq!(told["tool_choice"], json!({"type": "any"}));
+    let sent = body(&request);
+    assert_eq!(sent["tools"][1]["name"], "city_");
+    assert_eq!(sent["tool_choice"], json!({"type": "any"}));
     request.model = NEWEST.to_owned();
     assert!(body(&request)["output_config"].is_object(), "it cannot be made to call a tool");
 }
 
 #[test]
 fn any_json_is_a_tool_that_takes_any_object() {
-    let mut request = asks(BUDGET);
+    let mut request = request_to(BUDGET);
     request.form = Some(Form::Json);
-    let told = body(&request);
-    assert_eq!(told["tools"], json!([{"name": "answer", "input_schema": {"type": "object"}}]));
+    let sent = body(&request);
+    assert_eq!(sent["tools"], json!([{"name": "answer", "input_schema": {"type": "object"}}]));
     request.model = NEWEST.to_owned();
     assert!(encoded(&request).is_err());
 }
 
 #[test]
-fn choices_of_tools_are_said() {
-    let mut request = asks(BUDGET);
+fn tool_choices_are_encoded() {
+    let mut request = request_to(BUDGET);
     request.tools = vec![function("f"), function("g")];
     request.parallel = Some(false);
-    for (choice, told) in [
+    for (choice, sent) in [
         (None, json!({"type": "auto", "disable_parallel_tool_use": true})),
         (Some(Choice::Any), json!({"type": "any", "disable_parallel_tool_use": true})),
         (Some(Choice::None), json!({"type": "none"})),
@@ -313,19 +335,19 @@ fn choices_of_tools_are_said() {
         ),
     ] {
         request.choice = choice;
-        assert_eq!(body(&request)["tool_choice"], told);
+        assert_eq!(body(&request)["tool_choice"], sent);
     }
     request.choice = Some(Choice::AnyOf(vec!["g".to_owned()]));
-    let told = body(&request);
-    assert_eq!(told["tools"].as_array().unwrap().len(), 1);
-    assert_eq!(told["tools"][0]["name"], "g");
+    let sent = body(&request);
+    assert_eq!(sent["tools"].as_array().unwrap().len(), 1);
+    assert_eq!(sent["tools"][0]["name"], "g");
     request.model = NEWEST.to_owned();
     assert!(encoded(&request).unwrap_err().why.contains("any of a list"));
 }
 
 #[test]
-fn odd_tools_are_brought_into_form_or_refused() {
-    let mut request = asks(BUDGET);
+fn tool_schemas_are_completed_or_refused() {
+    let mut request = request_to(BUDGET);
     let tool = |name: &str, parameters| Tool::Function {
         name: name.to_owned(),
         description: Some("d".to_owned()),
@@ -353,21 +375,21 @@ fn odd_tools_are_brought_into_form_or_refused() {
 }
 
 #[test]
-fn no_more_marks_are_said_than_the_api_takes() {
-    let mut request = asks(BUDGET);
+fn the_first_of_too_many_cache_points_are_dropped() {
+    let mut request = request_to(BUDGET);
     request.turns = vec![turn(Role::User, (0..6).map(|n| Content::text(n.to_string())))];
     for block in &mut request.turns[0].blocks {
         block.cache = Some(Cache { ttl: Some("5m".to_owned()) });
     }
-    let told = body(&request);
-    let blocks = told["messages"][0]["content"].as_array().unwrap();
+    let sent = body(&request);
+    let blocks = sent["messages"][0]["content"].as_array().unwrap();
     let marked: Vec<bool> =
         blocks.iter().map(|block| block.get("cache_control").is_some()).collect();
     assert_eq!(marked, [false, false, true, true, true, true]);
 }
 
 #[test]
-fn media_are_said_as_far_as_the_api_reads_them() {
+fn media_are_converted_or_refused() {
     let media = |kind, source| {
         Content::Media(Media { kind, source, name: Some("n".to_owned()), detail: None })
     };
@@ -376,7 +398,7 @@ fn media_are_said_as_far_as_the_api_reads_them() {
         data: "aGk=".to_owned(),
     };
     let url = |url: &str| Source::Url { url: url.to_owned(), media_type: None };
-    let mut request = asks(BUDGET);
+    let mut request = request_to(BUDGET);
     request.turns = vec![turn(
         Role::User,
         [
@@ -385,13 +407,13 @@ fn media_are_said_as_far_as_the_api_reads_them() {
             media(MediaKind::Document, base64("text/markdown")),
         ],
     )];
-    let told = body(&request);
+    let sent = body(&request);
     let expected = json!([
         {"type": "image", "source": {"type": "url", "url": "https://a/b"}},
         {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "aGk="}, "title": "n"},
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hi"}, "title": "n"},
     ]);
-    assert_eq!(told["messages"][0]["content"], expected);
+    assert_eq!(sent["messages"][0]["content"], expected);
     for refused in [
         media(MediaKind::Audio, base64("audio/wav")),
         media(MediaKind::Image, url("gs://a/b")),
@@ -405,7 +427,7 @@ fn media_are_said_as_far_as_the_api_reads_them() {
 
 #[test]
 fn a_stop_sequence_of_white_space_is_refused() {
-    let mut request = asks(BUDGET);
+    let mut request = request_to(BUDGET);
     request.stop = vec!["END".to_owned()];
     assert_eq!(body(&request)["stop_sequences"], json!(["END"]));
     request.stop.push("\n\n".to_owned());
@@ -413,8 +435,8 @@ fn a_stop_sequence_of_white_space_is_refused() {
 }
 
 #[test]
-fn a_user_that_is_too_long_is_left_out() {
-    let mut request = asks(BUDGET);
+fn a_user_id_that_is_too_long_is_dropped() {
+    let mut request = request_to(BUDGET);
     request.user = Some("u".repeat(512));
     assert!(body(&request)["metadata"]["user_id"].is_string());
     request.user = Some("u".repeat(513));
