@@ -88,8 +88,14 @@ pub fn encode_request(
         }
         Format::Gemini => gemini::encode_request(&request, quirks, &mut fitting)?,
         Format::Bedrock => bedrock::encode_request(&request, quirks, &mut fitting)?,
-        Format::Cohere => cohere::encode_request(&request, quirks, &mut fitting)?,
-        Format::Replicate => replicate::encode_request(&request, quirks, &mut fitting)?,
+        Format::Cohere => {
+            cohere::fit(&mut request, quirks, &mut fitting)?;
+            cohere::encode_request(&request, quirks)
+        }
+        Format::Replicate => {
+            replicate::fit(&mut request, quirks, &mut fitting)?;
+            replicate::encode_request(&request, quirks)
+        }
     };
     let (dropped, forced_tool) = fitting.finish();
     Ok(Encoded { body, dropped, forced: forced_tool })
