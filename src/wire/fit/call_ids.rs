@@ -20,7 +20,7 @@ pub(crate) struct IdRule {
 impl IdRule {
     /// Replaces each byte that is not accepted by `_` and its two hexadecimal digits, so that different ids
     /// stay different.
-    pub(crate) fn spell<'i>(self, id: &'i str) -> Cow<'i, str> {
+    pub(crate) fn spell(self, id: &str) -> Cow<'_, str> {
         if id.bytes().all(self.accepts) {
             return Cow::Borrowed(id);
         }
@@ -133,7 +133,7 @@ mod tests {
     const RULE: IdRule =
         IdRule { max_len: 8, accepts: |byte| byte.is_ascii_alphanumeric() || byte == b'_' };
 
-    /// Ids of calls (`name:id`) and results (`=id` or `=name:`) after the rewrite.
+    /// Returns the ids of calls (`tool/id`) and results (`=tool/id`) after the rewrite.
     fn rewritten(history: &[&str]) -> Vec<String> {
         let block = |text: &&str| {
             let (name, id) = text.trim_start_matches('=').split_once('/').unwrap();

@@ -1,14 +1,14 @@
-//! Which schemas the API follows to the letter.
+//! The schemas that Claude models follow strictly.
 //! <https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations>
 
 use serde_json::Value;
 
-/// What a schema may refer to, one within the other; and what is looked at in all, so that one that refers
-/// to the same thing many times over costs no more.
-const DEEPEST: usize = 32;
-const MOST: usize = 4096;
+/// The most references within each other.
+const MAX_DEPTH: usize = 32;
+/// The most schemas that are visited, so that one that refers to the same schema many times costs no more.
+const MAX_VISITS: usize = 4096;
 
-/// Keywords that the API refuses in a schema that is to be followed to the letter.
+/// Keywords that the API refuses in a strict schema.
 const REFUSED: [&str; 20] = [
     "minimum",
     "maximum",
@@ -32,23 +32,24 @@ const REFUSED: [&str; 20] = [
     "if",
 ];
 
-/// Whether the API takes the schema for answers and for strict tools: every object closed, no keyword that
-/// it refuses, and nothing that refers to itself.
+/// Returns true if the API accepts the schema for answers and for strict tools: every object is closed, no
+/// keyword is refused, and nothing refers to itself.
 pub(crate) fn is_strict(schema: &Value) -> bool {
-    Walk { root: schema, left: MOST, within: Vec::new() }.takes(schema)
+    Walk { root: schema, visits_left: MAX_VISITS, path: Vec::new() }.accepts(schema)
 }
 
 struct Walk<'s> {
     root: &'s Value,
-    left: usize,
-    within: Vec<&'s str>,
+    visits_left: usize,
+    /// The references that lead to the current schema.
+    path: Vec<&'s str>,
 }
 
 impl<'s> Walk<'s> {
-    fn takes(&mut self, schema: &'s Value) -> bool {
+    fn accepts(&mut self, schema: &'s Value) -> bool {
         let Value::Object(members) = schema else { return false };
-        let Some(left) = self.left.checked_sub(1) else { return false };
-        self.left = left;
+        let Some(left) = self.visits_left.checked_sub(1) else { return false };
+        self.visits_left = left;
         let is_object = members.contains_key("properties")
             || members.get("type").is_some_and(|kind| {
                 kind == "object"
@@ -58,31 +59,31 @@ impl<'s> Walk<'s> {
             return false;
         }
         members.iter().all(|(name, value)| match name.as_str() {
-            "$ref" => self.refers(value),
+            "$ref" => self.accepts_reference(value),
             "properties" => {
-                value.as_object().is_some_and(|own| own.values().all(|v| self.takes(v)))
+                value.as_object().is_some_and(|own| own.values().all(|v| self.accepts(v)))
             }
-            "items" => self.takes(value),
+            "items" => self.accepts(value),
             "anyOf" | "allOf" => {
-                value.as_array().is_some_and(|own| own.iter().all(|v| self.takes(v)))
+                value.as_array().is_some_and(|own| own.iter().all(|v| self.accepts(v)))
             }
             "minItems" => matches!(value.as_u64(), Some(0 | 1)),
             name => !REFUSED.contains(&name),
         })
     }
 
-    fn refers(&mut self, to: &'s Value) -> bool {
-        let Some(path) = to.as_str() else { return false };
-        if self.within.contains(&path) || self.within.len() >= DEEPEST {
+    fn accepts_reference(&mut self, reference: &'s Value) -> bool {
+        let Some(target) = reference.as_str() else { return false };
+        if self.path.contains(&target) || self.path.len() >= MAX_DEPTH {
             return false;
         }
-        let Some(there) = path.strip_prefix('#').and_then(|at| self.root.pointer(at)) else {
+        let Some(schema) = target.strip_prefix('#').and_then(|at| self.root.pointer(at)) else {
             return false;
         };
-        self.within.push(path);
-        let takes = path != "#" && self.takes(there);
-        self.within.pop();
-        takes
+        self.path.push(target);
+        let is_accepted = target != "#" && self.accepts(schema);
+        self.path.pop();
+        is_accepted
     }
 }
 
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_api_follows_is_strict() {
+    fn closed_schemas_without_refused_keywords_are_strict() {
         let closed = json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false});
         assert!(is_strict(&closed));
         let nested =

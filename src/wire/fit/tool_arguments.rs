@@ -13,10 +13,10 @@ use crate::wire::ir::{Content, Request};
 /// refusal would end the caller's session: the call stays in its history.
 pub(crate) fn make_objects(request: &mut Request) {
     for block in request.turns.iter_mut().flat_map(|turn| &mut turn.blocks) {
-        if let Content::ToolCall { arguments, .. } = &mut block.content {
-            if let Cow::Owned(object) = object_of(arguments) {
-                *arguments = object;
-            }
+        if let Content::ToolCall { arguments, .. } = &mut block.content
+            && let Cow::Owned(object) = object_of(arguments)
+        {
+            *arguments = object;
         }
     }
 }

@@ -6,7 +6,6 @@ use super::types::{
     Body, Document, DocumentData, Function, FunctionCall, ImageUrl, Message, Part, ResponseFormat,
     Thinking, Tool, ToolCall,
 };
-use crate::wire::format::quirks::Quirks;
 use crate::wire::ir;
 use crate::wire::ir::{
     Block, Choice, Content, Form, Media, MediaKind, Request, Role, Source, ThinkingMode, ToolResult,
@@ -14,7 +13,7 @@ use crate::wire::ir::{
 use crate::wire::json::write::put;
 
 /// Writes a request that [`fit`](super::fit()) has fitted.
-pub fn encode_request(request: &Request, _quirks: &Quirks) -> Vec<u8> {
+pub fn encode_request(request: &Request) -> Vec<u8> {
     let sampling = &request.sampling;
     let body = Body {
         model: &request.model,

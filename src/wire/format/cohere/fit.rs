@@ -9,7 +9,6 @@ use crate::wire::feature::Feature;
 use crate::wire::fit::call_ids::IdRule;
 use crate::wire::fit::roles::{self, SystemTurns, TurnRules};
 use crate::wire::fit::{Fitting, call_ids, media, tool_arguments};
-use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{
     Block, Choice, Content, Effort, Media, MediaKind, Request, Role, Sampling, Source,
     ThinkingMode, Tool, ToolResult,
@@ -42,11 +41,7 @@ const RANGES: [Range; 4] = [
 /// # Errors
 ///
 /// When the request sets something that they do not support and that may not be left out.
-pub(crate) fn fit(
-    request: &mut Request,
-    _quirks: &Quirks,
-    fitting: &mut Fitting,
-) -> Result<(), Rejected> {
+pub(crate) fn fit(request: &mut Request, fitting: &mut Fitting) -> Result<(), Rejected> {
     fit_tools(request, fitting)?;
     for (feature, number, range) in RANGES {
         let is_outside = |number: &mut Number| !number.as_f64().is_some_and(|n| range.contains(&n));
@@ -215,12 +210,11 @@ fn fit_media(media: &Media, at: &str, fitting: &mut Fitting) -> Result<(), Rejec
 mod tests {
     use super::*;
     use crate::wire::api::Format;
-    use crate::wire::format::quirks::PLAIN;
     use crate::wire::ir::{Logprobs, Thinking, Turn};
 
     fn fitted(mut request: Request) -> (Request, Vec<String>) {
         let mut fitting = Fitting::new(Format::Cohere, Format::OpenAiChat);
-        fit(&mut request, &PLAIN, &mut fitting).unwrap();
+        fit(&mut request, &mut fitting).unwrap();
         (request, fitting.finish().0)
     }
 

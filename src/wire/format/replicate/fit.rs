@@ -5,7 +5,6 @@ use super::vendors::{Images, Vendor};
 use crate::wire::feature::Feature;
 use crate::wire::fit::roles::{self, SystemTurns, TurnRules};
 use crate::wire::fit::{Fitting, effort, media, signatures};
-use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{
     Block, Content, Effort, Form, Media, MediaKind, Request, Sampling, Source, Thinking, Tool,
 };
@@ -23,11 +22,7 @@ const EFFORTS: [Effort; 5] =
 /// # Errors
 ///
 /// When the request sets something that the model does not support and that may not be left out.
-pub(crate) fn fit(
-    request: &mut Request,
-    _quirks: &Quirks,
-    fitting: &mut Fitting,
-) -> Result<(), Rejected> {
+pub(crate) fn fit(request: &mut Request, fitting: &mut Fitting) -> Result<(), Rejected> {
     let vendor = Vendor::of_model(&request.model);
     refuse_tools_and_forms(request, fitting)?;
     fit_turns(request, vendor, fitting)?;
@@ -153,16 +148,15 @@ fn fit_sampling(sampling: &mut Sampling, vendor: &Vendor, fitting: &mut Fitting)
     }
 }
 
-/// A model with efforts and no budgets gets the effort that corresponds to a budget.
 fn fit_thinking(request: &mut Request, vendor: &Vendor, fitting: &mut Fitting) {
-    let Some(Thinking { effort, budget, shown: _ }) = &mut request.thinking else { return };
     if vendor.effort {
-        let wanted = effort.or(budget.map(effort::effort_of));
-        *effort = wanted.and_then(|wanted| effort::nearest(wanted, &EFFORTS));
-    } else if effort.take().is_some() {
+        effort::fit(request, &EFFORTS, fitting);
+    }
+    let Some(Thinking { effort, budget, shown: _ }) = &mut request.thinking else { return };
+    if effort.take_if(|_| !vendor.effort).is_some() {
         fitting.omit(Feature::ReasoningEffort, "");
     }
-    if budget.take_if(|_| !vendor.budget).is_some() && !vendor.effort {
+    if budget.take_if(|_| !vendor.budget).is_some() {
         fitting.omit(Feature::ReasoningBudget, "");
     }
 }
@@ -171,13 +165,12 @@ fn fit_thinking(request: &mut Request, vendor: &Vendor, fitting: &mut Fitting) {
 mod tests {
     use super::*;
     use crate::wire::api::Format;
-    use crate::wire::format::quirks::PLAIN;
     use crate::wire::ir::{Role, Turn};
 
     fn fit_for(model: &str, request: &mut Request) -> Result<Vec<String>, Rejected> {
         let mut fitting = Fitting::new(Format::Replicate, Format::OpenAiChat);
         model.clone_into(&mut request.model);
-        fit(request, &PLAIN, &mut fitting)?;
+        fit(request, &mut fitting)?;
         Ok(fitting.finish().0)
     }
 
