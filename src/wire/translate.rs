@@ -99,8 +99,14 @@ pub fn encode_request(
             bedrock::fit(&mut request, quirks, &mut fitting)?;
             bedrock::encode_request(&request, quirks)
         }
-        Format::Cohere => cohere::encode_request(&request, quirks, &mut fitting)?,
-        Format::Replicate => replicate::encode_request(&request, quirks, &mut fitting)?,
+        Format::Cohere => {
+            cohere::fit(&mut request, &mut fitting)?;
+            cohere::encode_request(&request)
+        }
+        Format::Replicate => {
+            replicate::fit(&mut request, &mut fitting)?;
+            replicate::encode_request(&request)
+        }
     };
     let (dropped, forced_tool) = fitting.finish();
     Ok(Encoded { body, dropped, forced: forced_tool })
