@@ -5,16 +5,22 @@
 //! uses the shared parts:
 //!
 //! ```text
-//! effort       one scale between effort words and token budgets
-//! call_ids     ids of tool calls in the target's spelling, paired with their results
-//! tool_names   what a target accepts as the name of a function
-//! forced_tool  JSON schema output by a tool that must be called
+//! effort          one scale between effort words and token budgets
+//! call_ids        ids of tool calls in the target's spelling, paired with their results
+//! roles           turns in the order that a target accepts
+//! signatures      reasoning and signatures that only their maker takes back
+//! tool_names      what a target accepts as the name of a function
+//! tool_arguments  arguments for targets that accept objects only
+//! forced_tool     JSON schema output by a tool that must be called
 //! ```
 
 pub(crate) mod call_ids;
 pub(crate) mod effort;
 pub(crate) mod forced_tool;
 pub(crate) mod generic;
+pub(crate) mod roles;
+pub(crate) mod signatures;
+pub(crate) mod tool_arguments;
 pub(crate) mod tool_names;
 
 use super::api::Format;
@@ -34,6 +40,11 @@ impl Fitting {
     /// For a provider of format `target`, on behalf of a caller of format `caller`.
     pub fn new(target: Format, caller: Format) -> Fitting {
         Fitting { target, caller, dropped: Vec::new(), forced_tool: None }
+    }
+
+    /// Returns the format of the provider.
+    pub(crate) fn target(&self) -> Format {
+        self.target
     }
 
     /// Decides about the feature that the caller set at `at`, by the feature matrix: returns true to keep

@@ -88,7 +88,7 @@ impl Model {
             .into_iter()
             .find(|family| name.contains(family))
             .unwrap_or_default();
-        let version = version(name).unwrap_or((u32::MAX, 0));
+        let version = version_in(name).unwrap_or((u32::MAX, 0));
         let known = Model { known: true, ..OTHER };
         match version {
             (0..=2, _) | (3, 0..=4) => Model { most: 4096, thinks: Thinks::Never, ..known },
@@ -163,11 +163,18 @@ fn most_of_4(family: &str) -> u64 {
     if family == "opus" { 32_000 } else { 64_000 }
 }
 
-/// The first number of one or two digits, and the one behind it. Longer ones are dates.
-fn version(name: &str) -> Option<(u32, u32)> {
+/// Returns the version in the name or id of a Claude model, however a cloud decorates it: `(4, 5)` for
+/// `us.anthropic.claude-sonnet-4-5-20250929-v1:0`. `None`: it is no Claude model, or has no version.
+pub(crate) fn version(model: &str) -> Option<(u32, u32)> {
+    version_in(model.to_ascii_lowercase().split_once("claude")?.1)
+}
+
+/// Returns the first number of one or two digits, and the number after it. Longer numbers are dates.
+fn version_in(name: &str) -> Option<(u32, u32)> {
     let mut parts = name.split(|sign: char| !sign.is_ascii_alphanumeric());
     let number = |part: &str| part.parse::<u32>().ok().filter(|_| part.len() <= 2);
-    let major = parts.find_map(number)?;
+    // The first models are `claude-v2` and `claude-instant-v1`.
+    let major = parts.find_map(|part| number(part.strip_prefix('v').unwrap_or(part)))?;
     Some((major, parts.next().and_then(number).unwrap_or(0)))
 }
 
@@ -178,14 +185,15 @@ mod tests {
     #[test]
     fn versions_are_read_from_names_as_clouds_write_them() {
         for (name, expected) in [
-            ("-3-haiku-20240307", (3, 0)),
-            ("-3-5-sonnet-20241022", (3, 5)),
-            ("-opus-4-20250514", (4, 0)),
-            ("-sonnet-4@20250514", (4, 0)),
-            ("-sonnet-4-5-20250929-v1:0", (4, 5)),
-            ("-opus-4-6-v1", (4, 6)),
-            ("-4.6-opus", (4, 6)),
-            ("-opus-5", (5, 0)),
+            ("anthropic.claude-v2", (2, 0)),
+            ("claude-3-haiku-20240307", (3, 0)),
+            ("claude-3-5-sonnet-20241022", (3, 5)),
+            ("claude-opus-4-20250514", (4, 0)),
+            ("claude-sonnet-4@20250514", (4, 0)),
+            ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", (4, 5)),
+            ("us.anthropic.claude-opus-4-6-v1", (4, 6)),
+            ("anthropic/claude-4.6-opus", (4, 6)),
+            ("Claude-Opus-5", (5, 0)),
         ] {
             assert_eq!(version(name), Some(expected), "{name}");
         }
