@@ -22,7 +22,7 @@ use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::frame::Frame;
 use keymux::wire::ir::{Content, Event, Kind, Request, Response, Stop};
 use keymux::wire::translate;
-use keymux::wire::translate::{Decoder, Encoder, Fitting, Translation, decode_whole};
+use keymux::wire::translate::{Decoder, Encoder, Translation, decode_whole};
 
 fn recorded() -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default();
@@ -56,9 +56,9 @@ fn every_request_says_the_same_when_it_is_written_again() {
         if exchange.id.contains("error-400-tool-result-vision") {
             continue;
         }
-        let mut saying = Fitting::new(Format::Gemini, Format::Gemini);
-        let written = gemini::encode_request(&request, &PLAIN, &mut saying)
-            .unwrap_or_else(|error| panic!("{}: {error}", exchange.id));
+        let written = translate::encode_request(Format::Gemini, Format::Gemini, &request, &PLAIN)
+            .unwrap_or_else(|error| panic!("{}: {error}", exchange.id))
+            .body;
         let again =
             translate::decode_request(Format::Gemini, &written, &request.model, request.stream);
         assert_eq!(meaning(again.unwrap()), meaning(request), "{}", exchange.id);

@@ -83,7 +83,10 @@ pub fn encode_request(
             openai_responses::encode_request(&request, quirks, &mut fitting)?
         }
         Format::Anthropic => anthropic::encode_request(&request, quirks, &mut fitting)?,
-        Format::Gemini => gemini::encode_request(&request, quirks, &mut fitting)?,
+        Format::Gemini => {
+            gemini::fit(&mut request, &mut fitting)?;
+            gemini::encode_request(&request)
+        }
         Format::Bedrock => bedrock::encode_request(&request, quirks, &mut fitting)?,
         Format::Cohere => cohere::encode_request(&request, quirks, &mut fitting)?,
         Format::Replicate => replicate::encode_request(&request, quirks, &mut fitting)?,
@@ -114,7 +117,7 @@ impl Decoder {
                 Decoder::OpenAiResponses(openai_responses::Decoder::new(quirks))
             }
             Format::Anthropic => Decoder::Anthropic(anthropic::Decoder::new(quirks)),
-            Format::Gemini => Decoder::Gemini(gemini::Decoder::new(quirks)),
+            Format::Gemini => Decoder::Gemini(gemini::Decoder::new()),
             Format::Bedrock => Decoder::Bedrock(bedrock::Decoder::new(quirks)),
             Format::Cohere => Decoder::Cohere(cohere::Decoder::new(quirks)),
             Format::Replicate => Decoder::Replicate(replicate::Decoder::new(quirks)),
@@ -156,7 +159,7 @@ pub fn decode_whole(format: Format, body: &[u8], quirks: &'static Quirks) -> Vec
         Format::OpenAiChat => openai_chat::decode_whole(body, quirks),
         Format::OpenAiResponses => openai_responses::decode_whole(body, quirks),
         Format::Anthropic => anthropic::decode_whole(body, quirks),
-        Format::Gemini => gemini::decode_whole(body, quirks),
+        Format::Gemini => gemini::decode_whole(body),
         Format::Bedrock => bedrock::decode_whole(body, quirks),
         Format::Cohere => cohere::decode_whole(body, quirks),
         Format::Replicate => replicate::decode_whole(body, quirks),

@@ -8,6 +8,7 @@
 //! effort          one scale between effort words and token budgets
 //! call_ids        ids of tool calls in the target's spelling, paired with their results
 //! roles           turns in the order that a target accepts
+//! media           the feature that media need, and their types
 //! signatures      reasoning and signatures that only their maker takes back
 //! tool_names      what a target accepts as the name of a function
 //! tool_arguments  arguments for targets that accept objects only
@@ -18,6 +19,7 @@ pub(crate) mod call_ids;
 pub(crate) mod effort;
 pub(crate) mod forced_tool;
 pub(crate) mod generic;
+pub(crate) mod media;
 pub(crate) mod roles;
 pub(crate) mod signatures;
 pub(crate) mod tool_arguments;
