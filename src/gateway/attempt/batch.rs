@@ -21,7 +21,7 @@ const ALL: usize = 256 * 1024 * 1024;
 
 /// What a provider says to one request.
 enum Said {
-    Vectors(embeddings::Part),
+    Vectors(embeddings::Vectors),
     Count(u64),
 }
 
@@ -62,9 +62,9 @@ pub(super) async fn once(
     }
     let Some(mut answered) = heads.pop() else { return Err(unreadable(provider)) };
     let body = match written.asks() {
-        Asks::Count(_) => token_count::answer(written.caller(), tokens),
+        Asks::Count(_) => token_count::encode_response(written.caller(), tokens),
         Asks::Conversation(_) | Asks::Embeddings { .. } => {
-            embeddings::write(call.asked_for, &vectors)
+            embeddings::encode_response(call.asked_for, &vectors)
         }
     };
     content_type(&mut answered.response, Framing::Whole);
@@ -75,10 +75,10 @@ pub(super) async fn once(
 fn heard(asks: &Asks, at: usize, body: &[u8], tokens: Option<u64>) -> Option<Said> {
     match asks {
         Asks::Embeddings { format, encoding, texts } => {
-            let part = format.read(body, tokens, *encoding)?;
+            let part = format.decode_response(body, tokens, *encoding)?;
             (Some(&part.count()) == texts.get(at)).then_some(Said::Vectors(part))
         }
-        Asks::Count(counter) => counter.read(body).map(Said::Count),
+        Asks::Count(counter) => counter.decode_response(body).map(Said::Count),
         Asks::Conversation(_) => None,
     }
 }
