@@ -309,7 +309,7 @@ impl Refusal {
                             "{to} makes no embeddings with this model, as far as is known here."
                         )
                     }
-                    _ if token_count::asked_in(*operation).is_some() => {
+                    _ if token_count::conversation_format(*operation).is_some() => {
                         format!("{to} has no way to count tokens for this model.")
                     }
                     _ => format!(

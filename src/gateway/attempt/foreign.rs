@@ -157,7 +157,8 @@ impl Call<'_> {
             }
             format => format,
         };
-        let (bodies, texts) = format.bodies(&request, self.names(hop)[1]).into_iter().unzip();
+        let (bodies, texts) =
+            format.encode_requests(&request, self.names(hop)[1]).into_iter().unzip();
         let asks = Asks::Embeddings { format, encoding: request.encoding, texts };
         let operations = [Operation::Embeddings, format.operation()];
         Ok(Some(self.asking(hop, asks, operations, bodies, request.dropped)))
@@ -166,13 +167,13 @@ impl Call<'_> {
     fn count(&self, hop: Hop<'_>, counter: Counter) -> Result<Written, Rejected> {
         let (caller, format) = (self.what.operation(), counter.format());
         let model = self.names(hop)[1];
-        let (body, at) = token_count::conversation(caller, self.body)?;
-        let body_wire = token_count::asked_in(caller).unwrap_or(format);
+        let (body, at) = token_count::find_conversation(caller, self.body)?;
+        let body_wire = token_count::conversation_format(caller).unwrap_or(format);
         let request = self.understood(body_wire, &body, at, model)?;
         let quirks = self.gateway.config.providers[hop.provider].kind.row().quirks;
         let written = encode_request(format, body_wire, &request, quirks);
         let Encoded { body, dropped, .. } = written.map_err(|rejected| within(at, rejected))?;
-        let body = counter.body(&body, model).unwrap_or(body);
+        let body = counter.encode_request(&body, model).unwrap_or(body);
         let operations = [caller, counter.operation()];
         Ok(self.asking(hop, Asks::Count(counter), operations, vec![body], dropped))
     }

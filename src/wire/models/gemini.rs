@@ -1,4 +1,4 @@
-//! What the families of Gemini models take. Aliases without a number are of the newest family.
+//! Limits and features of the families of Gemini models. Aliases without a number are of the newest family.
 
 use crate::wire::ir::Effort;
 

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn openapi_subset_becomes_json_schema() {
-        let own = json!({
+        let openapi = json!({
             "type": "OBJECT",
             "properties": {
                 "type": {"type": "STRING", "format": "enum", "enum": ["a"], "nullable": true},
@@ -136,7 +136,7 @@ mod tests {
             },
             "required": ["list"],
         });
-        assert_eq!(to_json_schema(own).to_string(), expected.to_string());
+        assert_eq!(to_json_schema(openapi).to_string(), expected.to_string());
     }
 
     #[test]

@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn signatures_of_google_stay_as_they_are() {
-        for own in ["CiwBjz1rX7BKwi0Yqwh_-A", SKIP, "", "no base64"] {
-            assert_eq!(decode(own.to_owned()).format, Format::Gemini);
-            assert_eq!(decode(own.to_owned()).data, own);
+        for data in ["CiwBjz1rX7BKwi0Yqwh_-A", SKIP, "", "no base64"] {
+            assert_eq!(decode(data.to_owned()).format, Format::Gemini);
+            assert_eq!(decode(data.to_owned()).data, data);
         }
         assert_eq!(standard_base64("_-8".to_owned()), "/+8=");
     }

@@ -48,9 +48,9 @@ pub(super) fn citations(metadata: &RawValue) -> Vec<Value> {
 fn citation(chunk: &Map<String, Value>, segment: &Value) -> Option<Value> {
     // One of `web`, `retrievedContext`, `maps` and `image`.
     let source = chunk.values().next()?.as_object()?;
-    let own = ["uri", "title"].map(|name| (name, source.get(name)));
-    let place = ["startIndex", "endIndex", "text"].map(|name| (name, segment.get(name)));
-    let members = own.into_iter().chain(place);
+    let of_source = ["uri", "title"].map(|name| (name, source.get(name)));
+    let of_segment = ["startIndex", "endIndex", "text"].map(|name| (name, segment.get(name)));
+    let members = of_source.into_iter().chain(of_segment);
     let members = members.filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
     Some(Value::Object(members.collect()))
 }

@@ -300,7 +300,8 @@ impl Decoder {
 
     /// Ends a call whose arguments arrived in pieces.
     fn finish_call(&mut self, at: u32, out: &mut Vec<Event>) {
-        let partial = self.candidates.get_mut(&at).and_then(|own| own.partial_call.take());
+        let partial =
+            self.candidates.get_mut(&at).and_then(|candidate| candidate.partial_call.take());
         if let Some(PartialCall { block, arguments, signature }) = partial {
             self.writer.extend(block, Piece::Text(arguments.into_text()), out);
             if let Some(signature) = signature {
@@ -341,7 +342,7 @@ impl Decoder {
         let candidates: Vec<u32> = self.candidates.keys().copied().collect();
         for at in candidates {
             self.finish_call(at, out);
-            let stop = self.candidates.get_mut(&at).and_then(|own| own.stop.take());
+            let stop = self.candidates.get_mut(&at).and_then(|candidate| candidate.stop.take());
             let (why, raw) = stop.map_or((Stop::Other, None), |(why, raw)| (why, Some(raw)));
             self.writer.stop(at, why, raw, None, out);
         }

@@ -25,7 +25,7 @@ use crate::wire::inspect::usage::Usage;
 use crate::wire::ir;
 use crate::wire::ir::{Block, Event, Piece, Response, Stop};
 
-/// The longest text of a call or a whole answer's block that is held.
+/// The most bytes of a block that are held.
 const MAX_HELD: usize = 16 * 1024 * 1024;
 /// The most sources of a candidate.
 const MAX_SOURCES: usize = 1024;
@@ -144,28 +144,28 @@ impl Encoder {
             Piece::Text(more) => {
                 let Some(text) = block.text_mut() else { return };
                 if text.len() + more.len() > MAX_HELD {
-                    let message = "The model wrote a tool call of more than 16 MiB.";
+                    let message = "The model wrote a block of more than 16 MiB.";
                     return self.fail(&ProviderError::malformed(message), out);
                 }
                 text.push_str(more);
             }
-            Piece::Signature(own) if is_streamed => {
-                let thought_signature = Some(signature::encode(own));
+            Piece::Signature(signature) if is_streamed => {
+                let thought_signature = Some(signature::encode(signature));
                 let text = PartFields::text("");
                 self.part(candidate, PartFields { thought, thought_signature, ..text }.into(), out);
             }
-            Piece::Signature(own) => block.signature = Some(own.clone()),
+            Piece::Signature(signature) => block.signature = Some(signature.clone()),
             Piece::Citation(citation) => {
                 let sources = &mut self.candidates.entry(candidate).or_default().sources;
-                if let Some(source) = source_of(citation).filter(|own| !sources.contains(own))
+                if let Some(source) = source_of(citation).filter(|source| !sources.contains(source))
                     && sources.len() < MAX_SOURCES
                 {
                     sources.push(source);
                 }
             }
             Piece::Logprobs(tokens) if is_whole => {
-                let own = self.candidates.entry(candidate).or_default();
-                own.logprobs.extend_from_slice(tokens);
+                let logprobs = &mut self.candidates.entry(candidate).or_default().logprobs;
+                logprobs.extend_from_slice(tokens);
             }
             Piece::Logprobs(tokens) => {
                 let mut chunk = CandidateChunk::new(candidate, Content::empty_text());

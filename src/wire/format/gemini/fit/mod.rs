@@ -153,7 +153,10 @@ fn fit_thinking(request: &mut Request, family: Family, fitting: &mut Fitting) {
 fn fit_block(block: &mut Block, role: Role, fitting: &mut Fitting) -> Result<(), Rejected> {
     fit_cache_point(block, fitting)?;
     let is_assistant = role == Role::Assistant;
-    if block.signature.take_if(|own| !is_assistant || own.format != Format::Gemini).is_some()
+    if block
+        .signature
+        .take_if(|signature| !is_assistant || signature.format != Format::Gemini)
+        .is_some()
         && is_assistant
     {
         fitting.keep(Feature::ForeignSignatures, "")?;
