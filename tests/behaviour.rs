@@ -46,24 +46,21 @@ const OF_CLASSES: &[Rule] = &[
     (
         "bad credential: the key, 300 s doubling to an hour, never for ever; other key at once",
         &[
-            (
-                HEALTH,
-                "a_bad_credential_cools_the_key_for_five_minutes_doubling_to_an_hour_and_never_for_ever",
-            ),
+            (HEALTH, "a_bad_credential_cools_down_the_key_for_five_minutes_doubling_to_an_hour"),
             (KEYS, "a_revoked_key_costs_one_attempt_and_no_reload_brings_it_back"),
         ],
     ),
     (
         "no access: the key with the model, 300 s; other key at once",
         &[
-            (HEALTH, "no_access_cools_the_key_with_the_model_for_five_minutes"),
+            (HEALTH, "no_access_cools_down_the_key_with_the_model_for_five_minutes"),
             (KEYS, "a_key_without_the_model_serves_its_other_models"),
         ],
     ),
     (
         "no credit: the key, 600 s doubling to an hour; other key at once",
         &[
-            (HEALTH, "no_credit_cools_the_key_for_ten_minutes_doubling_to_an_hour"),
+            (HEALTH, "no_credit_cools_down_the_key_for_ten_minutes_doubling_to_an_hour"),
             (KEYS, "a_key_without_credit_is_not_taken_for_a_throttled_one"),
         ],
     ),
@@ -72,9 +69,9 @@ const OF_CLASSES: &[Rule] = &[
         &[
             (
                 HEALTH,
-                "throttling_cools_the_key_with_the_model_for_ten_seconds_doubling_to_two_minutes",
+                "throttling_cools_down_the_key_with_the_model_for_ten_seconds_doubling_to_two_minutes",
             ),
-            (HEALTH, "a_throttling_provider_says_for_how_long_up_to_an_hour"),
+            (HEALTH, "retry_after_sets_the_cooldown_of_throttling_up_to_an_hour"),
             (KEYS, "a_throttled_key_is_left_alone_for_as_long_as_its_provider_asks"),
         ],
     ),
@@ -83,9 +80,9 @@ const OF_CLASSES: &[Rule] = &[
         &[
             (
                 HEALTH,
-                "three_troubles_in_a_row_cool_the_key_with_the_model_for_five_seconds_doubling_to_a_minute",
+                "three_troubles_in_a_row_cool_down_the_key_with_the_model_for_five_seconds_doubling_to_a_minute",
             ),
-            (HEALTH, "an_answer_in_between_begins_the_row_of_troubles_anew"),
+            (HEALTH, "a_success_resets_the_count_of_troubles"),
             (CLASSES, "a_silent_provider_counts_as_one_in_trouble"),
             (PROVIDERS, "a_burst_of_errors_is_never_seen_and_ends_in_a_cooldown"),
             (PROVIDERS, "an_overloaded_provider_makes_way_for_the_fallback"),
@@ -122,19 +119,19 @@ const OF_CLASSES: &[Rule] = &[
     (
         "cooldowns only extend",
         &[
-            (HEALTH, "a_cooldown_is_only_ever_extended"),
-            (HEALTH, "who_comes_late_does_not_double_it"),
+            (HEALTH, "a_cooldown_is_never_shortened"),
+            (HEALTH, "failures_of_requests_that_began_earlier_do_not_double_the_cooldown"),
             (CLASSES, "a_later_failure_extends_a_cooldown_and_never_shortens_it"),
         ],
     ),
     (
         "cooldowns carry a tenth of jitter",
-        &[(HEALTH, "jitter_is_a_tenth_at_most_and_follows_the_seed")],
+        &[(HEALTH, "jitter_is_at_most_a_tenth_and_depends_on_the_seed")],
     ),
     (
         "cooldowns end in one half-open probe",
         &[
-            (HEALTH, "one_request_is_the_probe_and_the_others_see_it_cooling"),
+            (HEALTH, "one_request_is_the_probe_and_the_others_wait_for_its_result"),
             (PROBES, "a_key_that_is_due_gets_one_request_while_others_are_served_elsewhere"),
             (PROBES, "a_caller_that_leaves_gives_its_probe_back"),
             (KEYS, "a_recovered_key_gets_one_probe_and_then_its_share"),
@@ -359,8 +356,8 @@ const OF_LIFE: &[Rule] = &[
     (
         "slow and silent callers are cut",
         &[
-            ("tests/limits.rs", "a_caller_that_is_silent_or_drips_its_head_is_cut"),
-            ("tests/limits.rs", "a_body_may_come_slowly_but_not_stand_still"),
+            ("tests/limits.rs", "a_caller_without_a_whole_head_in_time_is_disconnected"),
+            ("tests/limits.rs", "a_body_may_be_slow_but_must_make_progress"),
             (
                 "tests/data_plane_callers.rs",
                 "a_caller_that_stops_reading_is_cut_after_the_write_timeout",
@@ -371,10 +368,10 @@ const OF_LIFE: &[Rule] = &[
         "heads, bodies, fields and paths have their limits",
         &[
             ("tests/limits.rs", "a_head_that_is_too_large_is_a_431"),
-            ("tests/limits.rs", "a_body_over_the_limit_is_a_413_announced_or_not"),
-            ("tests/limits.rs", "a_body_that_cannot_be_routed_is_a_400_that_says_why"),
-            ("tests/limits.rs", "http_1_1_asks_for_exactly_one_host"),
-            ("tests/limits.rs", "two_framings_of_one_body_cannot_smuggle_a_request"),
+            ("tests/limits.rs", "a_body_over_the_limit_is_a_413_with_and_without_content_length"),
+            ("tests/limits.rs", "a_body_without_a_valid_model_is_a_400_with_the_reason"),
+            ("tests/limits.rs", "http_1_1_requires_exactly_one_host_header"),
+            ("tests/limits.rs", "conflicting_framings_cannot_smuggle_a_request"),
             ("tests/hostile.rs", "a_model_in_a_path_stays_one_segment_of_it"),
         ],
     ),

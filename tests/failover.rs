@@ -216,11 +216,11 @@ async fn what_cools_is_told_at_keys_in_the_metrics_and_by_explain() {
     ask(&keymux, "free").await;
 
     let told = keys(&keymux).await;
-    assert_eq!((&told[0]["state"], &told[0]["why"]), (&json!("cooling"), &json!("no_credit")));
-    assert_eq!((&told[1]["state"], &told[1]["why"]), (&json!("ok"), &Value::Null));
+    assert_eq!((&told[0]["state"], &told[0]["reason"]), (&json!("cooling"), &json!("no_credit")));
+    assert_eq!((&told[1]["state"], &told[1]["reason"]), (&json!("ok"), &Value::Null));
     let model = &told[1]["models"][0];
-    assert_eq!((&model["model"], &model["why"]), (&json!("busy"), &json!("throttled")));
-    assert!((48..=55).contains(&model["cooling_for_seconds"].as_u64().unwrap()), "{model}");
+    assert_eq!((&model["model"], &model["reason"]), (&json!("busy"), &json!("throttled")));
+    assert!((48..=55).contains(&model["cooldown_remaining_seconds"].as_u64().unwrap()), "{model}");
 
     let metrics =
         http::get(keymux.admin_address(), "/metrics", &[("authorization", "Bearer adm-token-1")]);

@@ -497,23 +497,26 @@ async fn the_running_program_says_how_its_keys_fare() {
     let before = keymux.admin("/keys").await.json();
     let states: Vec<_> = before.as_array().unwrap().iter().map(|row| &row["state"]).collect();
     assert_eq!(states, ["unknown", "unknown", "unknown", "disabled"]);
-    assert_eq!(before[0]["last"], Value::Null);
+    assert_eq!(before[0]["last_result"], Value::Null);
 
     let body = json!({ "model": "main/x", "messages": [{ "role": "user", "content": "hello" }] });
     let reply = http::post(keymux.address(), "/v1/chat/completions", &[], &body).await;
     assert_eq!(reply.status(), 200, "{}", reply.text());
     let rows = keymux.admin("/keys").await.json();
     assert_eq!((&rows[0]["provider"], &rows[0]["key"]), (&json!("main"), &json!("good")));
-    assert_eq!((&rows[0]["state"], &rows[0]["last"]["class"]), (&json!("ok"), &json!("ok")));
-    assert!(rows[0]["last"]["at"].as_str().unwrap().ends_with('Z'), "{rows}");
-    assert_eq!((&rows[0]["cooling_for_seconds"], &rows[0]["why"]), (&Value::Null, &Value::Null));
+    assert_eq!((&rows[0]["state"], &rows[0]["last_result"]["class"]), (&json!("ok"), &json!("ok")));
+    assert!(rows[0]["last_result"]["at"].as_str().unwrap().ends_with('Z'), "{rows}");
+    assert_eq!(
+        (&rows[0]["cooldown_remaining_seconds"], &rows[0]["reason"]),
+        (&Value::Null, &Value::Null)
+    );
     // A limit is for one model.
-    assert_eq!((&rows[1]["state"], &rows[1]["why"]), (&json!("unknown"), &Value::Null));
-    assert_eq!(rows[1]["last"]["class"], "throttled");
+    assert_eq!((&rows[1]["state"], &rows[1]["reason"]), (&json!("unknown"), &Value::Null));
+    assert_eq!(rows[1]["last_result"]["class"], "throttled");
     let model = &rows[1]["models"][0];
     assert_eq!((&model["model"], &model["state"]), (&json!("x"), &json!("cooling")));
-    assert_eq!(model["why"], "throttled");
-    assert!((25..=33).contains(&model["cooling_for_seconds"].as_u64().unwrap()), "{rows}");
+    assert_eq!(model["reason"], "throttled");
+    assert!((25..=33).contains(&model["cooldown_remaining_seconds"].as_u64().unwrap()), "{rows}");
     assert_eq!((&rows[0]["models"], &rows[2]["models"]), (&json!([]), &json!([])));
     assert_eq!((&rows[2]["state"], &rows[3]["enabled"]), (&json!("unknown"), &json!(false)));
 }
@@ -546,7 +549,7 @@ async fn the_running_program_asks_about_its_keys_when_it_is_told_to() {
     assert_eq!(first.status(), 200, "{}", first.text());
     let rows = http::get(keymux.admin_address(), "/keys", &shown).await.json();
     assert_eq!(rows, first.json());
-    let found: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["checked"]).collect();
+    let found: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["checks"]).collect();
     assert_eq!(found[0][0]["result"], "ok");
     assert_eq!(found[1][0]["result"], "bad_credential");
     assert_eq!(found[1][0]["detail"], "401 wrong_key");

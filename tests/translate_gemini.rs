@@ -56,7 +56,7 @@ fn every_request_keeps_its_meaning_when_it_is_encoded_again() {
         if exchange.id.contains("error-400-tool-result-vision") {
             continue;
         }
-        let written = translate::encode_request(Format::Gemini, Format::Gemini, &request, &PLAIN)
+        let encoded = translate::encode_request(Format::Gemini, Format::Gemini, &request, &PLAIN)
             .unwrap_or_else(|error| panic!("{}: {error}", exchange.id))
             .body;
         let again =

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use keymux::wire::api::{Api, Framing, Operation};
-use keymux::wire::failure::class::classify;
+use keymux::wire::failure::classify::classify;
 use keymux::wire::frame::aws_event_stream::exception;
 use keymux::wire::frame::sse::{Frame, Sse};
 use keymux::wire::inspect::model::peek;

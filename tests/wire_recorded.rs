@@ -11,7 +11,8 @@ use exchanges::Exchange;
 use serde_json::Value;
 
 use keymux::wire::api::{Api, Operation};
-use keymux::wire::failure::class::{Class, Failure, classify};
+use keymux::wire::failure::class::{Class, Failure};
+use keymux::wire::failure::classify::classify;
 use keymux::wire::failure::rate_limits;
 use keymux::wire::frame::sse::{Frame, Sse};
 use keymux::wire::inspect::model::peek;

@@ -13,7 +13,8 @@ use exchanges::Exchange;
 use serde_json::Value;
 
 use keymux::wire::api::{Api, Framing, Operation};
-use keymux::wire::failure::class::{Class, Failure, classify};
+use keymux::wire::failure::class::{Class, Failure};
+use keymux::wire::failure::classify::classify;
 use keymux::wire::frame::aws_event_stream::{Frame, Frames};
 use keymux::wire::inspect::observer::ResponseObserver;
 use keymux::wire::inspect::usage::Usage;

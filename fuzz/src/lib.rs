@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use keymux::upstream::auth::redact;
 use keymux::wire::api::{Api, Format, Framing, routes};
-use keymux::wire::failure::class::classify;
+use keymux::wire::failure::classify::classify;
 use keymux::wire::format::context::ResponseContext;
 use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::frame::json_array::{Element, Elements};

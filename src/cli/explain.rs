@@ -10,7 +10,7 @@ use super::Said;
 use super::ask::ask;
 use super::run::said;
 use crate::config::{Affinity, Asked, Client, Config, Key, Provider};
-use crate::keys::{Out, Scope, verdict};
+use crate::keys::{ClientScope, Ineligible, eligibility};
 use crate::route::{self, Hop, Refused};
 
 /// How a key fares, as the running program tells it at `/keys`.
@@ -19,13 +19,13 @@ struct Live {
     provider: String,
     key: String,
     state: String,
-    cooling_for_seconds: Option<u64>,
-    why: Option<String>,
+    cooldown_remaining_seconds: Option<u64>,
+    reason: Option<String>,
     models: Vec<LiveModel>,
     in_flight: u32,
     limits: LiveLimits,
     last_minute: LiveMinute,
-    told: Vec<LiveRest>,
+    rate_limits: Vec<LiveRest>,
 }
 
 /// The limits that the file has for the key.
@@ -47,7 +47,7 @@ struct LiveMinute {
 #[derive(Deserialize)]
 struct LiveRest {
     model: String,
-    of: String,
+    kind: String,
     remaining: u64,
     limit: Option<u64>,
     resets_in_seconds: u64,
@@ -57,8 +57,8 @@ struct LiveRest {
 #[derive(Deserialize)]
 struct LiveModel {
     model: String,
-    cooling_for_seconds: Option<u64>,
-    why: Option<String>,
+    cooldown_remaining_seconds: Option<u64>,
+    reason: Option<String>,
 }
 
 pub(super) fn explain(config: &Config, model: &str, client: Option<&str>, running: bool) -> Said {
@@ -157,9 +157,13 @@ fn hop(
         return 0;
     }
     let name = client.map(|client| &*client.name);
-    let verdicts: Vec<Result<Scope, Out>> =
-        provider.keys.iter().map(|key| verdict(key, name, hop.model)).collect();
-    let scope = if verdicts.contains(&Ok(Scope::Named)) { Scope::Named } else { Scope::Everyone };
+    let verdicts: Vec<Result<ClientScope, Ineligible>> =
+        provider.keys.iter().map(|key| eligibility(key, name, hop.model)).collect();
+    let scope = if verdicts.contains(&Ok(ClientScope::NamedClients)) {
+        ClientScope::NamedClients
+    } else {
+        ClientScope::AllClients
+    };
     let open = |place: usize| verdicts[place] == Ok(scope);
     let total: f64 = (0..provider.keys.len())
         .filter(|place| open(*place))
@@ -208,7 +212,7 @@ fn fares(live: &[Live], key: &Key, model: &str) -> String {
         return "not a key of the running program".to_owned();
     };
     let mut said = stands(own, model);
-    let Live { in_flight, limits, last_minute, told, .. } = own;
+    let Live { in_flight, limits, last_minute, rate_limits, .. } = own;
     let _ = write!(said, ", {in_flight}{} under way", of(limits.max_concurrent.map(u64::from)));
     for (name, used, limit) in
         [("requests", last_minute.requests, limits.rpm), ("tokens", last_minute.tokens, limits.tpm)]
@@ -217,9 +221,9 @@ fn fares(live: &[Live], key: &Key, model: &str) -> String {
             let _ = write!(said, ", {used}{} {name} in the last minute", of(limit.map(u64::from)));
         }
     }
-    for rest in told.iter().filter(|rest| rest.model == model) {
+    for rest in rate_limits.iter().filter(|rest| rest.model == model) {
         let LiveRest { remaining, limit, resets_in_seconds, .. } = rest;
-        let name = rest.of.replace('_', " ");
+        let name = rest.kind.replace('_', " ");
         let _ = write!(said, ", {remaining}{} {name} left for {resets_in_seconds} s", of(*limit));
     }
     said
@@ -233,9 +237,11 @@ fn of(limit: Option<u64>) -> String {
 /// Whether a key can be asked for a model.
 fn stands(own: &Live, model: &str) -> String {
     let of_model = own.models.iter().find(|known| known.model == model);
-    let (left, why, with) = match (&own.why, of_model) {
-        (Some(why), _) => (own.cooling_for_seconds, Some(why), ""),
-        (None, Some(known)) => (known.cooling_for_seconds, known.why.as_ref(), " with this model"),
+    let (left, why, with) = match (&own.reason, of_model) {
+        (Some(why), _) => (own.cooldown_remaining_seconds, Some(why), ""),
+        (None, Some(known)) => {
+            (known.cooldown_remaining_seconds, known.reason.as_ref(), " with this model")
+        }
         (None, None) => return own.state.clone(),
     };
     let why = why.map_or("", String::as_str);

@@ -108,7 +108,7 @@ async fn serve_until_stopped(
     let listener = bind("server", server, &mut handed)?;
     let admin_listener = bind("admin", admin, &mut handed)?;
     let welcome = welcome(&gateway.config);
-    metrics.config(&hash, unix_time());
+    metrics.set_active_config(&hash, unix_time());
 
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -43,12 +43,13 @@ use super::ids::Owner;
 use super::record::Record;
 use super::{Gateway, Provider, answer};
 use crate::config::Client;
-use crate::keys::{Chosen, Pass, Standing};
+use crate::keys::{Admission, ChosenKey, KeyState};
 use crate::observe::unix_time;
 use crate::route::Hop;
 use crate::upstream::{Arriving, Attempt, Broken, What};
 use crate::wire::api::{Format, Framing, Operation};
-use crate::wire::failure::class::{Class, Failure, classify};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::classify::classify;
 use crate::wire::failure::{convert, rate_limits};
 use crate::wire::inspect::observer::ResponseObserver;
 use crate::wire::translate::Translation;
@@ -148,7 +149,7 @@ struct Limits {
 /// What one attempt is made of.
 struct Try<'t> {
     hop: Hop<'t>,
-    chosen: Chosen,
+    chosen: ChosenKey,
     limits: Limits,
     /// The request in the provider's format, where it is another than the caller's.
     written: Option<&'t Written>,
@@ -172,13 +173,18 @@ pub(super) async fn with_key(
         Ok(held) => held,
         Err(standing) => return Err(Fallen::over_limit(call, hop, key, standing)),
     };
-    let chosen = Chosen { place: key, pass: Pass::default(), held };
+    let chosen = ChosenKey { index: key, admission: Admission::default(), reservation: held };
     noted(call, Try { hop, chosen, limits, written: None }, record).await
 }
 
 /// One attempt, and what it says of the key.
 async fn noted(call: &Call<'_>, attempt: Try<'_>, record: &mut Record) -> Result<Answered, Fallen> {
-    let Try { hop, chosen: Chosen { place: key, pass, mut held }, limits, written } = attempt;
+    let Try {
+        hop,
+        chosen: ChosenKey { index: key, admission, reservation: mut held },
+        limits,
+        written,
+    } = attempt;
     record.attempts += 1;
     record.dropped.clear();
     if let Some(written) = written {
@@ -187,18 +193,18 @@ async fn noted(call: &Call<'_>, attempt: Try<'_>, record: &mut Record) -> Result
     record.tried = Some((hop.provider, key));
     let provider = &call.gateway.providers[hop.provider];
     let answered = once(call, hop, key, limits, written, &record.id).await;
-    let probe = pass.is_probe();
+    let probe = admission.is_probe();
     match &answered {
         Ok(_) => {
-            provider.pool.answered(key, hop.model, pass, call.now);
-            provider.keys[key].answered();
+            provider.pool.record_success(key, hop.model, admission, call.now);
+            provider.keys[key].record_success();
             record.held = Some(held);
         }
         Err(Fallen { failure, .. }) => {
-            provider.keys[key].failed(failure.class.name());
+            provider.keys[key].record_failure(failure.class.name());
             let now = Instant::now().into_std();
-            provider.pool.failed(key, hop.model, *failure, pass, call.now, now);
-            held.counted(0);
+            provider.pool.record_failure(key, hop.model, *failure, admission, call.now, now);
+            held.correct_tokens(0);
         }
     }
     if probe {
@@ -321,7 +327,7 @@ async fn begun(
 fn learn(provider: &Provider, key: usize, model: &str, headers: &HeaderMap) {
     let each = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     if let Some(quota) = rate_limits::read(each, unix_time()) {
-        provider.pool.learn(key, model, quota, Instant::now().into_std());
+        provider.pool.record_reported_limits(key, model, quota, Instant::now().into_std());
     }
 }
 
@@ -382,7 +388,7 @@ impl Fallen {
     }
 
     /// Nothing was sent: it would have been more than the file allows.
-    fn over_limit(call: &Call<'_>, hop: Hop<'_>, key: usize, standing: Standing) -> Self {
+    fn over_limit(call: &Call<'_>, hop: Hop<'_>, key: usize, standing: KeyState) -> Self {
         let keys = vec![(call.key_name(hop, key), standing)];
         let resting = AllResting { model: hop.model.to_owned(), keys };
         Self {

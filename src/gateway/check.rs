@@ -25,7 +25,7 @@ pub async fn check(gateway: Arc<Gateway>) -> Vec<Checked> {
     for (at, provider) in gateway.providers.iter().enumerate() {
         let deadline = probe::deadline(&gateway.config.providers[at].timeouts);
         for probe in provider.upstream.probes() {
-            let key = provider.pool.members()[probe.key].key.clone();
+            let key = provider.pool.keys()[probe.key].key.clone();
             asked.push((key, probe.region.clone()));
             let gateway = gateway.clone();
             calls.push(async move { gateway.providers[at].upstream.probe(&probe, deadline).await });

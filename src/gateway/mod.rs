@@ -57,8 +57,8 @@ use rustls::ServerConfig;
 
 use self::attempt::Retries;
 use crate::config::{Client, Config, Key, ServerAuth};
-use crate::keys::places::Places;
-use crate::keys::{Member, Pool, Standing};
+use crate::keys::concurrency::ConcurrencyLimit;
+use crate::keys::{KeyState, Pool, PooledKey};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
@@ -78,7 +78,7 @@ pub struct Gateway {
     /// What is counted of callers that have no name.
     nobody: ClientMeter,
     /// Requests under way, at the same places as in [`Config::clients`].
-    client_places: Vec<Arc<Places>>,
+    client_places: Vec<Arc<ConcurrencyLimit>>,
     providers: Vec<Provider>,
     turns: Arc<Turns>,
     retries: Arc<Retries>,
@@ -131,7 +131,7 @@ impl Gateway {
         });
         let client_places = config.clients.iter().map(|client| {
             let known = before.and_then(|gateway| gateway.places_of(&client.name));
-            known.map_or_else(|| Places::new(client.max_concurrent), Arc::clone)
+            known.map_or_else(|| ConcurrencyLimit::new(client.max_concurrent), Arc::clone)
         });
         let gateway = Self {
             callers: callers.collect(),
@@ -152,36 +152,37 @@ impl Gateway {
 
     /// Puts its limits in force, which it shares with its predecessor.
     fn enforce(&self) {
-        self.providers.iter().for_each(|provider| provider.pool.enforce());
+        self.providers.iter().for_each(|provider| provider.pool.apply_limits());
         for (client, places) in self.config.clients.iter().zip(&self.client_places) {
-            places.limit_to(client.max_concurrent);
+            places.set_limit(client.max_concurrent);
         }
     }
 
     /// What the client of that name takes up.
-    fn places_of(&self, client: &str) -> Option<&Arc<Places>> {
+    fn places_of(&self, client: &str) -> Option<&Arc<ConcurrencyLimit>> {
         let at = self.config.clients.iter().position(|own| &*own.name == client)?;
         self.client_places.get(at)
     }
 
     /// All keys with how they fare, in the order of the file.
-    pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.providers.iter().flat_map(|provider| provider.pool.members())
+    pub fn keys(&self) -> impl Iterator<Item = &PooledKey> {
+        self.providers.iter().flat_map(|provider| provider.pool.keys())
     }
 
     /// Brings what the metrics say of how the keys stand up to date.
-    pub fn measure(&self) {
+    pub fn update_key_gauges(&self) {
         let now = Instant::now();
         for provider in &self.providers {
-            for (member, meter) in provider.pool.members().iter().zip(&provider.keys) {
-                let (key, models) = member.health.told(now);
-                meter.cooling(key != Standing::Free, models.len());
-                meter.in_flight(member.places.taken());
+            for (member, meter) in provider.pool.keys().iter().zip(&provider.keys) {
+                let (key, models) = member.health.states(now);
+                meter.set_cooldowns(key != KeyState::Available, models.len());
+                meter.set_in_flight(member.concurrency.in_use());
                 let Key { max_concurrent, rpm, tpm, .. } = *member.key;
-                meter.limits([("max_concurrent", max_concurrent), ("rpm", rpm), ("tpm", tpm)]);
-                let told = member.learned.told(now);
-                meter.remaining(["requests", "tokens", "output_tokens"].map(|of| {
-                    let left = told.iter().filter(|rest| rest.of == of).map(|rest| rest.remaining);
+                meter.set_limits([("max_concurrent", max_concurrent), ("rpm", rpm), ("tpm", tpm)]);
+                let told = member.reported_limits.current(now);
+                meter.set_remaining(["requests", "tokens", "output_tokens"].map(|of| {
+                    let left =
+                        told.iter().filter(|rest| rest.kind == of).map(|rest| rest.remaining);
                     (of, left.min())
                 }));
             }
@@ -279,7 +280,7 @@ impl Live {
         self.current.store(next.clone());
         let config = &next.config;
         let provider = |name: &str| config.providers.iter().find(|own| &*own.name == name);
-        self.metrics.keep(
+        self.metrics.retain(
             |name| config.clients.iter().any(|own| &*own.name == name),
             |name| provider(name).is_some(),
             |name, key| provider(name).is_some_and(|own| own.keys.iter().any(|k| &*k.name == key)),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Gateway;
 use super::answer::Refusal;
 use crate::config::{Asked, Client};
-use crate::keys::verdict;
+use crate::keys::eligibility;
 use crate::route;
 use crate::route::Hop;
 use crate::wire::api::Api;
@@ -80,7 +80,7 @@ fn may_use(gateway: &Gateway, client: Option<&Client>, name: &str) -> bool {
             && config.providers[hop.provider]
                 .keys
                 .iter()
-                .any(|key| verdict(key, client.map(|client| &*client.name), hop.model).is_ok())
+                .any(|key| eligibility(key, client.map(|client| &*client.name), hop.model).is_ok())
     };
     match asked {
         Asked::Model { provider, model } => open(Hop { provider, model }),

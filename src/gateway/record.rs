@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Gateway, Live};
-use crate::keys::Held;
-use crate::keys::places::Permit;
-use crate::observe::access::{End, Line};
+use crate::keys::KeyReservation;
+use crate::keys::concurrency::Permit;
+use crate::observe::access::{AccessLine, End};
 use crate::wire::api::Operation;
 use crate::wire::inspect::usage::Usage;
 
@@ -44,7 +44,7 @@ pub(super) struct Record {
     /// What of the request was left out for a provider of another format, in the caller's names.
     pub(super) dropped: Vec<String>,
     /// What the attempt that is being answered takes up.
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<KeyReservation>,
     /// The client's place.
     pub(super) place: Option<Permit>,
 }
@@ -109,7 +109,7 @@ impl Record {
     /// Gives back what the attempt that was being answered took up, now that its answer is over.
     pub(super) fn release(&mut self, usage: Usage) {
         if let (Some(mut held), Some(tokens)) = (self.held.take(), total_of(usage)) {
-            held.counted(tokens);
+            held.correct_tokens(tokens);
         }
     }
 
@@ -132,13 +132,13 @@ impl Drop for Record {
                 live.meter.first_byte.observe(first_byte.as_secs_f64());
             }
             let usage = self.usage;
-            live.keys[key].tokens(usage.input, usage.cached_input, usage.output);
+            live.keys[key].add_tokens(usage.input, usage.cached_input, usage.output);
             let provider = &config.providers[provider];
             provider_and_key = Some((&*provider.name, &*provider.keys[key].name));
         }
         self.live.metrics.in_flight.dec();
-        self.gateway.client_meter(self.client).request(self.operation_name(), self.status);
-        let line = Line {
+        self.gateway.client_meter(self.client).record_request(self.operation_name(), self.status);
+        let line = AccessLine {
             id: &self.id,
             client: client.map(|name| &**name),
             operation: self.operation_name(),

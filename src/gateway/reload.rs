@@ -129,15 +129,15 @@ impl Reloader {
             }
         }
         self.live.swap(next);
-        self.live.metrics.reload(true);
-        self.live.metrics.config(&hash, unix_time());
+        self.live.metrics.record_reload(true);
+        self.live.metrics.set_active_config(&hash, unix_time());
         self.note(ToolResult::Taken(SystemTime::now()));
         tracing::info!(hash, changes = told, "configuration reloaded");
         status(&format!("configuration {hash}: {told}"));
     }
 
     fn reject(&self, problems: &[Problem]) {
-        self.live.metrics.reload(false);
+        self.live.metrics.record_reload(false);
         let words: Vec<String> = problems
             .iter()
             .filter(|problem| problem.severity == Severity::Error)

@@ -193,8 +193,8 @@ impl Attempts {
         if let Some((provider, key)) = broken {
             // The answer that is told of in the end is another.
             let provider = &gateway.providers[provider];
-            provider.keys[key].tokens(usage.input, usage.cached_input, usage.output);
-            provider.meter.rescued.inc();
+            provider.keys[key].add_tokens(usage.input, usage.cached_input, usage.output);
+            provider.meter.rescues.inc();
         }
         self.record.rescued += 1;
         let owner = self.record.tried.map(|(provider, key)| Owner { provider, key });

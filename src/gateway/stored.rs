@@ -14,7 +14,7 @@ use super::ids::Owner;
 use super::record::Record;
 use super::{Gateway, attempt, ids};
 use crate::config::{Asked, Client, Cloud, Key};
-use crate::keys::{Scope, verdict};
+use crate::keys::{ClientScope, eligibility};
 use crate::route;
 use crate::route::Hop;
 use crate::upstream::What;
@@ -247,21 +247,21 @@ impl Errand<'_> {
             if !open || !self.is_open(key) {
                 return None;
             }
-            let all = new.models.iter().all(|model| verdict(key, client, model).is_ok());
+            let all = new.models.iter().all(|model| eligibility(key, client, model).is_ok());
             let named = key.clients.is_some();
-            all.then_some(if named { Scope::Named } else { Scope::Everyone })
+            all.then_some(if named { ClientScope::NamedClients } else { ClientScope::AllClients })
         };
         let places = 0..provider.keys.len();
-        let best = if places.clone().any(|place| scope(place) == Some(Scope::Named)) {
-            Scope::Named
+        let best = if places.clone().any(|place| scope(place) == Some(ClientScope::NamedClients)) {
+            ClientScope::NamedClients
         } else {
-            Scope::Everyone
+            ClientScope::AllClients
         };
         // One that is left alone comes last: there may be no other for what is kept.
         let pool = &self.gateway.providers[new.provider].pool;
         let model = new.models.first().map_or("", |model| &**model);
         let now = std::time::Instant::now();
-        let rests = |place: usize| !pool.members()[place].standing(model, 0, now).is_open();
+        let rests = |place: usize| !pool.keys()[place].state(model, 0, now).is_usable();
         let weights = places.clone().map(|place| {
             let serves = scope(place) == Some(best) && !rests(place);
             if serves { provider.keys[place].weight } else { 0.0 }

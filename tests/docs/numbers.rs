@@ -62,15 +62,31 @@ fn the_cooldowns_are_those_of_the_source() {
     assert_sources(
         "docs/failures.md",
         &[
-            ("| the key | 5 minutes, doubling to an hour |", table, "row(Reach::Key, 300, 3600)"),
-            ("| the key | 10 minutes, doubling to an hour |", table, "row(Reach::Key, 600, 3600)"),
-            ("| the key with this model | 5 minutes |", table, "row(Reach::Model, 300, 300)"),
+            (
+                "| the key | 5 minutes, doubling to an hour |",
+                table,
+                "row(CooldownScope::Key, 300, 3600)",
+            ),
+            (
+                "| the key | 10 minutes, doubling to an hour |",
+                table,
+                "row(CooldownScope::Key, 600, 3600)",
+            ),
+            (
+                "| the key with this model | 5 minutes |",
+                table,
+                "row(CooldownScope::Model, 300, 300)",
+            ),
             (
                 "an hour at most; else 10 s, doubling to 120 s |",
                 table,
-                "row(Reach::Model, 10, 120)",
+                "row(CooldownScope::Model, 10, 120)",
             ),
-            ("after 3 in a row | 5 s, doubling to 60 s |", table, "row(Reach::Model, 5, 60)"),
+            (
+                "after 3 in a row | 5 s, doubling to 60 s |",
+                table,
+                "row(CooldownScope::Model, 5, 60)",
+            ),
             ("after 3 in a row", table, "u32 = 3;"),
             ("up to a tenth more", table, "JITTER: f64 = 0.1;"),
         ],

@@ -59,18 +59,18 @@ fn the_table_of_metrics_is_what_is_printed() {
 fn printed() -> BTreeMap<String, Printed> {
     let metrics = Metrics::default();
     let name: Arc<str> = "name".into();
-    metrics.client(&name).request("chat", 200);
-    metrics.config("hash", 1);
-    metrics.reload(true);
-    metrics.reload(false);
+    metrics.client(&name).record_request("chat", 200);
+    metrics.set_active_config("hash", 1);
+    metrics.record_reload(true);
+    metrics.record_reload(false);
     metrics.provider(&name);
     let key = metrics.key(&name, &name);
-    classes().for_each(|class| key.failed(class.name()));
-    key.limits([("max_concurrent", Some(1)), ("rpm", Some(1)), ("tpm", Some(1))]);
-    key.remaining([("requests", Some(1)), ("tokens", Some(1)), ("output_tokens", Some(1))]);
+    classes().for_each(|class| key.record_failure(class.name()));
+    key.set_limits([("max_concurrent", Some(1)), ("rpm", Some(1)), ("tpm", Some(1))]);
+    key.set_remaining([("requests", Some(1)), ("tokens", Some(1)), ("output_tokens", Some(1))]);
     let mut printed: BTreeMap<String, Printed> = BTreeMap::new();
     let (mut family, mut about) = (String::new(), Printed::default());
-    for line in metrics.text().lines() {
+    for line in metrics.encode().lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').unwrap();
             name.clone_into(&mut family);

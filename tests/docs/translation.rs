@@ -33,14 +33,14 @@ fn the_table_of_features_is_what_the_encoders_do() {
     for feature in Feature::all() {
         let callers: Vec<_> = Format::OF_CALLERS
             .into_iter()
-            .filter(|format| format.place(feature).is_some())
+            .filter(|format| feature.place(*format).is_some())
             .collect();
         let callers = match callers.len() {
             0 => continue,
             5 => "all".to_owned(),
             _ => callers.into_iter().map(short).collect::<Vec<_>>().join(", "),
         };
-        let verdicts = Format::ALL.map(|format| match format.verdict(feature) {
+        let verdicts = Format::ALL.map(|format| match feature.support(format) {
             Support::Supported => "yes",
             Support::Dropped => "dropped",
             Support::Refused => "400",

@@ -139,7 +139,7 @@ async fn state(keymux: &Keymux, name: &str) -> (String, String) {
     let own = keys.as_array().unwrap().iter().find(|own| own["key"] == name);
     let own = own.unwrap_or_else(|| panic!("no {name} in {keys}"));
     let text = |field: &str| own[field].as_str().unwrap_or_default().to_owned();
-    (text("state"), text("why"))
+    (text("state"), text("reason"))
 }
 
 fn error(status: u16, code: &str, message: &str) -> Vec<Step> {

@@ -39,7 +39,7 @@ async fn a_burst_of_errors_is_never_seen_and_ends_in_a_cooldown() {
     }
     assert_eq!(count(&keys_asked(&upstream), "a"), 3, "the third in a row is one too many");
     let key = keymux.admin("/keys").await.json()[0].clone();
-    assert_eq!(key["models"][0]["why"], "trouble", "{key}");
+    assert_eq!(key["models"][0]["reason"], "trouble", "{key}");
 }
 
 #[tokio::test]

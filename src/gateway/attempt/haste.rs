@@ -56,7 +56,7 @@ impl Walk {
         record: &mut Record,
     ) -> Option<Result<Answered, Fallen>> {
         let (hop, limits) = (attempt.hop, attempt.limits);
-        let (place, probe) = (attempt.chosen.place, attempt.chosen.pass.is_probe());
+        let (place, probe) = (attempt.chosen.index, attempt.chosen.admission.is_probe());
         let first_token = self.haste.first_token.filter(|_| self.haste.round != Round::Patient);
         let due = first_token.map(|span| limits.began + span).filter(|due| *due < limits.total);
         let mut attempt = pin!(noted(call, attempt, record));
@@ -71,7 +71,7 @@ impl Walk {
             return Some(attempt.await);
         }
         self.troubled = false;
-        call.gateway.providers[hop.provider].keys[place].failed(Class::Trouble.name());
+        call.gateway.providers[hop.provider].keys[place].record_failure(Class::Trouble.name());
         if probe {
             call.gateway.retries.probed();
         }

@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use super::{Answered, Limits};
 use crate::upstream::{Arriving, Broken};
 use crate::wire::api::Api;
-use crate::wire::failure::class::{Class, Failure, in_whole, may_be_error};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::classify::{in_whole, may_be_error};
 
 /// Largest error body that is read; a provider's errors are a few hundred bytes.
 const ERROR_BODY: usize = 256 * 1024;

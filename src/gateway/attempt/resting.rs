@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::keys::{Reason, Standing, Whose};
+use crate::keys::{KeyState, LimitScope, Reason};
 use crate::wire::failure::class::Class;
 
 /// The shortest and the longest that a caller is asked to wait.
@@ -15,7 +15,7 @@ pub(in crate::gateway) struct AllResting {
     /// What was asked for.
     pub(super) model: String,
     /// `provider/key`, and how it stands.
-    pub(super) keys: Vec<(String, Standing)>,
+    pub(super) keys: Vec<(String, KeyState)>,
 }
 
 impl AllResting {
@@ -23,10 +23,10 @@ impl AllResting {
     /// key that is free soonest is left alone for.
     pub(in crate::gateway) fn is_limit(&self) -> bool {
         let soonest = self.keys.iter().min_by_key(|(_, standing)| left(*standing));
-        let why = soonest.and_then(|(_, standing)| standing.why());
+        let why = soonest.and_then(|(_, standing)| standing.reason());
         match why {
-            Some(Reason::Failed(class)) => matches!(class, Class::Throttled | Class::NoCredit),
-            Some(Reason::Requests | Reason::Tokens | Reason::Busy(_)) => true,
+            Some(Reason::Failure(class)) => matches!(class, Class::Throttled | Class::NoCredit),
+            Some(Reason::RequestRate | Reason::TokenRate | Reason::Concurrency(_)) => true,
             None => false,
         }
     }
@@ -55,34 +55,35 @@ impl AllResting {
 }
 
 /// What is being probed or busy may be free any moment.
-fn left(standing: Standing) -> Duration {
+fn left(standing: KeyState) -> Duration {
     match standing {
-        Standing::Cooling { left, .. } => left,
-        Standing::Free | Standing::Due(_) | Standing::Busy(_) | Standing::Probing { .. } => {
-            Duration::ZERO
-        }
+        KeyState::CoolingDown { remaining: left, .. } => left,
+        KeyState::Available
+        | KeyState::ProbeDue(_)
+        | KeyState::Busy(_)
+        | KeyState::Probing { .. } => Duration::ZERO,
     }
 }
 
-fn words(standing: Standing) -> String {
-    let why = match standing.why() {
-        Some(Reason::Failed(class)) => of_failure(class),
-        Some(Reason::Requests) => "is over its own rpm",
-        Some(Reason::Tokens) => "is over its own tpm",
-        Some(Reason::Busy(Whose::Key)) => {
+fn words(standing: KeyState) -> String {
+    let why = match standing.reason() {
+        Some(Reason::Failure(class)) => of_failure(class),
+        Some(Reason::RequestRate) => "is over its own rpm",
+        Some(Reason::TokenRate) => "is over its own tpm",
+        Some(Reason::Concurrency(LimitScope::Key)) => {
             "has as many requests under way as its max_concurrent allows"
         }
-        Some(Reason::Busy(Whose::Provider)) => {
+        Some(Reason::Concurrency(LimitScope::Provider)) => {
             "has a provider with as many requests under way as its max_concurrent allows"
         }
         None => "is in use",
     };
     match standing {
-        Standing::Cooling { left, .. } => {
+        KeyState::CoolingDown { remaining: left, .. } => {
             format!("{why}, to be tried again in {} s", left.as_millis().div_ceil(1000))
         }
-        Standing::Busy(_) => why.to_owned(),
-        Standing::Free | Standing::Due(_) | Standing::Probing { .. } => {
+        KeyState::Busy(_) => why.to_owned(),
+        KeyState::Available | KeyState::ProbeDue(_) | KeyState::Probing { .. } => {
             format!("{why}, and is being tried again")
         }
     }
@@ -105,16 +106,19 @@ mod tests {
 
     use super::*;
 
-    fn cooling(why: Class, millis: u64) -> Standing {
-        Standing::Cooling { why: Reason::Failed(why), left: Duration::from_millis(millis) }
+    fn cooling(why: Class, millis: u64) -> KeyState {
+        KeyState::CoolingDown {
+            reason: Reason::Failure(why),
+            remaining: Duration::from_millis(millis),
+        }
     }
 
-    fn resting(standings: &[Standing]) -> AllResting {
+    fn resting(standings: &[KeyState]) -> AllResting {
         let named = standings.iter().enumerate().map(|(n, own)| (format!("main/k{n}"), *own));
         AllResting { model: "m".into(), keys: named.collect() }
     }
 
-    fn asks_for(standings: &[Standing]) -> (u64, bool) {
+    fn asks_for(standings: &[KeyState]) -> (u64, bool) {
         let all = resting(standings);
         (all.retry_after().as_secs(), all.is_worth_a_retry())
     }
@@ -126,7 +130,7 @@ mod tests {
         assert_eq!(asks_for(&[slow, cooling(Class::Throttled, 5)]), (1, true));
         assert_eq!(asks_for(&[cooling(Class::NoCredit, 60_000)]), (60, true));
         assert_eq!(asks_for(&[slow]), (60, false), "nothing is free by then");
-        let probing = Standing::Probing { why: Class::Throttled, since: Instant::now() };
+        let probing = KeyState::Probing { class: Class::Throttled, since: Instant::now() };
         assert_eq!(asks_for(&[slow, probing]), (1, true));
     }
 
@@ -137,10 +141,13 @@ mod tests {
         assert!(!resting(&[limit, trouble]).is_limit());
         assert!(resting(&[cooling(Class::NoCredit, 4000), trouble]).is_limit());
         assert!(!resting(&[cooling(Class::BadCredential, 4000)]).is_limit());
-        let own = Standing::Cooling { why: Reason::Requests, left: Duration::from_secs(3) };
+        let own = KeyState::CoolingDown {
+            reason: Reason::RequestRate,
+            remaining: Duration::from_secs(3),
+        };
         assert!(resting(&[own, trouble]).is_limit());
-        assert!(resting(&[Standing::Busy(Whose::Key), trouble]).is_limit());
-        assert_eq!(asks_for(&[Standing::Busy(Whose::Provider), own]), (1, true));
+        assert!(resting(&[KeyState::Busy(LimitScope::Key), trouble]).is_limit());
+        assert_eq!(asks_for(&[KeyState::Busy(LimitScope::Provider), own]), (1, true));
     }
 
     #[test]

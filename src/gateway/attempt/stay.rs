@@ -8,7 +8,7 @@ use http::HeaderMap;
 use super::Call;
 use crate::config::Affinity;
 use crate::gateway::record::Record;
-use crate::keys::Ties;
+use crate::keys::AffinityKeys;
 use crate::route::Hop;
 use crate::upstream::What;
 use crate::wire::inspect::conversation::{LONG, Stable, is_conversation};
@@ -31,11 +31,11 @@ pub(super) struct Bonds {
 
 impl Bonds {
     /// What ties the request to one of a provider's keys.
-    pub(super) fn ties(&self, call: &Call<'_>, hop: Hop<'_>) -> Ties {
+    pub(super) fn ties(&self, call: &Call<'_>, hop: Hop<'_>) -> AffinityKeys {
         let affinity = call.gateway.config.providers[hop.provider].affinity;
-        let What::Operation { address, .. } = call.what else { return Ties::default() };
+        let What::Operation { address, .. } = call.what else { return AffinityKeys::default() };
         if affinity == Affinity::None {
-            return Ties::default();
+            return AffinityKeys::default();
         }
         let talks = is_conversation(address.operation);
         let body = call.body;
@@ -60,7 +60,7 @@ impl Bonds {
             let who = Digest::default().text(client.as_bytes()).text(hop.model.as_bytes());
             who.number(own).finish()
         });
-        Ties { conversation, seals: seals.clone() }
+        AffinityKeys { conversation, signatures: seals.clone() }
     }
 }
 
@@ -87,6 +87,6 @@ impl Sealing {
     pub(in crate::gateway) fn hear(&mut self, bytes: &[u8], record: &Record) {
         let Some((provider, key)) = record.tried else { return };
         let pool = &record.gateway().providers[provider].pool;
-        self.0.hear(bytes, &mut |seal| pool.sealed(key, seal));
+        self.0.hear(bytes, &mut |seal| pool.record_signature(key, seal));
     }
 }

@@ -15,8 +15,8 @@ use super::{Answered, Call, Fallen, Limits, Rest, Try};
 use crate::config::{Rescue, Route, RouteTimeouts, Timeouts};
 use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
-use crate::keys::places::{Permit, Waiter};
-use crate::keys::{Chosen, Standing, Tried, Want, Whose};
+use crate::keys::concurrency::{Permit, Waiter};
+use crate::keys::{ChosenKey, KeyRequest, KeyState, LimitScope, TriedKeys};
 use crate::provider::{Kind, Way};
 use crate::route;
 use crate::route::{Hop, Plan};
@@ -181,7 +181,7 @@ impl Walk {
         let total = self.total(&timeouts);
         // A route may name a hop twice.
         let failed = self.spent.iter().chain(&self.asked).filter(|spot| spot.is_at(hop));
-        let mut tried: Tried = failed.map(|spot| spot.key).collect();
+        let mut tried: TriedKeys = failed.map(|spot| spot.key).collect();
         let mut only = self.again.take_if(|spot| spot.is_at(hop)).map(|spot| spot.key);
         let mut attempts = usize::from(only.is_some());
         loop {
@@ -196,7 +196,7 @@ impl Walk {
                 return ControlFlow::Continue(());
             }
             attempts += 1;
-            let place = chosen.place;
+            let place = chosen.index;
             let limits = Limits {
                 began: now,
                 connect: timeouts.connect,
@@ -238,18 +238,18 @@ impl Walk {
         &mut self,
         call: &Call<'_>,
         hop: Hop<'_>,
-        tried: &mut Tried,
+        tried: &mut TriedKeys,
         only: Option<usize>,
         now: Instant,
-    ) -> Option<Chosen> {
+    ) -> Option<ChosenKey> {
         let pool = &call.gateway.providers[hop.provider].pool;
         let (want, now) = (call.want(hop), now.into_std());
         let Self { bonds, given, .. } = self;
         let fresh = match call.pin {
-            Some(owner) => pool.this(owner.key, want, tried, given, now),
+            Some(owner) => pool.choose_only(owner.key, want, tried, given, now),
             None => pool.choose(want, tried, given, now, &|| bonds.ties(call, hop)),
         };
-        let chosen = fresh.or_else(|| pool.again(only?, want, given, now))?;
+        let chosen = fresh.or_else(|| pool.admit(only?, want, given, now))?;
         // The place that was waited for is used now, or another came free in the meantime.
         self.given = None;
         Some(chosen)
@@ -294,7 +294,7 @@ impl Walk {
         plan.clone().filter(|hop| call.is_open(*hop) && !self.is_out(*hop)).any(|hop| {
             let all = call.standings(hop, now);
             now < self.total(&call.gateway.config.providers[hop.provider].timeouts)
-                && all.iter().any(|(key, standing)| standing.is_open() && is_left(hop, *key))
+                && all.iter().any(|(key, standing)| standing.is_usable() && is_left(hop, *key))
         })
     }
 
@@ -311,8 +311,8 @@ impl Walk {
         let by = now + gateway.config.server.queue_timeout;
         for spot in self.asked.drain(..) {
             let pool = &gateway.providers[spot.provider].pool;
-            let standing = pool.members()[spot.key].health.standing(&spot.model, now.into_std());
-            if standing.is_open() {
+            let standing = pool.keys()[spot.key].health.state(&spot.model, now.into_std());
+            if standing.is_usable() {
                 self.spent.push(spot);
             }
         }
@@ -360,21 +360,21 @@ impl Walk {
                     continue;
                 }
                 let due = match standing {
-                    Standing::Free | Standing::Due(_) => now,
-                    Standing::Cooling { left, .. } => now + left,
-                    Standing::Busy(whose) => {
+                    KeyState::Available | KeyState::ProbeDue(_) => now,
+                    KeyState::CoolingDown { remaining: left, .. } => now + left,
+                    KeyState::Busy(whose) => {
                         let pool = &call.gateway.providers[hop.provider].pool;
                         let places = match whose {
-                            Whose::Key => &pool.members()[place].places,
-                            Whose::Provider => pool.places(),
+                            LimitScope::Key => &pool.keys()[place].concurrency,
+                            LimitScope::Provider => pool.concurrency(),
                         };
-                        if by <= now || by >= total || !line.line_up(places) {
+                        if by <= now || by >= total || !line.enqueue(places) {
                             continue;
                         }
                         by
                     }
                     // An answer may take minutes: a probe that is not back soon is not waited for.
-                    Standing::Probing { since, .. } => {
+                    KeyState::Probing { since, .. } => {
                         let patience = Instant::from_std(since) + config.server.queue_timeout;
                         if patience.min(by) <= now {
                             continue;
@@ -403,7 +403,7 @@ impl Walk {
         let kept = self.kept.take();
         // A stream may outlive the walk that cannot go on with it.
         self.given = None;
-        let mut keys: Vec<(String, Standing)> = Vec::new();
+        let mut keys: Vec<(String, KeyState)> = Vec::new();
         let unsaid = |hop: Hop<'_>| {
             let all = &mut self.unsaid.iter();
             all.any(|(of, model, _)| *of == hop.provider && **model == *hop.model)
@@ -437,9 +437,9 @@ impl Walk {
 
 impl Call<'_> {
     /// What a key of the hop is wanted for.
-    pub(super) fn want<'h>(&'h self, hop: Hop<'h>) -> Want<'h> {
+    pub(super) fn want<'h>(&'h self, hop: Hop<'h>) -> KeyRequest<'h> {
         let tokens = (self.body.len() as u64).div_ceil(BYTES_A_TOKEN);
-        Want { client: self.client_name(), model: hop.model, tokens }
+        KeyRequest { client: self.client_name(), model: hop.model, tokens }
     }
 
     /// `provider/key`
@@ -458,9 +458,9 @@ impl Call<'_> {
     }
 
     /// The keys of a hop that may serve, and how they stand.
-    fn standings(&self, hop: Hop<'_>, now: Instant) -> Vec<(usize, Standing)> {
+    fn standings(&self, hop: Hop<'_>, now: Instant) -> Vec<(usize, KeyState)> {
         let pool = &self.gateway.providers[hop.provider].pool;
-        let mut all = pool.standings(self.want(hop), now.into_std());
+        let mut all = pool.eligible_keys(self.want(hop), now.into_std());
         all.retain(|(place, _)| self.pin.is_none_or(|owner| owner.key == *place));
         all
     }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{Ask, Refusal, Reply, content_text, count};
+use crate::wire::json::digest::Digest;
 
 /// Numbers of a vector when the request does not say.
 const DIMENSIONS: u64 = 8;
@@ -53,10 +54,8 @@ pub(super) fn embeddings(ask: &Ask<'_>) -> Result<Reply, Refusal> {
 /// A vector of length 1 that depends on the text alone.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "any number does")]
 fn vector(text: &str, dimensions: usize) -> Vec<f32> {
-    // FNV-1a for a seed, xorshift for the numbers.
-    let mut state = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    // The digest is the seed of xorshift.
+    let mut state = Digest::default().text(text.as_bytes()).finish();
     let numbers: Vec<f64> = (0..dimensions)
         .map(|_| {
             state |= 1;

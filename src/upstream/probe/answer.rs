@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::Finding;
 use crate::upstream::auth::Credential;
 use crate::wire::api::Api;
-use crate::wire::failure::class::{Class, classify};
+use crate::wire::failure::class::Class;
+use crate::wire::failure::classify::classify;
 
 /// A finding and a few words about it.
 pub(super) type Said = (Finding, Option<String>);

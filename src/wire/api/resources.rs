@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 use super::Operation;
-use super::routes::decoded;
 
 /// Something kept, or to be kept, as a path names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +94,16 @@ pub(crate) fn find(path: &str) -> Option<Stored<'_>> {
         };
         (!stored.methods().is_empty()).then_some(stored)
     })
+}
+
+/// A model as the path has it, without its percent-encoding. `None` for what is no name: empty, no
+/// UTF-8, control characters, or steps of a path.
+pub(crate) fn decoded(model: &str) -> Option<Cow<'_, str>> {
+    let model = percent_decode_str(model).decode_utf8().ok()?;
+    let bad = model.is_empty()
+        || model.chars().any(char::is_control)
+        || model.split('/').any(|part| matches!(part, "" | "." | ".."));
+    (!bad).then_some(model)
 }
 
 #[cfg(test)]

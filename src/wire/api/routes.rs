@@ -15,10 +15,8 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
-
-use super::resources::Stored;
-use super::{Api, Operation, resources};
+use super::resources::{self, Stored};
+use super::{Api, Operation};
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +122,7 @@ fn azure(path: &str) -> Option<Address<'_>> {
         let (model, operation) = rest.match_indices('/').find_map(|(at, _)| {
             Operation::at(Api::OpenAi, &rest[at..]).map(|operation| (&rest[..at], operation))
         })?;
-        return Some(Address { operation, form: "v1", model: Some(decoded(model)?) });
+        return Some(Address { operation, form: "v1", model: Some(resources::decoded(model)?) });
     }
     let operation = Operation::at(Api::OpenAi, rest.strip_prefix("/v1").unwrap_or(rest))?;
     Some(Address { operation, form: "v1", model: None })
@@ -133,7 +131,7 @@ fn azure(path: &str) -> Option<Address<'_>> {
 fn bedrock(path: &str) -> Option<Address<'_>> {
     let (model, verb) = path.strip_prefix("/model/")?.rsplit_once('/')?;
     let operation = Operation::at(Api::Bedrock, verb)?;
-    Some(Address { operation, form: "v1", model: Some(decoded(model)?) })
+    Some(Address { operation, form: "v1", model: Some(resources::decoded(model)?) })
 }
 
 fn replicate(path: &str) -> Option<Address<'_>> {
@@ -144,7 +142,7 @@ fn replicate(path: &str) -> Option<Address<'_>> {
     }
     let (form, model) = rest.strip_suffix('/')?.split_once('/')?;
     let known = matches!(form, "models" | "deployments");
-    known.then_some(Address { operation, form, model: Some(decoded(model)?) })
+    known.then_some(Address { operation, form, model: Some(resources::decoded(model)?) })
 }
 
 fn google(path: &str) -> Option<Address<'_>> {
@@ -169,28 +167,18 @@ fn google(path: &str) -> Option<Address<'_>> {
         Operation::at(Api::Gemini, verb).or_else(|| Operation::at(Api::Anthropic, verb))?;
     let model = if let Some(rest) = resource.strip_prefix("publishers/") {
         let (publisher, model) = rest.split_once("/models/")?;
-        let model = decoded(model)?;
+        let model = resources::decoded(model)?;
         match publisher {
             "google" | "anthropic" => model,
             // The official SDK makes a publisher of what stands before the first `/` of a model.
-            _ => Cow::Owned(format!("{}/{model}", decoded(publisher)?)),
+            _ => Cow::Owned(format!("{}/{model}", resources::decoded(publisher)?)),
         }
     } else {
         let of = ["models/", "tunedModels/", "endpoints/"];
         let model = of.iter().find_map(|prefix| resource.strip_prefix(prefix))?;
-        decoded(model)?
+        resources::decoded(model)?
     };
     Some(Address { operation, form: version, model: Some(model) })
-}
-
-/// A model as the path has it, without its percent-encoding. `None` for what is no name: empty, no
-/// UTF-8, control characters, or steps of a path.
-pub(crate) fn decoded(model: &str) -> Option<Cow<'_, str>> {
-    let model = percent_decode_str(model).decode_utf8().ok()?;
-    let bad = model.is_empty()
-        || model.chars().any(char::is_control)
-        || model.split('/').any(|part| matches!(part, "" | "." | ".."));
-    (!bad).then_some(model)
 }
 
 #[cfg(test)]

@@ -257,15 +257,15 @@ mod tests {
             json: vectors.iter().map(|&vector| vector.to_owned()).collect(),
             tokens,
         };
-        let answer = encoded(&[answer(&["[1]", "[2]"], Some(4)), answer(&["[3]"], Some(5))]);
+        let joined = encoded(&[answer(&["[1]", "[2]"], Some(4)), answer(&["[3]"], Some(5))]);
         let one = |index: u32, number: u32| json!({"object": "embedding", "index": index, "embedding": [number]});
         assert_eq!(
-            answer,
+            joined,
             json!({"object": "list", "data": [one(0, 1), one(1, 2), one(2, 3)], "model": "m",
                 "usage": {"prompt_tokens": 9, "total_tokens": 9}})
         );
         // A partial count is not a count.
-        let answer = encoded(&[answer(&["[1]"], Some(4)), answer(&["[3]"], None)]);
-        assert_eq!(answer["usage"], json!({"prompt_tokens": 0, "total_tokens": 0}));
+        let partial = encoded(&[answer(&["[1]"], Some(4)), answer(&["[3]"], None)]);
+        assert_eq!(partial["usage"], json!({"prompt_tokens": 0, "total_tokens": 0}));
     }
 }

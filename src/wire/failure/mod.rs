@@ -2,6 +2,7 @@
 
 mod aws;
 pub mod class;
+pub mod classify;
 pub mod convert;
 mod error_body;
 pub mod error_event;

@@ -9,7 +9,7 @@
 
 use serde_json::Value;
 
-use super::{Candidate, Content, Media, Signature};
+use super::request::{Media, Signature};
 use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
 use crate::wire::inspect::usage::Usage;
@@ -135,44 +135,4 @@ pub enum Stop {
     Malformed,
     /// Another reason; the provider's word stands beside it.
     Other,
-}
-
-/// A whole candidate's events.
-pub(crate) fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: &mut Vec<Event>) {
-    let mut logprobs = Some(&candidate.logprobs).filter(|all| !all.is_empty());
-    for block in &candidate.blocks {
-        let number = *next;
-        *next += 1;
-        let (kind, text) = match &block.content {
-            Content::Text { text, .. } => (Kind::Text, Some(text)),
-            Content::Reasoning { text } => (Kind::Reasoning, Some(text)),
-            Content::Refusal(text) => (Kind::Refusal, Some(text)),
-            Content::ToolCall { id, name, arguments } => {
-                (Kind::ToolCall { id: id.clone(), name: name.clone() }, Some(arguments))
-            }
-            Content::Media(media) => (Kind::Media(media.clone()), None),
-            Content::Foreign { format, json } => {
-                (Kind::Foreign { format: *format, json: json.clone() }, None)
-            }
-            // Answers hold none.
-            Content::ToolResult(_) => continue,
-        };
-        out.push(Event::Open { block: number, candidate: at, kind });
-        let mut delta = |piece| out.push(Event::Delta { block: number, piece });
-        if let Some(text) = text.filter(|text| !text.is_empty()) {
-            delta(Piece::Text(text.clone()));
-        }
-        if let Content::Text { citations, .. } = &block.content {
-            if let Some(all) = logprobs.take() {
-                delta(Piece::Logprobs(all.clone()));
-            }
-            for citation in citations {
-                delta(Piece::Citation(citation.clone()));
-            }
-        }
-        if let Some(signature) = &block.signature {
-            delta(Piece::Signature(signature.clone()));
-        }
-        out.push(Event::Close { block: number });
-    }
 }

@@ -118,11 +118,10 @@ fn generation(name: &str) -> Generation {
     match major.parse::<u32>() {
         Ok(2) if parts.next() == Some("5") => Generation::Gemini25,
         Ok(0..=2) => Generation::Older,
-        Ok(_) => Generation::Gemini3,
         // The first names: `gemini-pro`, `gemini-pro-vision`, `gemini-ultra`, `gemini-exp-1206`.
         Err(_) if matches!(rest, "pro" | "pro-vision") => Generation::Older,
         Err(_) if matches!(major, "ultra" | "exp") => Generation::Older,
-        Err(_) => Generation::Gemini3,
+        _ => Generation::Gemini3,
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::*;
-use crate::keys::Standing;
+use crate::keys::KeyState;
 
 /// Random numbers from a seed (xorshift64*: Marsaglia 2003, Vigna 2016).
 struct Dice(u64);
@@ -139,7 +139,7 @@ impl<'s> Simulation<'s> {
             limits_are_kept(&asked);
         }
         self.recovers().await;
-        assert!(self.world.live.gateway().members().all(|own| own.places.taken() == 0), "8");
+        assert!(self.world.live.gateway().keys().all(|own| own.concurrency.in_use() == 0), "8");
         let gateway = Arc::into_inner(self.world.live).map(|live| live.current.into_inner());
         let gateway = gateway.and_then(Arc::into_inner);
         self.shelf.put(self.shape, gateway.map(|gateway| gateway.config));
@@ -218,16 +218,15 @@ impl<'s> Simulation<'s> {
 
         let spent = reply.status >= 500 && asked.last().is_some_and(is_trouble);
         let well = |key: &str| mood(&self.moods, key, model).status == 200;
-        if before.iter().any(|(key, standing)| standing.is_open() && well(key)) && !spent {
+        if before.iter().any(|(key, standing)| standing.is_usable() && well(key)) && !spent {
             assert_eq!(reply.status, 200, "6: {before:?} {asked:?}");
         }
     }
 
     /// How each key stands with a model.
-    fn standings(&self, model: &str) -> Vec<(String, Standing)> {
+    fn standings(&self, model: &str) -> Vec<(String, KeyState)> {
         let (gateway, now) = (self.world.live.gateway(), Instant::now().into_std());
-        let told =
-            gateway.members().map(|own| (own.key.name.to_string(), own.standing(model, 1, now)));
+        let told = gateway.keys().map(|own| (own.key.name.to_string(), own.state(model, 1, now)));
         told.collect()
     }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::wire::ir::MediaKind;
+use crate::wire::json::digest::Digest;
 
 /// Media type and the API's word for it. Of several rows with one word the first is what a caller's word
 /// is read as, of several with one type the first is what is written.
@@ -103,10 +104,7 @@ pub(crate) fn tool_use_id(id: &str) -> String {
         return id.to_owned();
     }
     let mut made: String = id.chars().take(40).map(|c| if fits(c) { c } else { '_' }).collect();
-    // FNV-1a: the same in all builds, which the standard library's hash does not promise.
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = Digest::default().text(id.as_bytes()).finish();
     let _ = write!(made, "_{hash:016x}");
     made
 }

@@ -77,7 +77,6 @@ pub(super) struct FunctionCall<'p> {
     args: &'p RawValue,
 }
 
-#[expect(clippy::struct_field_names, reason = "Google's names")]
 #[derive(Debug, Serialize)]
 pub(super) struct FunctionResponse<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]

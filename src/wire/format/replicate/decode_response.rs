@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::classify_told;
+use crate::wire::failure::classify::classify_told;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;

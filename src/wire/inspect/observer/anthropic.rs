@@ -3,7 +3,7 @@
 use super::progress::{Course, Told};
 use super::{GATHERED, as_text, name_of_long};
 use crate::wire::api::Api;
-use crate::wire::failure::class::classify_told;
+use crate::wire::failure::classify::classify_told;
 use crate::wire::frame::sse::{Frame, Sse};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::progress::{Course, Told};
 use super::{anthropic, as_text};
-use crate::wire::failure::class::classify_named;
+use crate::wire::failure::classify::classify_named;
 use crate::wire::frame::aws_event_stream::{Frame, Frames};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::progress::{Course, Told};
 use super::{GATHERED, as_text};
 use crate::wire::api::Api;
-use crate::wire::failure::class::classify_told;
+use crate::wire::failure::classify::classify_told;
 use crate::wire::frame::sse::{Frame, Sse};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;

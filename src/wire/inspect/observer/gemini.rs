@@ -10,7 +10,7 @@ use super::GATHERED;
 use super::last_value::LastValue;
 use super::progress::{Course, Told};
 use crate::wire::api::Api;
-use crate::wire::failure::class::classify_told;
+use crate::wire::failure::classify::classify_told;
 use crate::wire::frame::json_array;
 use crate::wire::frame::json_array::{Elements, Place};
 use crate::wire::frame::sse::{Frame, Sse};

@@ -15,9 +15,10 @@ use super::capture::Catch;
 use super::progress::{Course, Told};
 use super::{GATHERED, as_text};
 use crate::wire::api::Operation;
-use crate::wire::failure::class::classify_in_stream;
+use crate::wire::failure::classify::classify_in_stream;
 use crate::wire::frame::sse::{Event, Frame, Sse, field, next_line};
-use crate::wire::inspect::usage::{self, Usage};
+use crate::wire::inspect::usage;
+use crate::wire::inspect::usage::Usage;
 use crate::wire::json::walk::members;
 
 /// Chunks at the beginning that are searched for other choices than the first. Choices are sampled side

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::progress::{Course, Told};
 use super::{GATHERED, as_text, name_of_long};
 use crate::wire::api::Api;
-use crate::wire::failure::class::classify_told;
+use crate::wire::failure::classify::classify_told;
 use crate::wire::frame::sse::{Event, Frame, Sse};
 use crate::wire::json::walk::members;
 

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{Class, Failure, classify_named, classify_told};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::classify::{classify_named, classify_told};
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;

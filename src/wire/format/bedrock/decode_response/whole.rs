@@ -10,7 +10,7 @@ use super::{
 };
 use crate::wire::api::{Api, Format};
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::classify_told;
+use crate::wire::failure::classify::classify_told;
 use crate::wire::format::bedrock::{decode_response, media_types};
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Event, Kind, MediaKind};

@@ -9,7 +9,7 @@ const MAX_CITATIONS: usize = 1024;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Sources {
+struct Metadata {
     grounding_chunks: Vec<Map<String, Value>>,
     grounding_supports: Vec<Support>,
     /// `citationSources` in the Gemini API, `citations` in Vertex.
@@ -28,7 +28,7 @@ struct Support {
 /// source, and `startIndex`, `endIndex` and `text` of the segment. Indices count bytes. A source without a
 /// segment is a citation, too.
 pub(super) fn citations(metadata: &RawValue) -> Vec<Value> {
-    let Ok(sources) = serde_json::from_str::<Sources>(metadata.get()) else { return Vec::new() };
+    let Ok(sources) = serde_json::from_str::<Metadata>(metadata.get()) else { return Vec::new() };
     let mut all = sources.citation_sources;
     let no_segment = Value::Null;
     if sources.grounding_supports.is_empty() {

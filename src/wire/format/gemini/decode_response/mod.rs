@@ -19,7 +19,7 @@ use super::media::kind_of;
 use super::{signature, stop_reason};
 use crate::wire::api::{Api, Format};
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::classify_told;
+use crate::wire::failure::classify::classify_told;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::inspect::usage::Usage;

@@ -193,9 +193,10 @@ impl Encoder {
     fn end(&mut self, out: &mut Vec<u8>) {
         let is_whole = self.context.framing == Framing::Whole;
         let candidates = take(&mut self.candidates).into_iter().map(|(index, mut candidate)| {
-            let content = match is_whole {
-                true => Content::new(take(&mut candidate.parts)),
-                false => Content::empty_text(),
+            let content = if is_whole {
+                Content::new(take(&mut candidate.parts))
+            } else {
+                Content::empty_text()
             };
             let (finish_reason, finish_message) = candidate.finish_reason();
             CandidateChunk {

@@ -64,7 +64,6 @@ impl<'a> Content<'a> {
 }
 
 /// `usageMetadata`. The tokens of thoughts are not in the candidates' tokens; cached tokens are in the prompt's.
-#[expect(clippy::struct_field_names, reason = "Google's names")]
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UsageMetadata {

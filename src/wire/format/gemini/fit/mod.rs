@@ -163,7 +163,9 @@ fn fit_block(block: &mut Block, role: Role, fitting: &mut Fitting) -> Result<(),
     }
     let at = &*block.at;
     match &mut block.content {
-        Content::Text { .. } | Content::Refusal(_) => {}
+        Content::Text { .. }
+        | Content::Refusal(_)
+        | Content::Foreign { format: Format::Gemini, .. } => {}
         Content::Reasoning { .. } if is_assistant => {}
         Content::Reasoning { text } => {
             fitting.omit(Feature::Reasoning, at);
@@ -181,7 +183,6 @@ fn fit_block(block: &mut Block, role: Role, fitting: &mut Fitting) -> Result<(),
             return Err(Rejected::new(at, "must be in a turn of the user"));
         }
         Content::ToolResult(result) => fit_result_content(result, fitting)?,
-        Content::Foreign { format: Format::Gemini, .. } => {}
         Content::Foreign { .. } => return Err(fitting.refuse(Feature::ServerToolBlock, at)),
     }
     Ok(())

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{Class, Failure, classify, classify_in_stream};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::classify::{classify, classify_in_stream};
 
 /// Of the `error` of an event or of a body: an object, or only words.
 pub(crate) fn of_error(error: &[u8]) -> ProviderError {

@@ -14,7 +14,7 @@ use self::types::{Choice, Chunk, Content, Delta, Image, Part};
 use super::media;
 use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::classify_named;
+use crate::wire::failure::classify::classify_named;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::usage::{Usage, read as read_usage};

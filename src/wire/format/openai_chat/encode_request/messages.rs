@@ -15,6 +15,7 @@ use crate::wire::format::quirks::{CallIds, Documents, Quirks, Thoughts};
 use crate::wire::ir::{
     Block, Content as Of, Media, MediaKind, Request, Role, Source, ToolResult, Turn,
 };
+use crate::wire::json::digest::Digest;
 use crate::wire::json::fields::Rejected;
 
 #[expect(clippy::option_option, reason = "`null` is not the same as absent")]
@@ -515,11 +516,8 @@ fn call_id<'r>(id: Cow<'r, str>, quirks: &Quirks) -> Cow<'r, str> {
     if quirks.call_ids == CallIds::Any || fits {
         return id;
     }
-    // FNV-1a, 64 bits, of which nine letters hold 53: two ids of one conversation do not meet.
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mut rest = hash;
+    // Nine characters contain 53 bits of the digest, so two ids of one conversation do not collide.
+    let mut rest = Digest::default().text(id.as_bytes()).finish();
     let mut letter = || {
         let letter = LETTERS[(rest % 62) as usize];
         rest /= 62;

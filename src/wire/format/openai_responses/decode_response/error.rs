@@ -8,7 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{Class, Failure, classify_in_stream};
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::failure::classify::classify_in_stream;
 
 /// An event.
 #[derive(Debug, Default, Deserialize)]

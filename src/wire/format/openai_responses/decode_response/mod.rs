@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use self::blocks::{Blocks, Full, Place, Voice};
 use self::error::{Response, Said};
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::classify_named;
+use crate::wire::failure::classify::classify_named;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::usage::read as read_usage;
