@@ -1,7 +1,7 @@
 //! Decodes a caller's request in OpenAI's format, and encodes it for a provider: in several bodies if one
 //! request of the provider takes fewer texts.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{EmbeddingsFormat, takes_one_text};
 use crate::wire::json::fields::{Fields, Rejected, elements};
@@ -167,24 +167,21 @@ impl EmbeddingsFormat {
             }
             EmbeddingsFormat::VertexContent => {
                 let mut body = json!({"content": content(first)});
-                let config = with(Value::Object(Map::new()), "outputDimensionality");
-                if request.dimensions.is_some() {
-                    body["embedContentConfig"] = config;
+                if let Some(dimensions) = request.dimensions {
+                    body["embedContentConfig"] = json!({"outputDimensionality": dimensions});
                 }
                 body
             }
             // This input type is for texts that are stored, as most are. OpenAI's API has no member for
             // another.
-            EmbeddingsFormat::Cohere => with(
-                json!({"model": model, "texts": texts, "input_type": "search_document",
-                    "embedding_types": ["float"], "truncate": "NONE"}),
-                "output_dimension",
-            ),
-            EmbeddingsFormat::CohereOnBedrock => with(
-                json!({"texts": texts, "input_type": "search_document",
-                    "embedding_types": ["float"], "truncate": "NONE"}),
-                "output_dimension",
-            ),
+            EmbeddingsFormat::Cohere | EmbeddingsFormat::CohereOnBedrock => {
+                let mut body = json!({"texts": texts, "input_type": "search_document",
+                    "embedding_types": ["float"], "truncate": "NONE"});
+                if self == EmbeddingsFormat::Cohere {
+                    body["model"] = model.into();
+                }
+                with(body, "output_dimension")
+            }
             EmbeddingsFormat::Titan => with(json!({"inputText": first}), "dimensions"),
             EmbeddingsFormat::TitanImage => {
                 let mut body = json!({"inputText": first});

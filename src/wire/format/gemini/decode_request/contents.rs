@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::format::gemini::media::{kind_of, type_of_url};
-use crate::wire::format::gemini::object::Object;
+use crate::wire::format::gemini::object::{Object, snake_case};
 use crate::wire::format::gemini::signature;
 use crate::wire::ir::{Block, Content, Media, MediaKind, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::Rejected;
@@ -105,31 +105,22 @@ pub(super) fn decode_part(
 /// Returns true for a part that only this format has: code that Google ran, calls of its own tools, and newer
 /// kinds.
 fn is_foreign(part: &Value) -> bool {
+    const KNOWN: [&str; 10] = [
+        "text",
+        "thought",
+        "thoughtSignature",
+        "inlineData",
+        "fileData",
+        "functionCall",
+        "functionResponse",
+        "videoMetadata",
+        "mediaResolution",
+        "partMetadata",
+    ];
     let Some(members) = part.as_object() else { return false };
-    let known = |name: &str| {
-        matches!(
-            name,
-            "text"
-                | "thought"
-                | "thoughtSignature"
-                | "thought_signature"
-                | "inlineData"
-                | "inline_data"
-                | "fileData"
-                | "file_data"
-                | "functionCall"
-                | "function_call"
-                | "functionResponse"
-                | "function_response"
-                | "videoMetadata"
-                | "video_metadata"
-                | "mediaResolution"
-                | "media_resolution"
-                | "partMetadata"
-                | "part_metadata"
-        )
-    };
-    members.iter().any(|(name, value)| !known(name) && value.is_object())
+    let is_known =
+        |name: &str| KNOWN.iter().any(|known| name == *known || name == snake_case(known));
+    members.iter().any(|(name, value)| !is_known(name) && value.is_object())
 }
 
 fn decode_inline_data(data: &mut Object) -> Result<Content, Rejected> {

@@ -76,15 +76,9 @@ pub fn decode_whole(body: &[u8]) -> Vec<Event> {
     out
 }
 
-impl Default for Decoder {
-    fn default() -> Decoder {
-        Decoder::new()
-    }
-}
-
 impl Decoder {
     /// For one stream.
-    pub fn new() -> Decoder {
+    pub(crate) fn new() -> Decoder {
         Decoder {
             writer: BlockWriter::new(MOST_BLOCKS),
             candidates: BTreeMap::new(),
@@ -116,7 +110,7 @@ impl Decoder {
         let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) else {
             return self.writer.fail(undecodable(), out);
         };
-        if let Some(error) = chunk.error.filter(|error| error.get() != "null") {
+        if let Some(error) = chunk.error {
             return self.writer.fail(decode_error(data, error.get()), out);
         }
         let is_known = chunk.candidates.is_some()

@@ -22,11 +22,8 @@ pub(super) struct PartialArguments {
 #[serde(rename_all = "camelCase")]
 pub(super) struct PartialArg {
     json_path: String,
-    #[serde(default)]
     string_value: Option<String>,
-    #[serde(default)]
     number_value: Option<Number>,
-    #[serde(default)]
     bool_value: Option<bool>,
 }
 
