@@ -1,15 +1,15 @@
-//! Media as targets accept them.
+//! The feature that a piece of media is, and its type.
 
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Media, MediaKind, Source};
 
-/// Returns the feature that a target needs for `media`.
-pub(crate) fn feature_of(media: &Media) -> Feature {
+/// Returns the feature that a target must support to take this piece of media.
+pub(crate) fn feature(media: &Media) -> Feature {
     match (&media.source, media.kind) {
-        (Source::File { .. }, _) => Feature::FileId,
-        (Source::Text(_), _) => Feature::DocumentText,
         (_, MediaKind::Audio) => Feature::Audio,
         (_, MediaKind::Video) => Feature::Video,
+        (Source::File { .. }, _) => Feature::FileId,
+        (Source::Text(_), _) => Feature::DocumentText,
         (Source::Url { .. }, MediaKind::Image) => Feature::ImageUrl,
         (Source::Url { .. }, MediaKind::Document) => Feature::DocumentUrl,
         (Source::Base64 { .. }, MediaKind::Image) => Feature::ImageBytes,

@@ -1,5 +1,7 @@
 //! Arguments of tool calls for targets that accept JSON objects only.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::wire::ir::{Content, Request};
@@ -11,12 +13,10 @@ use crate::wire::ir::{Content, Request};
 /// refusal would end the caller's session: the call stays in its history.
 pub(crate) fn make_objects(request: &mut Request) {
     for block in request.turns.iter_mut().flat_map(|turn| &mut turn.blocks) {
-        if let Content::ToolCall { arguments, .. } = &mut block.content {
-            if is_object(arguments) {
-                *arguments = arguments.trim().to_owned();
-            } else {
-                *arguments = object_of(arguments);
-            }
+        if let Content::ToolCall { arguments, .. } = &mut block.content
+            && let Cow::Owned(object) = object_of(arguments)
+        {
+            *arguments = object;
         }
     }
 }
@@ -26,16 +26,21 @@ fn is_object(arguments: &str) -> bool {
         && serde_json::from_str::<serde::de::IgnoredAny>(arguments).is_ok()
 }
 
-fn object_of(arguments: &str) -> String {
-    let value = serde_json::from_str(arguments);
-    match value {
-        _ if arguments.trim().is_empty() => "{}".to_owned(),
+/// Returns the JSON text of the object that [`make_objects`] makes of some arguments.
+pub(crate) fn object_of(arguments: &str) -> Cow<'_, str> {
+    if is_object(arguments) {
+        return Cow::Borrowed(arguments);
+    }
+    if arguments.trim().is_empty() {
+        return Cow::Owned("{}".to_owned());
+    }
+    Cow::Owned(match serde_json::from_str(arguments) {
         Ok(Value::Null) => "{}".to_owned(),
         Ok(Value::Array(list)) if list.is_empty() => "{}".to_owned(),
         Ok(Value::String(text)) if text.trim().is_empty() => "{}".to_owned(),
-        Ok(Value::String(text)) if is_object(&text) => text.trim().to_owned(),
+        Ok(Value::String(text)) if is_object(&text) => text,
         _ => json!({ "INVALID_JSON": arguments }).to_string(),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -45,7 +50,7 @@ mod tests {
     #[test]
     fn arguments_become_an_object() {
         for (arguments, expected) in [
-            (r#" {"a": 1} "#, r#"{"a": 1}"#),
+            (r#" {"a": 1} "#, r#" {"a": 1} "#),
             ("", "{}"),
             (" ", "{}"),
             ("null", "{}"),

@@ -18,11 +18,11 @@ pub(crate) fn check(request: &Request, max_len: usize, others: &[u8]) -> Result<
     Ok(())
 }
 
-/// Checks one name, as [`check`] does.
+/// Checks one name, of a function or of a call.
 ///
 /// # Errors
 ///
-/// When it is not accepted; with the place `at`.
+/// When it is not accepted; with `at`, its place.
 pub(crate) fn check_name(
     name: &str,
     at: &str,
@@ -33,8 +33,7 @@ pub(crate) fn check_name(
         return Ok(());
     }
     let others: Vec<_> = others.iter().map(|byte| format!("`{}`", char::from(*byte))).collect();
-    let others = others.join(", ");
-    let why = format!("must have a name of 1 to {max_len} letters, digits, {others}");
+    let why = format!("must have a name of 1 to {max_len} letters, digits, {}", others.join(", "));
     Err(Rejected::new(at, why))
 }
 

@@ -19,5 +19,5 @@ pub use self::response::{Candidate, Response};
 pub use event::{Event, Kind, Piece, Stop};
 pub use request::{
     Block, Cache, Choice, Content, Echo, Effort, Form, Logprobs, Media, MediaKind, Request, Role,
-    Sampling, Signature, Source, Thinking, Tier, Tool, ToolResult, Turn,
+    Sampling, Signature, Source, Thinking, ThinkingMode, Tier, Tool, ToolResult, Turn,
 };

@@ -10,7 +10,7 @@ use super::part::media_part;
 use super::signature::SKIP;
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::fit::media::{feature_of, normalize_type};
+use crate::wire::fit::media::{self, normalize_type};
 use crate::wire::fit::roles::{SystemTurns, TurnRules, arrange, use_instructions_as_conversation};
 use crate::wire::fit::{Fitting, effort, tool_arguments, tool_names};
 use crate::wire::ir::{
@@ -211,7 +211,11 @@ fn fit_cache_point(block: &mut Block, fitting: &mut Fitting) -> Result<(), Rejec
 fn fit_media(media: &mut Media, at: &str, fitting: &mut Fitting) -> Result<(), Rejected> {
     normalize_type(media);
     if media_part(media).is_none() {
-        return Err(fitting.refuse(feature_of(media), at));
+        let feature = match media.source {
+            Source::File { .. } => Feature::FileId,
+            _ => media::feature(media),
+        };
+        return Err(fitting.refuse(feature, at));
     }
     if media.detail.take().is_some_and(|detail| detail != "auto") {
         fitting.keep(Feature::ImageDetail, "")?;
@@ -236,7 +240,7 @@ fn check_instructions(request: &Request, fitting: &Fitting) -> Result<(), Reject
     for block in &request.system {
         match &block.content {
             Content::Text { .. } => {}
-            Content::Media(media) => return Err(fitting.refuse(feature_of(media), &block.at)),
+            Content::Media(media) => return Err(fitting.refuse(media::feature(media), &block.at)),
             _ => return Err(Rejected::new(&*block.at, "must be text: it is an instruction")),
         }
     }
