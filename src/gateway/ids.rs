@@ -13,7 +13,7 @@ use super::answer::Refusal;
 use crate::config::{Client, Config};
 use crate::upstream::seal::MARK;
 use crate::wire::api::Operation;
-use crate::wire::json::splice::{At, Rewriter, rewrite};
+use crate::wire::json::string_rewriter::{At, Rewriter, rewrite};
 
 static SIGN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK));
 

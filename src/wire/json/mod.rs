@@ -2,6 +2,6 @@
 
 pub mod digest;
 pub mod fields;
-pub mod splice;
+pub mod string_rewriter;
 pub(crate) mod walk;
 pub(crate) mod write;
