@@ -13,7 +13,7 @@ use super::answer::Refusal;
 use crate::config::{Client, Config};
 use crate::upstream::seal::MARK;
 use crate::wire::api::Operation;
-use crate::wire::json::string_rewriter::{At, Rewriter, rewrite};
+use crate::wire::json::string_rewriter::{Rewriter, ValuePlace, rewrite};
 
 static SIGN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK));
 
@@ -196,7 +196,7 @@ fn is_looked_at(name: &[u8]) -> bool {
 
 /// What stands there. An answer repeats what the caller or a model has written, so ids count only where the
 /// provider itself puts them: else a caller could have any id signed for it.
-fn place(operation: Operation, stream: bool, at: At<'_>) -> Place {
+fn place(operation: Operation, stream: bool, at: ValuePlace<'_>) -> Place {
     let own = (at.depth == 1 && !stream)
         || (at.depth == 3 && at.within == b"data")
         || (at.depth == 2 && at.within == b"response" && stream);

@@ -1,85 +1,83 @@
-//! Changing the values of named members of JSON on its way through, and nothing else of it: ids get the
-//! sign of the key that they belong to, and lose it again.
+//! Rewrites string values of named members in JSON that passes through, and leaves all other bytes as they are. The
+//! gateway uses it to sign ids with the key that they belong to, and to remove the signature again.
 
 use memchr::{memchr, memchr2};
 
-/// A value longer than this is no id, and is passed on as it is.
-const LONGEST: usize = 2048;
-/// The longest name of a member that is looked for.
-const LONGEST_NAME: usize = 24;
+/// The longest value that is rewritten. A longer one is not an id and passes unchanged.
+const MAX_VALUE: usize = 2048;
+/// The longest member name that can be matched.
+const MAX_NAME: usize = 24;
 
-/// Where in a document a value stands.
+/// The place of a value in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At<'r> {
-    /// How many objects and lists it is within.
+pub struct ValuePlace<'r> {
+    /// Number of objects and lists around the value.
     pub depth: usize,
-    /// The name of the member of the outermost object that it is within; empty for that object's own.
+    /// The name of the outermost object's member that contains the value; empty for that object's direct members.
     pub within: &'r [u8],
-    /// Its name.
+    /// The name of the value's own member.
     pub name: &'r [u8],
 }
 
-/// What a value of a wanted member is changed to; `None`: nothing.
-type Change<'c> = dyn FnMut(At<'_>, &[u8]) -> Option<String> + 'c;
+/// Returns the new text of a wanted member's value; `None` leaves it unchanged.
+type Change<'c> = dyn FnMut(ValuePlace<'_>, &[u8]) -> Option<String> + 'c;
 
-/// Rewrites string values of JSON that comes in pieces: one document, or a stream with one in each event.
-/// Holds back at most one value that may be an id.
+/// Rewrites string values of JSON that arrives in chunks: one document, or a stream with one in each event.
+/// Buffers at most one value that may be rewritten.
 #[derive(Debug)]
 pub struct Rewriter {
-    /// Which members may be changed; the values of all others are never held back.
+    /// Selects by name the members that may be rewritten. The values of all others are never buffered.
     wanted: fn(&[u8]) -> bool,
     state: State,
-    /// The last string outside of which we are, when it can be a name; what follows `:` is its value.
+    /// The last string, if it can be a member's name. After a `:` follows its value.
     name: Vec<u8>,
-    colon: bool,
+    /// Set when the last byte outside strings and white space is `:`.
+    after_colon: bool,
     depth: usize,
-    /// The name of the member of the outermost object that we are within.
+    /// The name of the outermost object's member that contains the current position.
     within: Vec<u8>,
-    /// A value that is looked at, without its opening quote.
+    /// The buffered value, without its opening quote.
     value: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Between,
-    /// In a string that is passed on.
-    Passing {
-        escaped: bool,
-    },
-    /// In a string that may be changed.
-    Holding {
-        escaped: bool,
-    },
+    /// Outside of strings.
+    Outside,
+    /// In a string that passes unchanged.
+    Passing { escaped: bool },
+    /// In a string that may be rewritten.
+    Buffering { escaped: bool },
 }
 
 impl Rewriter {
-    /// For the members that `wanted` says of their names.
+    /// Creates a rewriter of the members whose names `wanted` accepts.
     pub fn new(wanted: fn(&[u8]) -> bool) -> Self {
         let (name, within, value) = (Vec::new(), Vec::new(), Vec::new());
-        Self { wanted, state: State::Between, name, colon: false, depth: 0, within, value }
+        Self { wanted, state: State::Outside, name, after_colon: false, depth: 0, within, value }
     }
 
-    /// Takes the next bytes and gives out what is sure. `change` is asked for each string that is the
-    /// value of a wanted member: its name and its text, as written.
+    /// Processes the next bytes and appends the finished output to `out`. Calls `change` for each string value of a
+    /// wanted member, with its place and its text as written.
     pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, change: &mut Change<'_>) {
         while !bytes.is_empty() {
             bytes = match self.state {
-                State::Between => self.between(bytes, out),
+                State::Outside => self.outside(bytes, out),
                 State::Passing { escaped } => self.passing(bytes, out, escaped),
-                State::Holding { escaped } => self.holding(bytes, out, escaped, change),
+                State::Buffering { escaped } => self.buffering(bytes, out, escaped, change),
             };
         }
     }
 
-    /// What is held back when there is nothing more to come.
+    /// Returns the buffered bytes after the last chunk.
     pub fn rest(&mut self) -> Vec<u8> {
-        if self.state == (State::Between) || self.value.is_empty() {
+        if self.state == State::Outside || self.value.is_empty() {
             return Vec::new();
         }
         std::mem::take(&mut self.value)
     }
 
-    fn between<'b>(&mut self, bytes: &'b [u8], out: &mut Vec<u8>) -> &'b [u8] {
+    fn outside<'b>(&mut self, bytes: &'b [u8], out: &mut Vec<u8>) -> &'b [u8] {
         let end = memchr(b'"', bytes).unwrap_or(bytes.len());
         for byte in bytes[..end].iter().filter(|byte| !byte.is_ascii_whitespace()) {
             match byte {
@@ -97,16 +95,16 @@ impl Rewriter {
                 }
                 _ => {}
             }
-            self.colon = *byte == b':';
+            self.after_colon = *byte == b':';
         }
         out.extend_from_slice(&bytes[..end]);
         if end == bytes.len() {
             return &[];
         }
         out.push(b'"');
-        let name = self.name.len() <= LONGEST_NAME && (self.wanted)(&self.name);
-        self.state = if self.colon && name {
-            State::Holding { escaped: false }
+        let wanted = self.name.len() <= MAX_NAME && (self.wanted)(&self.name);
+        self.state = if self.after_colon && wanted {
+            State::Buffering { escaped: false }
         } else {
             self.name.clear();
             State::Passing { escaped: false }
@@ -117,18 +115,18 @@ impl Rewriter {
 
     fn passing<'b>(&mut self, bytes: &'b [u8], out: &mut Vec<u8>, escaped: bool) -> &'b [u8] {
         let (end, closed, escaped) = string_end(bytes, escaped);
-        let room = (LONGEST_NAME + 1).saturating_sub(self.name.len());
+        let room = (MAX_NAME + 1).saturating_sub(self.name.len());
         let text = &bytes[..end - usize::from(closed)];
         self.name.extend_from_slice(&text[..text.len().min(room)]);
         out.extend_from_slice(&bytes[..end]);
-        self.state = if closed { State::Between } else { State::Passing { escaped } };
+        self.state = if closed { State::Outside } else { State::Passing { escaped } };
         if closed {
-            self.colon = false;
+            self.after_colon = false;
         }
         &bytes[end..]
     }
 
-    fn holding<'b>(
+    fn buffering<'b>(
         &mut self,
         bytes: &'b [u8],
         out: &mut Vec<u8>,
@@ -138,7 +136,7 @@ impl Rewriter {
         let (end, closed, escaped) = string_end(bytes, escaped);
         self.value.extend_from_slice(&bytes[..end - usize::from(closed)]);
         if closed {
-            let at = At { depth: self.depth, within: &self.within, name: &self.name };
+            let at = ValuePlace { depth: self.depth, within: &self.within, name: &self.name };
             match change(at, &self.value) {
                 Some(text) => out.extend_from_slice(text.as_bytes()),
                 None => out.extend_from_slice(&self.value),
@@ -146,21 +144,21 @@ impl Rewriter {
             out.push(b'"');
             self.value.clear();
             self.name.clear();
-            self.colon = false;
-            self.state = State::Between;
-        } else if self.value.len() > LONGEST {
+            self.after_colon = false;
+            self.state = State::Outside;
+        } else if self.value.len() > MAX_VALUE {
             out.append(&mut self.value);
             self.name.clear();
             self.state = State::Passing { escaped };
         } else {
-            self.state = State::Holding { escaped };
+            self.state = State::Buffering { escaped };
         }
         &bytes[end..]
     }
 }
 
-/// Up to where a string goes, its closing quote included, whether that is there, and whether the next byte
-/// stands behind a backslash.
+/// Returns the offset after the closing quote, or the length if there is none; whether the quote was found; and
+/// whether the next chunk's first byte is escaped by a backslash.
 fn string_end(bytes: &[u8], escaped: bool) -> (usize, bool, bool) {
     let mut at = usize::from(escaped);
     loop {
@@ -172,7 +170,7 @@ fn string_end(bytes: &[u8], escaped: bool) -> (usize, bool, bool) {
     }
 }
 
-/// A whole document rewritten.
+/// Rewrites a whole document.
 pub fn rewrite(document: &[u8], wanted: fn(&[u8]) -> bool, change: &mut Change<'_>) -> Vec<u8> {
     let mut rewriter = Rewriter::new(wanted);
     let mut out = Vec::with_capacity(document.len() + 64);
@@ -195,13 +193,13 @@ data: {"id":"resp_3"}"#;
         name.ends_with(b"id")
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "it stands for a change")]
-    fn mark(_: At<'_>, value: &[u8]) -> Option<String> {
+    #[expect(clippy::unnecessary_wraps, reason = "must have the type of `change`")]
+    fn mark(_: ValuePlace<'_>, value: &[u8]) -> Option<String> {
         Some(format!("<{}>", String::from_utf8_lossy(value)))
     }
 
     #[test]
-    fn values_of_members_change_and_nothing_else() {
+    fn only_values_of_wanted_members_change() {
         let text = String::from_utf8(rewrite(DOCUMENT, is_id, &mut mark)).unwrap();
         let expected = String::from_utf8(DOCUMENT.to_vec()).unwrap();
         let expected = expected
@@ -213,7 +211,7 @@ data: {"id":"resp_3"}"#;
     }
 
     #[test]
-    fn a_value_is_told_by_where_it_stands() {
+    fn change_receives_the_place_of_each_value() {
         let document = br#"{"id":"1","a":{"id":"2","l":[{"id":"3"}]},"id":"4","l":[[],{"id":"5"}]} {"id":"6"}"#;
         let mut seen = Vec::new();
         rewrite(document, is_id, &mut |at, value| {
@@ -234,7 +232,7 @@ data: {"id":"resp_3"}"#;
     }
 
     #[test]
-    fn pieces_of_any_size_give_the_same() {
+    fn chunks_of_any_size_give_the_same_output() {
         let whole = rewrite(DOCUMENT, is_id, &mut mark);
         for size in 1..40 {
             let (mut rewriter, mut out) = (Rewriter::new(is_id), Vec::new());
@@ -247,7 +245,7 @@ data: {"id":"resp_3"}"#;
     }
 
     #[test]
-    fn a_document_that_breaks_off_keeps_all_its_bytes() {
+    fn a_truncated_document_keeps_all_its_bytes() {
         for end in 0..DOCUMENT.len() {
             let kept = rewrite(&DOCUMENT[..end], is_id, &mut |_, _| None);
             assert_eq!(kept, &DOCUMENT[..end]);
@@ -255,12 +253,12 @@ data: {"id":"resp_3"}"#;
     }
 
     #[test]
-    fn what_is_held_back_is_bounded() {
+    fn the_buffer_is_bounded() {
         let (mut rewriter, mut out) = (Rewriter::new(is_id), Vec::new());
         rewriter.push(br#"{"id":""#, &mut out, &mut mark);
         for _ in 0..100 {
             rewriter.push(&[b'a'; 1000], &mut out, &mut mark);
-            assert!(rewriter.value.capacity() <= 8 * LONGEST);
+            assert!(rewriter.value.capacity() <= 8 * MAX_VALUE);
         }
         rewriter.push(b"\"}", &mut out, &mut mark);
         assert_eq!(out.len(), 7 + 100_000 + 2);
