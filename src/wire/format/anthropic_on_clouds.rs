@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::wire::frame::aws_event_stream::{Frame, Frames};
 use crate::wire::inspect::model::Peek;
+use crate::wire::json::splice::Splice;
 use crate::wire::json::walk::{Part, Scanner, is_named, members};
 
 const ON_VERTEX: &str = "vertex-2023-10-16";
@@ -44,7 +45,7 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
         envelope.push_str(&serde_json::to_string(&betas).unwrap_or_default());
     }
     let (mut scanner, mut rest) = (Scanner::new(), body);
-    let (mut out, mut copied) = (Vec::with_capacity(body.len() + envelope.len()), 0);
+    let mut splice = Splice::new(body, envelope.len());
     let mut member = None;
     while let Ok(Some(piece)) = scanner.next(&mut rest) {
         match (piece.part, member) {
@@ -54,35 +55,18 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
                 member = (model || stream).then_some((piece.start, model));
             }
             (Part::Value, Some((start, is_model))) => {
-                let end = piece.start + piece.bytes.len();
-                out.extend_from_slice(&body[copied..start]);
-                copied = end;
+                let range = start..piece.start + piece.bytes.len();
                 if is_model {
-                    out.extend_from_slice(envelope.as_bytes());
+                    splice.replace(range, envelope.as_bytes());
                 } else {
-                    copied += comma_behind(&body[end..], &mut out);
+                    splice.remove_member(range);
                 }
                 member = None;
             }
             (Part::Value, None) => {}
         }
     }
-    out.extend_from_slice(&body[copied..]);
-    out
-}
-
-/// Takes the comma of a member that is left out: the one behind it, and how many bytes that is; or, of the
-/// last member, the one before it.
-fn comma_behind(rest: &[u8], before: &mut Vec<u8>) -> usize {
-    let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    if rest.get(blank) == Some(&b',') {
-        return blank + 1;
-    }
-    let kept = before.trim_ascii_end().len();
-    if before[..kept].ends_with(b",") {
-        before.truncate(kept - 1);
-    }
-    0
+    splice.finish()
 }
 
 /// Makes of Bedrock's event stream the server-sent events that Anthropic would have sent.
