@@ -44,7 +44,7 @@ impl MemberFinder {
         let name = self.finder.needle();
         let most = bytes.len().min(name.len() - 1);
         // A longer rest begins earlier, so it comes first.
-        (1..=most).rev().filter(|_| !self.tail.is_empty()).find(|length| {
+        (1..=most).rev().find(|length| {
             let (before, rest) = name.split_at(name.len() - length);
             bytes.starts_with(rest) && self.tail.ends_with(before)
         })
