@@ -194,7 +194,7 @@ pub(crate) fn frames(format: Format, framing: Framing, body: &[u8]) -> Vec<Kept>
             let Element::Whole(data) = element else { panic!("no element is that long") };
             keep(b"", data, false);
         }),
-        Framing::Aws => aws_event_stream::Frames::new(1 << 24).push(body, |frame| match frame {
+        Framing::Aws => aws_event_stream::FrameDecoder::new(1 << 24).push(body, |frame| match frame {
             aws_event_stream::Frame::Event { kind, payload } => {
                 keep(kind.as_bytes(), payload, false)
             }

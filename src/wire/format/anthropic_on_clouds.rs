@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::wire::frame::aws_event_stream::{Frame, Frames};
+use crate::wire::frame::aws_event_stream::{Frame, FrameDecoder};
 use crate::wire::inspect::model::Peek;
 use crate::wire::json::splice::Splice;
 use crate::wire::json::walk::{Part, Scanner, is_named, members};
@@ -72,13 +72,13 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
 /// Makes of Bedrock's event stream the server-sent events that Anthropic would have sent.
 #[derive(Debug)]
 pub struct FromBedrock {
-    frames: Frames,
+    frames: FrameDecoder,
     over: bool,
 }
 
 impl Default for FromBedrock {
     fn default() -> Self {
-        Self { frames: Frames::new(LONGEST), over: false }
+        Self { frames: FrameDecoder::new(LONGEST), over: false }
     }
 }
 
@@ -97,7 +97,7 @@ impl FromBedrock {
                 },
                 Frame::Exception { kind, payload } => (kind, message_of(payload)),
                 Frame::Error { code, message } => (code, message.to_owned()),
-                Frame::Broken(_) => ("", "The provider's stream is damaged.".to_owned()),
+                Frame::Malformed(_) => ("", "The provider's stream is damaged.".to_owned()),
             };
             *over = true;
             let error = error(status_of(told.0), &told.1);

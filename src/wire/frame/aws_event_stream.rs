@@ -48,12 +48,12 @@ pub enum Frame<'f> {
         message: &'f str,
     },
     /// The bytes are not a valid message. Nothing after them is decoded.
-    Broken(Broken),
+    Malformed(FrameError),
 }
 
 /// Why a stream cannot be decoded further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum FrameError {
     /// The length of a message is over the limit, or shorter than any message.
     Length,
     /// A checksum does not match, or the headers are malformed.
@@ -62,14 +62,14 @@ pub enum Broken {
 
 /// Decodes chunks into frames. Any split of the same bytes into chunks gives the same frames.
 #[derive(Debug)]
-pub struct Frames {
+pub struct FrameDecoder {
     /// The beginning of an incomplete message.
     buffer: Vec<u8>,
     limit: usize,
     failed: bool,
 }
 
-impl Frames {
+impl FrameDecoder {
     /// Creates a decoder of messages of up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { buffer: Vec::new(), limit, failed: false }
@@ -93,7 +93,7 @@ impl Frames {
                 Err(error) => {
                     self.failed = true;
                     self.buffer = Vec::new();
-                    each(Frame::Broken(error));
+                    each(Frame::Malformed(error));
                 }
             }
         }
@@ -109,7 +109,7 @@ impl Frames {
         &mut self,
         bytes: &mut &[u8],
         each: &mut impl FnMut(Frame<'_>),
-    ) -> Result<Step, Broken> {
+    ) -> Result<Step, FrameError> {
         let wanted = length(&self.buffer, self.limit)?.unwrap_or(PRELUDE);
         let (moved, rest) = bytes.split_at(bytes.len().min(wanted - self.buffer.len()));
         self.buffer.extend_from_slice(moved);
@@ -169,12 +169,12 @@ fn decode_message(
     bytes: &mut &[u8],
     limit: usize,
     each: &mut impl FnMut(Frame<'_>),
-) -> Result<Step, Broken> {
+) -> Result<Step, FrameError> {
     let Some((message, rest)) = length(bytes, limit)?.and_then(|at| bytes.split_at_checked(at))
     else {
         return Ok(Step::Incomplete);
     };
-    let decoded = read_message_from(message).map_err(|_| Broken::Content)?;
+    let decoded = read_message_from(message).map_err(|_| FrameError::Content)?;
     each(frame(&decoded));
     *bytes = rest;
     Ok(Step::Progress)
@@ -182,12 +182,12 @@ fn decode_message(
 
 /// Returns the length of the message that `bytes` begin with; `None` if the prelude is incomplete. The length is
 /// used before its checksum is verified, which needs the whole message; the limit bounds the damage.
-fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Broken> {
+fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
     let Some(length) = bytes.first_chunk().filter(|_| bytes.len() >= PRELUDE) else {
         return Ok(None);
     };
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    if (SHORTEST..=limit).contains(&length) { Ok(Some(length)) } else { Err(Broken::Length) }
+    if (SHORTEST..=limit).contains(&length) { Ok(Some(length)) } else { Err(FrameError::Length) }
 }
 
 fn frame(message: &Message) -> Frame<'_> {
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     fn decode_all<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> (Vec<String>, bool) {
-        let (mut frames, mut decoded) = (Frames::new(limit), Vec::new());
+        let (mut frames, mut decoded) = (FrameDecoder::new(limit), Vec::new());
         for chunk in chunks {
             frames.push(chunk, |frame| decoded.push(describe(&frame)));
         }
@@ -228,7 +228,7 @@ mod tests {
             Frame::Event { kind, payload } => format!("event {kind} {}", text(payload)),
             Frame::Exception { kind, payload } => format!("exception {kind} {}", text(payload)),
             Frame::Error { code, message } => format!("error {code} {message}"),
-            Frame::Broken(error) => format!("malformed {error:?}"),
+            Frame::Malformed(error) => format!("malformed {error:?}"),
         }
     }
 
@@ -325,7 +325,7 @@ mod tests {
     fn a_message_over_the_limit_is_not_buffered() {
         let long = message(&[(":event-type", "x")], &"x".repeat(1000));
         assert_eq!(decode_all(long.chunks(7), long.len()).0.len(), 1);
-        let mut frames = Frames::new(long.len() - 1);
+        let mut frames = FrameDecoder::new(long.len() - 1);
         let mut decoded = Vec::new();
         for chunk in long.chunks(7) {
             frames.push(chunk, |frame| decoded.push(describe(&frame)));

@@ -24,9 +24,9 @@ pub enum Element<'e> {
 
 /// Where in the array the bytes so far end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Position {
     /// Before the opening bracket.
-    Before,
+    Start,
     /// After the opening bracket.
     First,
     /// Inside an element.
@@ -36,16 +36,16 @@ pub enum Place {
     /// After the comma that follows an element.
     Next,
     /// After the closing bracket: the rest is ignored.
-    Behind,
+    End,
     /// The text is not an array of objects: the rest is ignored.
-    Lost,
+    Malformed,
 }
 
 /// Decodes chunks into elements. Any split of the same bytes into chunks gives the same elements, if they are not
 /// longer than the limit.
 #[derive(Debug)]
 pub struct Elements {
-    place: Place,
+    position: Position,
     scanner: Scanner,
     /// The beginning of an incomplete element.
     buffer: Vec<u8>,
@@ -60,7 +60,7 @@ impl Elements {
     /// Creates a decoder that buffers elements of up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
-            place: Place::Before,
+            position: Position::Start,
             scanner: Scanner::new(),
             buffer: Vec::new(),
             limit,
@@ -73,13 +73,13 @@ impl Elements {
     pub fn push(&mut self, chunk: &[u8], mut each: impl FnMut(Element<'_>)) {
         let mut rest = chunk;
         loop {
-            if matches!(self.place, Place::Behind | Place::Lost) {
+            if matches!(self.position, Position::End | Position::Malformed) {
                 return;
             }
-            if self.place == Place::Within {
+            if self.position == Position::Within {
                 let before = rest;
                 if self.scan(&mut rest).is_none() {
-                    self.place = Place::Lost;
+                    self.position = Position::Malformed;
                     self.buffer = Vec::new();
                     return;
                 }
@@ -91,16 +91,16 @@ impl Elements {
             }
             rest = rest.trim_ascii_start();
             let Some((&byte, after)) = rest.split_first() else { return };
-            self.place = match (self.place, byte) {
-                (Place::Before, b'[') => Place::First,
-                (Place::First | Place::Next, b'{') => {
+            self.position = match (self.position, byte) {
+                (Position::Start, b'[') => Position::First,
+                (Position::First | Position::Next, b'{') => {
                     self.scanner = Scanner::new();
-                    self.place = Place::Within;
+                    self.position = Position::Within;
                     continue;
                 }
-                (Place::First | Place::After, b']') => Place::Behind,
-                (Place::After, b',') => Place::Next,
-                _ => Place::Lost,
+                (Position::First | Position::After, b']') => Position::End,
+                (Position::After, b',') => Position::Next,
+                _ => Position::Malformed,
             };
             rest = after;
         }
@@ -112,8 +112,8 @@ impl Elements {
     }
 
     /// Returns where in the array the bytes so far end.
-    pub fn place(&self) -> Place {
-        self.place
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// Scans to the end of the element or of the bytes; `None` if the element is not an object.
@@ -143,7 +143,7 @@ impl Elements {
 
     /// Completes the element with its last bytes.
     fn close(&mut self, bytes: &[u8], each: &mut impl FnMut(Element<'_>)) {
-        self.place = Place::After;
+        self.position = Position::After;
         self.open = 0;
         if self.long {
             self.long = false;
@@ -165,7 +165,7 @@ mod tests {
 
     const ARRAY: &str = "\r\n [{\"a\":\"]},{\"}\r\n,\r\n{\"b\":[{}]} , {}]\n";
 
-    fn decode_all(chunks: &[&[u8]], limit: usize) -> (Vec<String>, String, Place) {
+    fn decode_all(chunks: &[&[u8]], limit: usize) -> (Vec<String>, String, Position) {
         let (mut elements, mut whole, mut pieces) = (Elements::new(limit), Vec::new(), Vec::new());
         for chunk in chunks {
             elements.push(chunk, |element| match element {
@@ -176,7 +176,7 @@ mod tests {
                 }
             });
         }
-        (whole, String::from_utf8(pieces).unwrap(), elements.place())
+        (whole, String::from_utf8(pieces).unwrap(), elements.position())
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let bytes = ARRAY.as_bytes();
         let whole = decode_all(&[bytes], 100);
         assert_eq!(whole.0, [r#"{"a":"]},{"}"#, r#"{"b":[{}]}"#, "{}"]);
-        assert_eq!(whole.2, Place::Behind);
+        assert_eq!(whole.2, Position::End);
         for first in 0..=bytes.len() {
             for second in first..=bytes.len() {
                 let chunks = [&bytes[..first], &bytes[first..second], &bytes[second..]];
@@ -201,21 +201,21 @@ mod tests {
             let (_, pieces, position) = decode_all(&bytes.chunks(size).collect::<Vec<_>>(), 6);
             let pieces: Vec<_> = pieces.split('|').map(str::trim).collect();
             assert_eq!(pieces, [r#"{"a":"]},{"}"#, r#"{"b":[{}]}"#, ""], "chunks of {size}");
-            assert_eq!(position, Place::Behind);
+            assert_eq!(position, Position::End);
         }
     }
 
     #[test]
     fn the_position_is_known_after_every_chunk() {
         let position = |text: &str| decode_all(&[text.as_bytes()], 100).2;
-        assert_eq!(position(" "), Place::Before);
-        assert_eq!(position("[ "), Place::First);
-        assert_eq!(position("[{\"a\":1"), Place::Within);
-        assert_eq!(position("[{}\n"), Place::After);
-        assert_eq!(position("[{},"), Place::Next);
-        assert_eq!(position("[]x"), Place::Behind);
+        assert_eq!(position(" "), Position::Start);
+        assert_eq!(position("[ "), Position::First);
+        assert_eq!(position("[{\"a\":1"), Position::Within);
+        assert_eq!(position("[{}\n"), Position::After);
+        assert_eq!(position("[{},"), Position::Next);
+        assert_eq!(position("[]x"), Position::End);
         for malformed in ["{}", "[1", "[{}{}", "[{},]", "[{1"] {
-            assert_eq!(position(malformed), Place::Lost, "{malformed}");
+            assert_eq!(position(malformed), Position::Malformed, "{malformed}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::memchr2;
 
 use super::super::frame::sse::{field, next_line};
-use crate::wire::frame::json_array::{Element, Elements, Place};
+use crate::wire::frame::json_array::{Element, Elements, Position};
 
 /// An event longer than this is not compared, and what follows it neither.
 const GATHERED: usize = 256 * 1024;
@@ -54,18 +54,18 @@ impl Units {
         match self {
             Units::Events(blocks) => blocks.push(bytes, &mut each),
             Units::Array(elements) => {
-                let before = elements.place();
+                let before = elements.position();
                 elements.push(bytes, |element| match element {
                     Element::Whole(raw) => each(Unit::Event { raw, name: b"", data: raw.into() }),
                     Element::Piece { bytes, last } => each(Unit::Long { bytes, last }),
                 });
-                match (before, elements.place()) {
-                    (_, Place::Before) => each(Unit::Blank(bytes)),
-                    (Place::Before, Place::Lost) if !bytes.trim_ascii().starts_with(b"[") => {
+                match (before, elements.position()) {
+                    (_, Position::Start) => each(Unit::Blank(bytes)),
+                    (Position::Start, Position::Malformed) if !bytes.trim_ascii().starts_with(b"[") => {
                         *self = Units::Plain;
                         each(Unit::Plain(bytes));
                     }
-                    (_, Place::Lost) => each(Unit::Lost),
+                    (_, Position::Malformed) => each(Unit::Lost),
                     _ => {}
                 }
             }
