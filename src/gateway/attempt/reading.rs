@@ -11,7 +11,7 @@ use super::{Answered, Limits};
 use crate::upstream::{Arriving, Broken};
 use crate::wire::api::Api;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::failure::classify::{in_whole, may_be_error};
+use crate::wire::failure::classify::{classify_success_body, may_be_error};
 
 /// Largest error body that is read; a provider's errors are a few hundred bytes.
 const ERROR_BODY: usize = 256 * 1024;
@@ -55,7 +55,7 @@ pub(super) async fn short_answer(
     if kept >= SHORT || !may_be_error(begin) {
         return Ok(());
     }
-    match in_whole(api, &answered.early.concat()) {
+    match classify_success_body(api, &answered.early.concat()) {
         // What is the caller's fault passes as it came.
         Some(failure) if failure.class != Class::Caller => Err(Begun::Failed(failure)),
         _ => Ok(()),

@@ -1,5 +1,5 @@
-//! Anthropic's messages where another cloud serves them: the model stands in the path, the version in the
-//! body, and Bedrock frames streams and errors in its own way.
+//! Anthropic's Messages API on other clouds: the model is in the path, the version in the body, and Bedrock has its own
+//! form of streams and errors.
 //!
 //! <https://docs.claude.com/en/api/claude-on-vertex-ai>,
 //! <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html>
@@ -9,8 +9,9 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::wire::failure::encode_error;
 use crate::wire::frame::aws_event_stream::{Frame, FrameDecoder};
 use crate::wire::inspect::model::Peek;
 use crate::wire::json::splice::Splice;
@@ -18,34 +19,34 @@ use crate::wire::json::walk::{Part, Scanner, is_named, members};
 
 const ON_VERTEX: &str = "vertex-2023-10-16";
 const ON_BEDROCK: &str = "bedrock-2023-05-31";
-/// The longest event that is unpacked; as long as any that is passed on.
+/// The longest event that is decoded, as for streams that pass through.
 const LONGEST: usize = crate::wire::frame::aws_event_stream::LONGEST;
 
-/// A body of messages as Vertex takes it.
+/// Rewrites a Messages request for Vertex.
 pub fn for_vertex(peek: &Peek<'_>, body: &Bytes) -> [Bytes; 3] {
     let version = format!(r#""anthropic_version":"{ON_VERTEX}""#);
     peek.replace_member(body, Bytes::from(version))
 }
 
-/// A body of tokens to count as Vertex takes it: there the model stays in it.
+/// Rewrites a token counting request for Vertex, whose body keeps the model.
 pub fn for_counting_on_vertex(peek: &Peek<'_>, body: &Bytes, model: &str) -> [Bytes; 3] {
     let name = serde_json::to_string(model).unwrap_or_default();
     let both = format!(r#""anthropic_version":"{ON_VERTEX}","model":{name}"#);
     peek.replace_member(body, Bytes::from(both))
 }
 
-/// A body of messages as Bedrock takes it: without `stream`, which its path says, and with the `betas` of
-/// the header in it. All other bytes stay. A body that is no JSON object stays as it is.
+/// Rewrites a Messages request for Bedrock: removes `stream`, which the path decides, and adds the `betas` of the header
+/// to the body. All other bytes stay. A body that is not a JSON object stays as it is.
 pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec<u8> {
     let betas: Vec<&str> =
         betas.flat_map(|list| list.split(',')).map(str::trim).filter(|b| !b.is_empty()).collect();
-    let mut envelope = format!(r#""anthropic_version":"{ON_BEDROCK}""#);
+    let mut added = format!(r#""anthropic_version":"{ON_BEDROCK}""#);
     if !betas.is_empty() {
-        envelope.push_str(r#","anthropic_beta":"#);
-        envelope.push_str(&serde_json::to_string(&betas).unwrap_or_default());
+        added.push_str(r#","anthropic_beta":"#);
+        added.push_str(&serde_json::to_string(&betas).unwrap_or_default());
     }
     let (mut scanner, mut rest) = (Scanner::new(), body);
-    let mut splice = Splice::new(body, envelope.len());
+    let mut splice = Splice::new(body, added.len());
     let mut member = None;
     while let Ok(Some(piece)) = scanner.next(&mut rest) {
         match (piece.part, member) {
@@ -57,7 +58,7 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
             (Part::Value, Some((start, is_model))) => {
                 let range = start..piece.start + piece.bytes.len();
                 if is_model {
-                    splice.replace(range, envelope.as_bytes());
+                    splice.replace(range, added.as_bytes());
                 } else {
                     splice.remove_member(range);
                 }
@@ -69,45 +70,46 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
     splice.finish()
 }
 
-/// Makes of Bedrock's event stream the server-sent events that Anthropic would have sent.
+/// Converts Bedrock's event stream into the server-sent events of Anthropic.
 #[derive(Debug)]
 pub struct FromBedrock {
     frames: FrameDecoder,
-    over: bool,
+    /// Set after an error: the rest of the stream is ignored.
+    failed: bool,
 }
 
 impl Default for FromBedrock {
     fn default() -> Self {
-        Self { frames: FrameDecoder::new(LONGEST), over: false }
+        Self { frames: FrameDecoder::new(LONGEST), failed: false }
     }
 }
 
 impl FromBedrock {
-    /// Takes the next bytes, and gives the events that they complete.
+    /// Decodes the next bytes and appends the events that they complete to `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let over = &mut self.over;
+        let failed = &mut self.failed;
         self.frames.push(bytes, |frame| {
-            if *over {
+            if *failed {
                 return;
             }
-            let told = match frame {
+            let (kind, message) = match frame {
                 Frame::Event { payload, .. } => match event(payload, out) {
                     Some(()) => return,
-                    None => ("", "The provider sent an event that cannot be read.".to_owned()),
+                    None => ("", "The provider sent a malformed event.".to_owned()),
                 },
                 Frame::Exception { kind, payload } => (kind, message_of(payload)),
                 Frame::Error { code, message } => (code, message.to_owned()),
-                Frame::Malformed(_) => ("", "The provider's stream is damaged.".to_owned()),
+                Frame::Malformed(_) => ("", "The provider's stream is malformed.".to_owned()),
             };
-            *over = true;
-            let error = error(status_of(told.0), &told.1);
+            *failed = true;
+            let error = encode_error::anthropic(status_of(kind), &message, None);
             // Writing into memory cannot fail.
             let _ = write!(out, "event: error\ndata: {error}\n\n");
         });
     }
 }
 
-/// One event out of its envelope: `{"bytes":"BASE64"}`.
+/// Decodes one event from `{"bytes":"BASE64"}`; `None` if it is malformed.
 fn event(payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let [Some([b'"', text @ .., b'"'])] = members(payload, ["bytes"]) else { return None };
     let event = BASE64_STANDARD.decode(text).ok()?;
@@ -115,7 +117,7 @@ fn event(payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(kind);
     out.extend_from_slice(b"\ndata: ");
-    // Of several lines each would need a `data:` of its own; within JSON a line break is only white space.
+    // Each of several lines would need its own `data:`; in JSON a line break is only white space.
     out.extend(event.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
     out.extend_from_slice(b"\n\n");
     Some(())
@@ -127,7 +129,7 @@ fn message_of(payload: &[u8]) -> String {
     message.unwrap_or_default().to_owned()
 }
 
-/// The status that stands for an exception within a stream.
+/// Returns the status that corresponds to an exception inside a stream.
 fn status_of(exception: &str) -> u16 {
     match exception {
         "throttlingException" => 429,
@@ -137,24 +139,9 @@ fn status_of(exception: &str) -> u16 {
     }
 }
 
-/// An error body of Bedrock's as Anthropic would have written it.
+/// Converts an error body of Bedrock into Anthropic's form.
 pub fn error_for(status: u16, body: &[u8]) -> Bytes {
-    Bytes::from(error(status, &message_of(body)).to_string())
-}
-
-/// <https://docs.claude.com/en/api/errors>
-fn error(status: u16, message: &str) -> Value {
-    let kind = match status {
-        401 => "authentication_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        503 | 529 => "overloaded_error",
-        400..=499 => "invalid_request_error",
-        _ => "api_error",
-    };
-    json!({"type": "error", "error": {"type": kind, "message": message}})
+    Bytes::from(encode_error::anthropic(status, &message_of(body), None).to_string())
 }
 
 #[cfg(test)]
@@ -162,13 +149,13 @@ mod tests {
     use super::*;
     use crate::wire::frame::aws_event_stream::exception;
 
-    fn enveloped(body: &str, betas: &[&str]) -> String {
+    fn rewritten(body: &str, betas: &[&str]) -> String {
         let bytes = for_bedrock(body.as_bytes(), betas.iter().copied());
         String::from_utf8(bytes).unwrap()
     }
 
     #[test]
-    fn the_model_gives_way_to_the_version_and_stream_leaves() {
+    fn the_version_replaces_the_model_and_stream_is_removed() {
         let version = r#""anthropic_version":"bedrock-2023-05-31""#;
         for (body, expected) in [
             (r#"{"model":"m","n":1}"#, format!(r#"{{{version},"n":1}}"#)),
@@ -180,11 +167,11 @@ mod tests {
             ),
             (r#"{"stream":true}"#, "{}".to_owned()),
         ] {
-            assert_eq!(enveloped(body, &[]), expected);
+            assert_eq!(rewritten(body, &[]), expected);
         }
         let betas = r#""anthropic_beta":["a-1","b-2","c-3"]"#;
         assert_eq!(
-            enveloped(r#"{"model":"m"}"#, &["a-1, b-2", "c-3"]),
+            rewritten(r#"{"model":"m"}"#, &["a-1, b-2", "c-3"]),
             format!("{{{version},{betas}}}")
         );
     }
@@ -200,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_in_anthropics_words() {
+    fn an_error_body_has_the_form_of_anthropic() {
         let body = error_for(400, br#"{"message":"max_tokens is missing"}"#);
         let expected = r#"{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens is missing"}}"#;
         assert_eq!(body, expected);

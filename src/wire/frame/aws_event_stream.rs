@@ -214,7 +214,10 @@ mod tests {
 
     use super::*;
 
-    fn decode_all<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> (Vec<String>, bool) {
+    fn decode_all<'c>(
+        chunks: impl IntoIterator<Item = &'c [u8]>,
+        limit: usize,
+    ) -> (Vec<String>, bool) {
         let (mut frames, mut decoded) = (FrameDecoder::new(limit), Vec::new());
         for chunk in chunks {
             frames.push(chunk, |frame| decoded.push(describe(&frame)));
@@ -281,7 +284,10 @@ mod tests {
             (":message-type", "event"),
         ];
         assert_eq!(bytes, message(&event, r#"{"role":"assistant"}"#));
-        assert_eq!(decode_all([&*bytes], LONGEST).0, [r#"event messageStart {"role":"assistant"}"#]);
+        assert_eq!(
+            decode_all([&*bytes], LONGEST).0,
+            [r#"event messageStart {"role":"assistant"}"#]
+        );
     }
 
     #[test]
@@ -315,7 +321,10 @@ mod tests {
             bad.append(&mut bytes.clone());
             let (decoded, pending) = decode_all([&*bad], 1000);
             assert!(pending, "byte {at}");
-            assert!(decoded.iter().all(|frame| frame.starts_with("malformed")), "byte {at}: {decoded:?}");
+            assert!(
+                decoded.iter().all(|frame| frame.starts_with("malformed")),
+                "byte {at}: {decoded:?}"
+            );
         }
         bytes[..4].copy_from_slice(&15_u32.to_be_bytes());
         assert_eq!(decode_all([&*bytes], LONGEST), (vec!["malformed Length".to_owned()], true));
@@ -355,7 +364,10 @@ mod tests {
                 assert!(decoded[0].ends_with(&*String::from_utf8_lossy(&payload)), "{name}");
             } else {
                 assert!(pending, "{name}: {decoded:?}");
-                assert!(decoded.iter().all(|frame| frame.starts_with("malformed")), "{name}: {decoded:?}");
+                assert!(
+                    decoded.iter().all(|frame| frame.starts_with("malformed")),
+                    "{name}: {decoded:?}"
+                );
             }
         }
     }

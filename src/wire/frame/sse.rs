@@ -155,7 +155,8 @@ impl Sse {
             decode_event(&self.buffer, lines, first, each);
         } else {
             let buffer = std::mem::take(&mut self.buffer);
-            let (head, tail) = block.split_at(if self.long { 0 } else { self.limit - buffer.len() });
+            let (head, tail) =
+                block.split_at(if self.long { 0 } else { self.limit - buffer.len() });
             if !self.long {
                 each(Frame::Long { bytes: &[&buffer, head].concat(), last: false });
             }
@@ -263,8 +264,7 @@ mod tests {
 
     #[test]
     fn all_kinds_of_line_ends_end_lines_and_events() {
-        let pairs =
-            [("", "{\"a\":1}"), ("two", "b"), ("", "c\nd"), ("f", "\u{e9}"), ("", "last")];
+        let pairs = [("", "{\"a\":1}"), ("two", "b"), ("", "c\nd"), ("f", "\u{e9}"), ("", "last")];
         let (events, _, pending) = decode_all(&[MIXED.as_bytes()], 1000);
         assert_eq!((events, pending), (expected(&pairs), false));
     }

@@ -61,7 +61,9 @@ impl Units {
                 });
                 match (before, elements.position()) {
                     (_, Position::Start) => each(Unit::Blank(bytes)),
-                    (Position::Start, Position::Malformed) if !bytes.trim_ascii().starts_with(b"[") => {
+                    (Position::Start, Position::Malformed)
+                        if !bytes.trim_ascii().starts_with(b"[") =>
+                    {
                         *self = Units::Plain;
                         each(Unit::Plain(bytes));
                     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
@@ -313,7 +313,7 @@ impl Decoder {
         self.over = true;
         let text = |name: &str| error.get(name).and_then(Value::as_str).map(str::to_owned);
         out.push(Event::Fail(ProviderError {
-            failure: classify_told(Api::Cohere, error.to_string().as_bytes()),
+            failure: classify_error_body(Api::Cohere, error.to_string().as_bytes()),
             status: None,
             kind: text("error_type"),
             code: None,

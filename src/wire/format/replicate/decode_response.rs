@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
@@ -91,7 +91,7 @@ impl Decoder {
         self.over = true;
         let body = json!({ "detail": message }).to_string();
         out.push(Event::Fail(ProviderError {
-            failure: classify_told(Api::Replicate, body.as_bytes()),
+            failure: classify_error_body(Api::Replicate, body.as_bytes()),
             status: None,
             kind: None,
             code: None,

@@ -10,7 +10,7 @@ use super::GATHERED;
 use super::last_value::LastValue;
 use super::progress::{Course, Told};
 use crate::wire::api::Api;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::frame::json_array;
 use crate::wire::frame::json_array::{Elements, Position};
 use crate::wire::frame::sse::{Frame, Sse};
@@ -66,7 +66,11 @@ impl Stream {
                         heard.course.begun = true;
                         heard.course.whole = !heard.course.known;
                     }
-                    Position::Start | Position::First | Position::Within | Position::After | Position::Next => {
+                    Position::Start
+                    | Position::First
+                    | Position::Within
+                    | Position::After
+                    | Position::Next => {
                         heard.course.whole = false;
                     }
                 }
@@ -106,7 +110,11 @@ impl Stream {
             Frames::Array(elements) => match elements.position() {
                 Position::Start => b"[",
                 Position::After => b",\n",
-                Position::First | Position::Within | Position::Next | Position::End | Position::Malformed => b"",
+                Position::First
+                | Position::Within
+                | Position::Next
+                | Position::End
+                | Position::Malformed => b"",
             },
         }
     }
@@ -140,7 +148,7 @@ impl Heard {
         self.course.begun = true;
         self.tally.of_gemini(usage);
         if error.is_some_and(|error| error.starts_with(b"{")) {
-            self.course.fail(classify_told(Api::Gemini, data), Told::body(data));
+            self.course.fail(classify_error_body(Api::Gemini, data), Told::body(data));
         }
         if let Some(candidates) = candidates {
             self.course.known = true;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::failure::classify::{classify_named, classify_told};
+use crate::wire::failure::classify::{classify_error_body, classify_exception};
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
@@ -103,7 +103,7 @@ impl Decoder {
             Frame::Event { name, data } => self.event(name, data, out),
             Frame::Exception { kind, payload } => {
                 let message = error_of(payload).message;
-                let failure = classify_named(kind, payload);
+                let failure = classify_exception(kind, payload);
                 self.fail(told(failure, Some(kind.to_owned()), message), out);
             }
         }
@@ -302,7 +302,7 @@ fn error_of(body: &[u8]) -> Error {
 
 fn failed(body: &[u8]) -> ProviderError {
     let error = error_of(body);
-    let failure = classify_told(Api::Anthropic, body);
+    let failure = classify_error_body(Api::Anthropic, body);
     told(failure, error.kind, error.message)
 }
 

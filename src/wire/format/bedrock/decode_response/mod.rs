@@ -12,7 +12,7 @@ use super::{REDACTED, media_types};
 use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::failure::classify::classify_named;
+use crate::wire::failure::classify::classify_exception;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
@@ -405,7 +405,7 @@ impl Decoder {
 
     fn exception(&mut self, kind: &str, payload: &[u8], out: &mut Vec<Event>) {
         let told = ProviderError {
-            failure: classify_named(kind, payload),
+            failure: classify_exception(kind, payload),
             status: status(kind),
             kind: Some(kind.to_owned()),
             code: None,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::wire::api::{Api, Format};
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::format::bedrock::{decode_response, media_types};
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::{Event, Kind, MediaKind};
@@ -162,7 +162,7 @@ fn tell(decoder: &mut Decoder, index: u64, raw: &RawValue, out: &mut Vec<Event>)
 fn told(body: &[u8]) -> ProviderError {
     let message = message(body);
     ProviderError {
-        failure: classify_told(Api::Bedrock, body),
+        failure: classify_error_body(Api::Bedrock, body),
         status: None,
         kind: None,
         code: None,

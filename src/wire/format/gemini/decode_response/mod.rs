@@ -16,7 +16,7 @@ use super::{signature, stop_reason};
 use crate::wire::api::{Api, Format};
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
@@ -490,7 +490,7 @@ fn told(data: &[u8], error: &str) -> ProviderError {
     let error: Error = serde_json::from_str(error).unwrap_or_default();
     let reason = error.details.iter().find_map(|detail| detail["reason"].as_str());
     ProviderError {
-        failure: classify_told(Api::Gemini, data),
+        failure: classify_error_body(Api::Gemini, data),
         status: error.code.as_u64().and_then(|code| u16::try_from(code).ok()),
         kind: error.status,
         code: reason.map(str::to_owned),

@@ -14,7 +14,7 @@ use self::types::{Choice, Chunk, Content, Delta, Image, Part};
 use super::media;
 use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_named;
+use crate::wire::failure::classify::classify_exception;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::usage::{Usage, read as read_usage};
@@ -99,7 +99,7 @@ impl Decoder {
                 }
             },
             Frame::Exception { kind, payload } => {
-                let failure = classify_named(kind, payload);
+                let failure = classify_exception(kind, payload);
                 let told = error::of_error(payload);
                 self.fail(ProviderError { failure, kind: Some(kind.to_owned()), ..told }, out);
             }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::failure::classify::classify_in_stream;
+use crate::wire::failure::classify::classify_stream_error;
 
 /// An event.
 #[derive(Debug, Default, Deserialize)]
@@ -147,7 +147,7 @@ pub(crate) fn error(raw: &str) -> ProviderError {
     };
     let words = value.as_str().map(str::to_owned);
     ProviderError {
-        failure: classify_in_stream(raw.as_bytes()),
+        failure: classify_stream_error(raw.as_bytes()),
         status: value["status"].as_u64().and_then(|status| u16::try_from(status).ok()),
         // Of the event itself, where the error stands flat in it, this is no name.
         kind: part("type").filter(|kind| kind != "error"),

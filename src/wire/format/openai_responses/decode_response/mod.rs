@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use self::blocks::{Blocks, Full, Place, Voice};
 use self::error::{Response, Said};
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_named;
+use crate::wire::failure::classify::classify_exception;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::usage::read as read_usage;
@@ -55,7 +55,7 @@ impl Decoder {
             Frame::Exception { kind, payload } => {
                 let body = String::from_utf8_lossy(payload);
                 let mut told = error::error(&body);
-                told.failure = classify_named(kind, payload);
+                told.failure = classify_exception(kind, payload);
                 told.kind = Some(kind.to_owned());
                 self.fail(told, out);
             }
