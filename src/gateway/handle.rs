@@ -30,7 +30,7 @@ use crate::observe::access::End;
 use crate::observe::unix_time;
 use crate::route::Plan;
 use crate::upstream::What;
-use crate::wire::api::resources::Stored;
+use crate::wire::api::resources::StoredObject;
 use crate::wire::api::routes::{Address, Place};
 use crate::wire::api::{Api, Format, Operation, routes};
 use crate::wire::inspect::model::{Peek, peek, peek_version};
@@ -124,7 +124,7 @@ async fn serve(
             admit(gateway, &caller, record).await?;
             operation(gateway, head, address, &caller, body, record).await
         }
-        Place::Stored(stored) => {
+        Place::StoredObject(stored) => {
             record.operation = Some(stored.operation);
             let body = read(gateway, head, body, &caller, record).await?;
             admit(gateway, &caller, record).await?;
@@ -255,7 +255,7 @@ async fn operation(
 async fn kept(
     gateway: &Gateway,
     head: &Parts,
-    stored: Stored<'_>,
+    stored: StoredObject<'_>,
     client: Option<&Client>,
     body: Bytes,
     record: &mut Record,
@@ -329,7 +329,7 @@ fn with_method<'p>(head: &Parts, place: Option<Place<'p>>) -> Result<Place<'p>, 
         Place::Presence => "GET, HEAD",
         Place::Models | Place::Model(_) => "GET",
         Place::Operation(_) => "POST",
-        Place::Stored(ref stored) => stored.methods(),
+        Place::StoredObject(ref stored) => stored.methods(),
     };
     // Mostly it is the only one.
     if allowed == method.as_str() || allowed.split(", ").any(|name| name == method.as_str()) {

@@ -19,7 +19,7 @@ use crate::route;
 use crate::route::Hop;
 use crate::upstream::What;
 use crate::wire::api::Operation;
-use crate::wire::api::resources::Stored;
+use crate::wire::api::resources::StoredObject;
 use crate::wire::inspect::multipart::Fields;
 use crate::wire::inspect::{batch, multipart};
 
@@ -27,7 +27,7 @@ use crate::wire::inspect::{batch, multipart};
 pub(super) struct Errand<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) client: Option<&'a Client>,
-    pub(super) stored: Stored<'a>,
+    pub(super) stored: StoredObject<'a>,
     pub(super) head: &'a http::request::Parts,
     pub(super) body: Bytes,
     pub(super) now: u64,
@@ -82,7 +82,7 @@ async fn there_is(
     record: &mut Record,
 ) -> Result<(Answered, Owner), Refusal> {
     let not_kept = || Refusal::NotKept(id.to_owned());
-    let Stored { operation, part, .. } = errand.stored;
+    let StoredObject { operation, part, .. } = errand.stored;
     let (owners, raw) = ids::owners(errand.gateway, errand.client, operation, id);
     let raw = match (operation, part) {
         // An address is good only with a sign: nobody is to have the key carried elsewhere.

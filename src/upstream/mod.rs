@@ -30,7 +30,7 @@ use self::token::Cells;
 use crate::config::{Key, Provider};
 use crate::provider::Kind;
 use crate::wire::api::Operation;
-use crate::wire::api::resources::Stored;
+use crate::wire::api::resources::StoredObject;
 use crate::wire::api::routes::Address;
 use crate::wire::inspect::model::Peek;
 
@@ -101,7 +101,7 @@ pub enum What<'a> {
     /// Something that the provider keeps.
     Stored {
         /// With `id` as the provider knows it.
-        stored: &'a Stored<'a>,
+        stored: &'a StoredObject<'a>,
         /// The caller's method.
         method: &'a Method,
     },

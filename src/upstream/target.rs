@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Attempt, Outgoing, What};
 use crate::config::{ApiVersion, Cloud, Endpoint, Key, Region, Vertex};
 use crate::provider::Kind;
-use crate::wire::api::resources::Stored;
+use crate::wire::api::resources::StoredObject;
 use crate::wire::api::routes::Address;
 use crate::wire::api::{Api, Operation, resources};
 use crate::wire::format::anthropic_on_clouds;
@@ -108,7 +108,7 @@ fn kept(
     kind: Kind,
     key: &Key,
     attempt: &Attempt<'_>,
-    stored: &Stored<'_>,
+    stored: &StoredObject<'_>,
     query: Option<String>,
 ) -> Option<Target> {
     let body = Outgoing::whole(attempt.body.clone());

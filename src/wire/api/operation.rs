@@ -1,6 +1,7 @@
 //! Table of the operations of each API.
 
-/// The API of an operation. It decides the form of errors and of the list of models, and how a response is observed.
+/// The API of an operation. It decides the form of errors and of the list of models, and how a response is
+/// observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Api {
     /// `https://api.openai.com/v1` and compatible APIs.
@@ -78,9 +79,9 @@ pub enum Operation {
     InvocationJobs,
 }
 
-/// Operation, its API, its name in metrics and logs, and its path: for OpenAI the path after the version; for Anthropic
-/// and Cohere the whole path; for the others what follows the model. The paths of stored objects are in
-/// [`resources`](super::resources).
+/// Operation, its API, its name in metrics and logs, and its path: for OpenAI the path after the version; for
+/// Anthropic and Cohere the whole path; for the others what follows the model. The paths of stored objects
+/// are in [`resources`](super::resources).
 type Row = (Operation, Api, &'static str, &'static str);
 
 /// In the order of [`Operation`].
@@ -183,7 +184,8 @@ impl Operation {
         )
     }
 
-    /// Returns the model that the API uses if the body names none (OpenAI's API reference; the official SDKs omit it).
+    /// Returns the model that the API uses if the body names none (OpenAI's API reference; the official SDKs
+    /// omit it).
     pub fn default_model(self) -> Option<&'static str> {
         match self {
             Operation::Moderations => Some("omni-moderation-latest"),

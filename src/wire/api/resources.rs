@@ -1,4 +1,5 @@
-//! Objects that providers store: files, batches, responses, predictions. An object belongs to the key that created it.
+//! Objects that providers store: files, batches, responses, predictions. An object belongs to the key that
+//! created it.
 
 use std::borrow::Cow;
 
@@ -8,7 +9,7 @@ use super::Operation;
 
 /// A stored object, or a collection of them, as a path names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored<'p> {
+pub struct StoredObject<'p> {
     /// The kind of object.
     pub operation: Operation,
     /// The id, signed with its key's name; `None` for the whole collection, or for creating an object.
@@ -17,8 +18,8 @@ pub struct Stored<'p> {
     pub part: &'p str,
 }
 
-/// Operation, path of the collection, methods of the collection, methods of an object, and an object's parts with the
-/// method of each.
+/// Operation, path of the collection, methods of the collection, methods of an object, and an object's parts
+/// with the method of each.
 type Row =
     (Operation, &'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
 
@@ -55,7 +56,7 @@ pub fn path(operation: Operation) -> Option<&'static str> {
     ROWS.iter().find(|row| row.0 == operation).map(|row| row.1)
 }
 
-impl Stored<'_> {
+impl StoredObject<'_> {
     /// Returns the allowed methods, in the form of the `allow` header.
     pub fn methods(&self) -> &'static str {
         let row = ROWS.iter().find(|row| row.0 == self.operation);
@@ -71,7 +72,7 @@ impl Stored<'_> {
 }
 
 /// Parses the path of a stored object or a collection.
-pub(crate) fn find(path: &str) -> Option<Stored<'_>> {
+pub(crate) fn find(path: &str) -> Option<StoredObject<'_>> {
     let azure = path.strip_prefix("/openai").map(|rest| rest.strip_prefix("/v1").unwrap_or(rest));
     ROWS.iter().find_map(|(operation, collection, ..)| {
         let rest = match azure {
@@ -79,7 +80,7 @@ pub(crate) fn find(path: &str) -> Option<Stored<'_>> {
             None => path.strip_prefix("/anthropic").unwrap_or(path).strip_prefix(collection)?,
         };
         let object = match rest.strip_prefix('/') {
-            None if rest.is_empty() => Stored { operation: *operation, id: None, part: "" },
+            None if rest.is_empty() => StoredObject { operation: *operation, id: None, part: "" },
             None => return None,
             Some(rest) => {
                 // The ARN of a job contains slashes, percent-encoded or not.
@@ -88,15 +89,15 @@ pub(crate) fn find(path: &str) -> Option<Stored<'_>> {
                     Some((id, part)) if *operation != Operation::InvocationJobs => (id, part),
                     _ => (rest, ""),
                 };
-                Stored { operation: *operation, id: Some(decode_segment(id)?), part }
+                StoredObject { operation: *operation, id: Some(decode_segment(id)?), part }
             }
         };
         (!object.methods().is_empty()).then_some(object)
     })
 }
 
-/// Decodes the percent-encoding of a model or an id in a path. `None` if it is empty, not UTF-8, or contains control
-/// characters or the path segments `.` and `..`.
+/// Decodes the percent-encoding of a model or an id in a path. `None` if it is empty, not UTF-8, or contains
+/// control characters or the path segments `.` and `..`.
 pub(crate) fn decode_segment(model: &str) -> Option<Cow<'_, str>> {
     let model = percent_decode_str(model).decode_utf8().ok()?;
     let invalid = model.is_empty()
@@ -111,7 +112,7 @@ mod tests {
 
     fn is(path: &str, operation: Operation, id: Option<&str>, part: &str) {
         let id = id.map(Cow::Borrowed);
-        assert_eq!(find(path), Some(Stored { operation, id, part }), "{path}");
+        assert_eq!(find(path), Some(StoredObject { operation, id, part }), "{path}");
     }
 
     #[test]

@@ -15,7 +15,7 @@
 
 use std::borrow::Cow;
 
-use super::resources::{self, Stored};
+use super::resources::{self, StoredObject};
 use super::{Api, Operation};
 
 /// What a path addresses.
@@ -30,7 +30,7 @@ pub enum Place<'p> {
     /// An operation of a provider.
     Operation(Address<'p>),
     /// An object that a provider stores, or a collection.
-    Stored(Stored<'p>),
+    StoredObject(StoredObject<'p>),
 }
 
 /// An operation and what else the path contains.
@@ -38,8 +38,8 @@ pub enum Place<'p> {
 pub struct Address<'p> {
     /// The operation.
     pub operation: Operation,
-    /// The variant of the path: Google's version, such as `v1beta`; Replicate's collection, such as `deployments`; `v1`
-    /// for all others.
+    /// The variant of the path: Google's version, such as `v1beta`; Replicate's collection, such as
+    /// `deployments`; `v1` for all others.
     pub form: &'p str,
     /// The model, if the path and not the body contains it.
     pub model: Option<Cow<'p, str>>,
@@ -72,7 +72,7 @@ pub fn find(path: &str) -> Option<Place<'_>> {
         return Some(Place::Operation(address));
     }
     if let Some(stored) = resources::find(path) {
-        return Some(Place::Stored(stored));
+        return Some(Place::StoredObject(stored));
     }
     let id = ["/v1/models/", "/v1beta/models/", "/openai/v1/models/"]
         .iter()
@@ -85,14 +85,14 @@ impl Place<'_> {
     pub fn api(&self) -> Option<Api> {
         match self {
             Place::Operation(address) => Some(address.operation.api()),
-            Place::Stored(stored) => Some(stored.operation.api()),
+            Place::StoredObject(stored) => Some(stored.operation.api()),
             Place::Presence | Place::Models | Place::Model(_) => None,
         }
     }
 }
 
-/// Returns the API whose form of errors is expected at an unknown path, by the path's beginning; `None` if several APIs
-/// are possible.
+/// Returns the API whose form of errors is expected at an unknown path, by the path's beginning; `None` if
+/// several APIs are possible.
 pub fn api_of(path: &str) -> Option<Api> {
     let first = path.strip_prefix('/')?.split('/').next()?;
     match first {
