@@ -13,7 +13,8 @@ const TOO_LONG: [&str; 5] = [
     "exceeds the maximum number of tokens",
 ];
 
-/// Phrases for a model that does not exist, or not for this account. Bedrock sends a `ValidationException` for each.
+/// Phrases for a model that does not exist, or not for this account. Bedrock sends a `ValidationException`
+/// for each.
 const NO_MODEL: [&str; 6] = [
     "model identifier is invalid",
     "on-demand throughput isn",
@@ -36,7 +37,7 @@ pub(crate) fn class(name: &str, body: &ErrorBody) -> Option<Class> {
         let day = body.message_contains(&["per day"]);
         return Some(if day { Class::NoCredit } else { Class::Throttled });
     }
-    if body.message_contains(&TOO_LONG) || body.is_too_long() {
+    if body.message_contains(&TOO_LONG) || body.reports_too_long() {
         return Some(Class::ContextTooLong);
     }
     if body.message_contains(&NO_MODEL) {

@@ -11,10 +11,10 @@ const MAX_PARSED: usize = 64 * 1024;
 
 /// Classifies an error response. `header` returns a response header's value by its lower-case name.
 ///
-/// Status, code and message are read together, because each alone misleads: an empty account is a 429 at OpenAI and a
-/// 400 at Anthropic, a wrong key a 400 at xAI and Gemini, an expired one a 403 at Bedrock. The form of the error takes
-/// precedence over the API of the request: Google and AWS report faults of credential and quota in their own form,
-/// whichever API they serve.
+/// Status, code and message are read together, because each alone misleads: an empty account is a 429 at
+/// OpenAI and a 400 at Anthropic, a wrong key a 400 at xAI and Gemini, an expired one a 403 at Bedrock. The
+/// form of the error takes precedence over the API of the request: Google and AWS report faults of credential
+/// and quota in their own form, whichever API they serve.
 pub fn classify<'h>(
     api: Api,
     status: u16,
@@ -56,13 +56,14 @@ pub(crate) fn classify_exception(name: &str, payload: &[u8]) -> Failure {
     Failure { class, retry_after: None }
 }
 
-/// Returns whether a response body with this beginning may be an error. It is the cheap check before [`classify_success_body`].
+/// Returns whether a response body with this beginning may be an error. It is the cheap check before
+/// [`classify_success_body`].
 pub fn may_be_error(beginning: &[u8]) -> bool {
     memchr::memmem::find(&beginning[..beginning.len().min(64)], b"\"error\"").is_some()
 }
 
-/// Classifies an error that was sent with a status of success (recorded of Azure and of OpenRouter); `None` if the body
-/// is not an error. Only errors have `error` and neither `choices` nor `output`.
+/// Classifies an error that was sent with a status of success (recorded of Azure and of OpenRouter); `None`
+/// if the body is not an error. Only errors have `error` and neither `choices` nor `output`.
 pub fn classify_success_body(api: Api, body: &[u8]) -> Option<Failure> {
     let [error, choices, output] = members(body, ["error", "choices", "output"]);
     let error = error.filter(|error| matches!(error, [b'{' | b'"', ..]))?;
@@ -81,8 +82,8 @@ pub fn classify_success_body(api: Api, body: &[u8]) -> Option<Failure> {
 /// Returns the class where an API uses a status or a phrase in another sense than the common table.
 fn vendor_class(api: Api, status: u16, body: &ErrorBody) -> Option<Class> {
     match (api, status) {
-        // <https://docs.cohere.com/reference/errors>: 498 is blocked input or output. A trial key's limit resets at the
-        // end of the month, any other within a minute.
+        // <https://docs.cohere.com/reference/errors>: 498 is blocked input or output. A trial key's limit
+        // resets at the end of the month, any other within a minute.
         (Api::Cohere, 498) => Some(Class::Caller),
         (Api::Cohere, 429) if body.message_contains(&["/ month", "per month"]) => {
             Some(Class::NoCredit)
@@ -105,17 +106,17 @@ fn vendor_class(api: Api, status: u16, body: &ErrorBody) -> Option<Class> {
 fn class(status: u16, body: &ErrorBody) -> Class {
     match status {
         402 => Class::NoCredit,
-        400..=499 if body.is_no_credit() => Class::NoCredit,
-        400 | 413 | 422 | 500 if body.is_too_long() => Class::ContextTooLong,
+        400..=499 if body.reports_no_credit() => Class::NoCredit,
+        400 | 413 | 422 | 500 if body.reports_too_long() => Class::ContextTooLong,
         401 => Class::BadCredential,
-        400 | 403 | 422 if body.is_bad_credential() => Class::BadCredential,
-        403 if body.is_content_policy() => Class::Caller,
-        400 | 403 | 404 | 410 | 422 if body.is_model_missing(status) => Class::NoAccess,
+        400 | 403 | 422 if body.reports_bad_credential() => Class::BadCredential,
+        403 if body.reports_policy_violation() => Class::Caller,
+        400 | 403 | 404 | 410 | 422 if body.reports_missing_model(status) => Class::NoAccess,
         403 => Class::BadCredential,
-        // 498: Groq's "flex tier capacity exceeded". A 413 with the code of a rate limit is one request over the
-        // account's tokens per minute.
+        // 498: Groq's "flex tier capacity exceeded". A 413 with the code of a rate limit is one request over
+        // the account's tokens per minute.
         429 | 498 => Class::Throttled,
-        413 if body.is_rate_limit() => Class::Throttled,
+        413 if body.reports_rate_limit() => Class::Throttled,
         // The official clients retry these: timeout, conflict of two requests, too early.
         408 | 409 | 425 => Class::Trouble,
         400..=499 => Class::Caller,

@@ -50,8 +50,8 @@ pub fn read(status: Option<u16>, body: &[u8], failure: Failure) -> ProviderError
     }
 }
 
-/// Encodes an error response in the form of an API. `id` is the gateway's id of the request, for the forms that
-/// contain one.
+/// Encodes an error response in the form of an API. `id` is the gateway's id of the request, for the forms
+/// that contain one.
 pub fn write(api: Api, error: &ProviderError, id: &str) -> Error {
     let (class, status, message) = (error.failure.class, status(api, error), &error.message);
     let body = match api {
@@ -69,7 +69,8 @@ pub fn write(api: Api, error: &ProviderError, id: &str) -> Error {
     Error { status, body: body.to_string().into_bytes(), kind }
 }
 
-/// Returns the status of the error in this API. The class decides, because the API may not use the provider's status.
+/// Returns the status of the error in this API. The class decides, because the API may not use the provider's
+/// status.
 fn status(api: Api, error: &ProviderError) -> u16 {
     let given = error.status.filter(|status| *status >= 400);
     match (error.failure.class, api) {

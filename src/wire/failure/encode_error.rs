@@ -1,4 +1,4 @@
-//! Encodes the body of an error: one constructor for each API, whoever made the error.
+//! Encodes the body of an error: one constructor for each API.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,8 @@ pub(crate) fn openai(message: &str, kind: &str, param: Option<&str>, code: &str)
     json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
 }
 
-/// Encodes an Anthropic error; its type follows from the status. <https://platform.claude.com/docs/en/api/errors>
+/// Encodes an Anthropic error; its type follows from the status.
+/// <https://platform.claude.com/docs/en/api/errors>
 pub(crate) fn anthropic(status: u16, message: &str, request_id: Option<&str>) -> Value {
     let kind = match status {
         401 => "authentication_error",

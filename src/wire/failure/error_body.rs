@@ -43,7 +43,8 @@ const NO_CREDIT_PHRASES: [&str; 9] = [
 const TOO_LONG_CODES: [&str; 3] =
     ["context_length_exceeded", "too_many_tokens", "exceed_context_size_error"];
 
-/// Phrases for a prompt that is too long, of OpenAI, DeepSeek and vLLM; Groq; Mistral; xAI; llama.cpp; Anthropic; SGLang.
+/// Phrases for a prompt that is too long, of OpenAI, DeepSeek and vLLM; Groq; Mistral; xAI; llama.cpp;
+/// Anthropic; SGLang.
 const TOO_LONG_PHRASES: [&str; 11] = [
     "maximum context length",
     "context length exceeded",
@@ -153,15 +154,15 @@ impl ErrorBody {
         self.message.push('\n');
     }
 
-    /// Returns the HTTP status that an error inside a stream would have had: a number among its codes, else the
-    /// status that its code implies.
+    /// Returns the HTTP status that an error inside a stream would have had: a number among its codes, else
+    /// the status that its code implies.
     pub(crate) fn implied_status(&self) -> u16 {
         let number = self.codes.iter().find_map(|code| code.parse().ok());
         if let Some(status @ 400..=599) = number {
             return status;
         }
         let is = |code: &str| self.has_code(&[code]);
-        if self.is_rate_limit() || is("insufficient_quota") {
+        if self.reports_rate_limit() || is("insufficient_quota") {
             429
         } else if is("authentication_error") || is("invalid_api_key") {
             401
@@ -171,7 +172,7 @@ impl ErrorBody {
             404
         } else if is("request_too_large") {
             413
-        } else if is("invalid_request_error") || is("invalid_prompt") || self.is_too_long() {
+        } else if is("invalid_request_error") || is("invalid_prompt") || self.reports_too_long() {
             400
         } else {
             500
@@ -182,30 +183,30 @@ impl ErrorBody {
         self.aws_type.as_deref()
     }
 
-    pub(crate) fn is_no_credit(&self) -> bool {
+    pub(crate) fn reports_no_credit(&self) -> bool {
         self.has_code(&NO_CREDIT_CODES) || self.message_contains(&NO_CREDIT_PHRASES)
     }
 
-    pub(crate) fn is_too_long(&self) -> bool {
+    pub(crate) fn reports_too_long(&self) -> bool {
         self.has_code(&TOO_LONG_CODES)
-            || (!self.is_rate_limit() && self.message_contains(&TOO_LONG_PHRASES))
+            || (!self.reports_rate_limit() && self.message_contains(&TOO_LONG_PHRASES))
     }
 
-    pub(crate) fn is_bad_credential(&self) -> bool {
+    pub(crate) fn reports_bad_credential(&self) -> bool {
         self.has_code(&BAD_CREDENTIAL_CODES) || self.message_contains(&BAD_CREDENTIAL_PHRASES)
     }
 
-    pub(crate) fn is_rate_limit(&self) -> bool {
+    pub(crate) fn reports_rate_limit(&self) -> bool {
         self.has_code(&["rate_limit_exceeded", "rate_limit_error"])
     }
 
-    pub(crate) fn is_content_policy(&self) -> bool {
+    pub(crate) fn reports_policy_violation(&self) -> bool {
         self.has_code(&POLICY_WORDS) || self.message_contains(&POLICY_WORDS)
     }
 
-    /// Returns whether the model is missing. For a 403, 404 or 410 phrases suffice; a 400 must have a code for it, since
-    /// "not supported by this model" also occurs in messages about parameters.
-    pub(crate) fn is_model_missing(&self, status: u16) -> bool {
+    /// Returns whether the model is missing. For a 403, 404 or 410 phrases suffice; a 400 must have a code
+    /// for it, since "not supported by this model" also occurs in messages about parameters.
+    pub(crate) fn reports_missing_model(&self, status: u16) -> bool {
         if self.has_code(&NO_MODEL_CODES) {
             return true;
         }
@@ -214,8 +215,8 @@ impl ErrorBody {
                 .message
                 .split(|c: char| !c.is_alphanumeric())
                 .any(|word| matches!(word, "model" | "deployment"));
-        // Anthropic's whole message is `model: NAME`. Azure sends "Resource not found" if the deployment does not
-        // support the operation or the API version is wrong: another key's endpoint may support it.
+        // Anthropic's whole message is `model: NAME`. Azure sends "Resource not found" if the deployment does
+        // not support the operation or the API version is wrong: another key's endpoint may support it.
         let missing =
             self.message_contains(&MISSING_PHRASES) || self.has_code(&["not_found_error"]);
         let azure = status == 404

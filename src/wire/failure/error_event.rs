@@ -16,18 +16,20 @@ pub struct Ending {
     pub breaks: bool,
 }
 
-/// Encodes the last event of an interrupted stream, or the last element of its array. It may be appended only between
-/// events, and must not be followed by what would end a complete response. Empty for a body that is not a stream.
+/// Encodes the last event of an interrupted stream, or the last element of its array. It may be appended only
+/// between events, and must not be followed by what would end a complete response. Empty for a body that is
+/// not a stream.
 ///
 /// These make the official clients fail (from their sources, 2026):
-/// - OpenAI: any event whose data has an `error`, whatever the event's name. A `response.failed` alone does not: the
-///   clients return it like any other event. OpenAI's own servers send both, first `error` and then
-///   `response.failed`, and so does this function. The specification puts `code` and `message` of an `error` event
-///   beside its type, so they are there as well.
+/// - OpenAI: any event whose data has an `error`, whatever the event's name. A `response.failed` alone does
+///   not: the clients return it like any other event. OpenAI's own servers send both, first `error` and then
+///   `response.failed`, and so does this function. The specification puts `code` and `message` of an `error`
+///   event beside its type, so they are there as well.
 /// - Anthropic: an event named `error`.
-/// - Gemini: a response whose first member is an `error`; its `code` must be a number. No client decodes the array.
-/// - Bedrock: any message of the type `exception`. botocore raises every name; generated SDKs need a name that the
-///   operation defines.
+/// - Gemini: a response whose first member is an `error`; its `code` must be a number. No client decodes the
+///   array.
+/// - Bedrock: any message of the type `exception`. botocore raises every name; generated SDKs need a name
+///   that the operation defines.
 /// - Cohere: nothing. The API itself sends a `message-end` with an `error`.
 /// - Replicate: an event named `error` that has an `id`.
 pub fn error_event(operation: Operation, framing: Framing, message: &str, code: &str) -> Bytes {

@@ -57,8 +57,8 @@ struct Violation {
 }
 
 impl GoogleError {
-    /// Parses `{"error":{…}}`, also as the only element of an array, which is the answer to a stream request without
-    /// `alt=sse`.
+    /// Parses `{"error":{…}}`, also as the only element of an array, which is the answer to a stream request
+    /// without `alt=sse`.
     pub(crate) fn read(body: &[u8]) -> Option<GoogleError> {
         let error = match serde_json::from_slice::<Body>(body) {
             Ok(body) => body.error,
@@ -69,7 +69,7 @@ impl GoogleError {
             .details
             .iter()
             .find_map(|detail| seconds(&detail.retry_delay))
-            .and_then(retry_after::wait);
+            .and_then(retry_after::bounded_wait);
         let (mut reasons, mut quotas) = (Vec::new(), Vec::new());
         for detail in error.details {
             reasons.push(detail.reason);
@@ -87,8 +87,8 @@ impl GoogleError {
             "INVALID_ARGUMENT" if self.is_bad_key() => Some(Class::BadCredential),
             "INVALID_ARGUMENT" if self.is_too_long() => Some(Class::ContextTooLong),
             "INVALID_ARGUMENT" | "OUT_OF_RANGE" => Some(Class::Caller),
-            // <https://ai.google.dev/gemini-api/docs/troubleshooting>: a free key in a country without a free tier,
-            // or a location that is not served.
+            // <https://ai.google.dev/gemini-api/docs/troubleshooting>: a free key in a country without a free
+            // tier, or a location that is not served.
             "FAILED_PRECONDITION" if self.message_contains("billing") => Some(Class::NoCredit),
             "FAILED_PRECONDITION" if self.message_contains("location") => Some(Class::NoAccess),
             "FAILED_PRECONDITION" => Some(Class::Caller),

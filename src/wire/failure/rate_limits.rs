@@ -40,9 +40,10 @@ pub struct RemainingLimit {
     pub reset: Duration,
 }
 
-/// Parses the headers of a response, whose names must be in lower case. Returns `None` if no header reports a remaining
-/// quota. A limit with a malformed or negative number, or with a reset in the past, is ignored. Points in time are
-/// compared with the response's own date, or with `now`, a Unix time in seconds, if there is none.
+/// Parses the headers of a response, whose names must be in lower case. Returns `None` if no header reports a
+/// remaining quota. A limit with a malformed or negative number, or with a reset in the past, is ignored.
+/// Points in time are compared with the response's own date, or with `now`, a Unix time in seconds, if there
+/// is none.
 pub fn read<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, now: u64) -> Option<Quota> {
     let mut rows: Vec<Row<'h>> = Vec::new();
     let mut date = None;
@@ -147,9 +148,10 @@ fn kind(subject: &str) -> Option<Kind> {
 impl Row<'_> {
     /// Returns the time until the limit resets; `None` if the header is malformed or in the past.
     fn reset(&self, clock: impl Fn() -> Option<i64>) -> Option<Duration> {
-        let period = || self.period.and_then(|period| retry_after::until(period, || None));
+        let period =
+            || self.period.and_then(|period| retry_after::time_until_reset(period, || None));
         match self.reset {
-            Some(reset) => retry_after::until(reset, clock),
+            Some(reset) => retry_after::time_until_reset(reset, clock),
             None => period().or(Some(match self.subject {
                 "req-second" => Duration::from_secs(1),
                 "req-10-second" => Duration::from_secs(10),

@@ -8,9 +8,9 @@ const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// A longer wait than a year is ignored.
 const IMPLAUSIBLE_SECONDS: f64 = 366.0 * 86_400.0;
 
-/// Headers of limits: the header with the remaining quota, and the header with its reset. The reset is also sent while
-/// quota remains, and is ignored then.
-/// <https://platform.openai.com/docs/guides/rate-limits>, <https://platform.claude.com/docs/en/api/rate-limits>
+/// Headers of limits: the header with the remaining quota, and the header with its reset. The reset is also
+/// sent while quota remains, and is ignored then. <https://platform.openai.com/docs/guides/rate-limits>,
+/// <https://platform.claude.com/docs/en/api/rate-limits>
 const LIMITS: [(&str, &str); 6] = [
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
@@ -20,19 +20,19 @@ const LIMITS: [(&str, &str); 6] = [
     ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
 ];
 
-/// Returns the wait from the first header that contains one, the most precise headers first. A value that is malformed,
-/// zero, negative, in the past, or implausible is ignored.
+/// Returns the wait from the first header that contains one, the most precise headers first. A value that is
+/// malformed, zero, negative, in the past, or implausible is ignored.
 pub(crate) fn retry_after<'h>(header: &dyn Fn(&str) -> Option<&'h str>) -> Option<Duration> {
     let millis = |name| header(name).and_then(number).map(|millis| millis / 1000.0);
     let after = || header("retry-after");
     millis("retry-after-ms")
-        .and_then(wait)
-        .or_else(|| millis("x-ms-retry-after-ms").and_then(wait))
-        .or_else(|| after().and_then(number).and_then(wait))
+        .and_then(bounded_wait)
+        .or_else(|| millis("x-ms-retry-after-ms").and_then(bounded_wait))
+        .or_else(|| after().and_then(number).and_then(bounded_wait))
         .or_else(|| {
             // The response's own date replaces the provider's clock.
             let (until, now) = (http_date(after()?)?, http_date(header("date")?)?);
-            wait(f64::from(i32::try_from(until - now).ok()?))
+            bounded_wait(f64::from(i32::try_from(until - now).ok()?))
         })
         .or_else(|| LIMITS.iter().filter_map(|limit| exhausted(*limit, header)).max())
 }
@@ -45,15 +45,16 @@ fn exhausted<'h>(
     if header(remaining)?.trim().parse::<u64>().ok()? > 0 {
         return None;
     }
-    until(header(reset)?, || http_date(header("date")?))
+    time_until_reset(header(reset)?, || http_date(header("date")?))
 }
 
-/// Parses the time until a reset: a duration, or a point in time that is compared with `clock`. Bounded like [`wait`].
-pub(crate) fn until(reset: &str, clock: impl Fn() -> Option<i64>) -> Option<Duration> {
+/// Parses the time until a reset: a duration, or a point in time that is compared with `clock`. Bounded like
+/// [`bounded_wait`].
+pub(crate) fn time_until_reset(reset: &str, clock: impl Fn() -> Option<i64>) -> Option<Duration> {
     if let Some(until) = timestamp(reset) {
-        return wait(f64::from(i32::try_from(until - clock()?).ok()?));
+        return bounded_wait(f64::from(i32::try_from(until - clock()?).ok()?));
     }
-    wait(duration_seconds(reset)?)
+    bounded_wait(duration_seconds(reset)?)
 }
 
 /// Parses a duration such as `6m0s`, `1.5s`, `120ms` or `1h2m3s`, in seconds; a bare number is in seconds.
@@ -82,7 +83,7 @@ fn duration_seconds(text: &str) -> Option<f64> {
 }
 
 /// Converts seconds to a wait of at most one hour; `None` unless they are positive and plausible.
-pub(crate) fn wait(seconds: f64) -> Option<Duration> {
+pub(crate) fn bounded_wait(seconds: f64) -> Option<Duration> {
     (seconds > 0.0 && seconds < IMPLAUSIBLE_SECONDS)
         .then(|| Duration::from_secs_f64(seconds).min(MAX_WAIT))
 }
@@ -91,8 +92,8 @@ fn number(text: &str) -> Option<f64> {
     text.trim().parse().ok()
 }
 
-/// Parses `Sun, 06 Nov 1994 08:49:37 GMT` as seconds since 1970 (RFC 9110, section 5.6.7; the obsolete forms are not
-/// supported).
+/// Parses `Sun, 06 Nov 1994 08:49:37 GMT` as seconds since 1970 (RFC 9110, section 5.6.7; the obsolete forms
+/// are not supported).
 pub(crate) fn http_date(text: &str) -> Option<i64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let mut parts = text.trim().strip_suffix(" GMT")?.split_once(", ")?.1.split([' ', ':']);

@@ -1,5 +1,5 @@
-//! Anthropic's Messages API on other clouds: the model is in the path, the version in the body, and Bedrock has its own
-//! form of streams and errors.
+//! Anthropic's Messages API on other clouds: the model is in the path, the version in the body, and Bedrock
+//! has its own form of streams and errors.
 //!
 //! <https://docs.claude.com/en/api/claude-on-vertex-ai>,
 //! <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html>
@@ -35,8 +35,8 @@ pub fn for_counting_on_vertex(peek: &Peek<'_>, body: &Bytes, model: &str) -> [By
     peek.replace_member(body, Bytes::from(both))
 }
 
-/// Rewrites a Messages request for Bedrock: removes `stream`, which the path decides, and adds the `betas` of the header
-/// to the body. All other bytes stay. A body that is not a JSON object stays as it is.
+/// Rewrites a Messages request for Bedrock: removes `stream`, which the path decides, and adds the `betas` of
+/// the header to the body. All other bytes stay. A body that is not a JSON object stays as it is.
 pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec<u8> {
     let betas: Vec<&str> =
         betas.flat_map(|list| list.split(',')).map(str::trim).filter(|b| !b.is_empty()).collect();

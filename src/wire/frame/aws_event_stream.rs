@@ -5,9 +5,9 @@
 //! total length (4)  headers length (4)  CRC of both (4)  headers  payload  CRC of everything before (4)
 //! ```
 //!
-//! A message inside one chunk is decoded in place. A message that spans chunks is buffered, up to a limit. Unlike
-//! server-sent events, a stream cannot be decoded further after a malformed message: nothing marks where the next
-//! one begins.
+//! A message inside one chunk is decoded in place. A message that spans chunks is buffered, up to a limit.
+//! Unlike server-sent events, a stream cannot be decoded further after a malformed message: nothing marks
+//! where the next one begins.
 
 use aws_smithy_eventstream::frame::{read_message_from, write_message_to};
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
@@ -122,8 +122,8 @@ impl FrameDecoder {
     }
 }
 
-/// Appends a frame of this event type with a JSON payload to `out`. Writes nothing if it is too long for a message,
-/// rather than half of it.
+/// Appends a frame of this event type with a JSON payload to `out`. Writes nothing if it is too long for a
+/// message, rather than half of it.
 pub fn write_event(kind: &'static str, payload: Vec<u8>, out: &mut Vec<u8>) {
     let header = |name: &'static str, value: &'static str| {
         Header::new(name, HeaderValue::String(value.into()))
@@ -180,8 +180,8 @@ fn decode_message(
     Ok(Step::Progress)
 }
 
-/// Returns the length of the message that `bytes` begin with; `None` if the prelude is incomplete. The length is
-/// used before its checksum is verified, which needs the whole message; the limit bounds the damage.
+/// Returns the length of the message that `bytes` begin with; `None` if the prelude is incomplete. The length
+/// is used before its checksum is verified, which needs the whole message; the limit bounds the damage.
 fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
     let Some(length) = bytes.first_chunk().filter(|_| bytes.len() >= PRELUDE) else {
         return Ok(None);

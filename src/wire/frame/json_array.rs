@@ -1,7 +1,8 @@
-//! Decodes a JSON array of objects that arrives in chunks, as `streamGenerateContent` sends it without `alt=sse`.
+//! Decodes a JSON array of objects that arrives in chunks, as `streamGenerateContent` sends it without
+//! `alt=sse`.
 //!
-//! An element inside one chunk is not copied. An element that spans chunks is buffered up to a limit; a longer one is
-//! passed on in pieces as they arrive.
+//! An element inside one chunk is not copied. An element that spans chunks is buffered up to a limit; a
+//! longer one is passed on in pieces as they arrive.
 
 use crate::wire::json::walk::Scanner;
 
@@ -41,8 +42,8 @@ pub enum Position {
     Malformed,
 }
 
-/// Decodes chunks into elements. Any split of the same bytes into chunks gives the same elements, if they are not
-/// longer than the limit.
+/// Decodes chunks into elements. Any split of the same bytes into chunks gives the same elements, if they are
+/// not longer than the limit.
 #[derive(Debug)]
 pub struct Elements {
     position: Position,

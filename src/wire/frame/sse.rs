@@ -1,7 +1,7 @@
 //! Server-sent events (WHATWG HTML, section 9.2.6): decodes a stream of bytes into events.
 //!
-//! An event inside one chunk is not copied. An event that spans chunks is buffered up to a limit; a longer one is
-//! passed on in pieces as they arrive.
+//! An event inside one chunk is not copied. An event that spans chunks is buffered up to a limit; a longer
+//! one is passed on in pieces as they arrive.
 
 use std::borrow::Cow;
 
@@ -24,8 +24,8 @@ pub struct Event<'e> {
 pub enum Frame<'f> {
     /// A whole event with at least one `data:` line.
     Event(Event<'f>),
-    /// A piece of an event over the limit, as written: lines with their field names. The first piece is as long as
-    /// the limit.
+    /// A piece of an event over the limit, as written: lines with their field names. The first piece is as
+    /// long as the limit.
     Long {
         /// The piece.
         bytes: &'f [u8],
@@ -34,8 +34,8 @@ pub enum Frame<'f> {
     },
 }
 
-/// Decodes chunks into frames. Any split of the same bytes into chunks gives the same events, if they are not longer
-/// than the limit.
+/// Decodes chunks into frames. Any split of the same bytes into chunks gives the same events, if they are not
+/// longer than the limit.
 #[derive(Debug)]
 pub struct Sse {
     /// The beginning of an incomplete event, line ends included.

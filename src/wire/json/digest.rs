@@ -1,14 +1,14 @@
-//! A 64-bit hash of a text that is the same on every machine and in every release, so that several instances, and
-//! an instance after its restart, agree on it.
+//! A 64-bit hash of a text that is the same on every machine and in every release, so that several instances,
+//! and an instance after its restart, agree on it.
 //!
-//! Each eight bytes are multiplied into the state and the two halves of the product are folded together, as in
-//! wyhash: a fraction of a nanosecond a byte. It is not cryptographic: a client can construct two texts with the
-//! same digest, and gains only a key that it could also have received by chance.
+//! Each eight bytes are multiplied into the state and the two halves of the product are folded together, as
+//! in wyhash: a fraction of a nanosecond a byte. It is not cryptographic: a client can construct two texts
+//! with the same digest, and gains only a key that it could also have received by chance.
 
 /// Odd: the fractional part of the golden ratio.
 const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-/// The fractional part of the square root of two: the initial state, and what each step adds, so that the state does
-/// not stay at zero.
+/// The fractional part of the square root of two: the initial state, and what each step adds, so that the
+/// state does not stay at zero.
 const STEP: u64 = 0x6A09_E667_F3BC_C909;
 
 /// The digest of the bytes written so far.

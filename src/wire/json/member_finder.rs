@@ -4,8 +4,9 @@ use memchr::memmem::Finder;
 
 /// Finds a member's name, also where a chunk boundary splits it.
 ///
-/// In JSON a quote inside a string is written `\"`, so a name with both its quotes, such as `"usage"`, never occurs
-/// inside a longer string, and is a key if a colon follows. The search costs a tenth of scanning the structure.
+/// In JSON a quote inside a string is written `\"`, so a name with both its quotes, such as `"usage"`, never
+/// occurs inside a longer string, and is a key if a colon follows. The search costs a tenth of scanning the
+/// structure.
 #[derive(Debug)]
 pub(crate) struct MemberFinder {
     finder: &'static Finder<'static>,
@@ -24,8 +25,8 @@ impl MemberFinder {
         self.finder.needle().len()
     }
 
-    /// Returns the offset in `bytes` after the first name that ends there. The next call must continue at that
-    /// offset, or later. `None`: the next call continues with the next chunk.
+    /// Returns the offset in `bytes` after the first name that ends there. The next call must continue at
+    /// that offset, or later. `None`: the next call continues with the next chunk.
     pub(crate) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
         let end = self.split_name_end(bytes).or_else(|| {
             let start = self.finder.find(bytes)?;

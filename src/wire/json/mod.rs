@@ -1,4 +1,5 @@
-//! JSON as text: scans, searches and splices it without parsing, and reads members with a JSON pointer for errors.
+//! JSON as text: scans, searches and splices it without parsing, and reads members with a JSON pointer for
+//! errors.
 
 pub mod digest;
 pub mod fields;

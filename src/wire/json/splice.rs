@@ -24,8 +24,8 @@ impl<'b> Splice<'b> {
         self.copied = range.end;
     }
 
-    /// Removes the member of an object in `range`, with the comma after it; for the last member, with the comma
-    /// before it.
+    /// Removes the member of an object in `range`, with the comma after it; for the last member, with the
+    /// comma before it.
     pub(crate) fn remove_member(&mut self, range: Range<usize>) {
         self.copy_until(range.start);
         self.copied = range.end;

@@ -1,5 +1,5 @@
-//! Rewrites string values of named members in JSON that passes through, and leaves all other bytes as they are. The
-//! gateway uses it to sign ids with the key that they belong to, and to remove the signature again.
+//! Rewrites string values of named members in JSON that passes through, and leaves all other bytes as they
+//! are. The gateway uses it to sign ids with the key that they belong to, and to remove the signature again.
 
 use memchr::{memchr, memchr2};
 
@@ -13,7 +13,8 @@ const MAX_NAME: usize = 24;
 pub struct ValuePlace<'r> {
     /// Number of objects and lists around the value.
     pub depth: usize,
-    /// The name of the outermost object's member that contains the value; empty for that object's direct members.
+    /// The name of the outermost object's member that contains the value; empty for that object's direct
+    /// members.
     pub within: &'r [u8],
     /// The name of the value's own member.
     pub name: &'r [u8],
@@ -57,8 +58,8 @@ impl Rewriter {
         Self { wanted, state: State::Outside, name, after_colon: false, depth: 0, within, value }
     }
 
-    /// Processes the next bytes and appends the finished output to `out`. Calls `change` for each string value of a
-    /// wanted member, with its place and its text as written.
+    /// Processes the next bytes and appends the finished output to `out`. Calls `change` for each string
+    /// value of a wanted member, with its place and its text as written.
     pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, change: &mut Change<'_>) {
         while !bytes.is_empty() {
             bytes = match self.state {
@@ -157,8 +158,8 @@ impl Rewriter {
     }
 }
 
-/// Returns the offset after the closing quote, or the length if there is none; whether the quote was found; and
-/// whether the next chunk's first byte is escaped by a backslash.
+/// Returns the offset after the closing quote, or the length if there is none; whether the quote was found;
+/// and whether the next chunk's first byte is escaped by a backslash.
 fn string_end(bytes: &[u8], escaped: bool) -> (usize, bool, bool) {
     let mut at = usize::from(escaped);
     loop {

@@ -15,7 +15,8 @@ impl<'o> Object<'o> {
         Object { out, first: true }
     }
 
-    /// Writes a member's name and returns the buffer for its value. The name must be one that needs no escapes.
+    /// Writes a member's name and returns the buffer for its value. The name must be one that needs no
+    /// escapes.
     pub(crate) fn member(&mut self, name: &str) -> &mut Vec<u8> {
         if !std::mem::take(&mut self.first) {
             self.out.push(b',');

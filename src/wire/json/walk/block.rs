@@ -15,7 +15,8 @@ pub(crate) fn text_end(word: u64) -> Option<usize> {
     first((lowest(word, b'"') | lowest(word, b'\\')) & !word & HIGH)
 }
 
-/// Returns how many bytes precede the first quote or bracket, or the last incomplete word (under eight bytes).
+/// Returns how many bytes precede the first quote or bracket, or the last incomplete word (under eight
+/// bytes).
 #[inline]
 pub(crate) fn before_structure(bytes: &[u8]) -> usize {
     let mut scanned = 0;
@@ -36,8 +37,9 @@ pub(crate) fn before_structure(bytes: &[u8]) -> usize {
     scanned
 }
 
-/// Sets the highest bit of each byte that equals `byte`. The bit may also be set for bytes above 0x7f, which the
-/// caller masks out, and, because of borrows, for bytes after the first match; only the first match is used.
+/// Sets the highest bit of each byte that equals `byte`. The bit may also be set for bytes above 0x7f, which
+/// the caller masks out, and, because of borrows, for bytes after the first match; only the first match is
+/// used.
 #[inline]
 fn lowest(word: u64, byte: u8) -> u64 {
     (word ^ (EACH * u64::from(byte))).wrapping_sub(EACH)

@@ -4,16 +4,16 @@
 //! numbers between them. It lets the gateway route a request, and read the usage of a response, without
 //! parsing either.
 //!
-//! It follows structure only: which quote closes a string, which bracket closes a value. It does not check that
-//! brackets match in kind, that numbers are valid, or that strings contain no control characters; the reader of
-//! the value does. The provider rejects a text that passes here and is not valid JSON.
+//! It follows structure only: which quote closes a string, which bracket closes a value. It does not check
+//! that brackets match in kind, that numbers are valid, or that strings contain no control characters; the
+//! reader of the value does. The provider rejects a text that passes here and is not valid JSON.
 
 mod block;
 
 use memchr::memchr2;
 
-/// The deepest nesting that is accepted. Python's JSON parser, which most providers use, fails near 1000; real
-/// bodies do not come close.
+/// The deepest nesting that is accepted. Python's JSON parser, which most providers use, fails near 1000;
+/// real bodies do not come close.
 const MAX_DEPTH: u32 = 1000;
 
 /// The half of a member that a [`Piece`] belongs to.
@@ -68,7 +68,8 @@ pub(crate) struct Scanner {
     depth: u32,
     /// Set while a string inside a nested value is open.
     in_string: bool,
-    /// Bytes at the start of the next chunk that belong to an escape, or to the opening quote, and are skipped.
+    /// Bytes at the start of the next chunk that belong to an escape, or to the opening quote, and are
+    /// skipped.
     skip: usize,
     /// Bytes scanned so far.
     at: usize,
@@ -79,8 +80,8 @@ impl Scanner {
         Self { state: State::Start, depth: 0, in_string: false, skip: 0, at: 0 }
     }
 
-    /// Returns the next piece of a key or a value in `chunk` and removes the scanned bytes from `chunk`; `None` when
-    /// the chunk is used up.
+    /// Returns the next piece of a key or a value in `chunk` and removes the scanned bytes from `chunk`;
+    /// `None` when the chunk is used up.
     pub(crate) fn next<'b>(&mut self, chunk: &mut &'b [u8]) -> Result<Option<Piece<'b>>, Fault> {
         loop {
             if matches!(self.state, State::Key | State::Text | State::Nested | State::Scalar) {
@@ -146,8 +147,8 @@ impl Scanner {
     /// Returns the offset after the quote that closes the string in which `bytes` begins.
     ///
     /// A call of memchr costs as much as scanning forty bytes in words of eight. Escapes are often closer
-    /// together than that (`\n` at each line's end, `\"` in code, or all of a text as `\u4e2d\u6587`), so the words
-    /// come first, and memchr only after a long run without escapes.
+    /// together than that (`\n` at each line's end, `\"` in code, or all of a text as `\u4e2d\u6587`), so the
+    /// words come first, and memchr only after a long run without escapes.
     fn string_end(&mut self, bytes: &[u8]) -> Option<usize> {
         const PLAIN_WORDS: usize = 16;
         let mut at = std::mem::take(&mut self.skip);
@@ -234,8 +235,8 @@ impl Scanner {
     }
 }
 
-/// Returns the values, as written, of the members of a whole object with these names. If a name occurs twice, the
-/// last one counts, as in JSON parsers. All are `None` if the text is not an object.
+/// Returns the values, as written, of the members of a whole object with these names. If a name occurs twice,
+/// the last one counts, as in JSON parsers. All are `None` if the text is not an object.
 pub(crate) fn members<'b, const N: usize>(
     object: &'b [u8],
     names: [&str; N],
@@ -253,8 +254,8 @@ pub(crate) fn members<'b, const N: usize>(
     if scanner.ended() { found } else { [None; N] }
 }
 
-/// Returns the values of an array, as written, one after the other. `array` may also be the rest of an array from a
-/// comma on; any other text has no values. Stops early where the text is not valid JSON.
+/// Returns the values of an array, as written, one after the other. `array` may also be the rest of an array
+/// from a comma on; any other text has no values. Stops early where the text is not valid JSON.
 pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = array.trim_ascii_start();
     std::iter::from_fn(move || {
