@@ -92,7 +92,7 @@ impl Translation {
                     decoder.frame(Frame::Exception { kind, payload }, events);
                 }
                 aws_event_stream::Frame::Error { code, message } => {
-                    events.push(fail(Some(code), message))
+                    events.push(fail(Some(code), message));
                 }
                 aws_event_stream::Frame::Malformed(_) => {
                     events.push(fail(None, "The provider's stream is damaged."));

@@ -98,7 +98,7 @@ impl Heard {
                 self.tally.of_anthropic(members(data, ["usage"])[0]);
             }
             b"error" => {
-                self.course.fail(classify_error_body(Api::Anthropic, data), Told::body(data))
+                self.course.fail(classify_error_body(Api::Anthropic, data), Told::body(data));
             }
             _ => self.course.begun = true,
         }
