@@ -138,10 +138,14 @@ async fn each_answer_has_its_result() {
         (refuse(429, "rate_limit_exceeded"), "throttled", "429 rate_limit_exceeded"),
         (refuse(429, "insufficient_quota"), "no_credit", "429 insufficient_quota"),
         (refuse(401, "a text that is no code"), "bad_credential", "401"),
-        (refuse(503, "overloaded"), "unreachable", "HOST answered 503 overloaded"),
-        (answer(404, &[], b""), "unreachable", "HOST answered 404: the API is not at this address"),
-        (moved, "unreachable", "HOST answered 302: redirects are not followed"),
-        (page, "unreachable", "HOST answered with a web page"),
+        (refuse(503, "overloaded"), "unreachable", "HOST returned status 503 overloaded"),
+        (
+            answer(404, &[], b""),
+            "unreachable",
+            "HOST returned status 404: the API is not at this address",
+        ),
+        (moved, "unreachable", "HOST returned status 302: redirects are not followed"),
+        (page, "unreachable", "HOST returned a web page"),
         (vec![Step::Close], "unreachable", "HOST closed the connection before it answered"),
         (vec![Step::Hang], "timeout", "HOST did not answer within 700ms"),
     ] {
@@ -245,23 +249,19 @@ async fn issuers_of_tokens_that_refuse_fail_and_hang_are_told_apart() {
         (
             json_answer(401, &refused),
             "bad_credential",
-            "the issuer of its tokens says invalid_client (AADSTS7000215)",
+            "the token issuer returned invalid_client (AADSTS7000215)",
         ),
-        (answer(503, &[], b""), "unreachable", "the issuer of its tokens answered 503"),
-        (vec![Step::Hang], "timeout", "no token came within 700ms"),
+        (answer(503, &[], b""), "unreachable", "the token issuer returned status 503"),
+        (vec![Step::Hang], "timeout", "no token within 700ms"),
     ] {
         let issuer = Upstream::always(steps).await;
         let said = found(&azure(&upstream.url(), &entra(&issuer)), &[]).await;
         assert_eq!(said, (result.to_owned(), detail.to_owned()));
     }
     for (steps, result, detail) in [
-        (
-            json_answer(400, &granted),
-            "bad_credential",
-            "the issuer of its tokens says invalid_grant",
-        ),
-        (vec![Step::Close], "unreachable", "the issuer of its tokens could not be reached"),
-        (vec![Step::Hang], "timeout", "no token came within 1.5s"),
+        (json_answer(400, &granted), "bad_credential", "the token issuer returned invalid_grant"),
+        (vec![Step::Close], "unreachable", "the token issuer could not be reached"),
+        (vec![Step::Hang], "timeout", "no token within 1.5s"),
     ] {
         let issuer = Upstream::always(steps).await;
         let said = found(&vertex(&upstream, &issuer).0, &[]).await;

@@ -196,7 +196,7 @@ async fn rpm_moves_requests_to_other_keys_and_then_refuses_them_with_retry_after
     let retry_after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((55..=60).contains(&retry_after), "{retry_after}");
     let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("main/a is over its own rpm, to be tried again in"), "{message}");
+    assert!(message.contains("main/a has reached its rpm, next try in"), "{message}");
 
     let state = key_state(&keymux, "a").await;
     assert_eq!(
@@ -243,7 +243,7 @@ async fn tpm_uses_the_token_counts_of_the_provider() {
     let large = json!({"model": "m", "messages": [{"role": "user", "content": prompt}]});
     let reply = http::post(keymux.address(), CHAT, &[], &large).await;
     assert_eq!(reply.status(), 429);
-    assert!(reply.text().contains("main/only is over its own tpm"), "{}", reply.text());
+    assert!(reply.text().contains("main/only has reached its tpm"), "{}", reply.text());
     assert_eq!(send_chat(&keymux, "m").await.status(), 200, "a small request is below the limit");
 }
 

@@ -11,7 +11,7 @@ mod grammar;
 
 use bytes::Bytes;
 
-use keymux::upstream::auth::redact;
+use keymux::upstream::redact::redact;
 use keymux::wire::api::{Api, Format, Framing, routes};
 use keymux::wire::failure::classify::classify;
 use keymux::wire::format::context::ResponseContext;

@@ -19,9 +19,8 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use self::keys::Checks;
-use crate::gateway::Live;
-use crate::gateway::reload::ToolResult;
-use crate::gateway::serve::{Listener, Stream, Trouble};
+use crate::gateway::server::{AcceptErrors, Listener, Socket};
+use crate::gateway::{Live, ReloadOutcome};
 use crate::secret::digest;
 
 /// Highest number of open connections: a scraper, a prober and a few operators.
@@ -38,7 +37,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub async fn run(live: Arc<Live>, listener: Listener) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let checks = Arc::new(Checks::default());
-    let mut trouble = Trouble::default();
+    let mut errors = AcceptErrors::default();
     loop {
         let Ok(permit) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
@@ -49,12 +48,12 @@ pub async fn run(live: Arc<Live>, listener: Listener) {
                     drop(permit);
                 });
             }
-            Err(error) => trouble.rest(&error).await,
+            Err(error) => errors.back_off(&error).await,
         }
     }
 }
 
-async fn serve_connection(live: Arc<Live>, checks: Arc<Checks>, stream: Stream) {
+async fn serve_connection(live: Arc<Live>, checks: Arc<Checks>, stream: Socket) {
     let service = service_fn(|request: Request<Incoming>| {
         let (live, checks) = (&live, &checks);
         async move {
@@ -114,11 +113,11 @@ fn is_authorized(live: &Live, request: &Request<Incoming>) -> bool {
 fn readiness(live: &Live) -> Response<Full<Bytes>> {
     let stopping = live.is_stopping();
     let hash = live.gateway().config.hash.clone();
-    let reload = match &*live.reloaded.lock().unwrap_or_else(PoisonError::into_inner) {
-        ToolResult::Taken(at) => {
+    let reload = match &*live.last_reload.lock().unwrap_or_else(PoisonError::into_inner) {
+        ReloadOutcome::Applied(at) => {
             json!({"result": "success", "at": humantime::format_rfc3339_seconds(*at).to_string()})
         }
-        ToolResult::Rejected(at, problems) => json!({
+        ReloadOutcome::Rejected(at, problems) => json!({
             "result": "rejected",
             "at": humantime::format_rfc3339_seconds(*at).to_string(),
             "problems": problems,

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{Said, check, load};
 use crate::config::{Config, Options, Provider, problem};
-use crate::upstream::probe::{self, Finding, Probe, Report};
-use crate::upstream::{Kept, Upstream};
+use crate::upstream::probe::{self, Probe, ProbeReport, ProbeResult};
+use crate::upstream::{CarryOver, Upstream};
 
 /// One call as it is told.
 #[derive(Debug, Serialize)]
@@ -20,7 +20,7 @@ struct Row<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<String>,
     #[serde(flatten)]
-    report: Report,
+    report: ProbeReport,
 }
 
 /// A file with an error is told of as without `--live`; of a good
@@ -39,7 +39,7 @@ pub(super) fn check(options: &Options, json: bool, colour: bool, progress: bool)
         }
         Err(error) => return Said::failed(format!("keymux: {error}\n"), 1),
     };
-    let good = rows.iter().all(|row| row.report.finding == Finding::Ok);
+    let good = rows.iter().all(|row| row.report.result == ProbeResult::Ok);
     if json {
         let mut text = serde_json::to_string_pretty(&rows).unwrap_or_default();
         text.push('\n');
@@ -50,7 +50,7 @@ pub(super) fn check(options: &Options, json: bool, colour: bool, progress: bool)
 
 /// Makes all calls, and puts what they came to in the order of the file.
 async fn ask(config: &Config, progress: bool) -> Vec<Row<'_>> {
-    let mut kept = Kept::default();
+    let mut kept = CarryOver::default();
     let (mut rows, mut calls) = (Vec::new(), Vec::new());
     for provider in &config.providers {
         match Upstream::new(provider, &mut kept, None) {
@@ -77,7 +77,7 @@ async fn ask(config: &Config, progress: bool) -> Vec<Row<'_>> {
     let (places, calls): (Vec<usize>, Vec<_>) = calls.into_iter().unzip();
     let (all, mut done) = (places.len(), 0);
     show(progress, done, all);
-    probe::all(calls, |at, report| {
+    probe::run_all(calls, |at, report| {
         rows[places[at]].report = report;
         done += 1;
         show(progress, done, all);
@@ -104,7 +104,11 @@ impl<'c> Row<'c> {
             provider: &provider.name,
             key: &provider.keys[probe.key].name,
             region: probe.region.clone(),
-            report: Report { finding: Finding::Unreachable, latency: Duration::ZERO, detail: None },
+            report: ProbeReport {
+                result: ProbeResult::Unreachable,
+                latency: Duration::ZERO,
+                detail: None,
+            },
         }
     }
 
@@ -120,11 +124,11 @@ fn table(rows: &[Row<'_>], colour: bool) -> String {
     let wide = |texts: &[String]| texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
     let latencies: Vec<String> =
         rows.iter().map(|row| format!("{} ms", row.report.latency.as_millis())).collect();
-    let results: Vec<String> = rows.iter().map(|row| words(row.report.finding)).collect();
+    let results: Vec<String> = rows.iter().map(|row| words(row.report.result)).collect();
     let (first, second, third) = (wide(&subjects), wide(&results), wide(&latencies));
     let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
-        let result = painted(format!("{:second$}", results[at]), row.report.finding, colour);
+        let result = painted(format!("{:second$}", results[at]), row.report.result, colour);
         let line = format!("{:first$}  {result}  {:>third$}", subjects[at], latencies[at]);
         let detail =
             row.report.detail.as_ref().map(|detail| format!("  {detail}")).unwrap_or_default();
@@ -137,7 +141,7 @@ fn table(rows: &[Row<'_>], colour: bool) -> String {
 fn summary(rows: &[Row<'_>]) -> String {
     let mut counts = std::collections::BTreeMap::new();
     for row in rows {
-        *counts.entry(row.report.finding).or_insert(0_usize) += 1;
+        *counts.entry(row.report.result).or_insert(0_usize) += 1;
     }
     let counts = counts.into_iter().map(|(result, count)| format!("{count} {}", words(result)));
     match rows.len() {
@@ -149,14 +153,14 @@ fn summary(rows: &[Row<'_>]) -> String {
     }
 }
 
-fn words(finding: Finding) -> String {
+fn words(finding: ProbeResult) -> String {
     finding.name().replace('_', " ")
 }
 
-fn painted(text: String, finding: Finding, colour: bool) -> String {
+fn painted(text: String, finding: ProbeResult, colour: bool) -> String {
     match (colour, finding) {
         (false, _) => text,
-        (true, Finding::Ok) => format!("\u{1b}[32m{text}\u{1b}[0m"),
+        (true, ProbeResult::Ok) => format!("\u{1b}[32m{text}\u{1b}[0m"),
         (true, _) => format!("\u{1b}[1m\u{1b}[91m{text}\u{1b}[0m"),
     }
 }
@@ -168,15 +172,15 @@ mod tests {
     fn row<'c>(
         key: &'c str,
         region: Option<&str>,
-        finding: Finding,
+        finding: ProbeResult,
         detail: Option<&str>,
     ) -> Row<'c> {
         Row {
             provider: "main",
             key,
             region: region.map(str::to_owned),
-            report: Report {
-                finding,
+            report: ProbeReport {
+                result: finding,
                 latency: Duration::from_millis(12),
                 detail: detail.map(str::to_owned),
             },
@@ -186,8 +190,8 @@ mod tests {
     #[test]
     fn lines_are_aligned_and_counted() {
         let rows = [
-            row("a", None, Finding::Ok, None),
-            row("bb", Some("us-east-1"), Finding::BadCredential, Some("401 invalid_api_key")),
+            row("a", None, ProbeResult::Ok, None),
+            row("bb", Some("us-east-1"), ProbeResult::BadCredential, Some("401 invalid_api_key")),
         ];
         let text = "main/a             ok              12 ms\n\
                     main/bb us-east-1  bad credential  12 ms  401 invalid_api_key\n\

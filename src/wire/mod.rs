@@ -27,6 +27,5 @@ pub mod inspect;
 pub mod ir;
 pub mod json;
 mod models;
-pub mod resume;
 pub mod token_count;
 pub mod translate;

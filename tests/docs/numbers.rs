@@ -27,20 +27,20 @@ fn the_limits_of_http_are_those_of_the_source() {
     assert_sources(
         "docs/operating.md",
         &[
-            ("| 256 streams a connection,", gateway, "const STREAMS: u32 = 256;"),
-            ("| 64 KiB, 100 lines,", gateway, "const HEAD: usize = 64 * 1024;"),
+            ("| 256 streams a connection,", gateway, "const HTTP2_STREAMS: u32 = 256;"),
+            ("| 64 KiB, 100 lines,", gateway, "const HEAD_BYTES: usize = 64 * 1024;"),
             ("100 lines,", gateway, "const HEAD_LINES: usize = 100;"),
             (
                 "16 times `server.max_body`, at least 256 MiB;",
                 gateway,
-                "const STORE: usize = 256 << 20;\nconst STORE_OF_LARGEST: usize = 16;",
+                "const LIMIT: usize = 256 << 20;\nconst LIMIT_IN_BODIES: usize = 16;",
             ),
-            ("| bodies over 64 KiB,", gateway, "const FIRST_ROOM: usize = 64 * 1024;"),
-            ("requests | 120 s;", gateway, "const REST: Duration = Duration::from_secs(120);"),
+            ("| bodies over 64 KiB,", gateway, "const FIRST_BUFFER: usize = 64 * 1024;"),
+            ("requests | 120 s;", gateway, "const IDLE: Duration = Duration::from_secs(120);"),
             (
                 "up to 256 KiB and 1 s,",
                 gateway,
-                "const SHORT: usize = 256 * 1024;\nconst AT_ONCE: Duration = Duration::from_secs(1);",
+                "const SHORT_RESPONSE: usize = 256 * 1024;\nconst SHORT_TIME: Duration = Duration::from_secs(1);",
             ),
             ("error body | 256 KiB |", gateway, "const ERROR_BODY: usize = 256 * 1024;"),
         ],
@@ -99,8 +99,8 @@ fn the_numbers_of_streams_are_those_of_the_source() {
     assert_sources(
         "docs/failures.md",
         &[
-            ("a comment every 10 s", gateway, "KEEP_ALIVE: Duration = Duration::from_secs(10);"),
-            ("at most 16 MiB are held", gateway, "const MOST: usize = 16 << 20;"),
+            ("a comment every 10 s", gateway, "INTERVAL: Duration = Duration::from_secs(10);"),
+            ("at most 16 MiB are held", gateway, "const LIMIT: usize = 16 << 20;"),
             ("an event over 16 MiB", gateway, "const LONGEST_EVENT: usize = 16 << 20;"),
         ],
     );

@@ -26,9 +26,9 @@ async fn systemd_is_told_of_each_step() {
     // The third is the second again: a file that stays refused.
     let steps = [
         (unwatched("two"), "key echo/two added"),
-        (bad.clone(), "is refused"),
-        (bad, "is refused"),
-        (unwatched("two"), "nothing that is used"),
+        (bad.clone(), "is rejected"),
+        (bad, "is rejected"),
+        (unwatched("two"), "no effective change"),
         (unwatched("two"), "no file has changed"),
     ];
     for (text, status) in steps {
