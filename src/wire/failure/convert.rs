@@ -63,7 +63,7 @@ pub fn write(api: Api, error: &ProviderError, id: &str) -> Error {
         Api::Gemini => encode_error::gemini(status, message),
         Api::Bedrock => encode_error::bedrock(message),
         Api::Cohere => encode_error::cohere(message, id),
-        Api::Replicate => encode_error::replicate(status, message),
+        Api::Replicate => encode_error::replicate(status, None, message),
     };
     let kind = (api == Api::Bedrock).then(|| bedrock_exception(class, status));
     Error { status, body: body.to_string().into_bytes(), kind }

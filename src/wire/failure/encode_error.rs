@@ -57,7 +57,10 @@ pub(crate) fn cohere(message: &str, id: &str) -> Value {
     json!({ "id": id, "message": message })
 }
 
-/// Encodes an error of Replicate: problem details of RFC 9457 without a title.
-pub(crate) fn replicate(status: u16, message: &str) -> Value {
-    json!({ "detail": message, "status": status })
+/// Encodes an error of Replicate: the problem details of RFC 9457, whose title is optional.
+pub(crate) fn replicate(status: u16, title: Option<&str>, message: &str) -> Value {
+    match title {
+        Some(title) => json!({ "title": title, "detail": message, "status": status }),
+        None => json!({ "detail": message, "status": status }),
+    }
 }
