@@ -1,5 +1,5 @@
-//! Anthropic's Messages API on other clouds: the model is in the path, the version in the body, and Bedrock
-//! has its own form of streams and errors.
+//! Anthropic's Messages API as other clouds serve it: the model is in the path, the version is in the body, and
+//! Bedrock frames streams and errors in its own way.
 //!
 //! <https://docs.claude.com/en/api/claude-on-vertex-ai>,
 //! <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html>
@@ -17,30 +17,30 @@ use crate::wire::inspect::model::Peek;
 use crate::wire::json::splice::Splice;
 use crate::wire::json::walk::{Part, Scanner, is_named, members};
 
-const ON_VERTEX: &str = "vertex-2023-10-16";
-const ON_BEDROCK: &str = "bedrock-2023-05-31";
-/// The longest event that is decoded, as for streams that pass through.
-const LONGEST: usize = crate::wire::frame::aws_event_stream::LONGEST;
+const VERTEX_VERSION: &str = "vertex-2023-10-16";
+const BEDROCK_VERSION: &str = "bedrock-2023-05-31";
+/// The longest event that is unwrapped; as long as any that is passed on.
+const MAX_EVENT_LEN: usize = crate::wire::frame::aws_event_stream::LONGEST;
 
-/// Rewrites a Messages request for Vertex.
+/// Rewrites the body of a messages request for Vertex.
 pub fn for_vertex(peek: &Peek<'_>, body: &Bytes) -> [Bytes; 3] {
-    let version = format!(r#""anthropic_version":"{ON_VERTEX}""#);
+    let version = format!(r#""anthropic_version":"{VERTEX_VERSION}""#);
     peek.replace_member(body, Bytes::from(version))
 }
 
-/// Rewrites a token counting request for Vertex, whose body keeps the model.
+/// Rewrites the body of a request to count tokens for Vertex: there the model stays in the body.
 pub fn for_counting_on_vertex(peek: &Peek<'_>, body: &Bytes, model: &str) -> [Bytes; 3] {
     let name = serde_json::to_string(model).unwrap_or_default();
-    let both = format!(r#""anthropic_version":"{ON_VERTEX}","model":{name}"#);
-    peek.replace_member(body, Bytes::from(both))
+    let members = format!(r#""anthropic_version":"{VERTEX_VERSION}","model":{name}"#);
+    peek.replace_member(body, Bytes::from(members))
 }
 
-/// Rewrites a Messages request for Bedrock: removes `stream`, which the path decides, and adds the `betas` of
-/// the header to the body. All other bytes stay. A body that is not a JSON object stays as it is.
+/// Rewrites the body of a messages request for Bedrock: without `stream`, which is in the path, and with the
+/// `betas` of the header. All other bytes stay, as does a body that is not a JSON object.
 pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec<u8> {
     let betas: Vec<&str> =
         betas.flat_map(|list| list.split(',')).map(str::trim).filter(|b| !b.is_empty()).collect();
-    let mut added = format!(r#""anthropic_version":"{ON_BEDROCK}""#);
+    let mut added = format!(r#""anthropic_version":"{BEDROCK_VERSION}""#);
     if !betas.is_empty() {
         added.push_str(r#","anthropic_beta":"#);
         added.push_str(&serde_json::to_string(&betas).unwrap_or_default());
@@ -70,54 +70,53 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
     splice.finish()
 }
 
-/// Converts Bedrock's event stream into the server-sent events of Anthropic.
+/// Rewrites Bedrock's event stream to the server-sent events that Anthropic would have sent.
 #[derive(Debug)]
 pub struct FromBedrock {
     frames: FrameDecoder,
-    /// Set after an error: the rest of the stream is ignored.
-    failed: bool,
+    is_over: bool,
 }
 
 impl Default for FromBedrock {
     fn default() -> Self {
-        Self { frames: FrameDecoder::new(LONGEST), failed: false }
+        Self { frames: FrameDecoder::new(MAX_EVENT_LEN), is_over: false }
     }
 }
 
 impl FromBedrock {
-    /// Decodes the next bytes and appends the events that they complete to `out`.
+    /// Takes the next bytes and writes the events that they complete.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let failed = &mut self.failed;
+        let is_over = &mut self.is_over;
         self.frames.push(bytes, |frame| {
-            if *failed {
+            if *is_over {
                 return;
             }
-            let (kind, message) = match frame {
-                Frame::Event { payload, .. } => match event(payload, out) {
+            let (code, message) = match frame {
+                Frame::Event { payload, .. } => match unwrap_event(payload, out) {
                     Some(()) => return,
-                    None => ("", "The provider sent a malformed event.".to_owned()),
+                    None => ("", "The provider sent an event that cannot be read.".to_owned()),
                 },
                 Frame::Exception { kind, payload } => (kind, message_of(payload)),
                 Frame::Error { code, message } => (code, message.to_owned()),
-                Frame::Malformed(_) => ("", "The provider's stream is malformed.".to_owned()),
+                Frame::Malformed(_) => ("", "The provider's stream is damaged.".to_owned()),
             };
-            *failed = true;
-            let error = encode_error::anthropic(status_of(kind), &message, None);
+            *is_over = true;
+            let error = encode_error::anthropic(status_of(code), &message, None);
             // Writing into memory cannot fail.
             let _ = write!(out, "event: error\ndata: {error}\n\n");
         });
     }
 }
 
-/// Decodes one event from `{"bytes":"BASE64"}`; `None` if it is malformed.
-fn event(payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// Writes the event that is in `{"bytes":"BASE64"}`.
+fn unwrap_event(payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let [Some([b'"', text @ .., b'"'])] = members(payload, ["bytes"]) else { return None };
     let event = BASE64_STANDARD.decode(text).ok()?;
     let [Some([b'"', kind @ .., b'"'])] = members(&event, ["type"]) else { return None };
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(kind);
     out.extend_from_slice(b"\ndata: ");
-    // Each of several lines would need its own `data:`; in JSON a line break is only white space.
+    // Each of several lines would need its own `data:`; within JSON a line break is only white space.
     out.extend(event.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
     out.extend_from_slice(b"\n\n");
     Some(())
@@ -129,7 +128,7 @@ fn message_of(payload: &[u8]) -> String {
     message.unwrap_or_default().to_owned()
 }
 
-/// Returns the status that corresponds to an exception inside a stream.
+/// Returns the status that corresponds to an exception within a stream.
 fn status_of(exception: &str) -> u16 {
     match exception {
         "throttlingException" => 429,
@@ -139,7 +138,7 @@ fn status_of(exception: &str) -> u16 {
     }
 }
 
-/// Converts an error body of Bedrock into Anthropic's form.
+/// Rewrites an error body of Bedrock to what Anthropic would have sent.
 pub fn error_for(status: u16, body: &[u8]) -> Bytes {
     Bytes::from(encode_error::anthropic(status, &message_of(body), None).to_string())
 }
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_body_has_the_form_of_anthropic() {
+    fn an_error_body_gets_the_form_of_anthropics() {
         let body = error_for(400, br#"{"message":"max_tokens is missing"}"#);
         let expected = r#"{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens is missing"}}"#;
         assert_eq!(body, expected);
