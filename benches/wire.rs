@@ -151,7 +151,7 @@ fn stream_of(format: Format) -> Vec<Vec<u8>> {
 fn translated_streams(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a stream of 100 words, an event a chunk");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    for provider in Format::OF_CALLERS {
+    for provider in Format::CALLER_FORMATS {
         let (chunks, framed) = (stream_of(provider), framing(provider));
         let hear = |translation: &mut Option<Translation>, out: &mut Vec<u8>| {
             let mut listener = ResponseObserver::new(provider.operation(true), framed);
@@ -168,7 +168,7 @@ fn translated_streams(criterion: &mut Criterion) {
         group.bench_function(format!("{}, as it is", provider.name()), |bencher| {
             bencher.iter(|| hear(&mut None, &mut Vec::new()));
         });
-        for caller in Format::OF_CALLERS.into_iter().filter(|caller| *caller != provider) {
+        for caller in Format::CALLER_FORMATS.into_iter().filter(|caller| *caller != provider) {
             let name = format!("{} to {}", provider.name(), caller.name());
             group.bench_function(name, |bencher| {
                 bencher.iter(|| {
@@ -233,7 +233,7 @@ fn translated_requests(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a request of 50 kB, read and written");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     let conversation = conversation();
-    for caller in Format::OF_CALLERS {
+    for caller in Format::CALLER_FORMATS {
         let written = encode_request(caller, caller, &conversation, &PLAIN).unwrap();
         let body = written.body;
         assert!((45_000..60_000).contains(&body.len()), "{}", body.len());

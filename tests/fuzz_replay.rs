@@ -113,7 +113,7 @@ fn errors() {
 #[test]
 fn requests() {
     for (format, exchange) in cases::exchanges() {
-        if let (Some(body), true) = (&exchange.request, Format::OF_CALLERS.contains(&format)) {
+        if let (Some(body), true) = (&exchange.request, Format::CALLER_FORMATS.contains(&format)) {
             replay(&name("request", format), body, of_json, 12);
         }
     }

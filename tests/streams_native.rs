@@ -17,7 +17,7 @@ use common::upstream::{Step, Upstream, answer, chunk};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use keymux::wire::frame::aws_event_stream::{Frame, Frames, exception};
+use keymux::wire::frame::aws_event_stream::{Frame, FrameDecoder, exception};
 
 const PACE: Duration = Duration::from_millis(20);
 const MESSAGES: &str = "/v1/messages";
@@ -348,7 +348,7 @@ fn conversation() -> Vec<Vec<u8>> {
 /// Kinds of the messages, exceptions in capitals.
 fn kinds(body: &[u8]) -> Vec<String> {
     let mut kinds = Vec::new();
-    Frames::new(1 << 20).push(body, |frame| match frame {
+    FrameDecoder::new(1 << 20).push(body, |frame| match frame {
         Frame::Event { kind, .. } => kinds.push(kind.to_owned()),
         Frame::Exception { kind, .. } => kinds.push(kind.to_uppercase()),
         other => kinds.push(format!("{other:?}")),

@@ -18,7 +18,7 @@ use common::config::{config, key, native, provider};
 use common::http::{self, Connection, Framing, Piece, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Received, Step, Upstream, chat_events, chunk, message_events};
-use keymux::wire::frame::aws_event_stream::{Frame, Frames, exception};
+use keymux::wire::frame::aws_event_stream::{Frame, FrameDecoder, exception};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -278,7 +278,7 @@ impl Heard {
     }
 
     fn aws(&mut self, body: &[u8]) {
-        let mut frames = Frames::new(1 << 20);
+        let mut frames = FrameDecoder::new(1 << 20);
         frames.push(body, |frame| match frame {
             Frame::Event { kind, payload } => {
                 let event: Value = serde_json::from_slice(payload).unwrap();

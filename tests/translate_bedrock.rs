@@ -60,7 +60,7 @@ fn stream(all: &[Event]) -> Vec<u8> {
 /// Decodes a stream as a caller does, event by event.
 fn read(bytes: &[u8]) -> Vec<(String, Value)> {
     let mut read = Vec::new();
-    keymux::wire::frame::aws_event_stream::Frames::new(1 << 20).push(bytes, |frame| {
+    keymux::wire::frame::aws_event_stream::FrameDecoder::new(1 << 20).push(bytes, |frame| {
         use keymux::wire::frame::aws_event_stream::Frame;
         read.push(match frame {
             Frame::Event { kind, payload } | Frame::Exception { kind, payload } => {

@@ -237,7 +237,7 @@ fn model(provider: Format) -> &'static str {
 fn grid_every_provider_is_asked_what_the_caller_asked() {
     let (mut compared, mut refusals, mut wrong) = (0, 0, Vec::new());
     for (id, caller, mut request) in requests() {
-        for provider in Format::OF_CALLERS {
+        for provider in Format::CALLER_FORMATS {
             model(provider).clone_into(&mut request.model);
             let encoded = match encode_request(provider, caller, &request, &PLAIN) {
                 Ok(encoded) => encoded,

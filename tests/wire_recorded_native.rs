@@ -15,7 +15,7 @@ use serde_json::Value;
 use keymux::wire::api::{Api, Framing, Operation};
 use keymux::wire::failure::class::{Class, Failure};
 use keymux::wire::failure::classify::classify;
-use keymux::wire::frame::aws_event_stream::{Frame, Frames};
+use keymux::wire::frame::aws_event_stream::{Frame, FrameDecoder};
 use keymux::wire::inspect::observer::ResponseObserver;
 use keymux::wire::inspect::usage::Usage;
 
@@ -141,7 +141,7 @@ fn events(exchange: &Exchange) -> Vec<Value> {
         }
         Framing::Aws => {
             let mut events = Vec::new();
-            Frames::new(1 << 20).push(&exchange.body, |frame| {
+            FrameDecoder::new(1 << 20).push(&exchange.body, |frame| {
                 let Frame::Event { payload, .. } = frame else { panic!("{frame:?}") };
                 let value: Value = serde_json::from_slice(payload).unwrap();
                 let inner = value["bytes"].as_str().map(|inner| STANDARD.decode(inner).unwrap());

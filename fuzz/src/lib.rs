@@ -174,7 +174,7 @@ fn array_frames(chunks: &mut dyn Iterator<Item = &[u8]>) -> Framed {
 }
 
 fn aws_frames(chunks: &mut dyn Iterator<Item = &[u8]>) -> Framed {
-    let (mut frames, mut out) = (aws_event_stream::Frames::new(LONGEST), Vec::new());
+    let (mut frames, mut out) = (aws_event_stream::FrameDecoder::new(LONGEST), Vec::new());
     chunks.for_each(|chunk| {
         frames.push(chunk, |frame| {
             out.push(match frame {

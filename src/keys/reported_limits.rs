@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::wire::failure::rate_limits::{Left, Quota};
+use crate::wire::failure::rate_limits::{Quota, RemainingLimit};
 
 /// Highest number of models with a record. A limit is needed because callers choose the names.
 const MAX_MODELS: usize = 256;
@@ -101,7 +101,7 @@ impl ReportedLimits {
                 (&mut limits.tokens, tokens),
                 (&mut limits.output, output),
             ] {
-                if let Some(Left { remaining, limit, reset }) = reported {
+                if let Some(RemainingLimit { remaining, limit, reset }) = reported {
                     *stored = Some(Remaining { amount: remaining, limit, reset: now + reset });
                 }
             }
@@ -167,8 +167,8 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    fn left(remaining: u64) -> Left {
-        Left { remaining, limit: Some(100), reset: 10 * S }
+    fn left(remaining: u64) -> RemainingLimit {
+        RemainingLimit { remaining, limit: Some(100), reset: 10 * S }
     }
 
     fn requests_left(remaining: u64) -> Quota {

@@ -51,7 +51,7 @@ impl Kind {
             return Way::Same;
         }
         // Formats of providers only are passed on or refused.
-        if !Format::OF_CALLERS.contains(&asked) {
+        if !Format::CALLER_FORMATS.contains(&asked) {
             return Way::Not;
         }
         match self {

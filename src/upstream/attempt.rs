@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::wire::api::Operation;
-use crate::wire::api::resources::Stored;
+use crate::wire::api::resources::StoredObject;
 use crate::wire::api::routes::Address;
 use crate::wire::inspect::model::Peek;
 
@@ -40,7 +40,7 @@ pub enum RequestKind<'a> {
     /// An object that the provider stores.
     StoredObject {
         /// With the provider's own `id`.
-        object: &'a Stored<'a>,
+        object: &'a StoredObject<'a>,
         /// The caller's method.
         method: &'a Method,
     },

@@ -14,7 +14,7 @@ use super::attempt::{Attempt, RequestKind};
 use super::request_body::RequestBody;
 use crate::config::{ApiVersion, Cloud, Endpoint, Key, Vertex};
 use crate::provider::Kind;
-use crate::wire::api::resources::Stored;
+use crate::wire::api::resources::StoredObject;
 use crate::wire::api::routes::Address;
 use crate::wire::api::{Api, Operation, resources};
 use crate::wire::format::anthropic_on_clouds;
@@ -112,7 +112,7 @@ fn object_target(
     kind: Kind,
     key: &Key,
     attempt: &Attempt<'_>,
-    object: &Stored<'_>,
+    object: &StoredObject<'_>,
     query: Option<String>,
 ) -> Option<Target> {
     let body = RequestBody::whole(attempt.body.clone());

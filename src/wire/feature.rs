@@ -25,7 +25,7 @@ struct Row {
     name: &'static str,
     /// In the order of [`Format::ALL`].
     support: [Support; 7],
-    /// The member by which a caller sets it, in the order of [`Format::OF_CALLERS`]. Empty: the format has
+    /// The member by which a caller sets it, in the order of [`Format::CALLER_FORMATS`]. Empty: the format has
     /// no such member.
     places: [&'static str; 5],
 }
@@ -312,6 +312,6 @@ mod tests {
         for (index, format) in Format::ALL.into_iter().enumerate() {
             assert_eq!(format as usize, index);
         }
-        assert_eq!(Format::ALL[..5], Format::OF_CALLERS);
+        assert_eq!(Format::ALL[..5], Format::CALLER_FORMATS);
     }
 }

@@ -151,7 +151,7 @@ fn the_paths_of_stored_objects_are_found() {
     let mut listed = BTreeSet::new();
     for row in rows(&section(PAGE, "Files, batches and stored responses")) {
         for path in code(&row[1]) {
-            let Some(Place::Stored(stored)) = find(path) else { panic!("{path}") };
+            let Some(Place::StoredObject(stored)) = find(path) else { panic!("{path}") };
             assert_eq!(row[0], stored.operation.api().name(), "{path}");
             listed.insert(stored.operation.name());
         }

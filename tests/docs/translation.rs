@@ -31,7 +31,7 @@ fn titles(first: &[&'static str], formats: &[Format]) -> String {
 fn the_table_of_features_is_what_the_encoders_do() {
     let mut table = titles(&["feature", "callers that can request it"], &Format::ALL);
     for feature in Feature::all() {
-        let callers: Vec<_> = Format::OF_CALLERS
+        let callers: Vec<_> = Format::CALLER_FORMATS
             .into_iter()
             .filter(|format| feature.place(*format).is_some())
             .collect();
@@ -52,10 +52,10 @@ fn the_table_of_features_is_what_the_encoders_do() {
 
 #[test]
 fn the_table_of_kinds_has_the_format_that_each_receives() {
-    let mut table = titles(&["kind"], &Format::OF_CALLERS);
+    let mut table = titles(&["kind"], &Format::CALLER_FORMATS);
     for kind in Kind::all() {
         let name = format!("`{}`", kind.name());
-        let cells = Format::OF_CALLERS.map(|caller| received(kind, caller.operation(false)));
+        let cells = Format::CALLER_FORMATS.map(|caller| received(kind, caller.operation(false)));
         table.push_str(&row([name].into_iter().chain(cells)));
     }
     assert_generated(PAGE, "kinds", &table);

@@ -20,7 +20,7 @@ pub(crate) struct Kept {
 /// The frames of a stream, cut into chunks of that size.
 pub(crate) fn frames(framing: Framing, body: &[u8], size: usize) -> Vec<Kept> {
     let mut kept = Vec::new();
-    let (mut events, mut aws) = (Sse::new(1 << 20), aws_event_stream::Frames::new(1 << 20));
+    let (mut events, mut aws) = (Sse::new(1 << 20), aws_event_stream::FrameDecoder::new(1 << 20));
     for chunk in body.chunks(size) {
         if framing == Framing::Aws {
             aws.push(chunk, |frame| match frame {

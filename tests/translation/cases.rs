@@ -194,15 +194,17 @@ pub(crate) fn frames(format: Format, framing: Framing, body: &[u8]) -> Vec<Kept>
             let Element::Whole(data) = element else { panic!("no element is that long") };
             keep(b"", data, false);
         }),
-        Framing::Aws => aws_event_stream::Frames::new(1 << 24).push(body, |frame| match frame {
-            aws_event_stream::Frame::Event { kind, payload } => {
-                keep(kind.as_bytes(), payload, false)
-            }
-            aws_event_stream::Frame::Exception { kind, payload } => {
-                keep(kind.as_bytes(), payload, true)
-            }
-            frame => panic!("{frame:?}"),
-        }),
+        Framing::Aws => {
+            aws_event_stream::FrameDecoder::new(1 << 24).push(body, |frame| match frame {
+                aws_event_stream::Frame::Event { kind, payload } => {
+                    keep(kind.as_bytes(), payload, false)
+                }
+                aws_event_stream::Frame::Exception { kind, payload } => {
+                    keep(kind.as_bytes(), payload, true)
+                }
+                frame => panic!("{frame:?}"),
+            })
+        }
         Framing::Whole => panic!("that is no stream"),
     }
     kept
@@ -241,7 +243,7 @@ pub(crate) fn told(answer: &Answer) -> Vec<Event> {
 pub(crate) fn requests() -> Vec<(String, Format, Request)> {
     let all = exchanges().into_iter().filter(|(format, exchange)| {
         // What the API itself refuses need not be said to another.
-        Format::OF_CALLERS.contains(format) && exchange.status < 300
+        Format::CALLER_FORMATS.contains(format) && exchange.status < 300
     });
     let read = all.filter_map(|(format, exchange)| {
         let body = exchange.request.as_deref()?;

@@ -12,7 +12,7 @@ use crate::gateway::response::started::StartedResponse;
 use crate::upstream::{ResponseBody, UpstreamError};
 use crate::wire::api::Api;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::failure::classify::{in_whole, may_be_error};
+use crate::wire::failure::classify::{classify_success_body, may_be_error};
 
 /// The largest error body; a provider's errors have a few hundred bytes.
 const ERROR_BODY: usize = 256 * 1024;
@@ -55,7 +55,7 @@ pub(super) async fn short_response(
     if length >= SHORT_RESPONSE || !may_be_error(begin) {
         return Ok(());
     }
-    match in_whole(api, &started.early.concat()) {
+    match classify_success_body(api, &started.early.concat()) {
         // An error that is the caller's fault is forwarded as it is.
         Some(failure) if failure.class != Class::Caller => Err(NotStarted::Failed(failure)),
         _ => Ok(()),

@@ -101,7 +101,7 @@ async fn answer(
             acquire_client_permit(gateway, &caller, record).await?;
             operation::answer(gateway, head, address, caller.client(), body, record).await
         }
-        Place::Stored(stored) => {
+        Place::StoredObject(stored) => {
             record.operation = Some(stored.operation);
             let body = read_body(gateway, head, body, &caller, record).await?;
             acquire_client_permit(gateway, &caller, record).await?;
@@ -203,7 +203,7 @@ fn check_path_and_method<'p>(head: &Parts, place: Option<Place<'p>>) -> Result<P
         Place::Presence => "GET, HEAD",
         Place::Models | Place::Model(_) => "GET",
         Place::Operation(_) => "POST",
-        Place::Stored(ref stored) => stored.methods(),
+        Place::StoredObject(ref stored) => stored.methods(),
     };
     // Compares first without a split: most paths allow one method.
     if allowed == method.as_str() || allowed.split(", ").any(|name| name == method.as_str()) {

@@ -25,7 +25,7 @@ use crate::route;
 use crate::route::Hop;
 use crate::upstream::RequestKind;
 use crate::wire::api::Operation;
-use crate::wire::api::resources::Stored;
+use crate::wire::api::resources::StoredObject;
 use crate::wire::inspect::multipart::Fields;
 use crate::wire::inspect::{batch, multipart};
 
@@ -36,7 +36,7 @@ type OwnedResponse = (StartedResponse, KeyIndex);
 pub(super) async fn answer(
     gateway: &Gateway,
     head: &Parts,
-    stored: Stored<'_>,
+    stored: StoredObject<'_>,
     client: Option<&Client>,
     body: Bytes,
     record: &mut Record,
@@ -58,7 +58,7 @@ pub(super) async fn answer(
 struct ObjectRequest<'a> {
     gateway: &'a Gateway,
     client: Option<&'a Client>,
-    stored: Stored<'a>,
+    stored: StoredObject<'a>,
     head: &'a Parts,
     body: Bytes,
     now: u64,
@@ -100,7 +100,7 @@ impl ObjectRequest<'_> {
         record: &mut Record,
     ) -> Result<OwnedResponse, Refusal> {
         let unknown = || Refusal::UnknownObject(id.to_owned());
-        let Stored { operation, part, .. } = self.stored;
+        let StoredObject { operation, part, .. } = self.stored;
         let (owners, provider_id) = owners(self.gateway, self.client, operation, id);
         let provider_id = match (operation, part) {
             // The id is a URL. An unsigned one is refused: else a caller could have the key sent elsewhere.

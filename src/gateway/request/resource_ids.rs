@@ -12,7 +12,7 @@ use crate::gateway::response::refusal::Refusal;
 use crate::gateway::{Gateway, KeyIndex};
 use crate::upstream::id_signer::SIGNATURE_MARK;
 use crate::wire::api::Operation;
-use crate::wire::json::splice::rewrite;
+use crate::wire::json::string_rewriter::rewrite;
 
 static MARK_FINDER: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(SIGNATURE_MARK));
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::body::CallerBody;
 use super::headers::ATTEMPTS;
@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use super::started::AMZN_ERROR_TYPE;
 use crate::upstream::aws::caller_signature::SignatureError;
 use crate::wire::api::Api;
+use crate::wire::failure::encode_error;
 
 /// Read by the official SDKs: false means that a retry is pointless.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -86,44 +87,16 @@ fn amzn_error(refusal: &Refusal, status: StatusCode) -> &'static str {
 }
 
 fn error_body(refusal: &Refusal, status: StatusCode, api: Api, id: &str) -> Value {
-    let message = refusal.message();
+    let (message, code) = (refusal.message(), status.as_u16());
     match api {
         Api::OpenAi => {
             let (kind, code) = refusal.type_and_code();
-            json!({"error": {"message": message, "type": kind, "param": refusal.param(), "code": code}})
+            encode_error::openai(&message, kind, refusal.param(), code)
         }
-        Api::Anthropic => {
-            let kind = match status.as_u16() {
-                401 => "authentication_error",
-                403 => "permission_error",
-                404 => "not_found_error",
-                413 => "request_too_large",
-                429 => "rate_limit_error",
-                400..=499 => "invalid_request_error",
-                _ => "api_error",
-            };
-            json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": id})
-        }
-        // <https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>
-        Api::Bedrock => json!({"message": message}),
-        Api::Cohere => json!({"id": id, "message": message}),
-        // RFC 9457.
-        Api::Replicate => {
-            let title = status.canonical_reason().unwrap_or_default();
-            json!({"title": title, "detail": message, "status": status.as_u16()})
-        }
-        Api::Gemini => {
-            let name = match status.as_u16() {
-                401 => "UNAUTHENTICATED",
-                403 => "PERMISSION_DENIED",
-                404 => "NOT_FOUND",
-                429 => "RESOURCE_EXHAUSTED",
-                400..=499 => "INVALID_ARGUMENT",
-                502 | 503 => "UNAVAILABLE",
-                504 => "DEADLINE_EXCEEDED",
-                _ => "INTERNAL",
-            };
-            json!({"error": {"code": status.as_u16(), "message": message, "status": name}})
-        }
+        Api::Anthropic => encode_error::anthropic(code, &message, Some(id)),
+        Api::Gemini => encode_error::gemini(code, &message),
+        Api::Bedrock => encode_error::bedrock(&message),
+        Api::Cohere => encode_error::cohere(&message, id),
+        Api::Replicate => encode_error::replicate(code, status.canonical_reason(), &message),
     }
 }

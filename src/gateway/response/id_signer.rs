@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::gateway::record::Record;
 use crate::gateway::{Gateway, KeyIndex};
 use crate::wire::api::Operation;
-use crate::wire::json::splice::{At, Rewriter};
+use crate::wire::json::string_rewriter::{Rewriter, ValuePlace};
 
 /// Signs the ids of one response.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ enum Member {
 
 /// Returns the kind of a member by its position. A response repeats what the caller or a model has written, so
 /// ids count only where the provider itself sets them: else a caller could have any id signed.
-fn member_kind(operation: Operation, stream: bool, at: At<'_>) -> Member {
+fn member_kind(operation: Operation, stream: bool, at: ValuePlace<'_>) -> Member {
     let set_by_provider = (at.depth == 1 && !stream)
         || (at.depth == 3 && at.within == b"data")
         || (at.depth == 2 && at.within == b"response" && stream);

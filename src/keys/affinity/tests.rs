@@ -6,7 +6,7 @@ use crate::config::Key;
 use crate::keys::health::Admission;
 use crate::secret::Secret;
 use crate::wire::failure::class::{Class, Failure};
-use crate::wire::failure::rate_limits::{Left, Quota};
+use crate::wire::failure::rate_limits::{Quota, RemainingLimit};
 
 const CONVERSATIONS: u32 = 20_000;
 
@@ -120,7 +120,7 @@ fn reported_limits_move_a_conversation_only_from_an_exhausted_key() {
     let (keys, now) = (pool(&[("a", 1.0), ("b", 1.0), ("standby", 0.0)]), Instant::now());
     let of_a = (0..1000).find(|n| preferred(&keys, *n, now) == Some("a")).expect("one of them");
     let report = |index: usize, remaining| {
-        let left = Left { remaining, limit: None, reset: Duration::from_secs(30) };
+        let left = RemainingLimit { remaining, limit: None, reset: Duration::from_secs(30) };
         let quota = Quota { tokens: Some(left), ..Quota::default() };
         keys[index].reported_limits.update("m", quota, now);
     };
@@ -147,7 +147,7 @@ fn a_signature_leads_to_the_key_that_made_it() {
     assert_eq!(preferred(&[9, 7], &usable), Some(1), "also to a standby key");
     assert_eq!(preferred(&[9], &usable), Some(0), "unknown signature");
     assert_eq!(preferred(&[7], &usable[..1]), Some(0), "its key is not usable");
-    let exhausted = Left { remaining: 0, limit: None, reset: Duration::from_secs(30) };
+    let exhausted = RemainingLimit { remaining: 0, limit: None, reset: Duration::from_secs(30) };
     keys[1].reported_limits.update(
         "m",
         Quota { requests: Some(exhausted), ..Quota::default() },

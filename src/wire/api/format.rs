@@ -1,11 +1,11 @@
-//! The formats of conversations with a model.
+//! Formats of requests to a language model.
 
 use super::{Api, Operation};
 
-/// The formats of conversations with a model.
+/// Format of a request to a language model and of its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// `/v1/chat/completions` of OpenAI and of all who copied it.
+    /// `/v1/chat/completions` of OpenAI and of compatible providers.
     OpenAiChat,
     /// `/v1/responses` of OpenAI.
     OpenAiResponses,
@@ -15,14 +15,14 @@ pub enum Format {
     Gemini,
     /// `Converse` of Bedrock.
     Bedrock,
-    /// `/v2/chat` of Cohere; of providers only.
+    /// `/v2/chat` of Cohere; for providers only.
     Cohere,
-    /// Predictions of language models on Replicate; of providers only.
+    /// Predictions of language models on Replicate; for providers only.
     Replicate,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Format; 7] = [
         Format::OpenAiChat,
         Format::OpenAiResponses,
@@ -33,8 +33,8 @@ impl Format {
         Format::Replicate,
     ];
 
-    /// Those that callers speak.
-    pub const OF_CALLERS: [Format; 5] = [
+    /// Formats in which callers can send requests.
+    pub const CALLER_FORMATS: [Format; 5] = [
         Format::OpenAiChat,
         Format::OpenAiResponses,
         Format::Anthropic,
@@ -42,7 +42,7 @@ impl Format {
         Format::Bedrock,
     ];
 
-    /// The format in which an operation asks a model; `None`: it asks for something else.
+    /// Returns the format of an operation; `None` if it does not call a language model.
     pub fn of(operation: Operation) -> Option<Format> {
         match operation {
             Operation::Chat => Some(Format::OpenAiChat),
@@ -56,7 +56,7 @@ impl Format {
         }
     }
 
-    /// The operation that asks in this format.
+    /// Returns the operation that uses this format.
     pub fn operation(self, stream: bool) -> Operation {
         match (self, stream) {
             (Format::OpenAiChat, _) => Operation::Chat,
@@ -71,12 +71,12 @@ impl Format {
         }
     }
 
-    /// Whose API it is of.
+    /// Returns the API that defines the format.
     pub fn api(self) -> Api {
         self.operation(false).api()
     }
 
-    /// Its name: in the README, and before the signatures that other formats keep for it.
+    /// Returns the name in the README and before signatures that another format transports.
     pub fn name(self) -> &'static str {
         match self {
             Format::OpenAiChat => "openai-chat",
@@ -89,7 +89,7 @@ impl Format {
         }
     }
 
-    /// Its name in error texts.
+    /// Returns the name in error texts.
     pub fn title(self) -> &'static str {
         match self {
             Format::OpenAiChat => "OpenAI chat",
@@ -102,7 +102,7 @@ impl Format {
         }
     }
 
-    /// The format of that name.
+    /// Returns the format with this name.
     pub fn named(name: &str) -> Option<Format> {
         Format::ALL.into_iter().find(|format| format.name() == name)
     }

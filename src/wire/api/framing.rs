@@ -1,22 +1,22 @@
-//! How an answer is divided into events.
+//! Framing of response bodies.
 
 use super::Operation;
 
-/// How an answer falls into what can be read by itself.
+/// How a response body is divided into events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Not at all: one JSON object, or a file.
+    /// No events: one JSON object, or a file.
     Whole,
     /// `text/event-stream`
     Events,
-    /// The elements of one JSON array: Gemini's streams, unless events are asked for.
+    /// The elements of one JSON array: Gemini's streams without `alt=sse`.
     Array,
     /// `application/vnd.amazon.eventstream`
     Aws,
 }
 
 impl Framing {
-    /// That of an answer to `operation` with this content type.
+    /// Returns the framing of a response to `operation` with this content type.
     pub fn of(operation: Operation, content_type: Option<&[u8]>) -> Framing {
         let media = content_type.unwrap_or_default().split(|byte| *byte == b';').next();
         let media = media.unwrap_or_default().trim_ascii();
@@ -33,7 +33,7 @@ impl Framing {
         }
     }
 
-    /// Whether the answer comes event by event.
+    /// Returns whether the response is a stream of events.
     pub fn is_stream(self) -> bool {
         self != Framing::Whole
     }

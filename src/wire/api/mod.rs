@@ -1,4 +1,4 @@
-//! Whose API is called, for what, and where: operations, formats, paths, stored objects.
+//! APIs, their operations, formats of requests, paths, and stored objects.
 
 mod format;
 mod framing;

@@ -1,10 +1,10 @@
-//! What can be asked for, in whose API: a table.
+//! Table of the operations of each API.
 
-/// Whose API an operation belongs to: it decides the shape of errors, of the models list, and how an
-/// answer is listened to.
+/// The API of an operation. It decides the form of errors and of the list of models, and how a response is
+/// observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Api {
-    /// `https://api.openai.com/v1` and all who copied it.
+    /// `https://api.openai.com/v1` and compatible APIs.
     OpenAi,
     /// `https://api.anthropic.com/v1`.
     Anthropic,
@@ -19,7 +19,7 @@ pub enum Api {
 }
 
 impl Api {
-    /// The vendor's name.
+    /// Returns the vendor's name.
     pub fn name(self) -> &'static str {
         match self {
             Api::OpenAi => "OpenAI",
@@ -32,7 +32,7 @@ impl Api {
     }
 }
 
-/// What a request asks for.
+/// The operation that a request calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is named like its path, which the table below gives")]
 pub enum Operation {
@@ -52,7 +52,7 @@ pub enum Operation {
     Rerank,
     Messages,
     CountTokens,
-    /// Anthropic's messages in the envelope of Vertex: the model stands in the path.
+    /// Anthropic's messages on Vertex: the model is in the path.
     RawPredict,
     StreamRawPredict,
     RawCountTokens,
@@ -79,9 +79,9 @@ pub enum Operation {
     InvocationJobs,
 }
 
-/// Operation, its API, its name in metrics and logs, and where it stands: the path behind the version
-/// for OpenAI; the whole path for Anthropic and Cohere; for the others what follows the model. What providers
-/// keep stands in a table of its own: see [`stored`](super::resources).
+/// Operation, its API, its name in metrics and logs, and its path: for OpenAI the path after the version; for
+/// Anthropic and Cohere the whole path; for the others what follows the model. The paths of stored objects
+/// are in [`resources`](super::resources).
 type Row = (Operation, Api, &'static str, &'static str);
 
 /// In the order of [`Operation`].
@@ -139,41 +139,41 @@ static ROWS: [Row; 40] = [
 ];
 
 impl Operation {
-    /// How many there are.
+    /// Number of operations.
     pub const COUNT: usize = ROWS.len();
 
-    /// All operations, in the order of the table.
+    /// Returns all operations, in the order of the table.
     pub fn all() -> impl Iterator<Item = Operation> {
         ROWS.iter().map(|row| row.0)
     }
 
-    /// All operations of one API.
+    /// Returns all operations of one API.
     pub fn of(api: Api) -> impl Iterator<Item = Operation> {
         ROWS.iter().filter(move |row| row.1 == api).map(|row| row.0)
     }
 
-    /// The operation of that API at a path, or behind a model, as the table has it.
+    /// Returns the operation of an API with this path in the table.
     pub fn at(api: Api, path: &str) -> Option<Operation> {
         let row = ROWS.iter().find(|row| row.1 == api && row.3 == path && !path.is_empty());
         row.map(|row| row.0)
     }
 
-    /// Whose it is.
+    /// Returns the API of the operation.
     pub fn api(self) -> Api {
         ROWS[self as usize].1
     }
 
-    /// The name in metrics and logs.
+    /// Returns the name in metrics and logs.
     pub fn name(self) -> &'static str {
         ROWS[self as usize].2
     }
 
-    /// Where it stands: see the table.
+    /// Returns the path in the table.
     pub fn path(self) -> &'static str {
         ROWS[self as usize].3
     }
 
-    /// Whether its path asks for a stream, whatever the body says.
+    /// Returns whether the path requests a stream, regardless of the body.
     pub fn streams(self) -> bool {
         matches!(
             self,
@@ -184,8 +184,8 @@ impl Operation {
         )
     }
 
-    /// The model that the API takes when the body names none (OpenAI's API reference; the official
-    /// SDKs leave it out).
+    /// Returns the model that the API uses if the body names none (OpenAI's API reference; the official SDKs
+    /// omit it).
     pub fn default_model(self) -> Option<&'static str> {
         match self {
             Operation::Moderations => Some("omni-moderation-latest"),
@@ -202,9 +202,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_stands_at_its_operations_place() {
-        for (place, row) in ROWS.iter().enumerate() {
-            assert_eq!(row.0 as usize, place, "{}", row.2);
+    fn rows_are_in_the_order_of_the_operations() {
+        for (index, row) in ROWS.iter().enumerate() {
+            assert_eq!(row.0 as usize, index, "{}", row.2);
             let found = (!row.3.is_empty()).then_some(row.0);
             assert_eq!(Operation::at(row.1, row.3), found);
         }

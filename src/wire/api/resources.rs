@@ -1,5 +1,5 @@
-//! What providers keep for later: files, batches, stored responses, predictions. Their ids belong to the
-//! key that made them.
+//! Objects that providers store: files, batches, responses, predictions. An object belongs to the key that
+//! created it.
 
 use std::borrow::Cow;
 
@@ -7,23 +7,23 @@ use percent_encoding::percent_decode_str;
 
 use super::Operation;
 
-/// Something kept, or to be kept, as a path names it.
+/// A stored object, or a collection of them, as a path names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored<'p> {
-    /// What is asked for.
+pub struct StoredObject<'p> {
+    /// The kind of object.
     pub operation: Operation,
-    /// Its id with the sign of its key; `None`: all of them, or a new one.
+    /// The id, signed with its key's name; `None` for the whole collection, or for creating an object.
     pub id: Option<Cow<'p, str>>,
-    /// What of it or with it: `content`, `cancel`; empty: the thing itself.
+    /// A part or an action, such as `content` or `cancel`; empty for the object itself.
     pub part: &'p str,
 }
 
-/// Operation, where it stands, methods of the whole collection, methods of one, and the parts of one with
-/// the method of each.
+/// Operation, path of the collection, methods of the collection, methods of an object, and an object's parts
+/// with the method of each.
 type Row =
     (Operation, &'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-/// Responses and predictions are made by asking for one.
+/// Responses and predictions have no method to create one here: a request to a model creates them.
 static ROWS: [Row; 6] = [
     (Operation::Files, "/v1/files", "GET, POST", "GET, DELETE", &[("content", "GET")]),
     (Operation::Batches, "/v1/batches", "GET, POST", "GET", &[("cancel", "POST")]),
@@ -51,13 +51,13 @@ static ROWS: [Row; 6] = [
     (Operation::InvocationJobs, "/model-invocation-job", "POST", "GET", &[("stop", "POST")]),
 ];
 
-/// Where all of what the operation keeps is.
+/// Returns the path of the operation's collection; `None` if it does not store objects.
 pub fn path(operation: Operation) -> Option<&'static str> {
     ROWS.iter().find(|row| row.0 == operation).map(|row| row.1)
 }
 
-impl Stored<'_> {
-    /// The methods that can be used on it, as the `allow` header lists them.
+impl StoredObject<'_> {
+    /// Returns the allowed methods, in the form of the `allow` header.
     pub fn methods(&self) -> &'static str {
         let row = ROWS.iter().find(|row| row.0 == self.operation);
         let Some((.., collection, one, parts)) = row else { return "" };
@@ -71,39 +71,39 @@ impl Stored<'_> {
     }
 }
 
-/// What is kept at the path.
-pub(crate) fn find(path: &str) -> Option<Stored<'_>> {
+/// Parses the path of a stored object or a collection.
+pub(crate) fn find(path: &str) -> Option<StoredObject<'_>> {
     let azure = path.strip_prefix("/openai").map(|rest| rest.strip_prefix("/v1").unwrap_or(rest));
-    ROWS.iter().find_map(|(operation, place, ..)| {
-        let behind = match azure {
-            Some(rest) => rest.strip_prefix(place.strip_prefix("/v1")?)?,
-            None => path.strip_prefix("/anthropic").unwrap_or(path).strip_prefix(place)?,
+    ROWS.iter().find_map(|(operation, collection, ..)| {
+        let rest = match azure {
+            Some(rest) => rest.strip_prefix(collection.strip_prefix("/v1")?)?,
+            None => path.strip_prefix("/anthropic").unwrap_or(path).strip_prefix(collection)?,
         };
-        let stored = match behind.strip_prefix('/') {
-            None if behind.is_empty() => Stored { operation: *operation, id: None, part: "" },
+        let object = match rest.strip_prefix('/') {
+            None if rest.is_empty() => StoredObject { operation: *operation, id: None, part: "" },
             None => return None,
             Some(rest) => {
-                // The ARN of a job holds slashes, encoded or not.
+                // The ARN of a job contains slashes, percent-encoded or not.
                 let (id, part) = match rest.rsplit_once('/') {
                     Some((id, "stop")) if *operation == Operation::InvocationJobs => (id, "stop"),
                     Some((id, part)) if *operation != Operation::InvocationJobs => (id, part),
                     _ => (rest, ""),
                 };
-                Stored { operation: *operation, id: Some(decoded(id)?), part }
+                StoredObject { operation: *operation, id: Some(decode_segment(id)?), part }
             }
         };
-        (!stored.methods().is_empty()).then_some(stored)
+        (!object.methods().is_empty()).then_some(object)
     })
 }
 
-/// A model as the path has it, without its percent-encoding. `None` for what is no name: empty, no
-/// UTF-8, control characters, or steps of a path.
-pub(crate) fn decoded(model: &str) -> Option<Cow<'_, str>> {
+/// Decodes the percent-encoding of a model or an id in a path. `None` if it is empty, not UTF-8, or contains
+/// control characters or the path segments `.` and `..`.
+pub(crate) fn decode_segment(model: &str) -> Option<Cow<'_, str>> {
     let model = percent_decode_str(model).decode_utf8().ok()?;
-    let bad = model.is_empty()
+    let invalid = model.is_empty()
         || model.chars().any(char::is_control)
         || model.split('/').any(|part| matches!(part, "" | "." | ".."));
-    (!bad).then_some(model)
+    (!invalid).then_some(model)
 }
 
 #[cfg(test)]
@@ -112,11 +112,11 @@ mod tests {
 
     fn is(path: &str, operation: Operation, id: Option<&str>, part: &str) {
         let id = id.map(Cow::Borrowed);
-        assert_eq!(find(path), Some(Stored { operation, id, part }), "{path}");
+        assert_eq!(find(path), Some(StoredObject { operation, id, part }), "{path}");
     }
 
     #[test]
-    fn things_kept_are_known_by_their_paths() {
+    fn stored_objects_are_recognized_by_their_paths() {
         is("/v1/files", Operation::Files, None, "");
         is("/v1/files/file-1/content", Operation::Files, Some("file-1"), "content");
         is("/openai/files/file-1", Operation::Files, Some("file-1"), "");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_is_not_found() {
+    fn unsupported_paths_are_not_found() {
         for path in [
             "/v1/responses",
             "/v1/predictions",

@@ -1,54 +1,54 @@
-//! What a caller's path asks for, in the manner of each API.
+//! Parses a caller's path, in the form of each API.
 //!
 //! | path | |
 //! |---|---|
-//! | `/v1/chat/completions` and its like | OpenAI |
-//! | `/openai/v1/…`, `/openai/deployments/{model}/…`, `/openai/…` | OpenAI in the manner of Azure |
-//! | `/v1/messages`, `/v1/messages/count_tokens`, both also behind `/anthropic` | Anthropic |
+//! | `/v1/chat/completions` and other paths of OpenAI | OpenAI |
+//! | `/openai/v1/…`, `/openai/deployments/{model}/…`, `/openai/…` | OpenAI in the form of Azure |
+//! | `/v1/messages`, `/v1/messages/count_tokens`, both also after `/anthropic` | Anthropic |
 //! | `/{v1,v1beta,v1beta1,v1alpha}/models/{model}:{verb}`, also `tunedModels` | Gemini |
 //! | `/{version}/projects/{}/locations/{}/publishers/{}/models/{model}:{verb}` | Vertex; without `projects/…/locations/…` too |
-//! | `/{version}/projects/{}/locations/{}/endpoints/openapi/…` | OpenAI in the manner of Vertex |
-//! | `/model/{model}/{verb}` | Bedrock, the model with its `:` and `/` encoded or not |
+//! | `/{version}/projects/{}/locations/{}/endpoints/openapi/…` | OpenAI in the form of Vertex |
+//! | `/model/{model}/{verb}` | Bedrock, the model's `:` and `/` percent-encoded or not |
 //! | `/v2/chat`, `/v2/embed`, `/v2/rerank` | Cohere |
-//! | `/v1/files`, `/v1/batches` and what else [`stored`] lists | kept for later |
+//! | `/v1/files`, `/v1/batches` and the other paths in [`resources`] | stored objects |
 //! | `/v1/predictions`, `/v1/{models,deployments}/{owner}/{name}/predictions` | Replicate |
 
 use std::borrow::Cow;
 
-use super::resources::{self, Stored};
+use super::resources::{self, StoredObject};
 use super::{Api, Operation};
 
-/// What stands at a path.
+/// What a path addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place<'p> {
-    /// `/`: clients look whether there is anybody.
+    /// `/`: clients check whether the server is running.
     Presence,
     /// The list of models.
     Models,
-    /// One model of the list, as the path has it.
+    /// One model of the list; its id is still percent-encoded.
     Model(&'p str),
-    /// Something to be asked of a provider.
+    /// An operation of a provider.
     Operation(Address<'p>),
-    /// Something that a provider keeps.
-    Stored(Stored<'p>),
+    /// An object that a provider stores, or a collection.
+    StoredObject(StoredObject<'p>),
 }
 
-/// An operation as a path names it.
+/// An operation and what else the path contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address<'p> {
-    /// What is asked for.
+    /// The operation.
     pub operation: Operation,
-    /// What the path says of its form: Google's version, such as `v1beta`; Replicate's collection, such as
+    /// The variant of the path: Google's version, such as `v1beta`; Replicate's collection, such as
     /// `deployments`; `v1` for all others.
     pub form: &'p str,
-    /// The model, where the path and not the body names it.
+    /// The model, if the path and not the body contains it.
     pub model: Option<Cow<'p, str>>,
 }
 
 /// The versions of Google's APIs. <https://ai.google.dev/gemini-api/docs/api-versions>
 const GOOGLE_VERSIONS: [&str; 4] = ["v1", "v1beta", "v1beta1", "v1alpha"];
 
-/// What stands at the path; `None`: nothing.
+/// Parses a path; `None` if it is unknown.
 pub fn find(path: &str) -> Option<Place<'_>> {
     match path {
         "/" => return Some(Place::Presence),
@@ -58,8 +58,8 @@ pub fn find(path: &str) -> Option<Place<'_>> {
         _ => {}
     }
     let plain = |operation| Address { operation, form: "v1", model: None };
-    let behind_version = path.strip_prefix("/v1");
-    let found = behind_version
+    let after_version = path.strip_prefix("/v1");
+    let found = after_version
         .and_then(|rest| Operation::at(Api::OpenAi, rest))
         .or_else(|| anthropic(path))
         .or_else(|| Operation::at(Api::Cohere, path))
@@ -72,7 +72,7 @@ pub fn find(path: &str) -> Option<Place<'_>> {
         return Some(Place::Operation(address));
     }
     if let Some(stored) = resources::find(path) {
-        return Some(Place::Stored(stored));
+        return Some(Place::StoredObject(stored));
     }
     let id = ["/v1/models/", "/v1beta/models/", "/openai/v1/models/"]
         .iter()
@@ -81,18 +81,18 @@ pub fn find(path: &str) -> Option<Place<'_>> {
 }
 
 impl Place<'_> {
-    /// Whose shapes a caller of it expects; `None`: it could be anybody's.
+    /// Returns the API whose form a caller expects; `None` if several APIs have this path.
     pub fn api(&self) -> Option<Api> {
         match self {
             Place::Operation(address) => Some(address.operation.api()),
-            Place::Stored(stored) => Some(stored.operation.api()),
+            Place::StoredObject(stored) => Some(stored.operation.api()),
             Place::Presence | Place::Models | Place::Model(_) => None,
         }
     }
 }
 
-/// Whose shape of errors is expected at a path where nothing stands, by its beginning; `None`: it could be
-/// anybody's.
+/// Returns the API whose form of errors is expected at an unknown path, by the path's beginning; `None` if
+/// several APIs are possible.
 pub fn api_of(path: &str) -> Option<Api> {
     let first = path.strip_prefix('/')?.split('/').next()?;
     match first {
@@ -118,11 +118,15 @@ fn anthropic(path: &str) -> Option<Operation> {
 fn azure(path: &str) -> Option<Address<'_>> {
     let rest = path.strip_prefix("/openai")?;
     if let Some(rest) = rest.strip_prefix("/deployments/") {
-        // The official SDK leaves a `/` in the name of a client's deployment as it is.
+        // The official SDK does not encode a `/` in the name of a deployment.
         let (model, operation) = rest.match_indices('/').find_map(|(at, _)| {
             Operation::at(Api::OpenAi, &rest[at..]).map(|operation| (&rest[..at], operation))
         })?;
-        return Some(Address { operation, form: "v1", model: Some(resources::decoded(model)?) });
+        return Some(Address {
+            operation,
+            form: "v1",
+            model: Some(resources::decode_segment(model)?),
+        });
     }
     let operation = Operation::at(Api::OpenAi, rest.strip_prefix("/v1").unwrap_or(rest))?;
     Some(Address { operation, form: "v1", model: None })
@@ -131,7 +135,7 @@ fn azure(path: &str) -> Option<Address<'_>> {
 fn bedrock(path: &str) -> Option<Address<'_>> {
     let (model, verb) = path.strip_prefix("/model/")?.rsplit_once('/')?;
     let operation = Operation::at(Api::Bedrock, verb)?;
-    Some(Address { operation, form: "v1", model: Some(resources::decoded(model)?) })
+    Some(Address { operation, form: "v1", model: Some(resources::decode_segment(model)?) })
 }
 
 fn replicate(path: &str) -> Option<Address<'_>> {
@@ -141,8 +145,12 @@ fn replicate(path: &str) -> Option<Address<'_>> {
         return Some(Address { operation, form: "predictions", model: None });
     }
     let (form, model) = rest.strip_suffix('/')?.split_once('/')?;
-    let known = matches!(form, "models" | "deployments");
-    known.then_some(Address { operation, form, model: Some(resources::decoded(model)?) })
+    let is_collection = matches!(form, "models" | "deployments");
+    is_collection.then_some(Address {
+        operation,
+        form,
+        model: Some(resources::decode_segment(model)?),
+    })
 }
 
 fn google(path: &str) -> Option<Address<'_>> {
@@ -150,8 +158,8 @@ fn google(path: &str) -> Option<Address<'_>> {
     if !GOOGLE_VERSIONS.contains(&version) {
         return None;
     }
-    if let Some(behind) = rest.strip_prefix("projects/") {
-        let mut parts = behind.splitn(4, '/');
+    if let Some(project_path) = rest.strip_prefix("projects/") {
+        let mut parts = project_path.splitn(4, '/');
         let (_project, locations, _location) = (parts.next()?, parts.next()?, parts.next()?);
         rest = parts.next().filter(|_| locations == "locations")?;
     }
@@ -167,16 +175,16 @@ fn google(path: &str) -> Option<Address<'_>> {
         Operation::at(Api::Gemini, verb).or_else(|| Operation::at(Api::Anthropic, verb))?;
     let model = if let Some(rest) = resource.strip_prefix("publishers/") {
         let (publisher, model) = rest.split_once("/models/")?;
-        let model = resources::decoded(model)?;
+        let model = resources::decode_segment(model)?;
         match publisher {
             "google" | "anthropic" => model,
-            // The official SDK makes a publisher of what stands before the first `/` of a model.
-            _ => Cow::Owned(format!("{}/{model}", resources::decoded(publisher)?)),
+            // The official SDK sends the part of a model's name before the first `/` as the publisher.
+            _ => Cow::Owned(format!("{}/{model}", resources::decode_segment(publisher)?)),
         }
     } else {
-        let of = ["models/", "tunedModels/", "endpoints/"];
-        let model = of.iter().find_map(|prefix| resource.strip_prefix(prefix))?;
-        resources::decoded(model)?
+        let prefixes = ["models/", "tunedModels/", "endpoints/"];
+        let model = prefixes.iter().find_map(|prefix| resource.strip_prefix(prefix))?;
+        resources::decode_segment(model)?
     };
     Some(Address { operation, form: version, model: Some(model) })
 }
@@ -199,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn each_api_is_known_by_its_paths() {
+    fn each_api_is_recognized_by_its_paths() {
         is("/v1/chat/completions", Operation::Chat, "");
         is("/v1/messages", Operation::Messages, "");
         is("/anthropic/v1/messages/count_tokens", Operation::CountTokens, "");
@@ -215,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn google_s_models_stand_before_the_verb() {
+    fn the_model_precedes_the_verb_in_google_s_paths() {
         is(
             "/v1beta/models/gemini-2.5-flash:countTokens",
             Operation::GeminiCountTokens,
@@ -242,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn bedrock_s_models_may_be_encoded_or_not() {
+    fn bedrock_s_models_may_be_percent_encoded() {
         let arn = "arn:aws:bedrock:us-east-1:1:inference-profile/us.a-v1:0";
         is(&format!("/model/{arn}/converse"), Operation::Converse, arn);
         let encoded = arn.replace(':', "%3A").replace('/', "%2F");
@@ -250,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_a_name_and_no_way_to_another_path() {
+    fn a_model_cannot_change_the_path() {
         for path in [
             "/model/../converse",
             "/model/a%2F..%2Fb/converse",
@@ -268,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn models_are_listed_and_looked_at() {
+    fn the_list_of_models_and_single_models_are_recognized() {
         assert_eq!(find("/"), Some(Place::Presence));
         assert_eq!(find("/v1/models"), Some(Place::Models));
         assert_eq!(find("/v1/models/ft:gpt-4o:me"), Some(Place::Model("ft:gpt-4o:me")));
@@ -276,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_tells_whose_errors_are_expected() {
+    fn the_path_decides_the_api_of_errors() {
         assert_eq!(api_of("/v1/messages/batches/x"), Some(Api::Anthropic));
         assert_eq!(api_of("/model/x/what"), Some(Api::Bedrock));
         assert_eq!(api_of("/v1beta/cachedContents"), Some(Api::Gemini));

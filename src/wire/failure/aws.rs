@@ -1,10 +1,10 @@
-//! Errors of AWS, by the name that stands in `x-amzn-errortype`, `__type` or a message's header.
+//! Classifies errors of AWS by the exception's name in `x-amzn-errortype`, `__type` or a message's header.
 //! <https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html>
 
 use super::class::Class;
-use super::error_body::Words;
+use super::error_body::ErrorBody;
 
-/// What a request says that does not fit the model. Claude's, Nova's, Llama's and Titan's words.
+/// Phrases for a prompt that is too long, of Claude, Nova, Llama and Titan.
 const TOO_LONG: [&str; 5] = [
     "input is too long",
     "input tokens exceeded",
@@ -13,7 +13,8 @@ const TOO_LONG: [&str; 5] = [
     "exceeds the maximum number of tokens",
 ];
 
-/// A model that is not there, or not on this account. Bedrock has a `ValidationException` for each.
+/// Phrases for a model that does not exist, or not for this account. Bedrock sends a `ValidationException`
+/// for each.
 const NO_MODEL: [&str; 6] = [
     "model identifier is invalid",
     "on-demand throughput isn",
@@ -23,8 +24,8 @@ const NO_MODEL: [&str; 6] = [
     "access denied. this model is marked",
 ];
 
-/// Its class; `None`: the name says nothing, and the status says as much.
-pub(crate) fn class(name: &str, words: &Words) -> Option<Class> {
+/// Returns the class; `None` if the name is unknown, so that the status decides.
+pub(crate) fn class(name: &str, body: &ErrorBody) -> Option<Class> {
     // `ValidationException:http://internal.amazon.com/coral/com.amazon.bedrock/` in a header,
     // `com.amazon.coral.service#UnrecognizedClientException` in a body.
     let name = name.split(':').next().unwrap_or_default();
@@ -33,17 +34,17 @@ pub(crate) fn class(name: &str, words: &Words) -> Option<Class> {
     let any = |wanted: &[&str]| wanted.iter().any(|wanted| is(wanted));
     if any(&["ThrottlingException", "TooManyRequestsException"]) {
         // "Too many tokens per day, please wait before trying again."
-        let day = words.said(&["per day"]);
+        let day = body.message_contains(&["per day"]);
         return Some(if day { Class::NoCredit } else { Class::Throttled });
     }
-    if words.said(&TOO_LONG) || words.too_long() {
+    if body.message_contains(&TOO_LONG) || body.reports_too_long() {
         return Some(Class::ContextTooLong);
     }
-    if words.said(&NO_MODEL) {
+    if body.message_contains(&NO_MODEL) {
         return Some(Class::NoAccess);
     }
     if is("AccessDeniedException") {
-        return Some(denied(words));
+        return Some(denied(body));
     }
     if any(&["ResourceNotFoundException", "OptInRequired", "SubscriptionRequiredException"]) {
         return Some(Class::NoAccess);
@@ -82,15 +83,20 @@ pub(crate) fn class(name: &str, words: &Words) -> Option<Class> {
     any(&["ValidationException", "ValidationError"]).then_some(Class::Caller)
 }
 
-/// Credential, account or model: all three are an `AccessDeniedException`.
-fn denied(words: &Words) -> Class {
-    if words.said(&["payment"]) {
+/// Classifies an `AccessDeniedException`: the fault of the credential, the account or the model.
+fn denied(body: &ErrorBody) -> Class {
+    if body.message_contains(&["payment"]) {
         Class::NoCredit
-    } else if words.said(&["api key", "bearer token", "security token", "authentication failed"]) {
+    } else if body.message_contains(&[
+        "api key",
+        "bearer token",
+        "security token",
+        "authentication failed",
+    ]) {
         Class::BadCredential
     } else {
-        // "You don't have access to the model with the specified model ID.", or a policy that speaks of
-        // the model as its resource.
+        // "You don't have access to the model with the specified model ID.", or a policy that names the model
+        // as its resource.
         Class::NoAccess
     }
 }
@@ -101,11 +107,11 @@ mod tests {
 
     fn class_of(name: &str, message: &str) -> Option<Class> {
         let body = serde_json::json!({ "message": message }).to_string();
-        class(name, &Words::of_body(body.as_bytes()))
+        class(name, &ErrorBody::parse(body.as_bytes()))
     }
 
     #[test]
-    fn names_are_read_in_each_way_of_writing() {
+    fn every_spelling_of_a_name_is_recognized() {
         for name in [
             "ThrottlingException",
             "throttlingException",
@@ -119,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_has_several_meanings() {
+    fn the_message_decides_where_a_name_is_ambiguous() {
         let denied = |message| class_of("AccessDeniedException", message);
         let model = "You don't have access to the model with the specified model ID.";
         assert_eq!(denied(model), Some(Class::NoAccess));

@@ -1,11 +1,11 @@
-//! What went wrong with an attempt, and therefore what to do next.
+//! Classes of failure.
 
 use std::time::Duration;
 
-/// Classes of failure. The class decides what cools and whether another key is tried.
+/// Class of a failure. It decides what cools down and whether another key is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The request itself is at fault: no other key would do better.
+    /// The request itself is at fault: every other key would fail too.
     Caller,
     /// The prompt does not fit the model.
     ContextTooLong,
@@ -13,16 +13,16 @@ pub enum Class {
     BadCredential,
     /// The key may not use this model, or the provider does not have it.
     NoAccess,
-    /// The account behind the key has no credit or quota left.
+    /// The key's account has no credit or quota left.
     NoCredit,
-    /// Too many requests on this key for now.
+    /// Too many requests with this key at the moment.
     Throttled,
-    /// The provider failed: 5xx, reset, timeout, or a cut before the first event.
+    /// The provider failed: 5xx, reset, timeout, or a stream that ended before its first event.
     Trouble,
 }
 
 impl Class {
-    /// The class as metrics and logs name it.
+    /// Returns the name in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Class::Caller => "caller",
@@ -35,7 +35,7 @@ impl Class {
         }
     }
 
-    /// Whether another key of the same provider may succeed where this one failed.
+    /// Returns whether another key of the same provider may succeed.
     pub fn another_key_may_help(self) -> bool {
         !matches!(self, Class::Caller | Class::ContextTooLong)
     }
@@ -44,8 +44,8 @@ impl Class {
 /// A failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Whose fault it is.
+    /// What kind of failure it is.
     pub class: Class,
-    /// How long the provider asks to wait, when it says so.
+    /// How long to wait, if the provider sent it.
     pub retry_after: Option<Duration>,
 }

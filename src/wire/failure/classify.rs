@@ -1,118 +1,123 @@
-//! Classification of failures: status, body and headers of an error answer -> [`Failure`].
+//! Classifies failures: status, body and headers of an error response -> [`Failure`].
 
 use super::class::{Class, Failure};
-use super::error_body::Words;
+use super::error_body::ErrorBody;
 use super::google::GoogleError;
 use crate::wire::api::Api;
 use crate::wire::json::walk::members;
 
-/// How much of an error body is looked at.
-const LOOKED_AT: usize = 64 * 1024;
+/// How much of an error body is parsed.
+const MAX_PARSED: usize = 64 * 1024;
 
-/// Says what an error answer means. `header` gives an answer header's value by its lower-case name.
+/// Classifies an error response. `header` returns a response header's value by its lower-case name.
 ///
-/// Status, code and message are read together, because each alone misleads: an empty account is a 429
-/// at OpenAI and a 400 at Anthropic, a wrong key a 400 at xAI and Gemini, an expired one a 403 at Bedrock.
-/// The shape of the error comes before the API that was spoken: Google and AWS answer in their own way
-/// for the credential and the quota, whatever the API behind them.
+/// Status, code and message are read together, because each alone misleads: an empty account is a 429 at
+/// OpenAI and a 400 at Anthropic, a wrong key a 400 at xAI and Gemini, an expired one a 403 at Bedrock. The
+/// form of the error takes precedence over the API of the request: Google and AWS report faults of credential
+/// and quota in their own form, whichever API they serve.
 pub fn classify<'h>(
     api: Api,
     status: u16,
     body: &[u8],
     header: &dyn Fn(&str) -> Option<&'h str>,
 ) -> Failure {
-    let body = &body[..body.len().min(LOOKED_AT)];
-    let words = Words::of_body(body);
-    let told = super::retry_after::retry_after(header);
+    let body = &body[..body.len().min(MAX_PARSED)];
+    let parsed = ErrorBody::parse(body);
+    let retry_after = super::retry_after::retry_after(header);
     if let Some(error) = GoogleError::read(body) {
-        let class = error.class(status).unwrap_or_else(|| class(status, &words));
-        return Failure { class, retry_after: told.or(error.retry_after) };
+        let class = error.class(status).unwrap_or_else(|| class(status, &parsed));
+        return Failure { class, retry_after: retry_after.or(error.retry_after) };
     }
-    let name = header("x-amzn-errortype").or(words.aws_type());
+    let name = header("x-amzn-errortype").or(parsed.aws_type());
     let class = if api == Api::Bedrock || name.is_some() {
-        super::aws::class(name.unwrap_or_default(), &words).unwrap_or_else(|| class(status, &words))
+        super::aws::class(name.unwrap_or_default(), &parsed)
     } else {
-        of_api(api, status, &words).unwrap_or_else(|| class(status, &words))
+        vendor_class(api, status, &parsed)
     };
-    Failure { class, retry_after: told }
+    Failure { class: class.unwrap_or_else(|| self::class(status, &parsed)), retry_after }
 }
 
-/// Says what an error that came within a stream of OpenAI's means: the `error` value of its event.
-pub(crate) fn classify_in_stream(error: &[u8]) -> Failure {
-    let words = Words::of_body(&error[..error.len().min(LOOKED_AT)]);
-    Failure { class: class(words.status(), &words), retry_after: None }
+/// Classifies an error inside a stream of OpenAI: the value of its event's `error`.
+pub(crate) fn classify_stream_error(error: &[u8]) -> Failure {
+    let parsed = ErrorBody::parse(&error[..error.len().min(MAX_PARSED)]);
+    Failure { class: class(parsed.implied_status(), &parsed), retry_after: None }
 }
 
-/// Says what an error means that came within a stream and has the form of an error answer.
-pub(crate) fn classify_told(api: Api, body: &[u8]) -> Failure {
-    let body = &body[..body.len().min(LOOKED_AT)];
-    classify(api, Words::of_body(body).status(), body, &|_| None)
+/// Classifies an error that has no status: an error body inside a stream.
+pub(crate) fn classify_error_body(api: Api, body: &[u8]) -> Failure {
+    let body = &body[..body.len().min(MAX_PARSED)];
+    classify(api, ErrorBody::parse(body).implied_status(), body, &|_| None)
 }
 
-/// Says what an exception within an AWS event stream means.
-pub(crate) fn classify_named(name: &str, payload: &[u8]) -> Failure {
-    let words = Words::of_body(&payload[..payload.len().min(LOOKED_AT)]);
-    let class = super::aws::class(name, &words).unwrap_or(Class::Trouble);
+/// Classifies an exception inside an AWS event stream by its name and payload.
+pub(crate) fn classify_exception(name: &str, payload: &[u8]) -> Failure {
+    let parsed = ErrorBody::parse(&payload[..payload.len().min(MAX_PARSED)]);
+    let class = super::aws::class(name, &parsed).unwrap_or(Class::Trouble);
     Failure { class, retry_after: None }
 }
 
-/// Whether a whole answer that begins so may be an error: the cheap look before [`in_whole`].
-pub fn may_be_error(begin: &[u8]) -> bool {
-    memchr::memmem::find(&begin[..begin.len().min(64)], b"\"error\"").is_some()
+/// Returns whether a response body with this beginning may be an error. It is the cheap check before
+/// [`classify_success_body`].
+pub fn may_be_error(beginning: &[u8]) -> bool {
+    memchr::memmem::find(&beginning[..beginning.len().min(64)], b"\"error\"").is_some()
 }
 
-/// What a whole answer means that said it was none, and is an error: nothing else than errors has `error`
-/// at its beginning and neither choices nor output (recorded of Azure and of OpenRouter).
-pub fn in_whole(api: Api, body: &[u8]) -> Option<Failure> {
+/// Classifies an error that was sent with a status of success (recorded of Azure and of OpenRouter); `None`
+/// if the body is not an error. Only errors have `error` and neither `choices` nor `output`.
+pub fn classify_success_body(api: Api, body: &[u8]) -> Option<Failure> {
     let [error, choices, output] = members(body, ["error", "choices", "output"]);
     let error = error.filter(|error| matches!(error, [b'{' | b'"', ..]))?;
     if choices.is_some() || output.is_some() {
         return None;
     }
-    // The status that it should have had.
+    // Some bodies contain the status that the response should have had.
     let [status] = members(error, ["status"]);
     let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
     Some(match status {
         Some(status @ 400..=599) => classify(api, status, body, &|_| None),
-        _ => classify_told(api, body),
+        _ => classify_error_body(api, body),
     })
 }
 
-/// Where an API means something else by a status or a phrase than the table has it.
-fn of_api(api: Api, status: u16, words: &Words) -> Option<Class> {
+/// Returns the class where an API uses a status or a phrase in another sense than the common table.
+fn vendor_class(api: Api, status: u16, body: &ErrorBody) -> Option<Class> {
     match (api, status) {
-        // <https://docs.cohere.com/reference/errors>: 498, blocked input or output. A trial key's limit
-        // ends with the month, any other within a minute.
+        // <https://docs.cohere.com/reference/errors>: 498 is blocked input or output. A trial key's limit
+        // resets at the end of the month, any other within a minute.
         (Api::Cohere, 498) => Some(Class::Caller),
-        (Api::Cohere, 429) if words.said(&["/ month", "per month"]) => Some(Class::NoCredit),
-        // A version that is not there is a 422, a model a 404 of no more words than "could not be found".
+        (Api::Cohere, 429) if body.message_contains(&["/ month", "per month"]) => {
+            Some(Class::NoCredit)
+        }
+        // A missing version is a 422, a missing model a 404 whose only text is "could not be found".
         (Api::Replicate, 404) => Some(Class::NoAccess),
-        (Api::Replicate, 422) if words.said(&["version does not exist"]) => Some(Class::NoAccess),
+        (Api::Replicate, 422) if body.message_contains(&["version does not exist"]) => {
+            Some(Class::NoAccess)
+        }
         // "This organization has been disabled."
-        (Api::Anthropic, 400) if words.said(&["organization has been disabled"]) => {
+        (Api::Anthropic, 400) if body.message_contains(&["organization has been disabled"]) => {
             Some(Class::BadCredential)
         }
         _ => None,
     }
 }
 
-/// The table. Rows are asked in order: what the provider says in words comes before its status.
-#[expect(clippy::match_same_arms, reason = "the rows are asked in order")]
-fn class(status: u16, words: &Words) -> Class {
+/// The common table. Rows are tried in order: codes and phrases take precedence over the status.
+#[expect(clippy::match_same_arms, reason = "the rows are tried in order")]
+fn class(status: u16, body: &ErrorBody) -> Class {
     match status {
         402 => Class::NoCredit,
-        400..=499 if words.no_credit() => Class::NoCredit,
-        400 | 413 | 422 | 500 if words.too_long() => Class::ContextTooLong,
+        400..=499 if body.reports_no_credit() => Class::NoCredit,
+        400 | 413 | 422 | 500 if body.reports_too_long() => Class::ContextTooLong,
         401 => Class::BadCredential,
-        400 | 403 | 422 if words.bad_credential() => Class::BadCredential,
-        403 if words.content_policy() => Class::Caller,
-        400 | 403 | 404 | 410 | 422 if words.no_such_model(status) => Class::NoAccess,
+        400 | 403 | 422 if body.reports_bad_credential() => Class::BadCredential,
+        403 if body.reports_policy_violation() => Class::Caller,
+        400 | 403 | 404 | 410 | 422 if body.reports_missing_model(status) => Class::NoAccess,
         403 => Class::BadCredential,
-        // 498: Groq's "flex tier capacity exceeded". A 413 with the code of a rate limit is one request
-        // over the tokens that this account may use in a minute.
+        // 498: Groq's "flex tier capacity exceeded". A 413 with the code of a rate limit is one request over
+        // the account's tokens per minute.
         429 | 498 => Class::Throttled,
-        413 if words.rate_limit() => Class::Throttled,
-        // What the official clients try again by themselves: timeout, conflict of two requests, too early.
+        413 if body.reports_rate_limit() => Class::Throttled,
+        // The official clients retry these: timeout, conflict of two requests, too early.
         408 | 409 | 425 => Class::Trouble,
         400..=499 => Class::Caller,
         _ => Class::Trouble,
@@ -138,7 +143,7 @@ mod tests {
 
     /// <https://platform.claude.com/docs/en/api/errors>
     #[test]
-    fn anthropic_has_one_status_for_many_failures() {
+    fn anthropic_uses_one_status_for_many_failures() {
         let invalid = |message| anthropic(400, "invalid_request_error", message);
         let credit = "Your credit balance is too low to access the Anthropic API.";
         assert_eq!(invalid(credit), Class::NoCredit);
@@ -158,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn google_answers_in_its_own_form_for_whatever_api() {
+    fn google_errors_are_recognized_in_every_api() {
         let missing =
             "Publisher Model `projects/p/locations/l/publishers/anthropic/models/m` was not found.";
         let body = json!({"error": {"code": 404, "message": missing, "status": "NOT_FOUND"}});
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn aws_is_known_by_its_header_for_whatever_api() {
+    fn aws_errors_are_recognized_by_their_header_in_every_api() {
         let expired = json!({"message": "The security token included in the request is expired"});
         let name = "ExpiredTokenException:http://internal.amazon.com/coral/";
         for api in [Api::Bedrock, Api::OpenAi] {
@@ -189,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn azure_means_another_endpoint_may_have_it() {
+    fn azure_404_means_that_another_endpoint_may_have_the_model() {
         let azure = |status, code: &str, message: &str| {
             class_of(Api::OpenAi, status, &json!({"error": {"code": code, "message": message}}))
         };
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn cohere_and_replicate_mean_something_else_by_some() {
+    fn cohere_and_replicate_have_their_own_meaning_of_some_statuses() {
         let cohere =
             |status, message: &str| class_of(Api::Cohere, status, &json!({ "message": message }));
         let trial = "You are using a Trial key, which is limited to 1000 API calls / month.";

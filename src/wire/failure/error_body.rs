@@ -1,19 +1,19 @@
-//! What an error body says in words: its code, its type, its message.
+//! Parses an error body: its codes, its type, its message.
 
 use serde_json::Value;
 
-/// The words of an error, lower case.
+/// The content of an error body, in lower case.
 #[derive(Debug, Default)]
-pub(crate) struct Words {
-    /// The values of `code`, `type` and `error_type`.
+pub(crate) struct ErrorBody {
+    /// The values of `code`, `type`, `error_type` and `status_code`.
     codes: Vec<String>,
     message: String,
     param: Option<String>,
-    /// `__type`, as AWS writes it.
+    /// The value of `__type`, which AWS sends, in its own case.
     aws_type: Option<String>,
 }
 
-/// No credit, no quota. The codes are OpenAI's, Moonshot's, Together's and Anthropic's.
+/// Codes for no credit and no quota, of OpenAI, Moonshot, Together and Anthropic.
 const NO_CREDIT_CODES: [&str; 9] = [
     "insufficient_quota",
     "billing_hard_limit_reached",
@@ -26,7 +26,7 @@ const NO_CREDIT_CODES: [&str; 9] = [
     "billing_error",
 ];
 
-/// Phrases of OpenAI, DeepSeek and Z.ai, Anthropic, xAI, OpenRouter.
+/// Phrases for no credit, of OpenAI, DeepSeek and Z.ai, Anthropic, xAI, OpenRouter.
 const NO_CREDIT_PHRASES: [&str; 9] = [
     "exceeded your current quota",
     "insufficient balance",
@@ -39,11 +39,12 @@ const NO_CREDIT_PHRASES: [&str; 9] = [
     "run out of credits",
 ];
 
-/// The codes are OpenAI's, Cohere's and llama.cpp's.
+/// Codes for a prompt that is too long, of OpenAI, Cohere and llama.cpp.
 const TOO_LONG_CODES: [&str; 3] =
     ["context_length_exceeded", "too_many_tokens", "exceed_context_size_error"];
 
-/// Phrases of OpenAI, DeepSeek and vLLM; Groq; Mistral; xAI; llama.cpp; Anthropic; SGLang.
+/// Phrases for a prompt that is too long, of OpenAI, DeepSeek and vLLM; Groq; Mistral; xAI; llama.cpp;
+/// Anthropic; SGLang.
 const TOO_LONG_PHRASES: [&str; 11] = [
     "maximum context length",
     "context length exceeded",
@@ -61,7 +62,7 @@ const TOO_LONG_PHRASES: [&str; 11] = [
 const BAD_CREDENTIAL_CODES: [&str; 4] =
     ["invalid_api_key", "authentication_error", "invalid_authentication", "api_key_invalid"];
 
-/// Phrases of OpenAI and xAI, Mistral, Google, DeepSeek.
+/// Phrases for a rejected key, of OpenAI and xAI, Mistral, Google, DeepSeek.
 const BAD_CREDENTIAL_PHRASES: [&str; 6] = [
     "incorrect api key",
     "invalid api key",
@@ -71,7 +72,7 @@ const BAD_CREDENTIAL_PHRASES: [&str; 6] = [
     "invalid authentication",
 ];
 
-/// The codes are OpenAI's, Mistral's, Groq's, Azure's and Together's.
+/// Codes for a model that is not available, of OpenAI, Mistral, Groq, Azure and Together.
 const NO_MODEL_CODES: [&str; 8] = [
     "model_not_found",
     "invalid_model",
@@ -83,7 +84,7 @@ const NO_MODEL_CODES: [&str; 8] = [
     "model_permission_blocked_org",
 ];
 
-/// How a message goes on that has `model` in it, when the model is what is missing.
+/// Phrases for a missing model, in a message that also contains `model`.
 const MISSING_PHRASES: [&str; 10] = [
     "not exist",
     "not found",
@@ -97,7 +98,7 @@ const MISSING_PHRASES: [&str; 10] = [
     "deprecated",
 ];
 
-/// Codes of OpenAI and Azure, phrases of xAI and OpenRouter.
+/// Codes (OpenAI, Azure) and phrases (xAI, OpenRouter) for a request that violates a content policy.
 const POLICY_WORDS: [&str; 6] = [
     "content_policy",
     "content_filter",
@@ -107,25 +108,25 @@ const POLICY_WORDS: [&str; 6] = [
     "was flagged",
 ];
 
-impl Words {
-    /// Reads the shapes in use: `{"error":{…}}`, `{"error":"…"}`, the error's members at the top, and
-    /// `{"detail":"…"}`. A body that is no JSON is all message.
-    pub(crate) fn of_body(body: &[u8]) -> Words {
+impl ErrorBody {
+    /// Parses the forms in use: `{"error":{…}}`, `{"error":"…"}`, the error's members at the top level, and
+    /// `{"detail":"…"}`. A body that is not JSON is taken as the message.
+    pub(crate) fn parse(body: &[u8]) -> ErrorBody {
         let Ok(value) = serde_json::from_slice::<Value>(body) else {
             let message = String::from_utf8_lossy(body).to_lowercase();
-            return Words { message, ..Words::default() };
+            return ErrorBody { message, ..ErrorBody::default() };
         };
-        let mut words = Words::default();
-        words.add(&value);
+        let mut parsed = ErrorBody::default();
+        parsed.add(&value);
         if let Some(error) = value.get("error") {
-            words.add(error);
+            parsed.add(error);
         }
-        words
+        parsed
     }
 
     fn add(&mut self, value: &Value) {
         if let Value::String(text) = value {
-            self.say(text);
+            self.add_message(text);
         }
         for name in ["code", "type", "error_type", "status_code"] {
             match value.get(name) {
@@ -134,10 +135,10 @@ impl Words {
                 _ => {}
             }
         }
-        // `Message` is AWS's, of its signature check.
+        // AWS sends `Message` when its signature check fails.
         for name in ["message", "detail", "Message"] {
             if let Some(Value::String(text)) = value.get(name) {
-                self.say(text);
+                self.add_message(text);
             }
         }
         if let Some(Value::String(name)) = value.get("__type") {
@@ -148,20 +149,20 @@ impl Words {
         }
     }
 
-    fn say(&mut self, text: &str) {
+    fn add_message(&mut self, text: &str) {
         self.message.push_str(&text.to_lowercase());
         self.message.push('\n');
     }
 
-    /// The status that an error within a stream would have had: told as a number by some, else what
-    /// its code stands for.
-    pub(crate) fn status(&self) -> u16 {
-        let told = self.codes.iter().find_map(|code| code.parse().ok());
-        if let Some(status @ 400..=599) = told {
+    /// Returns the HTTP status that an error inside a stream would have had: a number among its codes, else
+    /// the status that its code implies.
+    pub(crate) fn implied_status(&self) -> u16 {
+        let number = self.codes.iter().find_map(|code| code.parse().ok());
+        if let Some(status @ 400..=599) = number {
             return status;
         }
-        let is = |code: &str| self.codes.iter().any(|own| own == code);
-        if is("rate_limit_exceeded") || is("rate_limit_error") || is("insufficient_quota") {
+        let is = |code: &str| self.has_code(&[code]);
+        if self.reports_rate_limit() || is("insufficient_quota") {
             429
         } else if is("authentication_error") || is("invalid_api_key") {
             401
@@ -171,7 +172,7 @@ impl Words {
             404
         } else if is("request_too_large") {
             413
-        } else if is("invalid_request_error") || is("invalid_prompt") || self.too_long() {
+        } else if is("invalid_request_error") || is("invalid_prompt") || self.reports_too_long() {
             400
         } else {
             500
@@ -182,49 +183,53 @@ impl Words {
         self.aws_type.as_deref()
     }
 
-    pub(crate) fn no_credit(&self) -> bool {
-        self.coded(&NO_CREDIT_CODES) || self.said(&NO_CREDIT_PHRASES)
+    pub(crate) fn reports_no_credit(&self) -> bool {
+        self.has_code(&NO_CREDIT_CODES) || self.message_contains(&NO_CREDIT_PHRASES)
     }
 
-    pub(crate) fn too_long(&self) -> bool {
-        self.coded(&TOO_LONG_CODES) || (!self.rate_limit() && self.said(&TOO_LONG_PHRASES))
+    pub(crate) fn reports_too_long(&self) -> bool {
+        self.has_code(&TOO_LONG_CODES)
+            || (!self.reports_rate_limit() && self.message_contains(&TOO_LONG_PHRASES))
     }
 
-    pub(crate) fn bad_credential(&self) -> bool {
-        self.coded(&BAD_CREDENTIAL_CODES) || self.said(&BAD_CREDENTIAL_PHRASES)
+    pub(crate) fn reports_bad_credential(&self) -> bool {
+        self.has_code(&BAD_CREDENTIAL_CODES) || self.message_contains(&BAD_CREDENTIAL_PHRASES)
     }
 
-    pub(crate) fn rate_limit(&self) -> bool {
-        self.coded(&["rate_limit_exceeded", "rate_limit_error"])
+    pub(crate) fn reports_rate_limit(&self) -> bool {
+        self.has_code(&["rate_limit_exceeded", "rate_limit_error"])
     }
 
-    pub(crate) fn content_policy(&self) -> bool {
-        self.coded(&POLICY_WORDS) || self.said(&POLICY_WORDS)
+    pub(crate) fn reports_policy_violation(&self) -> bool {
+        self.has_code(&POLICY_WORDS) || self.message_contains(&POLICY_WORDS)
     }
 
-    /// Whether the model is what the answer complains of. A 403 or 404 may say so in any words; a 400
-    /// must have a code for it, since "not supported by this model" is said of parameters too.
-    pub(crate) fn no_such_model(&self, status: u16) -> bool {
-        if self.coded(&NO_MODEL_CODES) {
+    /// Returns whether the model is missing. For a 403, 404 or 410 phrases suffice; a 400 must have a code
+    /// for it, since "not supported by this model" also occurs in messages about parameters.
+    pub(crate) fn reports_missing_model(&self, status: u16) -> bool {
+        if self.has_code(&NO_MODEL_CODES) {
             return true;
         }
-        let of_model = self.param.as_deref() == Some("model")
+        let is_about_model = self.param.as_deref() == Some("model")
             || self
                 .message
                 .split(|c: char| !c.is_alphanumeric())
                 .any(|word| matches!(word, "model" | "deployment"));
-        // Anthropic says no more than `model: NAME`. Azure says of a deployment that has not the operation,
-        // or of a wrong version of its API, "Resource not found": another key's endpoint may have it.
-        let missing = self.said(&MISSING_PHRASES) || self.coded(&["not_found_error"]);
-        let azure = status == 404 && self.coded(&["404"]) && self.said(&["resource not found"]);
-        azure || (matches!(status, 403 | 404 | 410) && of_model && missing)
+        // Anthropic's whole message is `model: NAME`. Azure sends "Resource not found" if the deployment does
+        // not support the operation or the API version is wrong: another key's endpoint may support it.
+        let missing =
+            self.message_contains(&MISSING_PHRASES) || self.has_code(&["not_found_error"]);
+        let azure = status == 404
+            && self.has_code(&["404"])
+            && self.message_contains(&["resource not found"]);
+        azure || (matches!(status, 403 | 404 | 410) && is_about_model && missing)
     }
 
-    fn coded(&self, codes: &[&str]) -> bool {
-        self.codes.iter().any(|own| codes.contains(&own.as_str()))
+    fn has_code(&self, codes: &[&str]) -> bool {
+        self.codes.iter().any(|code| codes.contains(&code.as_str()))
     }
 
-    pub(crate) fn said(&self, phrases: &[&str]) -> bool {
+    pub(crate) fn message_contains(&self, phrases: &[&str]) -> bool {
         phrases.iter().any(|phrase| self.message.contains(phrase))
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of Google's APIs. <https://cloud.google.com/apis/design/errors#error_model>
+//! Classifies errors of Google's APIs. <https://cloud.google.com/apis/design/errors#error_model>
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use serde::Deserialize;
 use super::class::Class;
 use super::retry_after;
 
-/// An error in Google's form, whatever the API.
+/// An error in Google's form, of any API.
 #[derive(Debug)]
 pub(crate) struct GoogleError {
     /// The name of its code, such as `RESOURCE_EXHAUSTED`.
     status: String,
     message: String,
-    /// Of its `ErrorInfo`s, such as `API_KEY_INVALID`.
+    /// The reasons of its `ErrorInfo`s, such as `API_KEY_INVALID`.
     reasons: Vec<String>,
     /// The limits that were hit, such as `GenerateRequestsPerDayPerProjectPerModel-FreeTier`.
     quotas: Vec<String>,
-    /// Of its `RetryInfo`.
+    /// The delay of its `RetryInfo`.
     pub(crate) retry_after: Option<Duration>,
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct Body {
     error: Error,
 }
 
 #[derive(Deserialize)]
 struct Error {
-    /// Others have a `status` too, but a text for a code.
+    /// Required, because other vendors' errors have a `status` too, but a string as `code`.
     #[serde(rename = "code")]
     _code: u16,
     status: String,
@@ -57,19 +57,19 @@ struct Violation {
 }
 
 impl GoogleError {
-    /// Reads `{"error":{…}}`, also as the only element of an array: what is asked for a stream without
-    /// `alt=sse` answers so.
+    /// Parses `{"error":{…}}`, also as the only element of an array, which is the answer to a stream request
+    /// without `alt=sse`.
     pub(crate) fn read(body: &[u8]) -> Option<GoogleError> {
-        let error = match serde_json::from_slice::<Written>(body) {
-            Ok(written) => written.error,
-            Err(_) => serde_json::from_slice::<[Written; 1]>(body).ok().map(|[one]| one.error)?,
+        let error = match serde_json::from_slice::<Body>(body) {
+            Ok(body) => body.error,
+            Err(_) => serde_json::from_slice::<[Body; 1]>(body).ok().map(|[one]| one.error)?,
         };
         let seconds = |delay: &str| delay.strip_suffix('s')?.parse().ok();
         let retry_after = error
             .details
             .iter()
             .find_map(|detail| seconds(&detail.retry_delay))
-            .and_then(retry_after::wait);
+            .and_then(retry_after::bounded_wait);
         let (mut reasons, mut quotas) = (Vec::new(), Vec::new());
         for detail in error.details {
             reasons.push(detail.reason);
@@ -79,40 +79,41 @@ impl GoogleError {
         Some(GoogleError { status: error.status, message, reasons, quotas, retry_after })
     }
 
-    /// Its class; `None`: the status says as much.
-    #[expect(clippy::match_same_arms, reason = "the rows are asked in order, name by name")]
+    /// Returns the class; `None` if the status decides.
+    #[expect(clippy::match_same_arms, reason = "the rows are tried in order, name by name")]
     pub(crate) fn class(&self, status: u16) -> Option<Class> {
         match &*self.status {
             _ if self.is_reason(&["BILLING_DISABLED"]) => Some(Class::NoCredit),
             "INVALID_ARGUMENT" if self.is_bad_key() => Some(Class::BadCredential),
             "INVALID_ARGUMENT" if self.is_too_long() => Some(Class::ContextTooLong),
             "INVALID_ARGUMENT" | "OUT_OF_RANGE" => Some(Class::Caller),
-            // <https://ai.google.dev/gemini-api/docs/troubleshooting>: a free key where none is free, or
-            // a place from which nothing is served.
-            "FAILED_PRECONDITION" if self.says("billing") => Some(Class::NoCredit),
-            "FAILED_PRECONDITION" if self.says("location") => Some(Class::NoAccess),
+            // <https://ai.google.dev/gemini-api/docs/troubleshooting>: a free key in a country without a free
+            // tier, or a location that is not served.
+            "FAILED_PRECONDITION" if self.message_contains("billing") => Some(Class::NoCredit),
+            "FAILED_PRECONDITION" if self.message_contains("location") => Some(Class::NoAccess),
             "FAILED_PRECONDITION" => Some(Class::Caller),
             "UNAUTHENTICATED" => Some(Class::BadCredential),
             // Vertex: "Permission … denied on resource … (or it may not exist)".
             "PERMISSION_DENIED"
-                if self.says("may not exist") || self.says("access to the model") =>
+                if self.message_contains("may not exist")
+                    || self.message_contains("access to the model") =>
             {
                 Some(Class::NoAccess)
             }
             "PERMISSION_DENIED" => Some(Class::BadCredential),
             "NOT_FOUND" => Some(Class::NoAccess),
-            // A limit of zero: a model that this key does not get.
-            "RESOURCE_EXHAUSTED" if self.says("limit: 0,") => Some(Class::NoAccess),
+            // A limit of zero: the key may not use the model.
+            "RESOURCE_EXHAUSTED" if self.message_contains("limit: 0,") => Some(Class::NoAccess),
             "RESOURCE_EXHAUSTED" if self.quotas.iter().any(|id| id.contains("PerDay")) => {
                 Some(Class::NoCredit)
             }
-            "RESOURCE_EXHAUSTED" if self.says("prepayment credits are depleted") => {
+            "RESOURCE_EXHAUSTED" if self.message_contains("prepayment credits are depleted") => {
                 Some(Class::NoCredit)
             }
             "RESOURCE_EXHAUSTED" => Some(Class::Throttled),
             "UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED" | "ABORTED" | "CANCELLED"
             | "UNKNOWN" => {
-                // A prompt that is far too long has been answered with 500.
+                // A prompt that is far too long was answered with 500.
                 Some(if status == 500 && self.is_too_long() {
                     Class::ContextTooLong
                 } else {
@@ -125,20 +126,22 @@ impl GoogleError {
 
     fn is_bad_key(&self) -> bool {
         let reasons = ["API_KEY_INVALID", "API_KEY_EXPIRED"];
-        self.is_reason(&reasons) || self.says("api key not valid") || self.says("api key expired")
+        self.is_reason(&reasons)
+            || self.message_contains("api key not valid")
+            || self.message_contains("api key expired")
     }
 
     fn is_too_long(&self) -> bool {
-        self.says("input token count")
-            || self.says("exceeds the maximum number of tokens")
-            || self.says("input context is too long")
+        self.message_contains("input token count")
+            || self.message_contains("exceeds the maximum number of tokens")
+            || self.message_contains("input context is too long")
     }
 
     fn is_reason(&self, reasons: &[&str]) -> bool {
-        self.reasons.iter().any(|own| reasons.contains(&own.as_str()))
+        self.reasons.iter().any(|reason| reasons.contains(&reason.as_str()))
     }
 
-    fn says(&self, phrase: &str) -> bool {
+    fn message_contains(&self, phrase: &str) -> bool {
         self.message.contains(phrase)
     }
 }
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_the_day_is_no_limit_of_the_minute() {
+    fn a_daily_limit_differs_from_a_limit_per_minute() {
         let violation = |id: &str| format!(r#"{{"violations":[{{"quotaId":"{id}"}}]}}"#);
         let day = violation("GenerateRequestsPerDayPerProjectPerModel-FreeTier");
         let minute = violation("GenerateRequestsPerMinutePerProjectPerModel");
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_is_read_and_bounded() {
+    fn the_retry_delay_is_parsed_and_bounded() {
         let wait = |delay: &str| {
             let detail = format!(r#"{{"retryDelay":"{delay}"}}"#);
             let body = error(429, "RESOURCE_EXHAUSTED", "", &detail);
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_places_and_models_are_told_apart() {
+    fn failures_of_key_location_and_model_are_distinguished() {
         let expired =
             error(400, "INVALID_ARGUMENT", "API key expired. Please renew the API key.", "");
         assert_eq!(class(&expired), Some(Class::BadCredential));
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn other_errors_are_not_googles() {
+    fn other_forms_of_errors_are_not_parsed() {
         for other in [r#"{"error":{"code":"429","status":"x"}}"#, r#"{"error":"x"}"#, "[]", "x"] {
             assert!(GoogleError::read(other.as_bytes()).is_none(), "{other}");
         }

@@ -1,9 +1,10 @@
-//! What went wrong with an attempt, how long to wait, and the same error in another API's form.
+//! Classifies failed attempts, reads how long to wait, and converts an error into another API's form.
 
 mod aws;
 pub mod class;
 pub mod classify;
 pub mod convert;
+pub(crate) mod encode_error;
 mod error_body;
 pub mod error_event;
 mod google;

@@ -1,11 +1,11 @@
-//! What an answer's headers say is left of the provider's own limits.
+//! Parses the response headers that report what remains of the provider's own limits.
 //!
-//! A table over the vendors' ways to say it, each taken from its documentation or from recorded answers:
+//! The headers of each vendor, from its documentation or from recorded responses:
 //!
 //! - OpenAI, Azure, Groq, xAI: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`; xAI has no reset,
-//!   Azure at times `x-ratelimit-renewalperiod-…`. <https://platform.openai.com/docs/guides/rate-limits>
+//!   Azure sometimes `x-ratelimit-renewalperiod-…`. <https://platform.openai.com/docs/guides/rate-limits>
 //! - Anthropic: `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`,
-//!   the reset as a time. <https://platform.claude.com/docs/en/api/rate-limits>
+//!   the reset as a point in time. <https://platform.claude.com/docs/en/api/rate-limits>
 //! - Mistral: `x-ratelimit-{limit,remaining}-{req,tokens}-{10-second,minute,month}`, without a reset.
 //! - Together: `x-ratelimit-{limit,remaining,reset}`; Replicate: `ratelimit-{remaining,reset}`.
 
@@ -13,36 +13,37 @@ use std::time::Duration;
 
 use super::retry_after;
 
-/// What is taken for the reset of an answer that has no such header: most limits are over a minute.
+/// The reset of a limit without such a header: most limits are per minute.
 const MINUTE: Duration = Duration::from_secs(60);
-/// No limit is held against a key for longer than this on a header's word.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// The longest time for which a header's limit counts against a key.
+const MAX_RESET: Duration = Duration::from_secs(3600);
 
-/// What is left, as far as it was told.
+/// The remaining quota, as far as the headers report it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Requests.
-    pub requests: Option<Left>,
-    /// Tokens of prompts, or of prompts and answers together.
-    pub tokens: Option<Left>,
-    /// Tokens of answers.
-    pub output: Option<Left>,
+    pub requests: Option<RemainingLimit>,
+    /// Input tokens, or input and output tokens together.
+    pub tokens: Option<RemainingLimit>,
+    /// Output tokens.
+    pub output: Option<RemainingLimit>,
 }
 
-/// What is left of one limit.
+/// What remains of one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
-    /// So much.
+pub struct RemainingLimit {
+    /// Remaining requests or tokens.
     pub remaining: u64,
-    /// Of so much.
+    /// The limit itself.
     pub limit: Option<u64>,
-    /// Until there is more, an hour at most.
+    /// Time until the limit resets, one hour at most.
     pub reset: Duration,
 }
 
-/// Reads the headers of an answer, their names in lower case. `None`: none says what is left. Of a limit
-/// with a value that is no number, negative, or a time that is past, nothing is taken. Times are taken
-/// against the answer's own date, or else against `now`, a Unix time in seconds.
+/// Parses the headers of a response, whose names must be in lower case. Returns `None` if no header reports a
+/// remaining quota. A limit with a malformed or negative number, or with a reset in the past, is ignored.
+/// Points in time are compared with the response's own date, or with `now`, a Unix time in seconds, if there
+/// is none.
 pub fn read<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, now: u64) -> Option<Quota> {
     let mut rows: Vec<Row<'h>> = Vec::new();
     let mut date = None;
@@ -81,9 +82,10 @@ pub fn read<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, now: u64) ->
             Some(Kind::Output) => &mut quota.output,
             None => continue,
         };
-        let left = Left { remaining, limit: row.limit, reset };
-        // Of several limits of a kind, the one that is used up first.
-        let tighter = |own: &Left| (left.remaining, own.reset) < (own.remaining, left.reset);
+        let left = RemainingLimit { remaining, limit: row.limit, reset };
+        // Of several limits of a kind, the one that is exhausted first counts.
+        let tighter =
+            |other: &RemainingLimit| (left.remaining, other.reset) < (other.remaining, left.reset);
         if slot.as_ref().is_none_or(tighter) {
             *slot = Some(left);
         }
@@ -91,7 +93,7 @@ pub fn read<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, now: u64) ->
     (quota != Quota::default()).then_some(quota)
 }
 
-/// One limit as the headers have it.
+/// The headers of one limit.
 struct Row<'h> {
     subject: &'h str,
     remaining: Option<u64>,
@@ -113,7 +115,7 @@ enum Kind {
     Output,
 }
 
-/// What a header is about, and what it says of it.
+/// Splits a header's name into the subject of the limit and the field.
 fn parts(name: &str) -> Option<(&str, Field)> {
     if let Some(rest) = name.strip_prefix("anthropic-ratelimit-") {
         let (subject, field) = rest.rsplit_once('-')?;
@@ -144,15 +146,16 @@ fn kind(subject: &str) -> Option<Kind> {
 }
 
 impl Row<'_> {
-    /// `None`: it was told, and is no time to come.
+    /// Returns the time until the limit resets; `None` if the header is malformed or in the past.
     fn reset(&self, clock: impl Fn() -> Option<i64>) -> Option<Duration> {
-        let period = || self.period.and_then(|period| retry_after::until(period, || None));
+        let period =
+            || self.period.and_then(|period| retry_after::time_until_reset(period, || None));
         match self.reset {
-            Some(reset) => retry_after::until(reset, clock),
+            Some(reset) => retry_after::time_until_reset(reset, clock),
             None => period().or(Some(match self.subject {
                 "req-second" => Duration::from_secs(1),
                 "req-10-second" => Duration::from_secs(10),
-                "tokens-month" => LONGEST,
+                "tokens-month" => MAX_RESET,
                 _ => MINUTE,
             })),
         }
@@ -163,19 +166,19 @@ impl Row<'_> {
 mod tests {
     use super::*;
 
-    fn quota(headers: &[(&'static str, &'static str)]) -> Option<Quota> {
+    fn parse(headers: &[(&'static str, &'static str)]) -> Option<Quota> {
         let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
         // 2024-02-28T23:59:00Z
         read(headers, 1_709_164_740)
     }
 
-    fn left(remaining: u64, limit: u64, millis: u64) -> Left {
-        Left { remaining, limit: Some(limit), reset: Duration::from_millis(millis) }
+    fn left(remaining: u64, limit: u64, millis: u64) -> RemainingLimit {
+        RemainingLimit { remaining, limit: Some(limit), reset: Duration::from_millis(millis) }
     }
 
     #[test]
-    fn openai_says_how_long_until_all_is_there_again() {
-        let told = quota(&[
+    fn openai_reports_the_time_until_the_reset() {
+        let quota = parse(&[
             ("content-type", "application/json"),
             ("x-ratelimit-limit-requests", "500"),
             ("x-ratelimit-limit-tokens", "200000"),
@@ -186,15 +189,15 @@ mod tests {
             ("x-ratelimit-reset-requests", "120ms"),
             ("x-ratelimit-reset-tokens", "6m0s"),
         ]);
-        let told = told.expect("a quota");
-        assert_eq!(told.requests, Some(left(499, 500, 120)));
-        assert_eq!(told.tokens, Some(left(199_227, 200_000, 360_000)));
-        assert_eq!(told.output, None);
+        let quota = quota.expect("a quota");
+        assert_eq!(quota.requests, Some(left(499, 500, 120)));
+        assert_eq!(quota.tokens, Some(left(199_227, 200_000, 360_000)));
+        assert_eq!(quota.output, None);
     }
 
     #[test]
-    fn anthropic_says_when_and_the_tightest_of_its_limits_counts() {
-        let told = quota(&[
+    fn anthropic_reports_when_it_resets_and_the_tightest_limit_counts() {
+        let quota = parse(&[
             ("date", "Wed, 28 Feb 2024 23:59:30 GMT"),
             ("anthropic-ratelimit-requests-limit", "50"),
             ("anthropic-ratelimit-requests-remaining", "0"),
@@ -209,25 +212,25 @@ mod tests {
             ("anthropic-ratelimit-output-tokens-remaining", "3"),
             ("anthropic-ratelimit-output-tokens-reset", "2024-02-28T00:00:00Z"),
         ]);
-        let told = told.expect("a quota");
-        assert_eq!(told.requests, Some(left(0, 50, 45_000)));
-        assert_eq!(told.tokens, Some(left(10, 80, 30_000)));
-        assert_eq!(told.output, None, "it is past");
+        let quota = quota.expect("a quota");
+        assert_eq!(quota.requests, Some(left(0, 50, 45_000)));
+        assert_eq!(quota.tokens, Some(left(10, 80, 30_000)));
+        assert_eq!(quota.output, None, "the reset is in the past");
     }
 
     #[test]
-    fn an_answer_without_a_date_is_taken_to_be_of_now() {
-        let told = quota(&[
+    fn without_a_date_the_clock_counts() {
+        let quota = parse(&[
             ("anthropic-ratelimit-tokens-remaining", "0"),
             ("anthropic-ratelimit-tokens-reset", "2024-02-28T23:59:20Z"),
         ]);
-        let left = Left { remaining: 0, limit: None, reset: Duration::from_secs(20) };
-        assert_eq!(told.expect("a quota").tokens, Some(left));
+        let left = RemainingLimit { remaining: 0, limit: None, reset: Duration::from_secs(20) };
+        assert_eq!(quota.expect("a quota").tokens, Some(left));
     }
 
     #[test]
-    fn others_have_ways_of_their_own() {
-        let mistral = quota(&[
+    fn headers_of_other_vendors_are_parsed() {
+        let mistral = parse(&[
             ("x-ratelimit-limit-req-10-second", "60"),
             ("x-ratelimit-remaining-req-10-second", "50"),
             ("x-ratelimit-limit-tokens-month", "1000"),
@@ -239,35 +242,35 @@ mod tests {
         let mistral = mistral.expect("a quota");
         assert_eq!(mistral.requests, Some(left(50, 60, 10_000)));
         assert_eq!(mistral.tokens, Some(left(97, 100, 60_000)));
-        let together = quota(&[
+        let together = parse(&[
             ("x-ratelimit-limit", "2"),
             ("x-ratelimit-remaining", "0"),
             ("x-ratelimit-reset", "1"),
         ]);
         assert_eq!(together.expect("a quota").requests, Some(left(0, 2, 1000)));
-        let replicate = quota(&[("ratelimit-remaining", "59999"), ("ratelimit-reset", "1")]);
-        assert_eq!(replicate.expect("a quota").requests.map(|own| own.remaining), Some(59_999));
-        let azure = quota(&[
+        let replicate = parse(&[("ratelimit-remaining", "59999"), ("ratelimit-reset", "1")]);
+        assert_eq!(replicate.expect("a quota").requests.map(|left| left.remaining), Some(59_999));
+        let azure = parse(&[
             ("x-ratelimit-remaining-tokens", "7"),
             ("x-ratelimit-renewalperiod-tokens", "30"),
         ]);
-        assert_eq!(azure.expect("a quota").tokens.map(|own| own.reset.as_secs()), Some(30));
+        assert_eq!(azure.expect("a quota").tokens.map(|left| left.reset.as_secs()), Some(30));
     }
 
     #[test]
-    fn bad_values_count_as_not_said() {
+    fn malformed_values_are_ignored() {
         for bad in ["-1", "NaN", "1.5", "", "many", "1e9", "18446744073709551616"] {
-            assert_eq!(quota(&[("x-ratelimit-remaining-requests", bad)]), None, "{bad}");
+            assert_eq!(parse(&[("x-ratelimit-remaining-requests", bad)]), None, "{bad}");
         }
         for bad in ["-1s", "soon", "1e308", "NaN", "", "0s"] {
             let reset = ("x-ratelimit-reset-requests", bad);
-            assert_eq!(quota(&[("x-ratelimit-remaining-requests", "0"), reset]), None, "{bad}");
+            assert_eq!(parse(&[("x-ratelimit-remaining-requests", "0"), reset]), None, "{bad}");
         }
-        let long = quota(&[
+        let long = parse(&[
             ("x-ratelimit-remaining-requests", "0"),
             ("x-ratelimit-reset-requests", "30d"),
         ]);
-        assert_eq!(long.expect("a quota").requests.map(|own| own.reset), Some(LONGEST));
-        assert_eq!(quota(&[("x-ratelimit-reset-requests", "3s"), ("date", "x")]), None);
+        assert_eq!(long.expect("a quota").requests.map(|left| left.reset), Some(MAX_RESET));
+        assert_eq!(parse(&[("x-ratelimit-reset-requests", "3s"), ("date", "x")]), None);
     }
 }

@@ -9,10 +9,12 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::wire::frame::aws_event_stream::{Frame, Frames};
+use crate::wire::failure::encode_error;
+use crate::wire::frame::aws_event_stream::{Frame, FrameDecoder};
 use crate::wire::inspect::model::Peek;
+use crate::wire::json::splice::Splice;
 use crate::wire::json::walk::{Part, Scanner, is_named, members};
 
 const VERTEX_VERSION: &str = "vertex-2023-10-16";
@@ -44,7 +46,7 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
         added.push_str(&serde_json::to_string(&betas).unwrap_or_default());
     }
     let (mut scanner, mut rest) = (Scanner::new(), body);
-    let (mut out, mut copied) = (Vec::with_capacity(body.len() + added.len()), 0);
+    let mut splice = Splice::new(body, added.len());
     let mut member = None;
     while let Ok(Some(piece)) = scanner.next(&mut rest) {
         match (piece.part, member) {
@@ -54,47 +56,30 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
                 member = (model || stream).then_some((piece.start, model));
             }
             (Part::Value, Some((start, is_model))) => {
-                let end = piece.start + piece.bytes.len();
-                out.extend_from_slice(&body[copied..start]);
-                copied = end;
+                let range = start..piece.start + piece.bytes.len();
                 if is_model {
-                    out.extend_from_slice(added.as_bytes());
+                    splice.replace(range, added.as_bytes());
                 } else {
-                    copied += remove_comma(&body[end..], &mut out);
+                    splice.remove_member(range);
                 }
                 member = None;
             }
             (Part::Value, None) => {}
         }
     }
-    out.extend_from_slice(&body[copied..]);
-    out
-}
-
-/// Removes the comma of a member that is left out: returns how many bytes of `rest` end with the comma after it, or
-/// for the last member removes the comma before it.
-fn remove_comma(rest: &[u8], before: &mut Vec<u8>) -> usize {
-    let white_space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    if rest.get(white_space) == Some(&b',') {
-        return white_space + 1;
-    }
-    let kept = before.trim_ascii_end().len();
-    if before[..kept].ends_with(b",") {
-        before.truncate(kept - 1);
-    }
-    0
+    splice.finish()
 }
 
 /// Rewrites Bedrock's event stream to the server-sent events that Anthropic would have sent.
 #[derive(Debug)]
 pub struct FromBedrock {
-    frames: Frames,
+    frames: FrameDecoder,
     is_over: bool,
 }
 
 impl Default for FromBedrock {
     fn default() -> Self {
-        Self { frames: Frames::new(MAX_EVENT_LEN), is_over: false }
+        Self { frames: FrameDecoder::new(MAX_EVENT_LEN), is_over: false }
     }
 }
 
@@ -113,10 +98,10 @@ impl FromBedrock {
                 },
                 Frame::Exception { kind, payload } => (kind, message_of(payload)),
                 Frame::Error { code, message } => (code, message.to_owned()),
-                Frame::Broken(_) => ("", "The provider's stream is damaged.".to_owned()),
+                Frame::Malformed(_) => ("", "The provider's stream is damaged.".to_owned()),
             };
             *is_over = true;
-            let error = error(status_of(code), &message);
+            let error = encode_error::anthropic(status_of(code), &message, None);
             // Writing into memory cannot fail.
             let _ = write!(out, "event: error\ndata: {error}\n\n");
         });
@@ -155,22 +140,7 @@ fn status_of(exception: &str) -> u16 {
 
 /// Rewrites an error body of Bedrock to what Anthropic would have sent.
 pub fn error_for(status: u16, body: &[u8]) -> Bytes {
-    Bytes::from(error(status, &message_of(body)).to_string())
-}
-
-/// Returns the error body of Anthropic's API for a status: <https://docs.claude.com/en/api/errors>.
-fn error(status: u16, message: &str) -> Value {
-    let kind = match status {
-        401 => "authentication_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        503 | 529 => "overloaded_error",
-        400..=499 => "invalid_request_error",
-        _ => "api_error",
-    };
-    json!({"type": "error", "error": {"type": kind, "message": message}})
+    Bytes::from(encode_error::anthropic(status, &message_of(body), None).to_string())
 }
 
 #[cfg(test)]

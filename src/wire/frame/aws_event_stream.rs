@@ -1,129 +1,129 @@
-//! `application/vnd.amazon.eventstream`: a stream of bytes falls into messages.
+//! `application/vnd.amazon.eventstream`: decodes a stream of bytes into messages, and encodes messages.
 //! <https://smithy.io/2.0/aws/amazon-eventstream.html>
 //!
 //! ```text
-//! length of all (4)  length of headers (4)  CRC of those (4)  headers  payload  CRC of all before it (4)
+//! total length (4)  headers length (4)  CRC of both (4)  headers  payload  CRC of everything before (4)
 //! ```
 //!
-//! A message that lies within one chunk is read where it is. One that is spread over chunks is gathered,
-//! up to a limit. Other than with server-sent events there is no way back into a stream once a message is
-//! broken: nothing says where the next one begins.
+//! A message inside one chunk is decoded in place. A message that spans chunks is buffered, up to a limit.
+//! Unlike server-sent events, a stream cannot be decoded further after a malformed message: nothing marks
+//! where the next one begins.
 
 use aws_smithy_eventstream::frame::{read_message_from, write_message_to};
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use aws_smithy_types::str_bytes::StrBytes;
 use bytes::{Bytes, BytesMut};
 
-/// The longest message that is taken for one.
+/// The longest accepted message, in bytes.
 pub const LONGEST: usize = 16 * 1024 * 1024;
-/// The two lengths and their checksum.
+/// Length of the two lengths and their checksum.
 const PRELUDE: usize = 12;
-/// The prelude and the checksum at the end.
+/// Length of the shortest message: the prelude and the checksum at the end.
 const SHORTEST: usize = PRELUDE + 4;
-/// Where a gathered message may leave room behind; more is given back.
+/// Capacity that the buffer keeps after a message; the rest is freed.
 const KEPT_CAPACITY: usize = 16 * 1024;
 
-/// What the bytes fall into.
+/// One message, or the failure that ends decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'f> {
     /// `:message-type = event`
     Event {
-        /// `:event-type`, such as `contentBlockDelta`; empty: it has none.
+        /// `:event-type`, such as `contentBlockDelta`; empty if there is none.
         kind: &'f str,
         /// As sent; JSON in all of Bedrock's streams.
         payload: &'f [u8],
     },
-    /// `:message-type = exception`: a failure that the API has a name for. It ends the stream.
+    /// `:message-type = exception`: a failure that the API has a name for. It is the last message.
     Exception {
         /// `:exception-type`, such as `throttlingException`.
         kind: &'f str,
         /// As sent: `{"message":"…"}`.
         payload: &'f [u8],
     },
-    /// `:message-type = error`: a failure without a payload. It ends the stream.
+    /// `:message-type = error`: a failure without a payload. It is the last message.
     Error {
         /// `:error-code`
         code: &'f str,
         /// `:error-message`
         message: &'f str,
     },
-    /// No message can be made of what came, and nothing behind it is read.
-    Broken(Broken),
+    /// The bytes are not a valid message. Nothing after them is decoded.
+    Malformed(FrameError),
 }
 
-/// Why a stream cannot be read on.
+/// Why a stream cannot be decoded further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// A message is longer than the limit, or shorter than any message.
+pub enum FrameError {
+    /// The length of a message is over the limit, or shorter than any message.
     Length,
-    /// A checksum is not that of the bytes, or the headers are none.
+    /// A checksum does not match, or the headers are malformed.
     Content,
 }
 
-/// Takes chunks, gives frames. Any cut of the same bytes into chunks gives the same frames.
+/// Decodes chunks into frames. Any split of the same bytes into chunks gives the same frames.
 #[derive(Debug)]
-pub struct Frames {
-    /// The beginning of a message.
-    carry: Vec<u8>,
+pub struct FrameDecoder {
+    /// The beginning of an incomplete message.
+    buffer: Vec<u8>,
     limit: usize,
-    broken: bool,
+    failed: bool,
 }
 
-impl Frames {
-    /// Gathers messages of up to `limit` bytes.
+impl FrameDecoder {
+    /// Creates a decoder of messages of up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { carry: Vec::new(), limit, broken: false }
+        Self { buffer: Vec::new(), limit, failed: false }
     }
 
-    /// Takes a chunk, and gives the frames that it completes, in order.
+    /// Decodes a chunk and calls `each` for every frame that it completes, in order.
     pub fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Frame<'_>)) {
-        while !self.broken && !bytes.is_empty() {
-            let read = if self.carry.is_empty() {
-                take(&mut bytes, self.limit, &mut each)
+        while !self.failed && !bytes.is_empty() {
+            let step = if self.buffer.is_empty() {
+                decode_message(&mut bytes, self.limit, &mut each)
             } else {
-                self.gather(&mut bytes, &mut each)
+                self.continue_buffered(&mut bytes, &mut each)
             };
-            match read {
-                Ok(Taken::Message) => {}
-                Ok(Taken::Beginning) => return self.carry.extend_from_slice(bytes),
-                Ok(Taken::Gathered) => {
-                    self.carry.clear();
-                    self.carry.shrink_to(KEPT_CAPACITY);
+            match step {
+                Ok(Step::Progress) => {}
+                Ok(Step::Incomplete) => return self.buffer.extend_from_slice(bytes),
+                Ok(Step::BufferDone) => {
+                    self.buffer.clear();
+                    self.buffer.shrink_to(KEPT_CAPACITY);
                 }
-                Err(why) => {
-                    self.broken = true;
-                    self.carry = Vec::new();
-                    each(Frame::Broken(why));
+                Err(error) => {
+                    self.failed = true;
+                    self.buffer = Vec::new();
+                    each(Frame::Malformed(error));
                 }
             }
         }
     }
 
-    /// Whether the stream stands within a message, or beyond what can be read.
+    /// Returns whether a message is incomplete, or a malformed one ended decoding.
     pub fn pending(&self) -> bool {
-        self.broken || !self.carry.is_empty()
+        self.failed || !self.buffer.is_empty()
     }
 
-    /// The gathered message goes on with `bytes`, of which what belongs to it is taken.
-    fn gather(
+    /// Moves the bytes that belong to the buffered message from `bytes` to the buffer.
+    fn continue_buffered(
         &mut self,
         bytes: &mut &[u8],
         each: &mut impl FnMut(Frame<'_>),
-    ) -> Result<Taken, Broken> {
-        let wanted = length(&self.carry, self.limit)?.unwrap_or(PRELUDE);
-        let (own, rest) = bytes.split_at(bytes.len().min(wanted - self.carry.len()));
-        self.carry.extend_from_slice(own);
+    ) -> Result<Step, FrameError> {
+        let wanted = length(&self.buffer, self.limit)?.unwrap_or(PRELUDE);
+        let (moved, rest) = bytes.split_at(bytes.len().min(wanted - self.buffer.len()));
+        self.buffer.extend_from_slice(moved);
         *bytes = rest;
-        match take(&mut &*self.carry, self.limit, each)? {
-            Taken::Message => Ok(Taken::Gathered),
-            // Its length may just have come.
-            _ => Ok(Taken::Message),
+        match decode_message(&mut &*self.buffer, self.limit, each)? {
+            Step::Progress => Ok(Step::BufferDone),
+            // Only the length may be complete so far.
+            _ => Ok(Step::Progress),
         }
     }
 }
 
-/// Writes a frame of this event type, whose payload is JSON, behind `out`. One that is too long to be a
-/// message is left out: no message rather than half of one.
+/// Appends a frame of this event type with a JSON payload to `out`. Writes nothing if it is too long for a
+/// message, rather than half of it.
 pub fn write_event(kind: &'static str, payload: Vec<u8>, out: &mut Vec<u8>) {
     let header = |name: &'static str, value: &'static str| {
         Header::new(name, HeaderValue::String(value.into()))
@@ -132,14 +132,13 @@ pub fn write_event(kind: &'static str, payload: Vec<u8>, out: &mut Vec<u8>) {
         .add_header(header(":event-type", kind))
         .add_header(header(":content-type", "application/json"))
         .add_header(header(":message-type", "event"));
-    let before = out.len();
+    let old_len = out.len();
     if write_message_to(&message, out).is_err() {
-        out.truncate(before);
+        out.truncate(old_len);
     }
 }
 
-/// A frame that tells of a failure in the midst of a stream, as Bedrock does: SDKs raise the exception of
-/// that name.
+/// Encodes a failure inside a stream, in Bedrock's form: SDKs raise the exception of that name.
 pub fn exception(kind: &str, message: &str) -> Bytes {
     let header =
         |name: &'static str, value: String| Header::new(name, HeaderValue::String(value.into()));
@@ -151,44 +150,44 @@ pub fn exception(kind: &str, message: &str) -> Bytes {
     let mut out = BytesMut::new();
     match write_message_to(&message, &mut out) {
         Ok(()) => out.freeze(),
-        // A header of more than 32 KiB: no message rather than half of one.
+        // A header of more than 32 KiB: write nothing rather than half of it.
         Err(_) => Bytes::new(),
     }
 }
 
-enum Taken {
-    /// A message, or a piece of the one that is gathered.
-    Message,
-    /// The message that was gathered.
-    Gathered,
-    /// Nothing: these bytes are the beginning of a message.
-    Beginning,
+enum Step {
+    /// A message was decoded, or the buffer has grown.
+    Progress,
+    /// The buffered message was decoded.
+    BufferDone,
+    /// The bytes are the beginning of a message.
+    Incomplete,
 }
 
-/// Reads the message that `bytes` begin with, and takes it off them.
-fn take(
+/// Decodes the message that `bytes` begin with, and removes it from them.
+fn decode_message(
     bytes: &mut &[u8],
     limit: usize,
     each: &mut impl FnMut(Frame<'_>),
-) -> Result<Taken, Broken> {
+) -> Result<Step, FrameError> {
     let Some((message, rest)) = length(bytes, limit)?.and_then(|at| bytes.split_at_checked(at))
     else {
-        return Ok(Taken::Beginning);
+        return Ok(Step::Incomplete);
     };
-    let read = read_message_from(message).map_err(|_| Broken::Content)?;
-    each(frame(&read));
+    let decoded = read_message_from(message).map_err(|_| FrameError::Content)?;
+    each(frame(&decoded));
     *bytes = rest;
-    Ok(Taken::Message)
+    Ok(Step::Progress)
 }
 
-/// The length of the message that begins here, once that has come. It is looked at before its checksum
-/// is, which comes with the whole message: what it can do meanwhile is bounded by the limit.
-fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Broken> {
+/// Returns the length of the message that `bytes` begin with; `None` if the prelude is incomplete. The length
+/// is used before its checksum is verified, which needs the whole message; the limit bounds the damage.
+fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
     let Some(length) = bytes.first_chunk().filter(|_| bytes.len() >= PRELUDE) else {
         return Ok(None);
     };
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    if (SHORTEST..=limit).contains(&length) { Ok(Some(length)) } else { Err(Broken::Length) }
+    if (SHORTEST..=limit).contains(&length) { Ok(Some(length)) } else { Err(FrameError::Length) }
 }
 
 fn frame(message: &Message) -> Frame<'_> {
@@ -215,21 +214,24 @@ mod tests {
 
     use super::*;
 
-    fn hear<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> (Vec<String>, bool) {
-        let (mut frames, mut heard) = (Frames::new(limit), Vec::new());
+    fn decode_all<'c>(
+        chunks: impl IntoIterator<Item = &'c [u8]>,
+        limit: usize,
+    ) -> (Vec<String>, bool) {
+        let (mut frames, mut decoded) = (FrameDecoder::new(limit), Vec::new());
         for chunk in chunks {
-            frames.push(chunk, |frame| heard.push(told(&frame)));
+            frames.push(chunk, |frame| decoded.push(describe(&frame)));
         }
-        (heard, frames.pending())
+        (decoded, frames.pending())
     }
 
-    fn told(frame: &Frame<'_>) -> String {
+    fn describe(frame: &Frame<'_>) -> String {
         let text = String::from_utf8_lossy;
         match frame {
             Frame::Event { kind, payload } => format!("event {kind} {}", text(payload)),
             Frame::Exception { kind, payload } => format!("exception {kind} {}", text(payload)),
             Frame::Error { code, message } => format!("error {code} {message}"),
-            Frame::Broken(why) => format!("broken {why:?}"),
+            Frame::Malformed(error) => format!("malformed {error:?}"),
         }
     }
 
@@ -262,18 +264,18 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_told_apart_by_their_message_type() {
-        let (heard, pending) = hear([&*stream()], LONGEST);
+    fn the_message_type_selects_the_frame() {
+        let (decoded, pending) = decode_all([&*stream()], LONGEST);
         assert!(!pending);
-        assert_eq!(heard[0], r#"event contentBlockDelta {"delta":{"text":"a"}}"#);
-        assert_eq!(heard[1], "event  ");
-        assert_eq!(heard[3], r#"exception throttlingException {"message":"too \"many\""}"#);
-        assert_eq!(heard[4], "error InternalError late");
-        assert_eq!(heard.len(), 5);
+        assert_eq!(decoded[0], r#"event contentBlockDelta {"delta":{"text":"a"}}"#);
+        assert_eq!(decoded[1], "event  ");
+        assert_eq!(decoded[3], r#"exception throttlingException {"message":"too \"many\""}"#);
+        assert_eq!(decoded[4], "error InternalError late");
+        assert_eq!(decoded.len(), 5);
     }
 
     #[test]
-    fn a_written_event_is_read_again() {
+    fn an_encoded_event_can_be_decoded() {
         let mut bytes = Vec::new();
         write_event("messageStart", br#"{"role":"assistant"}"#.to_vec(), &mut bytes);
         let event = [
@@ -282,61 +284,67 @@ mod tests {
             (":message-type", "event"),
         ];
         assert_eq!(bytes, message(&event, r#"{"role":"assistant"}"#));
-        assert_eq!(hear([&*bytes], LONGEST).0, [r#"event messageStart {"role":"assistant"}"#]);
+        assert_eq!(
+            decode_all([&*bytes], LONGEST).0,
+            [r#"event messageStart {"role":"assistant"}"#]
+        );
     }
 
     #[test]
-    fn any_cut_into_chunks_gives_the_same_frames() {
+    fn any_split_into_chunks_gives_the_same_frames() {
         let bytes = stream();
-        let whole = hear([&*bytes], LONGEST);
+        let whole = decode_all([&*bytes], LONGEST);
         for at in 0..=bytes.len() {
-            assert_eq!(hear([&bytes[..at], &bytes[at..]], LONGEST), whole, "cut at {at}");
+            assert_eq!(decode_all([&bytes[..at], &bytes[at..]], LONGEST), whole, "split at {at}");
         }
         for size in 1..40 {
-            assert_eq!(hear(bytes.chunks(size), LONGEST), whole, "chunks of {size}");
+            assert_eq!(decode_all(bytes.chunks(size), LONGEST), whole, "chunks of {size}");
         }
     }
 
     #[test]
-    fn a_stream_that_breaks_off_within_a_message_is_pending() {
+    fn a_stream_truncated_inside_a_message_is_pending() {
         let bytes = stream();
         let first = bytes.len() - message(&[], "").len();
-        assert!(hear([&bytes[..first]], LONGEST).1);
-        assert!(hear([&bytes[..1]], LONGEST).1);
-        assert!(!hear([], LONGEST).1);
+        assert!(decode_all([&bytes[..first]], LONGEST).1);
+        assert!(decode_all([&bytes[..1]], LONGEST).1);
+        assert!(!decode_all([], LONGEST).1);
     }
 
     #[test]
-    fn nothing_is_read_behind_a_broken_message() {
+    fn nothing_is_decoded_after_a_malformed_message() {
         let mut bytes = stream();
         let first = message(&[(":event-type", "x")], "payload");
         for at in 0..first.len() {
             let mut bad = first.clone();
             bad[at] ^= 0x40;
             bad.append(&mut bytes.clone());
-            let (heard, pending) = hear([&*bad], 1000);
+            let (decoded, pending) = decode_all([&*bad], 1000);
             assert!(pending, "byte {at}");
-            assert!(heard.iter().all(|told| told.starts_with("broken")), "byte {at}: {heard:?}");
+            assert!(
+                decoded.iter().all(|frame| frame.starts_with("malformed")),
+                "byte {at}: {decoded:?}"
+            );
         }
         bytes[..4].copy_from_slice(&15_u32.to_be_bytes());
-        assert_eq!(hear([&*bytes], LONGEST), (vec!["broken Length".to_owned()], true));
+        assert_eq!(decode_all([&*bytes], LONGEST), (vec!["malformed Length".to_owned()], true));
     }
 
     #[test]
-    fn a_message_over_the_limit_is_not_gathered() {
+    fn a_message_over_the_limit_is_not_buffered() {
         let long = message(&[(":event-type", "x")], &"x".repeat(1000));
-        assert_eq!(hear(long.chunks(7), long.len()).0.len(), 1);
-        let mut frames = Frames::new(long.len() - 1);
-        let mut broken = Vec::new();
+        assert_eq!(decode_all(long.chunks(7), long.len()).0.len(), 1);
+        let mut frames = FrameDecoder::new(long.len() - 1);
+        let mut decoded = Vec::new();
         for chunk in long.chunks(7) {
-            frames.push(chunk, |frame| broken.push(told(&frame)));
-            assert!(frames.carry.len() <= 14);
+            frames.push(chunk, |frame| decoded.push(describe(&frame)));
+            assert!(frames.buffer.len() <= 14);
         }
-        assert_eq!(broken, ["broken Length"]);
+        assert_eq!(decoded, ["malformed Length"]);
     }
 
     #[test]
-    fn the_published_vectors_are_read_as_they_say() {
+    fn the_published_test_vectors_are_decoded_as_specified() {
         let Ok(shared) = std::env::var("KEYMUX_SHARED") else {
             return println!("skipped: KEYMUX_SHARED is not set");
         };
@@ -347,16 +355,19 @@ mod tests {
         for vector in vectors {
             let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
             let bytes = BASE64_STANDARD.decode(text(&vector["encoded_b64"])).unwrap();
-            let (heard, pending) = hear(bytes.chunks(5), LONGEST);
+            let (decoded, pending) = decode_all(bytes.chunks(5), LONGEST);
             let name = text(&vector["name"]);
             if vector["expect"] == "valid" {
                 let payload = BASE64_STANDARD.decode(text(&vector["decoded"]["payload"])).unwrap();
                 assert!(!pending, "{name}");
-                assert_eq!(heard.len(), 1, "{name}: {heard:?}");
-                assert!(heard[0].ends_with(&*String::from_utf8_lossy(&payload)), "{name}");
+                assert_eq!(decoded.len(), 1, "{name}: {decoded:?}");
+                assert!(decoded[0].ends_with(&*String::from_utf8_lossy(&payload)), "{name}");
             } else {
-                assert!(pending, "{name}: {heard:?}");
-                assert!(heard.iter().all(|told| told.starts_with("broken")), "{name}: {heard:?}");
+                assert!(pending, "{name}: {decoded:?}");
+                assert!(
+                    decoded.iter().all(|frame| frame.starts_with("malformed")),
+                    "{name}: {decoded:?}"
+                );
             }
         }
     }

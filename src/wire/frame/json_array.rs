@@ -1,14 +1,15 @@
-//! A JSON array of objects that comes piece by piece, as `streamGenerateContent` sends it without `alt=sse`.
+//! Decodes a JSON array of objects that arrives in chunks, as `streamGenerateContent` sends it without
+//! `alt=sse`.
 //!
-//! An element that lies within one chunk is not copied. One that is spread over chunks is gathered up to
-//! a limit; beyond it, its bytes are handed on as they come.
+//! An element inside one chunk is not copied. An element that spans chunks is buffered up to a limit; a
+//! longer one is passed on in pieces as they arrive.
 
 use crate::wire::json::walk::Scanner;
 
-/// Where a gathered element may leave room behind; more is given back.
+/// Capacity that the buffer keeps after an element; the rest is freed.
 const KEPT_CAPACITY: usize = 16 * 1024;
 
-/// What the bytes fall into.
+/// An element, or a piece of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element<'e> {
     /// A whole element, as written.
@@ -17,145 +18,145 @@ pub enum Element<'e> {
     Piece {
         /// The piece.
         bytes: &'e [u8],
-        /// Whether the element ends with it.
+        /// True for the last piece of the element.
         last: bool,
     },
 }
 
 /// Where in the array the bytes so far end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Before its bracket.
-    Before,
-    /// Behind its bracket.
+pub enum Position {
+    /// Before the opening bracket.
+    Start,
+    /// After the opening bracket.
     First,
-    /// Within an element.
+    /// Inside an element.
     Within,
-    /// Behind an element.
+    /// After an element.
     After,
-    /// Behind the comma that follows an element.
+    /// After the comma that follows an element.
     Next,
-    /// Behind the closing bracket: nothing more is read.
-    Behind,
-    /// This is no array of objects: nothing more is read.
-    Lost,
+    /// After the closing bracket: the rest is ignored.
+    End,
+    /// The text is not an array of objects: the rest is ignored.
+    Malformed,
 }
 
-/// Takes chunks, gives elements. Any cut of the same bytes into chunks gives the same elements, as long as
-/// they stay under the limit.
+/// Decodes chunks into elements. Any split of the same bytes into chunks gives the same elements, if they are
+/// not longer than the limit.
 #[derive(Debug)]
 pub struct Elements {
-    place: Place,
+    position: Position,
     scanner: Scanner,
-    /// The beginning of an element.
-    carry: Vec<u8>,
+    /// The beginning of an incomplete element.
+    buffer: Vec<u8>,
     limit: usize,
-    /// The element has outgrown the limit: its bytes are passed on.
+    /// Set when the current element is over the limit, so that its bytes are passed on in pieces.
     long: bool,
-    /// Bytes of it that have come with earlier chunks.
+    /// Bytes of the current element in earlier chunks.
     open: usize,
 }
 
 impl Elements {
-    /// Gathers elements of up to `limit` bytes.
+    /// Creates a decoder that buffers elements of up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
-            place: Place::Before,
+            position: Position::Start,
             scanner: Scanner::new(),
-            carry: Vec::new(),
+            buffer: Vec::new(),
             limit,
             long: false,
             open: 0,
         }
     }
 
-    /// Takes a chunk, and gives the elements that it completes, in order.
+    /// Decodes a chunk and calls `each` for every element that it completes, in order.
     pub fn push(&mut self, chunk: &[u8], mut each: impl FnMut(Element<'_>)) {
         let mut rest = chunk;
         loop {
-            if matches!(self.place, Place::Behind | Place::Lost) {
+            if matches!(self.position, Position::End | Position::Malformed) {
                 return;
             }
-            if self.place == Place::Within {
-                let here = rest;
-                if self.walk(&mut rest).is_none() {
-                    self.place = Place::Lost;
-                    self.carry = Vec::new();
+            if self.position == Position::Within {
+                let before = rest;
+                if self.scan(&mut rest).is_none() {
+                    self.position = Position::Malformed;
+                    self.buffer = Vec::new();
                     return;
                 }
-                let piece = &here[..here.len() - rest.len()];
+                let piece = &before[..before.len() - rest.len()];
                 if !self.scanner.ended() {
-                    return self.keep(piece, &mut each);
+                    return self.buffer_piece(piece, &mut each);
                 }
                 self.close(piece, &mut each);
             }
             rest = rest.trim_ascii_start();
-            let Some((&byte, behind)) = rest.split_first() else { return };
-            self.place = match (self.place, byte) {
-                (Place::Before, b'[') => Place::First,
-                (Place::First | Place::Next, b'{') => {
+            let Some((&byte, after)) = rest.split_first() else { return };
+            self.position = match (self.position, byte) {
+                (Position::Start, b'[') => Position::First,
+                (Position::First | Position::Next, b'{') => {
                     self.scanner = Scanner::new();
-                    self.place = Place::Within;
+                    self.position = Position::Within;
                     continue;
                 }
-                (Place::First | Place::After, b']') => Place::Behind,
-                (Place::After, b',') => Place::Next,
-                _ => Place::Lost,
+                (Position::First | Position::After, b']') => Position::End,
+                (Position::After, b',') => Position::Next,
+                _ => Position::Malformed,
             };
-            rest = behind;
+            rest = after;
         }
     }
 
-    /// How long the element is of which the end has not come.
+    /// Returns how many bytes of the incomplete element have arrived.
     pub fn open(&self) -> usize {
         self.open
     }
 
-    /// Where the bytes so far end.
-    pub fn place(&self) -> Place {
-        self.place
+    /// Returns where in the array the bytes so far end.
+    pub fn position(&self) -> Position {
+        self.position
     }
 
-    /// Walks on to the end of the element or of the bytes; `None`: it is no object.
-    fn walk(&mut self, rest: &mut &[u8]) -> Option<()> {
+    /// Scans to the end of the element or of the bytes; `None` if the element is not an object.
+    fn scan(&mut self, rest: &mut &[u8]) -> Option<()> {
         loop {
             match self.scanner.next(rest) {
                 Ok(Some(_)) => {}
                 Ok(None) => return Some(()),
-                // Behind the object stands what is no blank: the array goes on there.
+                // The object is followed by something other than white space: the array continues there.
                 Err(_) => return self.scanner.ended().then_some(()),
             }
         }
     }
 
-    /// The element goes on in the next chunk.
-    fn keep(&mut self, bytes: &[u8], each: &mut impl FnMut(Element<'_>)) {
+    /// Stores a piece of an element that continues in the next chunk.
+    fn buffer_piece(&mut self, bytes: &[u8], each: &mut impl FnMut(Element<'_>)) {
         self.open += bytes.len();
-        if !self.long && self.carry.len() + bytes.len() <= self.limit {
-            return self.carry.extend_from_slice(bytes);
+        if !self.long && self.buffer.len() + bytes.len() <= self.limit {
+            return self.buffer.extend_from_slice(bytes);
         }
         self.long = true;
-        let carry = std::mem::take(&mut self.carry);
-        for bytes in [&carry, bytes] {
+        let buffer = std::mem::take(&mut self.buffer);
+        for bytes in [&buffer, bytes] {
             each(Element::Piece { bytes, last: false });
         }
     }
 
-    /// The element ends with `bytes`.
+    /// Completes the element with its last bytes.
     fn close(&mut self, bytes: &[u8], each: &mut impl FnMut(Element<'_>)) {
-        self.place = Place::After;
+        self.position = Position::After;
         self.open = 0;
         if self.long {
             self.long = false;
             each(Element::Piece { bytes, last: true });
-        } else if self.carry.is_empty() {
+        } else if self.buffer.is_empty() {
             each(Element::Whole(bytes.trim_ascii_end()));
         } else {
-            self.carry.extend_from_slice(bytes);
-            each(Element::Whole(self.carry.trim_ascii_end()));
+            self.buffer.extend_from_slice(bytes);
+            each(Element::Whole(self.buffer.trim_ascii_end()));
         }
-        self.carry.clear();
-        self.carry.shrink_to(KEPT_CAPACITY);
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT_CAPACITY);
     }
 }
 
@@ -165,7 +166,7 @@ mod tests {
 
     const ARRAY: &str = "\r\n [{\"a\":\"]},{\"}\r\n,\r\n{\"b\":[{}]} , {}]\n";
 
-    fn hear(chunks: &[&[u8]], limit: usize) -> (Vec<String>, String, Place) {
+    fn decode_all(chunks: &[&[u8]], limit: usize) -> (Vec<String>, String, Position) {
         let (mut elements, mut whole, mut pieces) = (Elements::new(limit), Vec::new(), Vec::new());
         for chunk in chunks {
             elements.push(chunk, |element| match element {
@@ -176,46 +177,46 @@ mod tests {
                 }
             });
         }
-        (whole, String::from_utf8(pieces).unwrap(), elements.place())
+        (whole, String::from_utf8(pieces).unwrap(), elements.position())
     }
 
     #[test]
-    fn any_cut_into_chunks_gives_the_same_elements() {
+    fn any_split_into_chunks_gives_the_same_elements() {
         let bytes = ARRAY.as_bytes();
-        let whole = hear(&[bytes], 100);
+        let whole = decode_all(&[bytes], 100);
         assert_eq!(whole.0, [r#"{"a":"]},{"}"#, r#"{"b":[{}]}"#, "{}"]);
-        assert_eq!(whole.2, Place::Behind);
+        assert_eq!(whole.2, Position::End);
         for first in 0..=bytes.len() {
             for second in first..=bytes.len() {
                 let chunks = [&bytes[..first], &bytes[first..second], &bytes[second..]];
-                assert_eq!(hear(&chunks, 100), whole, "cut at {first} and {second}");
+                assert_eq!(decode_all(&chunks, 100), whole, "split at {first} and {second}");
             }
         }
-        assert_eq!(hear(&bytes.chunks(1).collect::<Vec<_>>(), 100), whole);
+        assert_eq!(decode_all(&bytes.chunks(1).collect::<Vec<_>>(), 100), whole);
     }
 
     #[test]
-    fn an_element_over_the_limit_is_handed_on_in_pieces() {
+    fn an_element_over_the_limit_is_passed_on_in_pieces() {
         let bytes = ARRAY.as_bytes();
         for size in 1..6 {
-            let (_, pieces, place) = hear(&bytes.chunks(size).collect::<Vec<_>>(), 6);
+            let (_, pieces, position) = decode_all(&bytes.chunks(size).collect::<Vec<_>>(), 6);
             let pieces: Vec<_> = pieces.split('|').map(str::trim).collect();
             assert_eq!(pieces, [r#"{"a":"]},{"}"#, r#"{"b":[{}]}"#, ""], "chunks of {size}");
-            assert_eq!(place, Place::Behind);
+            assert_eq!(position, Position::End);
         }
     }
 
     #[test]
-    fn the_place_is_known_at_every_cut() {
-        let place = |text: &str| hear(&[text.as_bytes()], 100).2;
-        assert_eq!(place(" "), Place::Before);
-        assert_eq!(place("[ "), Place::First);
-        assert_eq!(place("[{\"a\":1"), Place::Within);
-        assert_eq!(place("[{}\n"), Place::After);
-        assert_eq!(place("[{},"), Place::Next);
-        assert_eq!(place("[]x"), Place::Behind);
-        for odd in ["{}", "[1", "[{}{}", "[{},]", "[{1"] {
-            assert_eq!(place(odd), Place::Lost, "{odd}");
+    fn the_position_is_known_after_every_chunk() {
+        let position = |text: &str| decode_all(&[text.as_bytes()], 100).2;
+        assert_eq!(position(" "), Position::Start);
+        assert_eq!(position("[ "), Position::First);
+        assert_eq!(position("[{\"a\":1"), Position::Within);
+        assert_eq!(position("[{}\n"), Position::After);
+        assert_eq!(position("[{},"), Position::Next);
+        assert_eq!(position("[]x"), Position::End);
+        for malformed in ["{}", "[1", "[{}{}", "[{},]", "[{1"] {
+            assert_eq!(position(malformed), Position::Malformed, "{malformed}");
         }
     }
 }

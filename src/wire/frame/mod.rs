@@ -1,17 +1,17 @@
-//! Bytes to frames: how a stream of bytes falls into events.
+//! Decodes a stream of bytes into frames: server-sent events, AWS messages, elements of a JSON array.
 
 pub mod aws_event_stream;
 pub mod json_array;
 pub mod sse;
 
-/// What a stream falls into, however it is framed.
+/// One frame of a stream, of any framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'f> {
-    /// An event: its name, empty where it has none, and its JSON. Of an array an element.
+    /// An event, or an element of a JSON array.
     Event {
-        /// `event:` or `:event-type`.
+        /// The value of `event:` or `:event-type`; empty if there is none.
         name: &'f [u8],
-        /// JSON, but for OpenAI's `[DONE]`.
+        /// JSON, except OpenAI's `[DONE]`.
         data: &'f [u8],
     },
     /// An exception of an AWS event stream.

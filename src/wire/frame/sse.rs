@@ -1,65 +1,65 @@
-//! Server-sent events (WHATWG HTML, section 9.2.6): a stream of bytes falls into events.
+//! Server-sent events (WHATWG HTML, section 9.2.6): decodes a stream of bytes into events.
 //!
-//! An event that lies within one chunk is not copied. One that is spread over chunks is gathered up to
-//! a limit; beyond it, its bytes are handed on as they come.
+//! An event inside one chunk is not copied. An event that spans chunks is buffered up to a limit; a longer
+//! one is passed on in pieces as they arrive.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
-/// Where a carried event may leave room behind; more is given back.
+/// Capacity that the buffer keeps after an event; the rest is freed.
 const KEPT_CAPACITY: usize = 16 * 1024;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'e> {
-    /// The value of its `event:` line; empty when it has none.
+    /// The value of its `event:` line; empty if there is none.
     pub name: &'e [u8],
-    /// Its `data:` lines, joined by line feeds.
+    /// The values of its `data:` lines, joined by line feeds.
     pub data: Cow<'e, [u8]>,
 }
 
-/// What the bytes fall into.
+/// An event, or a piece of a long one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame<'f> {
-    /// A whole event that carries data.
+    /// A whole event with at least one `data:` line.
     Event(Event<'f>),
-    /// A piece of an event over the limit, as written: lines with their field names. The first piece is
-    /// as long as the limit.
+    /// A piece of an event over the limit, as written: lines with their field names. The first piece is as
+    /// long as the limit.
     Long {
         /// The piece.
         bytes: &'f [u8],
-        /// Whether the event ends with it.
+        /// True for the last piece of the event.
         last: bool,
     },
 }
 
-/// Takes chunks, gives frames. Any cut of the same bytes into chunks gives the same events, as long as
-/// they stay under the limit.
+/// Decodes chunks into frames. Any split of the same bytes into chunks gives the same events, if they are not
+/// longer than the limit.
 #[derive(Debug)]
 pub struct Sse {
-    /// The beginning of an event, line ends included.
-    carry: Vec<u8>,
+    /// The beginning of an incomplete event, line ends included.
+    buffer: Vec<u8>,
     limit: usize,
-    /// The event has outgrown the limit: its bytes are passed on.
+    /// Set when the current event is over the limit, so that its bytes are passed on in pieces.
     long: bool,
-    /// Bytes of it that have come with earlier chunks.
+    /// Bytes of the current event in earlier chunks.
     open: usize,
-    /// Lines of the event that are closed.
+    /// Complete lines of the current event.
     lines: usize,
-    /// Whether the current line has bytes.
+    /// Set when the current line is not empty.
     in_line: bool,
-    /// The last byte was a CR: a LF that follows belongs to it.
+    /// Set after a CR: a LF that follows belongs to the same line end.
     after_cr: bool,
-    /// No event has been closed yet: a byte order mark may stand before the first.
+    /// Set until the first event ends: a byte order mark may precede it.
     first: bool,
 }
 
 impl Sse {
-    /// Gathers events of up to `limit` bytes.
+    /// Creates a decoder that buffers events of up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
-            carry: Vec::new(),
+            buffer: Vec::new(),
             limit,
             long: false,
             open: 0,
@@ -70,7 +70,7 @@ impl Sse {
         }
     }
 
-    /// Takes a chunk, and gives the frames that it completes, in order.
+    /// Decodes a chunk and calls `each` for every frame that it completes, in order.
     pub fn push(&mut self, chunk: &[u8], mut each: impl FnMut(Frame<'_>)) {
         let mut rest = chunk;
         while !rest.is_empty() {
@@ -79,38 +79,38 @@ impl Sse {
                 rest = rest.strip_prefix(b"\n").unwrap_or(rest);
                 continue;
             }
-            let Some(end) = self.block_end(rest) else { return self.keep(rest, &mut each) };
+            let Some(end) = self.block_end(rest) else { return self.buffer_piece(rest, &mut each) };
             let (block, next) = rest.split_at(end);
             self.close(block, &mut each);
             rest = next;
         }
     }
 
-    /// Whether part of an event has come and its end has not.
+    /// Returns whether an event is incomplete.
     pub fn pending(&self) -> bool {
-        self.long || !self.carry.is_empty()
+        self.long || !self.buffer.is_empty()
     }
 
-    /// How long the event is of which the end has not come.
+    /// Returns how many bytes of the incomplete event have arrived.
     pub fn open(&self) -> usize {
         self.open
     }
 
-    /// Behind the empty line that ends the event in which `bytes` goes on.
+    /// Returns the offset after the empty line that ends the current event.
     fn block_end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         loop {
             let Some(length) = memchr2(b'\n', b'\r', &bytes[at..]) else {
-                let left = at < bytes.len();
-                self.in_line |= left;
-                self.after_cr &= !left;
+                let has_rest = at < bytes.len();
+                self.in_line |= has_rest;
+                self.after_cr &= !has_rest;
                 return None;
             };
             let cr = bytes[at + length] == b'\r';
             at += length + 1;
-            let of_cr = length == 0 && self.after_cr && !cr;
+            let is_lf_of_crlf = length == 0 && self.after_cr && !cr;
             self.after_cr = cr;
-            if of_cr {
+            if is_lf_of_crlf {
                 continue;
             }
             if length == 0 && !self.in_line {
@@ -118,7 +118,7 @@ impl Sse {
             }
             self.in_line = false;
             self.lines += 1;
-            // Most events have one line, which ends as it does.
+            // Most events consist of one line, and its line end equals that of the empty line.
             if bytes.get(at) == Some(&bytes[at - 1]) {
                 self.after_cr = cr;
                 return Some(at + 1);
@@ -126,49 +126,50 @@ impl Sse {
         }
     }
 
-    /// The event goes on in the next chunk.
-    fn keep(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Frame<'_>)) {
+    /// Stores a piece of an event that continues in the next chunk.
+    fn buffer_piece(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Frame<'_>)) {
         self.open += bytes.len();
         if !self.long {
-            let room = self.limit - self.carry.len();
-            let (fits, over) = bytes.split_at(bytes.len().min(room));
-            self.carry.extend_from_slice(fits);
-            bytes = over;
+            let room = self.limit - self.buffer.len();
+            let (fitting, excess) = bytes.split_at(bytes.len().min(room));
+            self.buffer.extend_from_slice(fitting);
+            bytes = excess;
             if bytes.is_empty() {
                 return;
             }
             self.long = true;
-            each(Frame::Long { bytes: &std::mem::take(&mut self.carry), last: false });
+            each(Frame::Long { bytes: &std::mem::take(&mut self.buffer), last: false });
         }
         each(Frame::Long { bytes, last: false });
     }
 
-    /// The event ends with `block`.
+    /// Completes the event with its last bytes.
     fn close(&mut self, block: &[u8], each: &mut impl FnMut(Frame<'_>)) {
         let (first, lines) = (std::mem::take(&mut self.first), std::mem::take(&mut self.lines));
         self.open = 0;
-        if !self.long && self.carry.is_empty() {
-            return event(block, lines, first, each);
+        if !self.long && self.buffer.is_empty() {
+            return decode_event(block, lines, first, each);
         }
-        if !self.long && self.carry.len() + block.len() <= self.limit {
-            self.carry.extend_from_slice(block);
-            event(&self.carry, lines, first, each);
+        if !self.long && self.buffer.len() + block.len() <= self.limit {
+            self.buffer.extend_from_slice(block);
+            decode_event(&self.buffer, lines, first, each);
         } else {
-            let carry = std::mem::take(&mut self.carry);
-            let (head, tail) = block.split_at(if self.long { 0 } else { self.limit - carry.len() });
+            let buffer = std::mem::take(&mut self.buffer);
+            let (head, tail) =
+                block.split_at(if self.long { 0 } else { self.limit - buffer.len() });
             if !self.long {
-                each(Frame::Long { bytes: &[&carry, head].concat(), last: false });
+                each(Frame::Long { bytes: &[&buffer, head].concat(), last: false });
             }
             each(Frame::Long { bytes: tail, last: true });
             self.long = false;
         }
-        self.carry.clear();
-        self.carry.shrink_to(KEPT_CAPACITY);
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT_CAPACITY);
     }
 }
 
-/// Reads a block of so many lines, of which the last is followed by an empty one.
-fn event(block: &[u8], lines: usize, first: bool, each: &mut impl FnMut(Frame<'_>)) {
+/// Decodes an event of `lines` lines, the empty line at its end not counted.
+fn decode_event(block: &[u8], lines: usize, first: bool, each: &mut impl FnMut(Frame<'_>)) {
     let block = if first { block.strip_prefix(b"\xef\xbb\xbf").unwrap_or(block) } else { block };
     let (mut name, mut data): (&[u8], Option<Cow<'_, [u8]>>) = (&[], None);
     let mut rest = block;
@@ -192,12 +193,12 @@ fn event(block: &[u8], lines: usize, first: bool, each: &mut impl FnMut(Frame<'_
     }
 }
 
-/// Cuts off the first line; a CRLF counts as one line end.
+/// Removes the first line from `rest` and returns it without its line end; a CRLF is one line end.
 pub(crate) fn next_line<'b>(rest: &mut &'b [u8]) -> &'b [u8] {
     let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-    let (line, behind) = rest.split_at(end);
-    let ending = if behind.starts_with(b"\r\n") { 2 } else { behind.len().min(1) };
-    *rest = &behind[ending..];
+    let (line, after) = rest.split_at(end);
+    let ending = if after.starts_with(b"\r\n") { 2 } else { after.len().min(1) };
+    *rest = &after[ending..];
     line
 }
 
@@ -208,7 +209,7 @@ fn without_line_ends(mut line: &[u8]) -> &[u8] {
     line
 }
 
-/// Name and value of a line; a comment has no name.
+/// Splits a line into field name and value; the name of a comment is empty.
 #[inline]
 pub(crate) fn field(line: &[u8]) -> (&[u8], &[u8]) {
     let colon = if line.starts_with(b"data:") { Some(4) } else { memchr(b':', line) };
@@ -221,9 +222,10 @@ pub(crate) fn field(line: &[u8]) -> (&[u8], &[u8]) {
 mod tests {
     use super::*;
 
-    type Heard = Vec<(String, String)>;
+    /// Name and data of each event.
+    type Events = Vec<(String, String)>;
 
-    fn hear(chunks: &[&[u8]], limit: usize) -> (Heard, Vec<u8>, bool) {
+    fn decode_all(chunks: &[&[u8]], limit: usize) -> (Events, Vec<u8>, bool) {
         let (mut sse, mut events, mut long) = (Sse::new(limit), Vec::new(), Vec::new());
         for chunk in chunks {
             sse.push(chunk, |frame| match frame {
@@ -237,48 +239,47 @@ mod tests {
         (events, long, sse.pending())
     }
 
-    fn events(text: &str) -> Heard {
-        hear(&[text.as_bytes()], 1000).0
+    fn events(text: &str) -> Events {
+        decode_all(&[text.as_bytes()], 1000).0
     }
 
-    fn heard(pairs: &[(&str, &str)]) -> Heard {
+    fn expected(pairs: &[(&str, &str)]) -> Events {
         pairs.iter().map(|(name, data)| ((*name).into(), (*data).into())).collect()
     }
 
     #[test]
-    fn fields_are_read_as_the_standard_says() {
-        assert_eq!(events("data: a\n\n"), heard(&[("", "a")]));
-        assert_eq!(events("data:a\ndata\ndata:  b\n\n"), heard(&[("", "a\n\n b")]));
-        assert_eq!(events(": hello\n\n:\n\ndata: x\n\n"), heard(&[("", "x")]));
-        assert_eq!(events("data: x\nevent: e\nid: 1\nretry: 2\n\n"), heard(&[("e", "x")]));
-        assert_eq!(events("event: e\n\ndata: y\n\n"), heard(&[("", "y")]));
-        assert_eq!(events("\u{feff}data: x\n\n"), heard(&[("", "x")]));
-        assert_eq!(events("data: x\n"), heard(&[]));
-        assert_eq!(events("data:\n\n"), heard(&[("", "")]));
-        assert_eq!(events("xdata: 1\ndata_: 2\n\n"), heard(&[]));
+    fn fields_are_decoded_as_the_standard_specifies() {
+        assert_eq!(events("data: a\n\n"), expected(&[("", "a")]));
+        assert_eq!(events("data:a\ndata\ndata:  b\n\n"), expected(&[("", "a\n\n b")]));
+        assert_eq!(events(": hello\n\n:\n\ndata: x\n\n"), expected(&[("", "x")]));
+        assert_eq!(events("data: x\nevent: e\nid: 1\nretry: 2\n\n"), expected(&[("e", "x")]));
+        assert_eq!(events("event: e\n\ndata: y\n\n"), expected(&[("", "y")]));
+        assert_eq!(events("\u{feff}data: x\n\n"), expected(&[("", "x")]));
+        assert_eq!(events("data: x\n"), expected(&[]));
+        assert_eq!(events("data:\n\n"), expected(&[("", "")]));
+        assert_eq!(events("xdata: 1\ndata_: 2\n\n"), expected(&[]));
     }
 
     const MIXED: &str = "\u{feff}: hi\r\n\r\ndata: {\"a\":1}\r\n\r\nevent: two\rdata: b\r\r\n\ndata: c\ndata: d\n\nevent: f\r\ndata: \u{e9}\r\n\r\ndata: last\n\n\r\n";
 
     #[test]
-    fn all_line_ends_close_lines_and_events() {
-        let expected =
-            [("", "{\"a\":1}"), ("two", "b"), ("", "c\nd"), ("f", "\u{e9}"), ("", "last")];
-        let (events, _, pending) = hear(&[MIXED.as_bytes()], 1000);
-        assert_eq!((events, pending), (heard(&expected), false));
+    fn all_kinds_of_line_ends_end_lines_and_events() {
+        let pairs = [("", "{\"a\":1}"), ("two", "b"), ("", "c\nd"), ("f", "\u{e9}"), ("", "last")];
+        let (events, _, pending) = decode_all(&[MIXED.as_bytes()], 1000);
+        assert_eq!((events, pending), (expected(&pairs), false));
     }
 
     #[test]
-    fn any_cut_into_chunks_gives_the_same_events() {
+    fn any_split_into_chunks_gives_the_same_events() {
         let bytes = MIXED.as_bytes();
-        let whole = hear(&[bytes], 1000);
+        let whole = decode_all(&[bytes], 1000);
         for first in 0..=bytes.len() {
             for second in first..=bytes.len() {
                 let chunks = [&bytes[..first], &bytes[first..second], &bytes[second..]];
-                assert_eq!(hear(&chunks, 1000), whole, "cut at {first} and {second}");
+                assert_eq!(decode_all(&chunks, 1000), whole, "split at {first} and {second}");
             }
         }
-        assert_eq!(hear(&bytes.chunks(1).collect::<Vec<_>>(), 1000), whole);
+        assert_eq!(decode_all(&bytes.chunks(1).collect::<Vec<_>>(), 1000), whole);
     }
 
     #[test]
@@ -286,19 +287,19 @@ mod tests {
         for (text, pending) in
             [("data: x", true), ("data: x\n", true), ("data: x\n\n", false), ("data: x\r\r", false)]
         {
-            assert_eq!(hear(&[text.as_bytes()], 1000).2, pending, "{text:?}");
+            assert_eq!(decode_all(&[text.as_bytes()], 1000).2, pending, "{text:?}");
         }
-        assert!(!hear(&[b"data: x\r\n\r", b"\n"], 1000).2);
+        assert!(!decode_all(&[b"data: x\r\n\r", b"\n"], 1000).2);
     }
 
     #[test]
-    fn an_event_over_the_limit_is_handed_on_in_pieces() {
+    fn an_event_over_the_limit_is_passed_on_in_pieces() {
         let text = "data: 1\n\nevent: x\ndata: 0123456789\n\ndata: 2\n\n";
         let long = "event: x\ndata: 0123456789\n\n";
         for size in 1..8 {
             let chunks: Vec<_> = text.as_bytes().chunks(size).collect();
-            let (events, pieces, pending) = hear(&chunks, 12);
-            assert_eq!(events, heard(&[("", "1"), ("", "2")]), "chunks of {size}");
+            let (events, pieces, pending) = decode_all(&chunks, 12);
+            assert_eq!(events, expected(&[("", "1"), ("", "2")]), "chunks of {size}");
             assert_eq!(String::from_utf8(pieces).unwrap(), long, "chunks of {size}");
             assert!(!pending);
         }
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_an_event_is_known_before_its_end() {
+    fn the_length_of_an_incomplete_event_is_known() {
         let mut sse = Sse::new(8);
         for (chunk, open) in [
             (&b"data: 1\n\ndata:"[..], 5),
@@ -330,11 +331,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_carried_stays_under_the_limit() {
+    fn the_buffer_stays_under_the_limit() {
         let mut sse = Sse::new(1024);
         for _ in 0..10_000 {
             sse.push(&[b'x'; 100], |_| {});
-            assert!(sse.carry.capacity() <= 2048);
+            assert!(sse.buffer.capacity() <= 2048);
         }
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::model::{PeekError, peek};
+use crate::wire::json::splice::{Splice, range_of};
 use crate::wire::json::walk::members;
 
 /// Why a batch cannot be routed.
@@ -29,8 +30,7 @@ pub type Rename<'r> = dyn FnMut(usize, &str) -> Result<Option<String>, String> +
 ///
 /// When a request is no JSON object, names no model, or `rename` says no.
 pub fn rename(batch: &Bytes, lines: bool, rename: &mut Rename<'_>) -> Result<Bytes, Fault> {
-    let mut out = Vec::with_capacity(batch.len() + 256);
-    let mut copied = 0;
+    let mut splice = Splice::new(batch, 256);
     for (place, request) in requests(batch, lines)?.into_iter().enumerate() {
         let fault = |what: String| Fault { request: place + 1, what };
         let member = if lines { "body" } else { "params" };
@@ -41,19 +41,14 @@ pub fn rename(batch: &Bytes, lines: bool, rename: &mut Rename<'_>) -> Result<Byt
         let model = peeked.model.as_deref();
         let model = model.ok_or_else(|| fault(format!("Its `{member}` names no `model`.")))?;
         if let Some(name) = rename(place + 1, model).map_err(fault)? {
-            let [before, value, _] = peeked.replace_model(&body, &name);
-            let start = body.as_ptr().addr() - batch.as_ptr().addr();
-            let value_at = start + before.len();
-            out.extend_from_slice(&batch[copied..value_at]);
-            out.extend_from_slice(&value);
-            copied = start + body.len() - peeked.behind(&body);
+            let [before, value, after] = peeked.replace_model(&body, &name);
+            splice.replace(range_of(batch, &before).end..range_of(batch, &after).start, &value);
         }
     }
-    if copied == 0 {
+    if splice.is_unchanged() {
         return Ok(batch.clone());
     }
-    out.extend_from_slice(&batch[copied..]);
-    Ok(out.into())
+    Ok(splice.finish().into())
 }
 
 fn requests(batch: &Bytes, lines: bool) -> Result<Vec<&[u8]>, Fault> {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::wire::api::Operation;
+use crate::wire::json::splice::{Splice, range_of};
 use crate::wire::json::walk::members;
 
 /// Replaces the model in the body by `name`, such as `models/gemini-embedding-001`. All other bytes stay.
@@ -25,16 +26,11 @@ pub fn rename(operation: Operation, body: &Bytes, name: &str) -> Option<Bytes> {
         _ => return None,
     };
     let name = serde_json::to_vec(name).ok()?;
-    let mut out = Vec::with_capacity(body.len() + 64 * places.len());
-    let mut copied = 0;
+    let mut splice = Splice::new(body, 64 * places.len());
     for place in places {
-        let start = place.as_ptr().addr() - body.as_ptr().addr();
-        out.extend_from_slice(&body[copied..start]);
-        out.extend_from_slice(&name);
-        copied = start + place.len();
+        splice.replace(range_of(body, place), &name);
     }
-    out.extend_from_slice(&body[copied..]);
-    Some(out.into())
+    Some(splice.finish().into())
 }
 
 #[cfg(test)]

@@ -102,11 +102,6 @@ impl Peek<'_> {
         [body.slice(..self.value.start), value, body.slice(self.value.end..)]
     }
 
-    /// How many bytes of the body stand behind the model's value.
-    pub(crate) fn behind(&self, body: &[u8]) -> usize {
-        body.len() - self.value.end
-    }
-
     /// The body with these members, as JSON has them within its braces, in the place of the whole member
     /// `model`. A body without a model, or that is a form, stays as it is.
     pub fn replace_member(&self, body: &Bytes, members: Bytes) -> [Bytes; 3] {

@@ -4,11 +4,14 @@
 //! A signature is known by a digest of its letters and digits: clients decode it and write it anew, some of them in
 //! the other alphabet of base64 or without its padding.
 
+use std::sync::LazyLock;
+
 use memchr::memchr;
 use memchr::memmem::Finder;
 
 use crate::wire::api::Operation;
 use crate::wire::json::digest::Digest;
+use crate::wire::json::member_finder::MemberFinder;
 
 /// A value with fewer letters and digits is no signature.
 const SHORTEST: usize = 24;
@@ -16,14 +19,17 @@ const SHORTEST: usize = 24;
 const MOST: usize = 8;
 
 /// How the names end under which an operation has its signatures, quote included.
-fn name(operation: Operation) -> &'static [u8] {
+fn name(operation: Operation) -> &'static Finder<'static> {
+    static ENCRYPTED: LazyLock<Finder<'static>> =
+        LazyLock::new(|| Finder::new(b"encrypted_content\""));
+    static SIGNATURE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"ignature\""));
     match operation {
         Operation::Responses | Operation::ResponsesCompact | Operation::StoredResponses => {
-            b"encrypted_content\""
+            &ENCRYPTED
         }
         // `signature` of Anthropic and Bedrock, `thoughtSignature` of Gemini, and `thought_signature` where it
         // travels in OpenAI's format.
-        _ => b"ignature\"",
+        _ => &SIGNATURE,
     }
 }
 
@@ -32,8 +38,8 @@ pub fn brought(operation: Operation, body: &[u8]) -> Vec<u64> {
     let name = name(operation);
     let mut latest = [None; MOST];
     let mut count = 0;
-    for at in Finder::new(name).find_iter(body) {
-        if let Some(signature) = seal_behind(&body[at + name.len()..]) {
+    for at in name.find_iter(body) {
+        if let Some(signature) = seal_behind(&body[at + name.needle().len()..]) {
             latest[count % MOST] = Some(signature);
             count += 1;
         }
@@ -52,10 +58,8 @@ fn seal_behind(bytes: &[u8]) -> Option<u64> {
 /// Finds the signatures of an answer that comes in pieces.
 #[derive(Debug)]
 pub struct Watch {
-    name: Finder<'static>,
+    name: MemberFinder,
     state: State,
-    /// The end of what was heard, in which the name may have begun.
-    before: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -69,33 +73,32 @@ enum State {
 impl Watch {
     /// For answers of this operation.
     pub fn new(operation: Operation) -> Self {
-        Self { name: Finder::new(name(operation)), state: State::Looking, before: Vec::new() }
+        Self { name: MemberFinder::new(name(operation)), state: State::Looking }
     }
 
     /// Takes the next piece, and tells of each signature that ends in it.
     pub fn hear(&mut self, piece: &[u8], found: &mut dyn FnMut(u64)) {
-        let length = self.name.needle().len();
-        let mut at = self.begun_before(piece);
-        while at < piece.len() {
+        let mut rest = piece;
+        while let Some(first) = rest.first() {
             match &mut self.state {
                 State::Looking => {
-                    let Some(name) = self.name.find(&piece[at..]) else { break };
-                    at += name + length;
+                    let Some(end) = self.name.find(rest) else { break };
+                    rest = &rest[end..];
                     self.state = State::Named;
                 }
                 State::Named => {
-                    match piece[at] {
+                    match first {
                         b'"' => self.state = State::Within(Signature::default()),
-                        byte if byte == b':' || byte.is_ascii_whitespace() => {}
+                        byte if *byte == b':' || byte.is_ascii_whitespace() => {}
                         _ => self.state = State::Looking,
                     }
-                    at += 1;
+                    rest = &rest[1..];
                 }
                 State::Within(signature) => {
-                    let end = memchr(b'"', &piece[at..]);
-                    signature.write(&piece[at..end.map_or(piece.len(), |end| at + end)]);
+                    let end = memchr(b'"', rest);
+                    signature.write(&rest[..end.unwrap_or(rest.len())]);
                     let Some(end) = end else { break };
-                    at += end + 1;
+                    rest = &rest[end + 1..];
                     if let Some(signature) = signature.finish() {
                         found(signature);
                     }
@@ -103,27 +106,6 @@ impl Watch {
                 }
             }
         }
-        let kept = piece.len().min(length - 1);
-        let over = (self.before.len() + kept).saturating_sub(length - 1);
-        self.before.drain(..over);
-        self.before.extend_from_slice(&piece[piece.len() - kept..]);
-    }
-
-    /// How much of the piece belongs to a name that began in the one before.
-    fn begun_before(&mut self, piece: &[u8]) -> usize {
-        let needle = self.name.needle();
-        if !matches!(self.state, State::Looking) || self.before.is_empty() {
-            return 0;
-        }
-        // All but the name's last byte may stand before the piece.
-        let ends = (1..needle.len().min(piece.len() + 1)).find(|here| {
-            let (first, last) = needle.split_at(needle.len() - here);
-            self.before.ends_with(first) && piece.starts_with(last)
-        });
-        if ends.is_some() {
-            self.state = State::Named;
-        }
-        ends.unwrap_or_default()
     }
 }
 

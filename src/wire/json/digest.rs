@@ -1,33 +1,34 @@
-//! A short number for a long text, the same on every machine and in every release, so that instances
-//! beside each other, and the next one after a restart, agree on it.
+//! A 64-bit hash of a text that is the same on every machine and in every release, so that several instances,
+//! and an instance after its restart, agree on it.
 //!
-//! Each eight bytes are multiplied into the state and the two halves of the product folded together, as
-//! wyhash and its kin do: a fraction of a nanosecond a byte. Whoever knows it can make two texts meet, and
-//! wins nothing but a key that it would have got by chance.
+//! Each eight bytes are multiplied into the state and the two halves of the product are folded together, as
+//! in wyhash: a fraction of a nanosecond a byte. It is not cryptographic: a client can construct two texts
+//! with the same digest, and gains only a key that it could also have received by chance.
 
 /// Odd: the fractional part of the golden ratio.
 const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-/// The fractional part of the square root of two: what an empty state starts from, and never returns to.
+/// The fractional part of the square root of two: the initial state, and what each step adds, so that the
+/// state does not stay at zero.
 const STEP: u64 = 0x6A09_E667_F3BC_C909;
 
-/// The digest of what was written so far.
+/// The digest of the bytes written so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Digest {
     state: u64,
-    /// Bytes that do not make a word yet, the first one lowest.
-    held: u64,
-    /// How many of them.
+    /// Bytes of an incomplete word, the first one lowest.
+    pending: u64,
+    /// Number of bytes in `pending`.
     filled: u32,
 }
 
 impl Default for Digest {
     fn default() -> Self {
-        Self { state: STEP, held: 0, filled: 0 }
+        Self { state: STEP, pending: 0, filled: 0 }
     }
 }
 
 impl Digest {
-    /// Takes the next bytes. Where they are cut makes no difference.
+    /// Adds bytes. How a text is split into calls makes no difference.
     pub fn write(&mut self, bytes: &[u8]) {
         let missing = if self.filled == 0 { 0 } else { 8 - self.filled as usize };
         let (first, rest) = bytes.split_at(missing.min(bytes.len()));
@@ -43,41 +44,41 @@ impl Digest {
         }
     }
 
-    /// Takes one byte.
+    /// Adds one byte.
     pub fn byte(&mut self, byte: u8) {
-        self.held |= u64::from(byte) << (8 * self.filled);
+        self.pending |= u64::from(byte) << (8 * self.filled);
         self.filled += 1;
         if self.filled == 8 {
-            let held = std::mem::take(&mut self.held);
+            let word = std::mem::take(&mut self.pending);
             self.filled = 0;
-            self.word(held);
+            self.word(word);
         }
     }
 
-    /// Ends a text: what follows belongs to another one.
+    /// Ends a text; later bytes belong to the next text.
     #[must_use]
     pub fn end(mut self) -> Self {
-        let (held, filled) = (self.held, u64::from(self.filled));
-        (self.held, self.filled) = (0, 0);
-        self.word(held);
+        let (pending, filled) = (self.pending, u64::from(self.filled));
+        (self.pending, self.filled) = (0, 0);
+        self.word(pending);
         self.word(filled);
         self
     }
 
-    /// A text as a whole.
+    /// Adds a whole text.
     #[must_use]
     pub fn text(mut self, text: &[u8]) -> Self {
         self.write(text);
         self.end()
     }
 
-    /// Another number.
+    /// Adds a number.
     #[must_use]
     pub fn number(self, number: u64) -> Self {
         self.text(&number.to_le_bytes())
     }
 
-    /// The number that stands for all of it.
+    /// Returns the digest of everything added.
     pub fn finish(self) -> u64 {
         let mut end = self.end();
         end.word(STEP);
@@ -98,7 +99,7 @@ mod tests {
     const TEXT: &[u8] = b"The quick brown fox jumps over the lazy dog.";
 
     #[test]
-    fn where_a_text_is_cut_makes_no_difference() {
+    fn any_split_of_a_text_gives_the_same_digest() {
         let whole = Digest::default().text(TEXT).finish();
         for first in 0..=TEXT.len() {
             for second in first..=TEXT.len() {
@@ -106,13 +107,13 @@ mod tests {
                 digest.write(&TEXT[..first]);
                 digest.write(&TEXT[first..second]);
                 digest.write(&TEXT[second..]);
-                assert_eq!(digest.end().finish(), whole, "cut at {first} and {second}");
+                assert_eq!(digest.end().finish(), whole, "split at {first} and {second}");
             }
         }
     }
 
     #[test]
-    fn every_bit_counts() {
+    fn every_bit_changes_the_digest() {
         let whole = Digest::default().text(TEXT).finish();
         for bit in 0..TEXT.len() * 8 {
             let mut other = TEXT.to_vec();
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_in_every_release() {
+    fn the_digest_is_stable_across_releases() {
         assert_eq!(Digest::default().text(TEXT).finish(), 0xDB47_CCD7_3A8B_88A5);
     }
 }

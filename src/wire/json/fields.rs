@@ -1,21 +1,21 @@
-//! Reading a JSON body member by member, so that whatever is wrong has its place: a JSON pointer.
+//! Reads a JSON body member by member, so that each error contains the place of the fault as a JSON pointer.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
 
-/// Why a request cannot be read, or cannot be said to a provider.
+/// Why a request cannot be decoded, or cannot be encoded for a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// Where in the caller's body: a JSON pointer (RFC 6901); empty for the body itself.
+    /// The place in the caller's body: a JSON pointer (RFC 6901); empty for the body itself.
     pub at: String,
-    /// What is wrong there, as a sentence without its subject: "must be a string".
+    /// What is wrong there, as a sentence without its subject, such as "must be a string".
     pub why: Cow<'static, str>,
 }
 
 impl Rejected {
-    /// At this place, for this reason.
+    /// Creates an error for this place and reason.
     pub fn new(at: impl Into<String>, why: impl Into<Cow<'static, str>>) -> Rejected {
         Rejected { at: at.into(), why: why.into() }
     }
@@ -32,7 +32,7 @@ impl fmt::Display for Rejected {
 
 impl std::error::Error for Rejected {}
 
-/// An object of which members are taken one by one. `null` is as good as absent.
+/// A JSON object whose members are taken out one by one. `null` counts as absent.
 #[derive(Clone, Debug)]
 pub struct Fields {
     at: String,
@@ -40,22 +40,22 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// A whole body.
+    /// Parses a whole body.
     ///
     /// # Errors
     ///
-    /// When it is no JSON object.
+    /// If the body is not a JSON object.
     pub fn of_body(body: &[u8]) -> Result<Fields, Rejected> {
         let value = serde_json::from_slice(body)
-            .map_err(|error| Rejected::new("", format!("is no JSON: {error}")))?;
+            .map_err(|error| Rejected::new("", format!("is not valid JSON: {error}")))?;
         Fields::new(value, String::new())
     }
 
-    /// A value that must be an object, at this place.
+    /// Wraps a value that must be an object; `at` is its place.
     ///
     /// # Errors
     ///
-    /// When it is none.
+    /// If the value is not an object.
     pub fn new(value: Value, at: String) -> Result<Fields, Rejected> {
         match value {
             Value::Object(members) => Ok(Fields { at, members }),
@@ -63,27 +63,27 @@ impl Fields {
         }
     }
 
-    /// Where the object stands.
+    /// Returns the place of the object.
     pub fn place(&self) -> &str {
         &self.at
     }
 
-    /// Where a member of it stands.
+    /// Returns the place of a member.
     pub fn at(&self, name: &str) -> String {
         child(&self.at, name)
     }
 
-    /// Whether the member is there and not `null`.
+    /// Returns whether the member is present and not `null`.
     pub fn has(&self, name: &str) -> bool {
         self.members.get(name).is_some_and(|value| !value.is_null())
     }
 
-    /// A member as it stands, left where it is.
+    /// Returns a member without taking it.
     pub fn peek(&self, name: &str) -> Option<&Value> {
         self.members.get(name).filter(|value| !value.is_null())
     }
 
-    /// Takes a member as it stands.
+    /// Takes a member of any type.
     pub fn value(&mut self, name: &str) -> Option<Value> {
         self.members.shift_remove(name).filter(|value| !value.is_null())
     }
@@ -92,7 +92,7 @@ impl Fields {
     ///
     /// # Errors
     ///
-    /// When the member is something else, as with all below.
+    /// If the member has another type; the methods below do the same.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Rejected> {
         match self.value(name) {
             None => Ok(None),
@@ -101,7 +101,7 @@ impl Fields {
         }
     }
 
-    /// Takes a string that must be there.
+    /// Takes a string that must be present.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Fields {
         }
     }
 
-    /// Takes a whole number from 0.
+    /// Takes an integer that is at least 0.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Fields {
         }
     }
 
-    /// Takes a number as it was written.
+    /// Takes a number as written.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl Fields {
         }
     }
 
-    /// Takes a list, each element with its place; an absent one is empty.
+    /// Takes a list, each element with its place; an absent list is empty.
     ///
     /// # Errors
     ///
@@ -174,28 +174,28 @@ impl Fields {
         self.value(name).map(|value| Fields::new(value, at)).transpose()
     }
 
-    /// The names that were not taken and are not `null`.
+    /// Returns the names of the members that were not taken and are not `null`.
     pub fn left(&self) -> impl Iterator<Item = &str> {
         self.members.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
     }
 
-    /// What was not taken, as an object.
+    /// Returns the members that were not taken.
     pub fn into_left(self) -> Map<String, Value> {
         self.members
     }
 
-    /// What is wrong with a member.
+    /// Creates an error about a member.
     pub fn must(&self, name: &str, why: impl Into<Cow<'static, str>>) -> Rejected {
         Rejected::new(self.at(name), why)
     }
 }
 
-/// The elements of a list at this place, each with its own.
+/// Pairs each element of the list at this place with its own place.
 pub fn elements(list: Vec<Value>, at: &str) -> Vec<(Value, String)> {
     list.into_iter().enumerate().map(|(n, value)| (value, format!("{at}/{n}"))).collect()
 }
 
-/// Where a member of an object stands. RFC 6901, section 3: `~` and `/` are escaped.
+/// Returns the place of a member of the object at `at`. RFC 6901, section 3: `~` and `/` are escaped.
 pub fn child(at: &str, name: &str) -> String {
     if name.contains(['~', '/']) {
         format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_has_its_place() {
+    fn errors_contain_the_place_of_the_fault() {
         let mut body = Fields::of_body(br#"{"a/b": [{"n": "x"}], "t": 1}"#).unwrap();
         let (first, at) = body.list("a/b").unwrap().remove(0);
         let mut first = Fields::new(first, at).unwrap();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_as_good_as_absent() {
+    fn null_counts_as_absent() {
         let mut body = Fields::of_body(br#"{"a": null, "b": null}"#).unwrap();
         assert_eq!(body.text("a"), Ok(None));
         assert_eq!(body.left().count(), 0);

@@ -1,7 +1,10 @@
-//! JSON as text: scanned, searched and spliced without being parsed, and read with places for errors.
+//! JSON as text: scans, searches and splices it without parsing, and reads members with a JSON pointer for
+//! errors.
 
 pub mod digest;
 pub mod fields;
-pub mod splice;
+pub(crate) mod member_finder;
+pub(crate) mod splice;
+pub mod string_rewriter;
 pub(crate) mod walk;
 pub(crate) mod write;

@@ -1,8 +1,8 @@
-//! Writing JSON member by member, so that a body or an event is written once and nothing is copied before.
+//! Writes JSON member by member into one buffer, without building a value first.
 
 use serde::Serialize;
 
-/// An object that is being written. [`Object::end`] closes it.
+/// Writes an object. [`Object::end`] closes it.
 #[derive(Debug)]
 pub(crate) struct Object<'o> {
     out: &'o mut Vec<u8>,
@@ -15,7 +15,8 @@ impl<'o> Object<'o> {
         Object { out, first: true }
     }
 
-    /// Writes a member's name, and gives the place of its value. Names are ours and need no escapes.
+    /// Writes a member's name and returns the buffer for its value. The name must be one that needs no
+    /// escapes.
     pub(crate) fn member(&mut self, name: &str) -> &mut Vec<u8> {
         if !std::mem::take(&mut self.first) {
             self.out.push(b',');
@@ -26,7 +27,7 @@ impl<'o> Object<'o> {
         self.out
     }
 
-    /// Likewise of a name that is not ours.
+    /// Writes a member's name, with escapes, and returns the buffer for its value.
     pub(crate) fn named(&mut self, name: &str) -> &mut Vec<u8> {
         if !std::mem::take(&mut self.first) {
             self.out.push(b',');
@@ -42,7 +43,7 @@ impl<'o> Object<'o> {
         self
     }
 
-    /// Writes a member, if there is one.
+    /// Writes a member unless the value is `None`.
     pub(crate) fn put_some(
         &mut self,
         name: &str,
@@ -54,7 +55,7 @@ impl<'o> Object<'o> {
         self
     }
 
-    /// Writes a member that is JSON already.
+    /// Writes a member whose value is JSON text.
     pub(crate) fn raw(&mut self, name: &str, json: &str) -> &mut Self {
         self.member(name).extend_from_slice(json.as_bytes());
         self
@@ -73,7 +74,7 @@ impl<'o> Object<'o> {
     }
 }
 
-/// A list that is being written. [`List::end`] closes it.
+/// Writes a list. [`List::end`] closes it.
 #[derive(Debug)]
 pub(crate) struct List<'o> {
     out: &'o mut Vec<u8>,
@@ -86,7 +87,7 @@ impl<'o> List<'o> {
         List { out, first: true }
     }
 
-    /// The place of the next element.
+    /// Returns the buffer for the next element.
     pub(crate) fn element(&mut self) -> &mut Vec<u8> {
         if !std::mem::take(&mut self.first) {
             self.out.push(b',');
@@ -103,7 +104,7 @@ impl<'o> List<'o> {
     }
 }
 
-/// Writes a value. Writing text, numbers and JSON values into memory cannot fail.
+/// Writes a value. Serializing strings, numbers and JSON values into memory cannot fail.
 pub(crate) fn put(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     let _ = serde_json::to_writer(out, value);
 }

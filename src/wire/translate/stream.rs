@@ -36,7 +36,7 @@ enum State {
 enum Frames {
     Events(Sse),
     Array(Elements),
-    Aws(aws_event_stream::Frames),
+    Aws(aws_event_stream::FrameDecoder),
 }
 
 impl Translation {
@@ -51,7 +51,7 @@ impl Translation {
         let frames = match framing {
             Framing::Events => Frames::Events(Sse::new(LONGEST)),
             Framing::Array => Frames::Array(Elements::new(LONGEST)),
-            Framing::Aws => Frames::Aws(aws_event_stream::Frames::new(LONGEST)),
+            Framing::Aws => Frames::Aws(aws_event_stream::FrameDecoder::new(LONGEST)),
             Framing::Whole => return None,
         };
         Some(Translation {
@@ -92,9 +92,9 @@ impl Translation {
                     decoder.frame(Frame::Exception { kind, payload }, events);
                 }
                 aws_event_stream::Frame::Error { code, message } => {
-                    events.push(fail(Some(code), message))
+                    events.push(fail(Some(code), message));
                 }
-                aws_event_stream::Frame::Broken(_) => {
+                aws_event_stream::Frame::Malformed(_) => {
                     events.push(fail(None, "The provider's stream is damaged."));
                 }
             }),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
@@ -300,7 +300,7 @@ impl Decoder {
     fn fail(&mut self, error: &Value, out: &mut Vec<Event>) {
         let text = |name: &str| error.get(name).and_then(Value::as_str).map(str::to_owned);
         let json = error.to_string();
-        let failure = classify_told(Api::Cohere, json.as_bytes());
+        let failure = classify_error_body(Api::Cohere, json.as_bytes());
         let message = text("message").unwrap_or(json);
         let kind = text("error_type");
         let error = ProviderError { failure, kind, ..ProviderError::malformed(message) };

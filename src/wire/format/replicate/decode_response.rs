@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
@@ -125,7 +125,7 @@ impl Decoder {
 
     fn fail(&mut self, message: &str, out: &mut Vec<Event>) {
         let body = json!({ "detail": message }).to_string();
-        let failure = classify_told(Api::Replicate, body.as_bytes());
+        let failure = classify_error_body(Api::Replicate, body.as_bytes());
         let error = ProviderError { failure, ..ProviderError::malformed(message) };
         self.writer.fail(error, out);
     }

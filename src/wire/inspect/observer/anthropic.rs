@@ -3,7 +3,7 @@
 use super::progress::{Course, Told};
 use super::{GATHERED, as_text, name_of_long};
 use crate::wire::api::Api;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::frame::sse::{Frame, Sse};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
@@ -97,7 +97,9 @@ impl Heard {
                 self.course.done = true;
                 self.tally.of_anthropic(members(data, ["usage"])[0]);
             }
-            b"error" => self.course.fail(classify_told(Api::Anthropic, data), Told::body(data)),
+            b"error" => {
+                self.course.fail(classify_error_body(Api::Anthropic, data), Told::body(data));
+            }
             _ => self.course.begun = true,
         }
     }

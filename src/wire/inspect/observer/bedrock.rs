@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::progress::{Course, Told};
 use super::{anthropic, as_text};
-use crate::wire::failure::classify::classify_named;
-use crate::wire::frame::aws_event_stream::{Frame, Frames};
+use crate::wire::failure::classify::classify_exception;
+use crate::wire::frame::aws_event_stream::{Frame, FrameDecoder};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
 
@@ -19,13 +19,13 @@ const GATHERED: usize = 512 * 1024;
 /// Messages, and what they tell.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    frames: Frames,
+    frames: FrameDecoder,
     heard: anthropic::Heard,
 }
 
 impl Stream {
     pub(crate) fn new() -> Self {
-        Self { frames: Frames::new(GATHERED), heard: anthropic::Heard::default() }
+        Self { frames: FrameDecoder::new(GATHERED), heard: anthropic::Heard::default() }
     }
 
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
@@ -37,15 +37,15 @@ impl Stream {
             }
             Frame::Exception { kind, payload } => {
                 let told = Told { body: payload.to_vec(), kind: Some(as_shape(kind)) };
-                heard.course.fail(classify_named(kind, payload), told);
+                heard.course.fail(classify_exception(kind, payload), told);
             }
             Frame::Error { code, message } => {
                 let body = json!({ "message": message }).to_string().into_bytes();
-                let failure = classify_named(code, &body);
+                let failure = classify_exception(code, &body);
                 heard.course.fail(failure, Told { body, kind: Some(code.to_owned()) });
             }
             // Where the next message begins is not known any more: HTTP alone says what is whole.
-            Frame::Broken(_) => {
+            Frame::Malformed(_) => {
                 heard.course.begun = true;
                 heard.course.whole = true;
             }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::progress::{Course, Told};
 use super::{GATHERED, as_text};
 use crate::wire::api::Api;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::frame::sse::{Frame, Sse};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
@@ -73,13 +73,15 @@ fn hear_event(course: &mut Course, tally: &mut Tally, name: &[u8], data: &[u8]) 
                 let message =
                     error.as_ref().and_then(Value::as_str).unwrap_or("The generation failed.");
                 let body = json!({ "message": message }).to_string();
-                course
-                    .fail(classify_told(Api::Cohere, body.as_bytes()), Told::body(body.as_bytes()));
+                course.fail(
+                    classify_error_body(Api::Cohere, body.as_bytes()),
+                    Told::body(body.as_bytes()),
+                );
             } else {
                 course.closed = true;
             }
         }
-        b"error" => course.fail(classify_told(Api::Cohere, data), Told::body(data)),
+        b"error" => course.fail(classify_error_body(Api::Cohere, data), Told::body(data)),
         _ => {
             course.begun = true;
             course.known |= is_known(kind);

@@ -10,9 +10,9 @@ use super::GATHERED;
 use super::last_value::LastValue;
 use super::progress::{Course, Told};
 use crate::wire::api::Api;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::frame::json_array;
-use crate::wire::frame::json_array::{Elements, Place};
+use crate::wire::frame::json_array::{Elements, Position};
 use crate::wire::frame::sse::{Frame, Sse};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
@@ -59,14 +59,18 @@ impl Stream {
                     json_array::Element::Whole(response) => heard.response(response),
                     json_array::Element::Piece { bytes, last } => heard.piece(long, bytes, last),
                 });
-                match elements.place() {
-                    Place::Behind => heard.course.done = true,
+                match elements.position() {
+                    Position::End => heard.course.done = true,
                     // Something else than an array; HTTP alone says whether it is whole.
-                    Place::Lost => {
+                    Position::Malformed => {
                         heard.course.begun = true;
                         heard.course.whole = !heard.course.known;
                     }
-                    Place::Before | Place::First | Place::Within | Place::After | Place::Next => {
+                    Position::Start
+                    | Position::First
+                    | Position::Within
+                    | Position::After
+                    | Position::Next => {
                         heard.course.whole = false;
                     }
                 }
@@ -92,9 +96,9 @@ impl Stream {
     pub(crate) fn at_boundary(&self) -> bool {
         match &self.frames {
             Frames::Events(sse) => !sse.pending(),
-            Frames::Array(elements) => match elements.place() {
-                Place::Before | Place::First | Place::After | Place::Next => true,
-                Place::Within | Place::Behind | Place::Lost => false,
+            Frames::Array(elements) => match elements.position() {
+                Position::Start | Position::First | Position::After | Position::Next => true,
+                Position::Within | Position::End | Position::Malformed => false,
             },
         }
     }
@@ -103,10 +107,14 @@ impl Stream {
     pub(crate) fn separator(&self) -> &'static [u8] {
         match &self.frames {
             Frames::Events(_) => b"",
-            Frames::Array(elements) => match elements.place() {
-                Place::Before => b"[",
-                Place::After => b",\n",
-                Place::First | Place::Within | Place::Next | Place::Behind | Place::Lost => b"",
+            Frames::Array(elements) => match elements.position() {
+                Position::Start => b"[",
+                Position::After => b",\n",
+                Position::First
+                | Position::Within
+                | Position::Next
+                | Position::End
+                | Position::Malformed => b"",
             },
         }
     }
@@ -140,7 +148,7 @@ impl Heard {
         self.course.begun = true;
         self.tally.of_gemini(usage);
         if error.is_some_and(|error| error.starts_with(b"{")) {
-            self.course.fail(classify_told(Api::Gemini, data), Told::body(data));
+            self.course.fail(classify_error_body(Api::Gemini, data), Told::body(data));
         }
         if let Some(candidates) = candidates {
             self.course.known = true;

@@ -3,6 +3,7 @@
 use memchr::memmem::Finder;
 
 use crate::wire::inspect::usage::LONGEST;
+use crate::wire::json::member_finder::MemberFinder;
 
 /// Room for an object with the details of all its counts, and the little that mostly follows it.
 const USUAL: usize = 512;
@@ -14,47 +15,27 @@ const USUAL: usize = 512;
 /// behind the answer. To look for it costs a tenth of what walking over the body would.
 #[derive(Debug)]
 pub(crate) struct LastValue {
-    /// Of the key with its quotes.
-    finder: &'static Finder<'static>,
+    finder: MemberFinder,
     object: Vec<u8>,
     /// The name has passed, and nothing but blanks since.
     named: bool,
-    /// The last bytes that have passed: the name may begin in them.
-    tail: Vec<u8>,
 }
 
 impl LastValue {
     /// Of the key, with its quotes, that this finds.
     pub(crate) fn of(finder: &'static Finder<'static>) -> Self {
-        Self { finder, object: Vec::new(), named: false, tail: Vec::new() }
+        Self { finder: MemberFinder::new(finder), object: Vec::new(), named: false }
     }
 
     /// Takes the next bytes.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
-        let finder = self.finder;
-        let name = finder.needle().len();
-        let mut behind = bytes;
-        let mut joint = std::mem::take(&mut self.tail);
-        let passed = joint.len();
-        joint.extend_from_slice(&bytes[..bytes.len().min(name - 1)]);
-        if let Some(at) = finder.find(&joint) {
-            self.go_on(&[]);
+        let mut rest = bytes;
+        while let Some(end) = self.finder.find(rest) {
+            self.go_on(&rest[..end.saturating_sub(self.finder.name_len())]);
             self.named = true;
-            behind = &bytes[at + name - passed..];
+            rest = &rest[end..];
         }
-        while let Some(at) = finder.find(behind) {
-            self.go_on(&behind[..at]);
-            self.named = true;
-            behind = &behind[at + name..];
-        }
-        self.go_on(behind);
-        if bytes.len() >= name - 1 {
-            joint.clear();
-            joint.extend_from_slice(&bytes[bytes.len() - (name - 1)..]);
-        } else {
-            joint.drain(..joint.len().saturating_sub(name - 1));
-        }
-        self.tail = joint;
+        self.go_on(rest);
     }
 
     /// The value, and whatever stands behind it.

@@ -15,7 +15,7 @@ use super::capture::Catch;
 use super::progress::{Course, Told};
 use super::{GATHERED, as_text};
 use crate::wire::api::Operation;
-use crate::wire::failure::classify::classify_in_stream;
+use crate::wire::failure::classify::classify_stream_error;
 use crate::wire::frame::sse::{Event, Frame, Sse, field, next_line};
 use crate::wire::inspect::usage;
 use crate::wire::inspect::usage::Usage;
@@ -190,7 +190,7 @@ impl Heard {
         }
         let error = said.error.filter(|error| !matches!(*error, b"null" | b"false" | b"\"\""));
         if self.course.failure.is_none() {
-            self.course.failure = error.map(classify_in_stream);
+            self.course.failure = error.map(classify_stream_error);
         }
     }
 

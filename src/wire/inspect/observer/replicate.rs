@@ -5,7 +5,7 @@ use serde_json::json;
 use super::progress::{Course, Told};
 use super::{GATHERED, as_text, name_of_long};
 use crate::wire::api::Api;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::frame::sse::{Event, Frame, Sse};
 use crate::wire::json::walk::members;
 
@@ -74,5 +74,5 @@ fn fail(course: &mut Course, data: &[u8]) {
     } else {
         json!({ "detail": String::from_utf8_lossy(data) }).to_string().into_bytes()
     };
-    course.fail(classify_told(Api::Replicate, &body), Told { body, kind: None });
+    course.fail(classify_error_body(Api::Replicate, &body), Told { body, kind: None });
 }

@@ -1,22 +1,22 @@
-//! Walking over the members of one JSON object without reading their values.
+//! Scans the members of one JSON object without parsing their values.
 //!
-//! The walk is resumable: the object may come in any number of chunks, and the [`Scanner`] keeps nothing
-//! but a few numbers between them. It is what lets a request be routed, and the usage of an answer be
-//! read, without parsing either.
+//! The scan is resumable: the object may arrive in any number of chunks, and the [`Scanner`] keeps only a few
+//! numbers between them. It lets the gateway route a request, and read the usage of a response, without
+//! parsing either.
 //!
-//! It follows structure only: which quote closes a string, which bracket closes a value. That brackets
-//! match in kind, that numbers are numbers and that strings hold no control characters is left to who
-//! reads the value. A text that passes here and is no JSON is refused by the provider.
+//! It follows structure only: which quote closes a string, which bracket closes a value. It does not check
+//! that brackets match in kind, that numbers are valid, or that strings contain no control characters; the
+//! reader of the value does. The provider rejects a text that passes here and is not valid JSON.
 
 mod block;
 
 use memchr::memchr2;
 
-/// Nesting beyond this is refused. Python's reader, behind which most providers stand, gives up near
-/// 1000; nobody writes such a body in earnest.
+/// The deepest nesting that is accepted. Python's JSON parser, which most providers use, fails near 1000;
+/// real bodies do not come close.
 const MAX_DEPTH: u32 = 1000;
 
-/// Which half of a member a [`Piece`] belongs to.
+/// The half of a member that a [`Piece`] belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Key,
@@ -28,18 +28,18 @@ pub(crate) enum Part {
 pub(crate) struct Piece<'b> {
     pub(crate) part: Part,
     pub(crate) bytes: &'b [u8],
-    /// Where `bytes` begins, counted from the first byte of the first chunk.
+    /// Offset of `bytes` from the first byte of the first chunk.
     pub(crate) start: usize,
-    /// `false`: the chunk ended first, the next piece goes on with the same key or value.
+    /// `false`: the chunk ended first, and the next piece continues the same key or value.
     pub(crate) ends: bool,
 }
 
-/// Where and why a text is not one JSON object. Offsets count from the first byte of the first chunk.
+/// Why a text is not one JSON object. Offsets count from the first byte of the first chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The text ends within the object.
+    /// The text ends inside the object.
     Truncated { at: usize },
-    /// Something else stands where `wanted` must.
+    /// The text contains something else where `wanted` is required.
     Unexpected { at: usize, wanted: &'static str },
     /// Brackets nest deeper than [`MAX_DEPTH`].
     TooDeep { at: usize },
@@ -60,27 +60,28 @@ enum State {
     End,
 }
 
-/// The walk over one object. Feed it chunks with [`Scanner::next`].
+/// Scans one object. [`Scanner::next`] takes the chunks.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     state: State,
-    /// Brackets open within the value being passed.
+    /// Number of open brackets in the current value.
     depth: u32,
-    /// Whether a string within a nested value is open.
+    /// Set while a string inside a nested value is open.
     in_string: bool,
-    /// Bytes of an escape that stand in the next chunk.
-    owed: usize,
-    /// Bytes passed so far.
+    /// Bytes at the start of the next chunk that belong to an escape, or to the opening quote, and are
+    /// skipped.
+    skip: usize,
+    /// Bytes scanned so far.
     at: usize,
 }
 
 impl Scanner {
     pub(crate) fn new() -> Self {
-        Self { state: State::Start, depth: 0, in_string: false, owed: 0, at: 0 }
+        Self { state: State::Start, depth: 0, in_string: false, skip: 0, at: 0 }
     }
 
-    /// The next piece of a key or a value in `chunk`, which is shortened by what was passed; `None` when
-    /// the chunk is used up.
+    /// Returns the next piece of a key or a value in `chunk` and removes the scanned bytes from `chunk`;
+    /// `None` when the chunk is used up.
     pub(crate) fn next<'b>(&mut self, chunk: &mut &'b [u8]) -> Result<Option<Piece<'b>>, Fault> {
         loop {
             if matches!(self.state, State::Key | State::Text | State::Nested | State::Scalar) {
@@ -89,8 +90,8 @@ impl Scanner {
                 }
                 return self.piece(chunk).map(Some);
             }
-            let blank = chunk.iter().take_while(|byte| is_blank(**byte)).count();
-            self.pass(chunk, blank);
+            let white_space = chunk.iter().take_while(|byte| is_white_space(**byte)).count();
+            self.consume(chunk, white_space);
             let Some(&byte) = chunk.first() else { return Ok(None) };
             self.state = match (self.state, byte) {
                 (State::FirstKey | State::NextKey, b'"') => State::Key,
@@ -105,23 +106,23 @@ impl Scanner {
                         (State::Comma, b',') => State::NextKey,
                         _ => return Err(self.unexpected()),
                     };
-                    self.pass(chunk, 1);
+                    self.consume(chunk, 1);
                     next
                 }
             };
             if matches!(self.state, State::Key | State::Text) {
                 // The opening quote must not be taken for the closing one.
-                self.owed = 1;
+                self.skip = 1;
             }
         }
     }
 
-    /// To be asked after the last chunk: was this one whole object?
+    /// Returns an error unless the chunks so far make exactly one whole object. Call it after the last chunk.
     pub(crate) fn finish(&self) -> Result<(), Fault> {
         if self.state == State::End { Ok(()) } else { Err(Fault::Truncated { at: self.at }) }
     }
 
-    /// Whether the object is closed: all that may follow is white space.
+    /// Returns whether the object is closed, so that only white space may follow.
     pub(crate) fn ended(&self) -> bool {
         self.state == State::End
     }
@@ -130,43 +131,45 @@ impl Scanner {
         let part = if self.state == State::Key { Part::Key } else { Part::Value };
         let end = match self.state {
             State::Nested => self.nested_end(chunk)?,
-            State::Scalar => chunk.iter().position(|byte| is_blank(*byte) || b",}]".contains(byte)),
+            State::Scalar => {
+                chunk.iter().position(|byte| is_white_space(*byte) || b",}]".contains(byte))
+            }
             _ => self.string_end(chunk),
         };
         if end.is_some() {
             self.state = if part == Part::Key { State::Colon } else { State::Comma };
         }
         let (bytes, start) = (&chunk[..end.unwrap_or(chunk.len())], self.at);
-        self.pass(chunk, bytes.len());
+        self.consume(chunk, bytes.len());
         Ok(Piece { part, bytes, start, ends: end.is_some() })
     }
 
-    /// Behind the quote that closes the string in which `bytes` begins.
+    /// Returns the offset after the quote that closes the string in which `bytes` begins.
     ///
-    /// A call of memchr's costs as much as a walk over forty bytes in words of eight. Escapes come closer
-    /// than that (`\n` at each line's end, `\"` in code, or all of a text as `\u4e2d\u6587`), so the walk comes
-    /// first and the call after a long quiet run.
+    /// A call of memchr costs as much as scanning forty bytes in words of eight. Escapes are often closer
+    /// together than that (`\n` at each line's end, `\"` in code, or all of a text as `\u4e2d\u6587`), so the
+    /// words come first, and memchr only after a long run without escapes.
     fn string_end(&mut self, bytes: &[u8]) -> Option<usize> {
-        const QUIET: usize = 16;
-        let mut at = std::mem::take(&mut self.owed);
-        let mut quiet = 0;
+        const PLAIN_WORDS: usize = 16;
+        let mut at = std::mem::take(&mut self.skip);
+        let mut plain_words = 0;
         while let Some(word) = block::word(bytes, at) {
             if let Some(length) = block::text_end(word) {
                 at += length;
-                quiet = 0;
+                plain_words = 0;
                 loop {
                     match bytes.get(at) {
                         Some(b'"') => return Some(at + 1),
-                        // A quote among the four digits of a `\u` would be no JSON.
+                        // A quote among the four digits of a `\u` is not valid JSON.
                         Some(b'\\') if bytes.get(at + 1) == Some(&b'u') => at += 6,
                         Some(b'\\') => at += 2,
                         _ => break,
                     }
                 }
-            } else if quiet < QUIET {
-                (at, quiet) = (at + 8, quiet + 1);
+            } else if plain_words < PLAIN_WORDS {
+                (at, plain_words) = (at + 8, plain_words + 1);
             } else {
-                (at, quiet) = (at + memchr2(b'"', b'\\', &bytes[at..])?, 0);
+                (at, plain_words) = (at + memchr2(b'"', b'\\', &bytes[at..])?, 0);
             }
         }
         loop {
@@ -175,14 +178,14 @@ impl Scanner {
                 Some(b'"') => return Some(at + 1),
                 Some(_) => at += 1,
                 None => {
-                    self.owed = at - bytes.len();
+                    self.skip = at - bytes.len();
                     return None;
                 }
             }
         }
     }
 
-    /// Behind the bracket that closes the value in which `bytes` begins.
+    /// Returns the offset after the bracket that closes the value in which `bytes` begins.
     fn nested_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
         let mut at = 0;
         loop {
@@ -213,7 +216,7 @@ impl Scanner {
         }
     }
 
-    fn pass(&mut self, chunk: &mut &[u8], length: usize) {
+    fn consume(&mut self, chunk: &mut &[u8], length: usize) {
         *chunk = &chunk[length..];
         self.at += length;
     }
@@ -232,8 +235,8 @@ impl Scanner {
     }
 }
 
-/// The values, as written, of those members of a whole object that carry one of these names; of a name
-/// that comes twice, the last, as JSON readers have it. Nothing at all when the text is no object.
+/// Returns the values, as written, of the members of a whole object with these names. If a name occurs twice,
+/// the last one counts, as in JSON parsers. All are `None` if the text is not an object.
 pub(crate) fn members<'b, const N: usize>(
     object: &'b [u8],
     names: [&str; N],
@@ -251,19 +254,19 @@ pub(crate) fn members<'b, const N: usize>(
     if scanner.ended() { found } else { [None; N] }
 }
 
-/// The values in an array, as written, one after the other, or in the rest of one from a comma on; what is
-/// neither has none. Ends early where the text is no JSON.
+/// Returns the values of an array, as written, one after the other. `array` may also be the rest of an array
+/// from a comma on; any other text has no values. Stops early where the text is not valid JSON.
 pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = array.trim_ascii_start();
     std::iter::from_fn(move || {
-        let behind = rest.strip_prefix(b"[").or_else(|| rest.strip_prefix(b","))?;
-        let (value, after) = behind.split_at(value_end(behind)?);
+        let from_value = rest.strip_prefix(b"[").or_else(|| rest.strip_prefix(b","))?;
+        let (value, after) = from_value.split_at(value_end(from_value)?);
         rest = after.trim_ascii_start();
         Some(value.trim_ascii_start())
     })
 }
 
-/// Behind the value that `bytes` begin with, after white space.
+/// Returns the offset after the value that `bytes` begin with; white space may precede the value.
 pub(crate) fn value_end(bytes: &[u8]) -> Option<usize> {
     let mut scanner = Scanner { state: State::Value, ..Scanner::new() };
     let mut rest = bytes;
@@ -271,12 +274,12 @@ pub(crate) fn value_end(bytes: &[u8]) -> Option<usize> {
     piece.ends.then(|| piece.start + piece.bytes.len())
 }
 
-/// Whether a key, as written with its quotes, is this name written without escapes.
+/// Returns whether a key, as written with its quotes, is this name written without escapes.
 pub(crate) fn is_named(key: &[u8], name: &str) -> bool {
     key.len() == name.len() + 2 && &key[1..=name.len()] == name.as_bytes()
 }
 
-fn is_blank(byte: u8) -> bool {
+fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
@@ -284,8 +287,8 @@ fn is_blank(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// Keys and values of an object that comes in these chunks.
-    fn walk(chunks: &[&[u8]]) -> Result<Vec<(String, String)>, Fault> {
+    /// Returns the keys and values of an object that arrives in these chunks.
+    fn scan(chunks: &[&[u8]]) -> Result<Vec<(String, String)>, Fault> {
         let (mut scanner, mut found) = (Scanner::new(), Vec::new());
         let (mut key, mut value) = (Vec::new(), Vec::new());
         for chunk in chunks {
@@ -307,8 +310,8 @@ mod tests {
     const OBJECT: &str = " {\"a\\\"\" : \"b\\\\\" , \"\\u0061\":[{\"}\":\"\\u4e2d\\n]\"}, -1.5e3],\n\"c\":-12 ,\"d\":true,\"e\":{}}\r\n";
 
     #[test]
-    fn members_are_passed_as_they_are_written() {
-        let found = walk(&[OBJECT.as_bytes()]).unwrap();
+    fn members_are_returned_as_written() {
+        let found = scan(&[OBJECT.as_bytes()]).unwrap();
         let found: Vec<_> = found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(
             found,
@@ -323,43 +326,43 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_into_chunks_gives_the_same_members() {
+    fn any_split_into_chunks_gives_the_same_members() {
         let bytes = OBJECT.as_bytes();
-        let whole = walk(&[bytes]).unwrap();
+        let whole = scan(&[bytes]).unwrap();
         for first in 0..=bytes.len() {
             for second in first..=bytes.len() {
                 let chunks = [&bytes[..first], &bytes[first..second], &bytes[second..]];
-                assert_eq!(walk(&chunks).unwrap(), whole, "cut at {first} and {second}");
+                assert_eq!(scan(&chunks).unwrap(), whole, "split at {first} and {second}");
             }
         }
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        assert_eq!(walk(&single).unwrap(), whole);
+        assert_eq!(scan(&single).unwrap(), whole);
     }
 
     #[test]
     fn every_prefix_of_an_object_is_truncated() {
         let bytes = OBJECT.trim_end().as_bytes();
         for end in 0..bytes.len() {
-            assert_eq!(walk(&[&bytes[..end]]), Err(Fault::Truncated { at: end }));
+            assert_eq!(scan(&[&bytes[..end]]), Err(Fault::Truncated { at: end }));
         }
     }
 
     #[test]
-    fn faults_say_where() {
+    fn faults_contain_their_offset() {
         let unexpected = |at, wanted| Err(Fault::Unexpected { at, wanted });
-        assert_eq!(walk(&[b"[]"]), unexpected(0, "`{`"));
-        assert_eq!(walk(&[b"{1:2}"]), unexpected(1, "a key or `}`"));
-        assert_eq!(walk(&[b"{\"a\" 1}"]), unexpected(5, "`:`"));
-        assert_eq!(walk(&[b"{\"a\":,}"]), unexpected(5, "a value"));
-        assert_eq!(walk(&[b"{\"a\":1 ]"]), unexpected(7, "`,` or `}`"));
-        assert_eq!(walk(&[b"{\"a\":1,}"]), unexpected(7, "a key"));
-        assert_eq!(walk(&[b"{\"a\":1}", b" x"]), unexpected(8, "the end"));
+        assert_eq!(scan(&[b"[]"]), unexpected(0, "`{`"));
+        assert_eq!(scan(&[b"{1:2}"]), unexpected(1, "a key or `}`"));
+        assert_eq!(scan(&[b"{\"a\" 1}"]), unexpected(5, "`:`"));
+        assert_eq!(scan(&[b"{\"a\":,}"]), unexpected(5, "a value"));
+        assert_eq!(scan(&[b"{\"a\":1 ]"]), unexpected(7, "`,` or `}`"));
+        assert_eq!(scan(&[b"{\"a\":1,}"]), unexpected(7, "a key"));
+        assert_eq!(scan(&[b"{\"a\":1}", b" x"]), unexpected(8, "the end"));
         let deep = ["{\"a\":", &"[".repeat(2000)].concat();
-        assert_eq!(walk(&[deep.as_bytes()]), Err(Fault::TooDeep { at: 1005 }));
+        assert_eq!(scan(&[deep.as_bytes()]), Err(Fault::TooDeep { at: 1005 }));
     }
 
     #[test]
-    fn the_elements_of_an_array_come_as_they_are_written() {
+    fn elements_of_an_array_are_returned_as_written() {
         let list = |array: &'static str| -> Vec<&str> {
             elements(array.as_bytes()).map(|value| std::str::from_utf8(value).unwrap()).collect()
         };
@@ -374,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn named_members_are_found_in_whole_objects_only() {
+    fn named_members_are_found_only_in_whole_objects() {
         let object = br#"{"a":1,"b":"x","a":{"b":2}}"#;
         assert_eq!(
             members(object, ["b", "a", "c"]),

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Failure;
-use crate::wire::failure::classify::{classify_named, classify_told};
+use crate::wire::failure::classify::{classify_error_body, classify_exception};
 use crate::wire::format::anthropic::stop_reason;
 
 /// Anthropic sends `{"type":"error","error":{…}}`; vendors that copy it leave out one or the other, and AWS has
@@ -40,13 +40,13 @@ pub(super) fn is_error(body: &[u8]) -> bool {
 /// Parses an error body or an `error` event.
 pub(super) fn parse(body: &[u8]) -> ProviderError {
     let Error { kind, message } = error_of(body);
-    provider_error(classify_told(Api::Anthropic, body), kind, message)
+    provider_error(classify_error_body(Api::Anthropic, body), kind, message)
 }
 
 /// Parses an exception of an AWS event stream.
 pub(super) fn parse_exception(kind: &str, payload: &[u8]) -> ProviderError {
     let message = error_of(payload).message;
-    provider_error(classify_named(kind, payload), Some(kind.to_owned()), message)
+    provider_error(classify_exception(kind, payload), Some(kind.to_owned()), message)
 }
 
 fn error_of(body: &[u8]) -> Error {

@@ -15,7 +15,7 @@ use self::types::{
 use super::{media, signature, stop_reason};
 use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_named;
+use crate::wire::failure::classify::classify_exception;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
@@ -315,7 +315,7 @@ impl Decoder {
 
     fn exception(&mut self, kind: &str, payload: &[u8], out: &mut Vec<Event>) {
         let error = ProviderError {
-            failure: classify_named(kind, payload),
+            failure: classify_exception(kind, payload),
             status: stop_reason::exception_status(kind),
             kind: Some(kind.to_owned()),
             ..ProviderError::malformed(error_message(payload).unwrap_or_else(|| kind.to_owned()))

@@ -10,7 +10,7 @@ use super::types::{
 use super::{Decoder, error_message, foreign, image};
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::ir::Event;
 
@@ -157,7 +157,7 @@ fn decode_block(decoder: &mut Decoder, index: u64, raw: &RawValue, out: &mut Vec
 fn decode_error(body: &[u8]) -> ProviderError {
     let message = error_message(body);
     ProviderError {
-        failure: classify_told(Api::Bedrock, body),
+        failure: classify_error_body(Api::Bedrock, body),
         ..ProviderError::malformed(
             message.unwrap_or_else(|| "The provider sent a malformed answer.".to_owned()),
         )

@@ -19,7 +19,7 @@ use super::media::kind_of;
 use super::{signature, stop_reason};
 use crate::wire::api::{Api, Format};
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_told;
+use crate::wire::failure::classify::classify_error_body;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::inspect::usage::Usage;
@@ -362,7 +362,7 @@ fn decode_error(data: &[u8], error: &str) -> ProviderError {
     let error: Error = serde_json::from_str(error).unwrap_or_default();
     let reason = error.details.iter().find_map(|detail| detail["reason"].as_str());
     ProviderError {
-        failure: classify_told(Api::Gemini, data),
+        failure: classify_error_body(Api::Gemini, data),
         status: error.code.as_u64().and_then(|code| u16::try_from(code).ok()),
         kind: error.status,
         code: reason.map(str::to_owned),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::{classify, classify_in_stream};
+use crate::wire::failure::classify::{classify, classify_stream_error};
 
 /// Decodes the `error` of an event or of a body: an object, or a string.
 pub(crate) fn decode(error: &[u8]) -> ProviderError {
@@ -26,7 +26,7 @@ pub(crate) fn decode(error: &[u8]) -> ProviderError {
         .find(|status| (400..600).contains(status));
     let failure = match status {
         Some(status) => classify(Api::OpenAi, status, error, &|_| None),
-        None => classify_in_stream(error),
+        None => classify_stream_error(error),
     };
     let message = message.or_else(|| text("message")).or_else(|| text("detail"));
     ProviderError {

@@ -14,7 +14,7 @@ use self::types::{Choice, Chunk, Content, Delta, Image, Part};
 use super::{media, stop_reason};
 use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_named;
+use crate::wire::failure::classify::classify_exception;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::usage::{Usage, read as read_usage};
@@ -103,7 +103,7 @@ impl Decoder {
                 Err(_) => self.fail("The provider sent an event that cannot be read.", out),
             },
             Frame::Exception { kind, payload } => {
-                let failure = classify_named(kind, payload);
+                let failure = classify_exception(kind, payload);
                 let kind = Some(kind.to_owned());
                 let error = ProviderError { failure, kind, ..error::decode(payload) };
                 self.blocks.fail(error, out);

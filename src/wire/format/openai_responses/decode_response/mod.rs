@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use self::items::{Items, Place, TextEvent, TextKind};
 use self::types::{Response, StreamEvent};
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_named;
+use crate::wire::failure::classify::classify_exception;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::usage::read as read_usage;
 use crate::wire::ir::{Event, Stop};
@@ -53,7 +53,7 @@ impl Decoder {
             _ if self.items.writer.is_over() => {}
             Frame::Exception { kind, payload } => {
                 let error = ProviderError {
-                    failure: classify_named(kind, payload),
+                    failure: classify_exception(kind, payload),
                     kind: Some(kind.to_owned()),
                     ..types::error(&String::from_utf8_lossy(payload))
                 };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::classify::classify_in_stream;
+use crate::wire::failure::classify::classify_stream_error;
 
 /// An event of a stream.
 #[derive(Debug, Default, Deserialize)]
@@ -146,7 +146,7 @@ pub(super) fn error(raw: &str) -> ProviderError {
     };
     let message = member("message").or(value.as_str().map(str::to_owned));
     ProviderError {
-        failure: classify_in_stream(raw.as_bytes()),
+        failure: classify_stream_error(raw.as_bytes()),
         status: value["status"].as_u64().and_then(|status| u16::try_from(status).ok()),
         // Where the members of the error are those of the event itself, this is the type of the event.
         kind: member("type").filter(|kind| kind != "error"),
