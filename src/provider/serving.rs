@@ -28,7 +28,7 @@ impl Kind {
     /// the one that `deployments` makes of it. `body`: the format the caller's body is in, where it is
     /// another than the operation's.
     pub fn way(self, operation: Operation, body: Option<Format>, model: [&str; 2]) -> Way {
-        if let Some(format) = token_count::asked_in(operation) {
+        if let Some(format) = token_count::conversation_format(operation) {
             return self.way_to_count(operation, format, model);
         }
         let Some(asked) = Format::of(operation) else {
