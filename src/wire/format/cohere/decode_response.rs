@@ -180,7 +180,7 @@ impl Decoder {
                     self.cite(citation, out);
                 }
             }
-            "message-end" => self.message_end(finish_reason, usage, error, out),
+            "message-end" => self.message_end(finish_reason, usage, error.as_deref(), out),
             _ => {}
         }
     }
@@ -271,7 +271,7 @@ impl Decoder {
         &mut self,
         finish_reason: Option<String>,
         usage: Option<&RawValue>,
-        error: Option<String>,
+        error: Option<&str>,
         out: &mut Vec<Event>,
     ) {
         if self.writer.is_over() {
@@ -285,7 +285,7 @@ impl Decoder {
             out.push(Event::Usage(tally.usage()));
         }
         if finish_reason.as_deref() == Some("ERROR") {
-            return self.fail_with(error.as_deref().unwrap_or("The generation failed."), out);
+            return self.fail_with(error.unwrap_or("The generation failed."), out);
         }
         let why = stop_reason(finish_reason.as_deref().unwrap_or_default());
         self.writer.stop(0, why, finish_reason, None, out);
