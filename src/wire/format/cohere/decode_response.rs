@@ -153,7 +153,7 @@ impl Decoder {
                     self.part(part, index, out);
                 }
                 if let Some(logprobs) = logprobs {
-                    self.logprobs(logprobs, out);
+                    self.logprobs(&logprobs, out);
                 }
             }
             "tool-plan-delta" => {
@@ -180,7 +180,7 @@ impl Decoder {
                     self.cite(citation, out);
                 }
             }
-            "message-end" => self.message_end(finish_reason, usage, error, out),
+            "message-end" => self.message_end(finish_reason, usage, error.as_deref(), out),
             _ => {}
         }
     }
@@ -200,7 +200,7 @@ impl Decoder {
                 continue;
             }
             for token in logprobs.take().into_iter().flatten() {
-                self.logprobs(token, out);
+                self.logprobs(&token, out);
             }
             // A citation without an index belongs to the first text.
             let (cited, others): (Vec<_>, _) = citations
@@ -257,9 +257,9 @@ impl Decoder {
 
     /// Writes the token of a text in OpenAI's form. A text of several tokens does not show where each ends, so it
     /// gets none.
-    fn logprobs(&mut self, logprobs: TokenLogprobs, out: &mut Vec<Event>) {
+    fn logprobs(&mut self, logprobs: &TokenLogprobs, out: &mut Vec<Event>) {
         let Some((block, _)) = self.writer.current(0) else { return };
-        if let (Some(text), Some([logprob])) = (logprobs.text, logprobs.logprobs.as_deref()) {
+        if let (Some(text), Some([logprob])) = (&logprobs.text, logprobs.logprobs.as_deref()) {
             let token = json!({
                 "token": text, "logprob": logprob, "bytes": text.as_bytes(), "top_logprobs": [],
             });
@@ -271,7 +271,7 @@ impl Decoder {
         &mut self,
         finish_reason: Option<String>,
         usage: Option<&RawValue>,
-        error: Option<String>,
+        error: Option<&str>,
         out: &mut Vec<Event>,
     ) {
         if self.writer.is_over() {
@@ -285,7 +285,7 @@ impl Decoder {
             out.push(Event::Usage(tally.usage()));
         }
         if finish_reason.as_deref() == Some("ERROR") {
-            return self.fail_with(error.as_deref().unwrap_or("The generation failed."), out);
+            return self.fail_with(error.unwrap_or("The generation failed."), out);
         }
         let why = stop_reason(finish_reason.as_deref().unwrap_or_default());
         self.writer.stop(0, why, finish_reason, None, out);

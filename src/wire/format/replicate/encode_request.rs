@@ -90,9 +90,9 @@ fn put_settings(request: &Request, vendor: &Vendor, input: &mut Object<'_>) {
 fn join_texts(blocks: &[Block]) -> Option<String> {
     let texts = blocks.iter().filter_map(|block| match &block.content {
         Content::Text { text, .. } | Content::Refusal(text) => Some(text.as_str()),
-        Content::Media(_) => None,
-        // Refused or dropped.
-        Content::ToolCall { .. }
+        // Images are members beside the prompt; the rest was refused or dropped.
+        Content::Media(_)
+        | Content::ToolCall { .. }
         | Content::ToolResult(_)
         | Content::Reasoning { .. }
         | Content::Foreign { .. } => None,

@@ -4,7 +4,7 @@ use super::encode_request::prompt_blocks;
 use super::vendors::{Images, Vendor};
 use crate::wire::feature::Feature;
 use crate::wire::fit::roles::{self, SystemTurns, TurnRules};
-use crate::wire::fit::{Fitting, effort, media, signatures};
+use crate::wire::fit::{Fitting, effort, media};
 use crate::wire::ir::{
     Block, Content, Effort, Form, Media, MediaKind, Request, Sampling, Source, Thinking, Tool,
 };
@@ -55,7 +55,15 @@ fn fit_turns(
     vendor: &Vendor,
     fitting: &mut Fitting,
 ) -> Result<(), Rejected> {
-    signatures::remove_unsigned_reasoning(request, fitting);
+    for turn in &mut request.turns {
+        turn.blocks.retain(|block| {
+            let is_reasoning = matches!(block.content, Content::Reasoning { .. });
+            if is_reasoning {
+                fitting.omit(Feature::Reasoning, &block.at);
+            }
+            !is_reasoning
+        });
+    }
     roles::arrange(request, &TURN_RULES, fitting)?;
     roles::use_instructions_as_conversation(request);
     if request.turns.is_empty() {
