@@ -7,7 +7,7 @@ use std::io;
 use serde::Deserialize;
 
 use super::Said;
-use super::ask::ask;
+use super::admin_client::ask;
 use super::run::said;
 use crate::config::{Affinity, Asked, Client, Config, Key, Provider};
 use crate::keys::{Out, Scope, verdict};

@@ -1,7 +1,7 @@
 //! `keymux healthcheck`: asks the admin listener of the same file for `/readyz`.
 
 use super::Said;
-use super::ask::ask;
+use super::admin_client::ask;
 use super::run::said;
 use crate::config::{self, Host, Options};
 

@@ -1,11 +1,11 @@
 //! The commands. Each says what to print and how to exit; `main` does it.
 
-mod ask;
+mod admin_client;
 pub mod check;
 mod explain;
 mod healthcheck;
 pub mod keys;
-mod live;
+mod live_check;
 mod run;
 pub mod schema;
 
@@ -131,7 +131,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
         Command::Check { file, json, live } => {
             let (options, colour) = (file.options(), std::io::stdout().is_terminal());
             if live {
-                return live::check(&options, json, colour, std::io::stderr().is_terminal());
+                return live_check::check(&options, json, colour, std::io::stderr().is_terminal());
             }
             let (out, ok) = check::check(&options, json, colour);
             Said::new(out, ok)

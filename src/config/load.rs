@@ -9,12 +9,12 @@ use figment::value::Value;
 use super::check::{address, check, reason};
 use super::effective;
 use super::file::File;
-use super::inputs::{Inputs, Reader, Surroundings, short_hash, whole};
-use super::layers;
+use super::file_text::Text;
+use super::input_files::{Inputs, Reader, Surroundings, short_hash, whole};
+use super::overrides;
 use super::path;
 use super::problem::{Problem, Severity};
-use super::structure;
-use super::text::Text;
+use super::schema_check;
 use super::tree::{Finding, Mark, Tree};
 use super::{Config, Listen};
 
@@ -45,8 +45,8 @@ pub fn load(options: &Options, around: &dyn Surroundings) -> Loaded {
     let complete = read(&options.file, &mut tree, &mut reader);
     let mut config = None;
     if tree.whole {
-        layers::lay(&mut tree, around.vars(), &options.overrides);
-        structure::settle(&mut tree);
+        overrides::lay(&mut tree, around.vars(), &options.overrides);
+        schema_check::settle(&mut tree);
         if complete {
             config = build(&mut tree, &mut reader);
         }
@@ -64,8 +64,8 @@ pub fn load(options: &Options, around: &dyn Surroundings) -> Loaded {
 pub fn admin_listener(options: &Options, around: &dyn Surroundings) -> Option<Listen> {
     let mut tree = Tree::new();
     read(&options.file, &mut tree, &mut Reader::new(around));
-    layers::lay(&mut tree, around.vars(), &options.overrides);
-    structure::settle(&mut tree);
+    overrides::lay(&mut tree, around.vars(), &options.overrides);
+    schema_check::settle(&mut tree);
     let written = tree.root.get("admin")?.find_ref("listen")?.as_str()?;
     if tree.reported.contains("admin.listen") { None } else { address(written) }
 }

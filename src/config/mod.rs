@@ -20,23 +20,23 @@
 //!
 //! In a [`Config`] all names are resolved, all numbers bounded and all defaults filled in.
 
+mod aliases;
 mod check;
 mod cloud;
 mod effective;
 mod file;
-mod foreign;
-mod inputs;
-mod layers;
+mod file_text;
+mod input_files;
 mod load;
-mod lookup;
+mod model_resolution;
+mod overrides;
 mod path;
 pub mod pattern;
 pub mod problem;
 pub mod schema;
+mod schema_check;
 mod source;
-mod structure;
-mod syntax;
-mod text;
+mod syntax_errors;
 mod tree;
 pub mod watch;
 
@@ -57,9 +57,9 @@ pub use cloud::{
     ApiVersion, Aws, AwsPair, Azure, AzureAccess, Bedrock, Bucket, Cloud, Entra, Google, Proof,
     Region, Vertex,
 };
-pub use inputs::{Host, Inputs, Surroundings};
+pub use input_files::{Host, Inputs, Surroundings};
 pub use load::{Loaded, Options, admin_listener, load};
-pub use lookup::{Asked, NotFound};
+pub use model_resolution::{Asked, NotFound};
 pub use pattern::Pattern;
 pub use problem::{Problem, Severity};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet as Shown};
 use serde::Serialize;
 
-use super::text::Snippet;
+use super::file_text::Snippet;
 
 /// One mistake, as `check` reports it. It never holds a value from the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

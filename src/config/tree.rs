@@ -7,10 +7,10 @@ use figment::value::{Dict, Empty, Tag, Value};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::file_text::Text;
 use super::path;
 use super::problem::{Problem, Severity};
-use super::syntax;
-use super::text::Text;
+use super::syntax_errors;
 
 /// Where a setting stands in the files.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl Tree {
         let (table, errors) = DeTable::parse_recoverable(&source);
         for error in errors {
             let span = error.span().unwrap_or(0..0);
-            let fault = syntax::fault(error.message(), &source, &span);
+            let fault = syntax_errors::fault(error.message(), &source, &span);
             self.whole &= fault.local;
             if text.breaks_at(span.start) {
                 let (line, column) = text.position(span.start);

@@ -12,8 +12,8 @@
 //! A look traces every file anew, link by link, and renews all watches *before* the report. What was
 //! written before the look is in what the caller reads next; what is written after it is an event.
 
-mod mount;
-mod places;
+mod bind_mount;
+mod watch_points;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,8 +29,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Reload, Watch};
 
-pub use mount::bind_mounted;
-use places::Places;
+pub use bind_mount::bind_mounted;
+use watch_points::Places;
 
 /// Writes that never pause put a report off for at most this many settle times.
 const MOST_SETTLES: u32 = 20;

@@ -1,8 +1,8 @@
 //! What a kind of provider is, as data: a new vendor on a known format is one more row in `kinds.rs`.
 //! serving.rs says in which format each is asked.
 
+mod conversion;
 mod kinds;
-mod serving;
 
+pub use conversion::Way;
 pub use kinds::{Auth, Kind, Row};
-pub use serving::Way;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Check;
-use super::sources::Lines;
+use super::resolve_source::Lines;
 use crate::config::path::{child, item};
 use crate::config::source::SecretSource;
 use crate::config::{Caller, Client, file};
@@ -172,7 +172,7 @@ impl Check<'_, '_> {
         for (place, name) in written.iter().enumerate() {
             if sure && !clients.iter().any(|client| *client.name == **name) {
                 let known = clients.iter().map(|client| &*client.name);
-                let help = match crate::config::structure::closest(name, known.clone()) {
+                let help = match crate::config::schema_check::closest(name, known.clone()) {
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None if clients.is_empty() => "there are no `[[clients]]` at all".to_owned(),
                     None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use super::Check;
 use super::keys::{Around, Details};
-use super::sources::{Lines, Resolved};
+use super::resolve_source::{Lines, Resolved};
 use crate::config::path::{child, leaf};
 use crate::config::source::{SecretSource, Source};
 use crate::config::{Aws, AwsPair, AzureAccess, Cloud, Endpoint, Google, Proof, file};

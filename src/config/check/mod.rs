@@ -7,9 +7,9 @@ mod clients;
 mod cloud;
 mod keys;
 mod providers;
+mod resolve_source;
 mod routes;
 mod server;
-mod sources;
 mod values;
 
 use std::collections::BTreeMap;
@@ -18,13 +18,13 @@ use serde_json::Value as Json;
 
 use super::Config;
 use super::file::File;
-use super::inputs::Reader;
+use super::input_files::Reader;
 use super::path::leaf;
 use super::problem::Severity;
 use super::tree::{Finding, Mark, Tree};
 
+pub(super) use resolve_source::reason;
 pub(super) use server::address;
-pub(super) use sources::reason;
 
 /// Everything a check needs to look at and to write to.
 pub(super) struct Check<'c, 'a> {

@@ -10,10 +10,10 @@ use rustls_pki_types::CertificateDer;
 use serde_json::Value as Json;
 
 use super::Check;
-use super::sources::Lines;
+use super::resolve_source::Lines;
 use crate::config::path::child;
+use crate::config::schema_check::closest;
 use crate::config::source::SecretSource;
-use crate::config::structure::closest;
 use crate::config::{Affinity, Client, Endpoint, Provider, Proxy, Timeouts, Transport, file};
 use crate::provider::Kind;
 use crate::secret::Secret;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Check;
-use crate::config::lookup;
+use crate::config::model_resolution;
 use crate::config::path::{child, item};
-use crate::config::structure::closest;
+use crate::config::schema_check::closest;
 use crate::config::{Provider, Rescue, Route, RouteTimeouts, Target, file};
 
 /// The settings that decide where a model name leads. Were one of them taken out of the tree for a
@@ -111,7 +111,7 @@ impl Check<'_, '_> {
         weight: f64,
         known: &Known<'_>,
     ) -> Option<Target> {
-        match lookup::model(known.providers, asked) {
+        match model_resolution::model(known.providers, asked) {
             Ok((place, model)) => {
                 self.reachable(path, &known.providers[place], model);
                 Some(Target { provider: place, model: model.into(), weight })
@@ -130,7 +130,7 @@ impl Check<'_, '_> {
         path: &str,
         asked: &str,
         known: &Known<'_>,
-        not_found: &lookup::NotFound,
+        not_found: &model_resolution::NotFound,
     ) {
         if !asked.is_empty() && known.routes.iter().any(|route| route == asked) {
             self.error(

@@ -7,8 +7,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;
 
 use super::Check;
-use super::sources::Lines;
-use crate::config::structure::closest;
+use super::resolve_source::Lines;
+use crate::config::schema_check::closest;
 use crate::config::{
     Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, Watch, file,
 };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Given, Place, hidden};
 use crate::config::check::Check;
 use crate::config::check::keys::Details;
-use crate::config::check::sources::{Lines, Resolved};
+use crate::config::check::resolve_source::{Lines, Resolved};
 use crate::config::path::item;
 use crate::config::{ApiVersion, Azure, AzureAccess, Cloud, Endpoint, Entra, Proof, file};
 use crate::secret::Secret;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Given, Place, hidden};
 use crate::config::check::Check;
 use crate::config::check::keys::Details;
-use crate::config::check::sources::Lines;
+use crate::config::check::resolve_source::Lines;
 use crate::config::path::{child, item};
 use crate::config::source::SecretSource;
 use crate::config::{Aws, AwsPair, Bedrock, Bucket, Cloud, Endpoint, Region, file};

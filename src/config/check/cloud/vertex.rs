@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::{Given, Place};
 use crate::config::check::Check;
 use crate::config::check::keys::Details;
-use crate::config::check::sources::{Lines, reason};
+use crate::config::check::resolve_source::{Lines, reason};
 use crate::config::source::SecretSource;
 use crate::config::{Cloud, Endpoint, Google, Vertex, file};
 use crate::secret::Secret;

@@ -4,7 +4,7 @@
 use figment::value::{Dict, Empty, Num, Tag, Value};
 use serde_json::Value as Json;
 
-use super::foreign;
+use super::aliases;
 use super::path;
 use super::problem::Severity;
 use super::schema::{Node, Shape};
@@ -138,7 +138,7 @@ impl Walk<'_> {
             "this name".to_owned()
         };
         let message = format!("{shown} is not a setting of {table}");
-        let help = if let Some((meant, help)) = foreign::meant(path, name) {
+        let help = if let Some((meant, help)) = aliases::meant(path, name) {
             self.tree.reported.insert(path::child(path, meant));
             Some(help.to_owned())
         } else if let Some(meant) = closest(name, known.iter().copied()) {

@@ -6,7 +6,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::path;
 use super::problem::Severity;
 use super::schema::{Node, Shape};
-use super::structure::closest;
+use super::schema_check::closest;
 use super::tree::{Finding, Mark, Tree};
 
 /// Lays variables and flags over the tree's settings. What they set wrongly is reported at them.
