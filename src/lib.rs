@@ -23,14 +23,14 @@
 //! [`gateway::serve`] accepts the connection, with deadlines on what the caller does. `gateway::handle`
 //! is the request from top to bottom: path and method say what is asked for; the caller's key says who
 //! asks; the body is read under its limit; [`wire::peek`] finds the model and nothing else;
-//! [`config::Config::resolve`] and [`route`] make it a plan; `gateway::attempt` walks the plan, asking
+//! [`config::Config::resolve_model`] and [`route`] make it a plan; `gateway::attempt` walks the plan, asking
 //! [`keys`] for a key and [`upstream`] for an answer, until one has its head and, for a stream, its
 //! first event. Only then does the caller hear anything. From there `gateway::relay` is the body:
 //! one chunk in, at most one out, while [`wire::listen`] hears tokens and the end go by. When the body
 //! is dropped, `gateway::record` writes the access line and the counters.
 //!
 //! A provider that has the caller's format gets the caller's bytes. For one that has not
-//! ([`provider::Way`]), `gateway::attempt::foreign` has [`wire::translate`] read the request into
+//! ([`provider::Conversion`]), `gateway::attempt::foreign` has [`wire::translate`] read the request into
 //! [`wire::ir`] and write it in the provider's format, and the relay writes the answer in the caller's,
 //! event by event.
 //!

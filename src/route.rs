@@ -2,12 +2,12 @@
 //! passed in.
 
 use crate::config::pattern::any_matches;
-use crate::config::{Asked, Client, Config, Pattern, Route, Target};
+use crate::config::{Client, Config, Pattern, ResolvedModel, Route, RouteTarget};
 use crate::share::Turn;
 
 /// One place to try: a provider and the model to ask it for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hop<'a> {
+pub struct Target<'a> {
     /// Place in [`Config::providers`].
     pub provider: usize,
     /// The model asked of it, before `deployments` maps it.
@@ -20,49 +20,49 @@ pub struct Hop<'a> {
 pub struct Plan<'a> {
     /// The route that was asked for, if it was one.
     pub route: Option<&'a Route>,
-    single: Option<Hop<'a>>,
+    single: Option<Target<'a>>,
     turn: Turn,
     tried: Vec<usize>,
-    fallbacks: std::slice::Iter<'a, Target>,
+    fallbacks: std::slice::Iter<'a, RouteTarget>,
 }
 
 impl<'a> Plan<'a> {
     /// The plan for what was asked; `turn` decides between a route's targets.
-    pub fn new(asked: &Asked<'a, 'a>, turn: Turn) -> Self {
+    pub fn new(asked: &ResolvedModel<'a, 'a>, turn: Turn) -> Self {
         let (route, single) = match *asked {
-            Asked::Route(route) => (Some(route), None),
-            Asked::Model { provider, model } => (None, Some(Hop { provider, model })),
+            ResolvedModel::Route(route) => (Some(route), None),
+            ResolvedModel::Model { provider, model } => (None, Some(Target { provider, model })),
         };
         let fallbacks = route.map_or(&[][..], |route| &route.fallbacks).iter();
         Self { route, single, turn, tried: Vec::new(), fallbacks }
     }
 
-    fn target(&mut self) -> Option<&'a Target> {
+    fn target(&mut self) -> Option<&'a RouteTarget> {
         let targets = &self.route?.targets;
         let open = |place: &usize| !self.tried.contains(place);
         let weights =
             (0..targets.len()).map(|place| if open(&place) { targets[place].weight } else { 0.0 });
-        let place = self.turn.among(weights).or_else(|| (0..targets.len()).find(open))?;
+        let place = self.turn.pick(weights).or_else(|| (0..targets.len()).find(open))?;
         self.tried.push(place);
         Some(&targets[place])
     }
 }
 
 impl<'a> Iterator for Plan<'a> {
-    type Item = Hop<'a>;
+    type Item = Target<'a>;
 
-    fn next(&mut self) -> Option<Hop<'a>> {
+    fn next(&mut self) -> Option<Target<'a>> {
         if let Some(hop) = self.single.take() {
             return Some(hop);
         }
         let target = self.target().or_else(|| self.fallbacks.next())?;
-        Some(Hop { provider: target.provider, model: &target.model })
+        Some(Target { provider: target.provider, model: &target.model })
     }
 }
 
 /// Why a client may not have a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum ModelDenied {
     /// Its `models` do not cover what it asked for.
     NotListed,
     /// Its `blacklisted_models` cover it.
@@ -71,37 +71,37 @@ pub enum Refused {
 
 /// Whether the client may ask for this name at all. Its patterns are matched against the name as
 /// asked, against the model alone, and against `provider/model`, each with its region and without.
-pub fn may_ask(
+pub fn authorize_model(
     client: &Client,
     config: &Config,
     asked: &str,
-    resolved: &Asked<'_, '_>,
-) -> Result<(), Refused> {
+    resolved: &ResolvedModel<'_, '_>,
+) -> Result<(), ModelDenied> {
     let covers = |patterns: &[Pattern]| {
         any_matches(patterns, asked)
             || match *resolved {
-                Asked::Route(_) => false,
-                Asked::Model { provider, model } => {
-                    covers_hop(patterns, config, Hop { provider, model })
+                ResolvedModel::Route(_) => false,
+                ResolvedModel::Model { provider, model } => {
+                    covers_target(patterns, config, Target { provider, model })
                 }
             }
     };
     if covers(&client.blacklisted_models) {
-        return Err(Refused::Blacklisted);
+        return Err(ModelDenied::Blacklisted);
     }
     match &client.models {
-        Some(models) if !covers(models) => Err(Refused::NotListed),
+        Some(models) if !covers(models) => Err(ModelDenied::NotListed),
         _ => Ok(()),
     }
 }
 
-/// Whether the client's denials let it have this hop. Asked of every target and fallback, so that a
+/// Whether the client's denials let it have this hop. ResolvedModel of every target and fallback, so that a
 /// route is no way round them.
-pub fn may_have(client: &Client, config: &Config, hop: Hop<'_>) -> bool {
-    !covers_hop(&client.blacklisted_models, config, hop)
+pub fn is_target_allowed(client: &Client, config: &Config, hop: Target<'_>) -> bool {
+    !covers_target(&client.blacklisted_models, config, hop)
 }
 
-fn covers_hop(patterns: &[Pattern], config: &Config, hop: Hop<'_>) -> bool {
+fn covers_target(patterns: &[Pattern], config: &Config, hop: Target<'_>) -> bool {
     if patterns.is_empty() {
         return false;
     }

@@ -58,7 +58,7 @@ impl fmt::Display for Fingerprint {
 }
 
 /// SHA-256: how callers' keys and the admin's token are kept and compared.
-pub fn digest(bytes: &[u8]) -> [u8; 32] {
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
     out

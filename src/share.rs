@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Hands out turns.
 #[derive(Debug, Default)]
-pub struct Turns(AtomicU64);
+pub struct TurnCounter(AtomicU64);
 
-impl Turns {
+impl TurnCounter {
     /// The next turn.
     pub fn next(&self) -> Turn {
         Turn(self.0.fetch_add(1, Ordering::Relaxed))
@@ -29,7 +29,7 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 impl Turn {
     /// The place of the weight whose turn it is; `None` when no weight is above zero. Weights are
     /// finite and not negative (the check of the file sees to it).
-    pub fn among(self, weights: impl Iterator<Item = f64> + Clone) -> Option<usize> {
+    pub fn pick(self, weights: impl Iterator<Item = f64> + Clone) -> Option<usize> {
         let largest = weights.clone().fold(0.0, f64::max);
         if largest <= 0.0 {
             return None;
@@ -61,9 +61,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn counts(weights: &[f64], turns: u32) -> Vec<f64> {
-        let (counter, mut counts) = (Turns::default(), vec![0.0; weights.len()]);
+        let (counter, mut counts) = (TurnCounter::default(), vec![0.0; weights.len()]);
         for _ in 0..turns {
-            let place = counter.next().among(weights.iter().copied()).expect("a weight above zero");
+            let place = counter.next().pick(weights.iter().copied()).expect("a weight above zero");
             counts[place] += 1.0;
         }
         counts
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn nobody_is_chosen_when_all_weights_are_zero() {
-        assert_eq!(Turns::default().next().among([0.0, 0.0].into_iter()), None);
-        assert_eq!(Turns::default().next().among(std::iter::empty()), None);
+        assert_eq!(TurnCounter::default().next().pick([0.0, 0.0].into_iter()), None);
+        assert_eq!(TurnCounter::default().next().pick(std::iter::empty()), None);
     }
 }

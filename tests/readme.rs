@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use common::keymux::{Keymux, run};
-use keymux::config::{Loaded, Options, Surroundings, load, schema};
+use keymux::config::{Environment, LoadOptions, Loaded, load, schema};
 use keymux::observe::access::End;
 use keymux::observe::metrics::Metrics;
-use keymux::provider::{Auth, Kind, Way};
+use keymux::provider::{Auth, Conversion, Kind};
 use keymux::wire::address::{Place, find};
 use keymux::wire::failure::Class;
 use keymux::wire::{Api, Operation};
@@ -80,12 +80,12 @@ struct Everything {
     text: String,
 }
 
-impl Surroundings for Everything {
-    fn var(&self, name: &str) -> Option<OsString> {
+impl Environment for Everything {
+    fn variable(&self, name: &str) -> Option<OsString> {
         Some(format!("sk-of-{name}").into())
     }
 
-    fn vars(&self) -> Vec<(String, String)> {
+    fn keymux_variables(&self) -> Vec<(String, String)> {
         Vec::new()
     }
 
@@ -101,7 +101,7 @@ impl Surroundings for Everything {
 }
 
 fn load_text(text: &str, overrides: &[(String, String)]) -> Loaded {
-    let options = Options { file: "keymux.toml".into(), overrides: overrides.to_vec() };
+    let options = LoadOptions { file: "keymux.toml".into(), overrides: overrides.to_vec() };
     load(&options, &Everything { text: text.to_owned() })
 }
 
@@ -120,7 +120,7 @@ fn its_configurations_load_alone_and_together() {
 
 #[test]
 fn the_settings_it_names_are_settings() {
-    let schema: Json = serde_json::from_str(&schema::text()).unwrap();
+    let schema: Json = serde_json::from_str(&schema::json_schema()).unwrap();
     let known = |section: &str, name: &str| {
         let section = &schema["properties"][section];
         let reference = section["$ref"].as_str().unwrap().trim_start_matches('#');
@@ -151,7 +151,7 @@ fn the_providers_are_the_kinds() {
     let mut told = BTreeSet::new();
     for row in rows(section("Providers")).iter().filter(|row| row.len() == 4) {
         let name = code(row[0])[0];
-        let kind = Kind::named(name).unwrap_or_else(|| panic!("no kind {name}"));
+        let kind = Kind::from_name(name).unwrap_or_else(|| panic!("no kind {name}"));
         assert!(told.insert(name), "{name} stands there twice");
         let expected = [&*address(kind, row[1]), credential(kind), &*apis(kind)];
         assert_eq!(row[1..], expected, "{name}");
@@ -161,7 +161,7 @@ fn the_providers_are_the_kinds() {
 
 /// What the table says of a kind's address; where it says it in words, these.
 fn address(kind: Kind, words: &str) -> String {
-    let row = kind.row();
+    let row = kind.info();
     let url = match row.base_url {
         Some(url) if row.auth == Auth::Cloud => {
             let host = url.rsplit_once("us-east-1").map_or(&url["https://".len()..], |end| end.1);
@@ -179,7 +179,7 @@ fn address(kind: Kind, words: &str) -> String {
             return words.to_owned();
         }
     };
-    match (row.prefix, row.key_config) {
+    match (row.path_prefix, row.key_config) {
         ("", Some(_)) if !row.needs_value => format!("{url}, or the key's `url`"),
         ("", _) => url,
         (prefix, _) => format!("{url}, OpenAI's API under `{prefix}`"),
@@ -187,7 +187,7 @@ fn address(kind: Kind, words: &str) -> String {
 }
 
 fn credential(kind: Kind) -> &'static str {
-    let row = kind.row();
+    let row = kind.info();
     match (row.auth, row.needs_value) {
         (Auth::Bearer, true) => "`value`, as Bearer",
         (Auth::Bearer, false) => "`value` as Bearer, or none",
@@ -208,14 +208,14 @@ fn apis(kind: Kind) -> String {
         })
     };
     let one = |api: &Api| {
-        let has: Vec<_> = all(*api).filter(|operation| kind.serves(*operation)).collect();
+        let has: Vec<_> = all(*api).filter(|operation| kind.supports(*operation)).collect();
         if has.len() == all(*api).count() {
             return api.name().to_owned();
         }
         let names: Vec<_> = has.iter().map(|operation| operation.name()).collect();
         format!("{} ({})", api.name(), names.join(", "))
     };
-    kind.row().speaks.iter().map(one).collect::<Vec<_>>().join(", ")
+    kind.info().apis.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 #[test]
@@ -263,15 +263,16 @@ fn embeddings_and_counts_are_asked_for_as_it_says() {
     let mut told = BTreeSet::new();
     for row in rows(part("Embeddings and counts of tokens")) {
         for name in code(row[0]) {
-            let kind = Kind::named(name).unwrap();
+            let kind = Kind::from_name(name).unwrap();
             assert!(told.insert(name), "{name} stands there twice");
             let paths = |operation: Operation| {
-                let ways = models(kind).iter().map(|model| kind.way(operation, None, [model; 2]));
+                let ways =
+                    models(kind).iter().map(|model| kind.conversion(operation, None, [model; 2]));
                 ways.filter_map(|way| match way {
-                    Way::Embed(format) => Some(format.operation().path()),
-                    Way::Count(counter) => Some(counter.operation().path()),
-                    Way::Same => Some(operation.path()),
-                    Way::Through(_) | Way::Not => None,
+                    Conversion::Embeddings(format) => Some(format.operation().path()),
+                    Conversion::CountTokens(counter) => Some(counter.operation().path()),
+                    Conversion::Verbatim => Some(operation.path()),
+                    Conversion::Translate(_) | Conversion::Unsupported => None,
                 })
                 .collect::<BTreeSet<_>>()
             };

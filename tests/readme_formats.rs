@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use keymux::provider::{Kind, Way};
+use keymux::provider::{Conversion, Kind};
 use keymux::wire::Operation;
 use keymux::wire::feature::{Feature, Verdict};
 use keymux::wire::translate::Wire;
@@ -77,10 +77,12 @@ fn in_which_format_each_kind_of_provider_is_asked() {
 
 /// How a kind is asked, and for which models in another way.
 fn way(kind: Kind, operation: Operation) -> String {
-    let of = |model: &str| match kind.way(operation, None, [model; 2]) {
-        Way::Same => "as it is".to_owned(),
-        Way::Through(wire) => short(wire).to_owned(),
-        Way::Not | Way::Embed(_) | Way::Count(_) => "not".to_owned(),
+    let of = |model: &str| match kind.conversion(operation, None, [model; 2]) {
+        Conversion::Verbatim => "as it is".to_owned(),
+        Conversion::Translate(wire) => short(wire).to_owned(),
+        Conversion::Unsupported | Conversion::Embeddings(_) | Conversion::CountTokens(_) => {
+            "not".to_owned()
+        }
     };
     let mut told = of("m");
     for (name, model) in [("Claude", "claude-haiku-4-5"), ("OpenAI's", "openai.gpt-oss-20b-1:0")] {

@@ -12,8 +12,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keymux::config::watch::{Watched, Watcher};
-use keymux::config::{Reload, Watch};
+use keymux::config::watch::Watcher;
+use keymux::config::{FileSet, Reload, WatchMode};
 use tokio::time::{Instant, sleep, timeout};
 
 const SETTLE: Duration = Duration::from_millis(60);
@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_millis(60);
 const NEVER: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(5);
 
-const EVENTS: Reload = Reload { watch: Watch::Auto, poll_interval: NEVER, settle: SETTLE };
+const EVENTS: Reload = Reload { watch: WatchMode::Auto, poll_interval: NEVER, settle: SETTLE };
 
 /// A folder with `keymux.toml` in it, and a watcher that has said all it had to say.
 struct Scene {
@@ -33,7 +33,7 @@ impl Scene {
     async fn new(prepare: impl FnOnce(&Path), files: &[&str], patterns: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         prepare(folder.path());
-        let set = Watched {
+        let set = FileSet {
             files: files.iter().map(|name| folder.path().join(name)).collect(),
             patterns: patterns.iter().map(|name| folder.path().join(name)).collect(),
         };
@@ -280,7 +280,7 @@ async fn a_secret_file_elsewhere_is_noticed() {
 async fn another_set_after_a_reload_replaces_the_first() {
     let mut scene = Scene::with_file().await;
     fs::write(scene.at("second.toml"), "").unwrap();
-    let set = Watched { files: [scene.at("second.toml")].into(), patterns: Vec::new() };
+    let set = FileSet { files: [scene.at("second.toml")].into(), patterns: Vec::new() };
     scene.watcher.watch(EVENTS, set.clone());
     scene.expect_change().await; // what happened between the read and the watch
     scene.watcher.watch(EVENTS, set);
@@ -312,8 +312,8 @@ async fn without_events_changes_are_noticed_by_the_clock() {
     let file = folder.path().join("keymux.toml");
     fs::write(&file, "a = 1").unwrap();
     let poll_interval = Duration::from_secs(30);
-    let reload = Reload { watch: Watch::Poll, poll_interval, settle: SETTLE };
-    let set = Watched { files: [file.clone()].into(), patterns: Vec::new() };
+    let reload = Reload { watch: WatchMode::Poll, poll_interval, settle: SETTLE };
+    let set = FileSet { files: [file.clone()].into(), patterns: Vec::new() };
     let mut watcher = Watcher::new(reload, set);
     watcher.changed().await;
 
@@ -334,8 +334,8 @@ async fn without_events_a_write_in_pieces_is_waited_for_within_limits() {
     let file = folder.path().join("keymux.toml");
     fs::write(&file, "").unwrap();
     let poll_interval = Duration::from_secs(30);
-    let reload = Reload { watch: Watch::Poll, poll_interval, settle: Duration::from_secs(1) };
-    let set = Watched { files: [file.clone()].into(), patterns: Vec::new() };
+    let reload = Reload { watch: WatchMode::Poll, poll_interval, settle: Duration::from_secs(1) };
+    let set = FileSet { files: [file.clone()].into(), patterns: Vec::new() };
     let mut watcher = Watcher::new(reload, set);
     watcher.changed().await;
 
@@ -363,7 +363,7 @@ async fn without_events_a_write_in_pieces_is_waited_for_within_limits() {
 async fn off_never_reports() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keymux.toml");
-    let reload = Reload { watch: Watch::Off, ..EVENTS };
-    let mut watcher = Watcher::new(reload, Watched { files: [file].into(), ..Watched::default() });
+    let reload = Reload { watch: WatchMode::Off, ..EVENTS };
+    let mut watcher = Watcher::new(reload, FileSet { files: [file].into(), ..FileSet::default() });
     assert!(timeout(NEVER * 24, watcher.changed()).await.is_err());
 }

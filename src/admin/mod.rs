@@ -22,7 +22,7 @@ use self::keys::Checks;
 use crate::gateway::Live;
 use crate::gateway::reload::Outcome;
 use crate::gateway::serve::{Listener, Stream, Trouble};
-use crate::secret::digest;
+use crate::secret::sha256;
 
 /// Connections at once: a scraper, a prober, an operator or two.
 const CONNECTIONS: usize = 64;
@@ -99,13 +99,13 @@ fn answer(live: &Live, checks: &Checks, request: &Request<Incoming>) -> Response
 /// Whether the request carries the admin token, where one is set.
 fn allowed(live: &Live, request: &Request<Incoming>) -> bool {
     let gateway = live.gateway();
-    let Some(token) = &gateway.config.admin.token else { return true };
+    let Some(token) = &gateway.config.admin.token_sha256 else { return true };
     let shown = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let Some((scheme, shown)) = shown.and_then(|shown| shown.split_at_checked(7)) else {
         return false;
     };
     scheme.eq_ignore_ascii_case(b"bearer ")
-        && aws_lc_rs::constant_time::verify_slices_are_equal(token, &digest(shown.trim_ascii()))
+        && aws_lc_rs::constant_time::verify_slices_are_equal(token, &sha256(shown.trim_ascii()))
             .is_ok()
 }
 

@@ -1,17 +1,17 @@
 //! `keymux check`: every problem of the configuration in one run.
 
 use super::load;
-use crate::config::{Loaded, Options, problem};
+use crate::config::{LoadOptions, Loaded, problem};
 
 /// What to print, and whether the configuration can be used. With `json`, the list of problems;
 /// otherwise text, in colour when asked for.
-pub(super) fn check(options: &Options, json: bool, colour: bool) -> (String, bool) {
+pub(super) fn check(options: &LoadOptions, json: bool, colour: bool) -> (String, bool) {
     let loaded = load(options);
     (said(&loaded, options, json, colour), loaded.config.is_some())
 }
 
 /// What is said of a file that was loaded.
-pub(super) fn said(loaded: &Loaded, options: &Options, json: bool, colour: bool) -> String {
+pub(super) fn said(loaded: &Loaded, options: &LoadOptions, json: bool, colour: bool) -> String {
     if json {
         let mut text = serde_json::to_string_pretty(&loaded.problems).unwrap_or_default();
         text.push('\n');
@@ -30,9 +30,9 @@ mod tests {
 
     use super::*;
 
-    fn options(file: &str) -> Options {
+    fn options(file: &str) -> LoadOptions {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
-        Options { file: fixtures.join(file), overrides: Vec::new() }
+        LoadOptions { file: fixtures.join(file), overrides: Vec::new() }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::Said;
 use super::admin_client::ask;
 use super::run::said;
-use crate::config::{Affinity, Asked, Client, Config, Key, Provider};
+use crate::config::{Affinity, Client, Config, Key, Provider, ResolvedModel};
 use crate::keys::{Out, Scope, verdict};
-use crate::route::{self, Hop, Refused};
+use crate::route::{self, ModelDenied, Target};
 
 /// How a key fares, as the running program tells it at `/keys`.
 #[derive(Deserialize)]
@@ -85,7 +85,7 @@ pub(super) fn explain(config: &Config, model: &str, client: Option<&str>, runnin
 
 /// What the running program says of its keys.
 fn live(config: &Config) -> io::Result<Vec<Live>> {
-    let answer = ask(&config.admin.listen, "/keys", config.admin.shown.as_ref())?;
+    let answer = ask(&config.admin.listen, "/keys", config.admin.token.as_ref())?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     if !head.starts_with("HTTP/1.1 200 ") {
         return Err(io::Error::other(head.lines().next().unwrap_or_default().to_owned()));
@@ -99,16 +99,16 @@ fn told(
     client: Option<&Client>,
     live: Option<&[Live]>,
 ) -> Result<String, String> {
-    let asked = config.resolve(model).map_err(|not_found| format!("{not_found}\n"))?;
+    let asked = config.resolve_model(model).map_err(|not_found| format!("{not_found}\n"))?;
     if let Some(client) = client {
         if !client.enabled {
             return Err(format!("client {} is disabled\n", client.name));
         }
-        route::may_ask(client, config, model, &asked).map_err(|refused| match refused {
-            Refused::NotListed => {
+        route::authorize_model(client, config, model, &asked).map_err(|refused| match refused {
+            ModelDenied::NotListed => {
                 format!("the models of client {} do not cover {model}\n", client.name)
             }
-            Refused::Blacklisted => {
+            ModelDenied::Blacklisted => {
                 format!("the blacklisted_models of client {} cover {model}\n", client.name)
             }
         })?;
@@ -116,19 +116,19 @@ fn told(
     let mut out = String::new();
     let mut serves = 0;
     match asked {
-        Asked::Model { provider, model } => {
-            serves += hop(&mut out, config, client, live, Hop { provider, model }, "");
+        ResolvedModel::Model { provider, model } => {
+            serves += hop(&mut out, config, client, live, Target { provider, model }, "");
         }
-        Asked::Route(route) => {
+        ResolvedModel::Route(route) => {
             let _ = writeln!(out, "{} is a route", route.name);
             let total: f64 = route.targets.iter().map(|target| target.weight).sum();
             for target in &route.targets {
                 let share = share(target.weight, total);
-                let at = Hop { provider: target.provider, model: &target.model };
+                let at = Target { provider: target.provider, model: &target.model };
                 serves += hop(&mut out, config, client, live, at, &format!("target, {share}: "));
             }
             for (place, target) in route.fallbacks.iter().enumerate() {
-                let at = Hop { provider: target.provider, model: &target.model };
+                let at = Target { provider: target.provider, model: &target.model };
                 serves +=
                     hop(&mut out, config, client, live, at, &format!("fallback {}: ", place + 1));
             }
@@ -147,12 +147,12 @@ fn hop(
     config: &Config,
     client: Option<&Client>,
     live: Option<&[Live]>,
-    hop: Hop<'_>,
+    hop: Target<'_>,
     what: &str,
 ) -> usize {
     let provider: &Provider = &config.providers[hop.provider];
     let _ = writeln!(out, "{what}{}/{}", provider.name, hop.model);
-    if client.is_some_and(|client| !route::may_have(client, config, hop)) {
+    if client.is_some_and(|client| !route::is_target_allowed(client, config, hop)) {
         let _ = writeln!(out, "  out: the client's blacklisted_models cover it");
         return 0;
     }

@@ -3,11 +3,11 @@
 use super::Said;
 use super::admin_client::ask;
 use super::run::said;
-use crate::config::{self, Host, Options};
+use crate::config::{self, LoadOptions, SystemEnvironment};
 
-pub(super) fn healthcheck(options: &Options) -> Said {
+pub(super) fn healthcheck(options: &LoadOptions) -> Said {
     // Not the whole file: while somebody edits it, the gateway serves on with the last good one.
-    let Some(listen) = config::admin_listener(options, &Host) else {
+    let Some(listen) = config::read_admin_address(options, &SystemEnvironment) else {
         let said = "keymux: `admin.listen` is not an address; see `keymux check`\n";
         return Said::failed(said.into(), 1);
     };

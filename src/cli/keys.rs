@@ -95,7 +95,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::config::{Options, Surroundings, load};
+    use crate::config::{Environment, LoadOptions, load};
 
     const TEXT: &str = "
         clients = [{ name = \"staging\", key = \"sk-client\" }]
@@ -112,12 +112,12 @@ mod tests {
 
     struct One;
 
-    impl Surroundings for One {
-        fn var(&self, _: &str) -> Option<OsString> {
+    impl Environment for One {
+        fn variable(&self, _: &str) -> Option<OsString> {
             Some("sk-variable".into())
         }
 
-        fn vars(&self) -> Vec<(String, String)> {
+        fn keymux_variables(&self) -> Vec<(String, String)> {
             Vec::new()
         }
 
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn keys_are_listed_without_their_secrets() {
-        let options = Options { file: "keymux.toml".into(), overrides: Vec::new() };
+        let options = LoadOptions { file: "keymux.toml".into(), overrides: Vec::new() };
         let config = load(&options, &One).config.unwrap();
         let (text, json) = (keys(&config, false), keys(&config, true));
         assert!(!text.contains("sk-") && !json.contains("sk-"), "{text}{json}");

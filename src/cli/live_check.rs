@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Said, check, load};
-use crate::config::{Config, Options, Provider, problem};
+use crate::config::{Config, LoadOptions, Provider, problem};
 use crate::upstream::probe::{self, Finding, Probe, Report};
 use crate::upstream::{Kept, Upstream};
 
@@ -25,7 +25,7 @@ struct Row<'c> {
 
 /// A file with an error is told of as without `--live`; of a good
 /// one, with `json` the list of keys. While the calls run, `progress` is shown on standard error.
-pub(super) fn check(options: &Options, json: bool, colour: bool, progress: bool) -> Said {
+pub(super) fn check(options: &LoadOptions, json: bool, colour: bool, progress: bool) -> Said {
     let loaded = load(options);
     let Some(config) = &loaded.config else {
         return Said::new(check::said(&loaded, options, json, colour), false);

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Host, Loaded, Options, problem};
+use crate::config::{self, Config, LoadOptions, Loaded, SystemEnvironment, problem};
 
 /// What a command leaves to say when it is over.
 #[derive(Debug, Default)]
@@ -107,10 +107,10 @@ struct FileArgs {
 }
 
 impl FileArgs {
-    fn options(self) -> Options {
+    fn options(self) -> LoadOptions {
         let found = || PLACES.iter().map(Path::new).find(|place| place.exists());
         let file = self.config.or_else(|| found().map(Path::to_owned));
-        Options { file: file.unwrap_or_else(|| PLACES[0].into()), overrides: self.set }
+        LoadOptions { file: file.unwrap_or_else(|| PLACES[0].into()), overrides: self.set }
     }
 }
 
@@ -148,8 +148,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
 }
 
 /// Loads the file; where none was found, the problem says what was looked for.
-fn load(options: &Options) -> Loaded {
-    let mut loaded = config::load(options, &Host);
+fn load(options: &LoadOptions) -> Loaded {
+    let mut loaded = config::load(options, &SystemEnvironment);
     let looked_for = options.file == Path::new(PLACES[0]);
     if looked_for
         && !PLACES.iter().any(|place| Path::new(place).exists())
@@ -164,7 +164,7 @@ fn load(options: &Options) -> Loaded {
 }
 
 /// What a command says of a good configuration; of a bad one, its problems are all there is to say.
-fn with_config(options: &Options, say: impl FnOnce(&Config) -> Said) -> Said {
+fn with_config(options: &LoadOptions, say: impl FnOnce(&Config) -> Said) -> Said {
     let loaded = load(options);
     match &loaded.config {
         Some(config) => say(config),

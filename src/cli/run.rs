@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::{BAD_CONFIG, Said, load};
 use crate::admin;
-use crate::config::{self, Config, Inputs, Listen, LogFormat, Options};
+use crate::config::{self, Config, InputFiles, Listen, LoadOptions, LogFormat};
 use crate::gateway::contain::report_panics;
 use crate::gateway::reload::Reloader;
 use crate::gateway::serve::{self, Listener, Phase};
@@ -30,7 +30,7 @@ const DUMPABLE: &str = "KEYMUX_DUMPABLE";
 /// How long answers that are cut may take to end; each connection has a limit of its own below this.
 const CUT: Duration = Duration::from_secs(3);
 
-pub(super) fn run(options: Options) -> Said {
+pub(super) fn run(options: LoadOptions) -> Said {
     if std::env::var_os(DUMPABLE).is_none_or(|set| set.is_empty()) {
         // Before a secret is read. It fails nowhere that has the call.
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
@@ -95,9 +95,9 @@ fn start_log(config: &Config) -> Result<Log, String> {
 }
 
 async fn serve_until_stopped(
-    options: Options,
+    options: LoadOptions,
     config: Config,
-    inputs: Inputs,
+    inputs: InputFiles,
     log: Log,
 ) -> io::Result<()> {
     let metrics = Arc::new(Metrics::default());

@@ -4,5 +4,5 @@ use crate::config::schema;
 
 /// The schema's text.
 pub(super) fn schema() -> String {
-    schema::text()
+    schema::json_schema()
 }

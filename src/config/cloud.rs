@@ -27,7 +27,7 @@ pub struct Azure {
     /// Which of its surfaces is called.
     pub api_version: ApiVersion,
     /// What its requests are allowed by.
-    pub access: AzureAccess,
+    pub auth: AzureAuth,
 }
 
 /// `api_version`
@@ -41,27 +41,27 @@ pub enum ApiVersion {
 
 /// How an Azure resource is asked.
 #[derive(Debug)]
-pub enum AzureAccess {
+pub enum AzureAuth {
     /// With a key of the resource, in the header `api-key`.
     ApiKey(Secret),
     /// With a token of Entra ID.
-    Entra(Entra),
+    Entra(EntraAuth),
 }
 
 /// Where a token of Entra ID comes from.
 #[derive(Clone, Debug)]
-pub struct Entra {
+pub struct EntraAuth {
     /// What the token is asked for; at least one.
     pub scopes: Vec<String>,
     /// What it is given for.
-    pub proof: Proof,
+    pub credential: EntraCredential,
 }
 
 /// What Entra ID gives a token for.
 #[derive(Clone, Debug)]
-pub enum Proof {
+pub enum EntraCredential {
     /// An application's secret: `POST {authority}/{tenant}/oauth2/v2.0/token`.
-    Secret {
+    ClientSecret {
         /// `authority_host`
         authority: Endpoint,
         /// `tenant_id`
@@ -73,7 +73,7 @@ pub enum Proof {
     },
     /// Workload identity: a token of another issuer, in a file that is read anew for each request to the
     /// same address (`AZURE_FEDERATED_TOKEN_FILE`).
-    Federated {
+    WorkloadIdentity {
         /// `authority_host`, else `AZURE_AUTHORITY_HOST`.
         authority: Endpoint,
         /// `tenant_id`, else `AZURE_TENANT_ID`.
@@ -85,7 +85,7 @@ pub enum Proof {
     },
     /// Managed identity of a virtual machine: `GET {address}/metadata/identity/oauth2/token` with
     /// `metadata: true`.
-    Machine {
+    MachineIdentity {
         /// `http://169.254.169.254`, else `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
         address: Endpoint,
         /// `client_id` of an identity that is not the machine's own.
@@ -93,7 +93,7 @@ pub enum Proof {
     },
     /// Managed identity of an App Service or a function: `GET {IDENTITY_ENDPOINT}` with
     /// `x-identity-header`.
-    AppService {
+    AppServiceIdentity {
         /// `IDENTITY_ENDPOINT`; its path is the prefix.
         address: Endpoint,
         /// `IDENTITY_HEADER`
@@ -114,18 +114,18 @@ pub struct Vertex {
     /// `us-central1`, `global`, or a multi-region `us`, `eu`.
     pub region: String,
     /// What its requests are allowed by.
-    pub access: Google,
+    pub auth: GoogleAuth,
 }
 
 /// Where a token of Google comes from.
 #[derive(Clone, Debug)]
-pub enum Google {
+pub enum GoogleAuth {
     /// The text of a credentials file: `service_account`, `authorized_user`, `external_account` or
     /// `impersonated_service_account`. From `auth_credentials` or `value`, else from the file of
     /// `GOOGLE_APPLICATION_CREDENTIALS`, else from gcloud's own.
     Credentials(Secret),
     /// The machine's metadata server: `http://metadata.google.internal`, else `GCE_METADATA_HOST`.
-    Metadata(Endpoint),
+    MetadataServer(Endpoint),
 }
 
 /// The regions of one AWS account that may be called.
@@ -148,16 +148,16 @@ pub struct Region {
     /// Where it answers: the provider's own `base_url`, else that of the region.
     pub endpoint: Endpoint,
     /// What its requests are allowed by: its own pair, else that of `global`, else the key's.
-    pub access: Aws,
+    pub auth: AwsAuth,
 }
 
 /// What AWS allows a request for.
 #[derive(Clone, Debug)]
-pub enum Aws {
+pub enum AwsAuth {
     /// A Bedrock API key, as Bearer.
     Bearer(Secret),
     /// Signature Version 4 with this pair.
-    Pair(AwsPair),
+    Pair(AwsCredentials),
     /// Signature Version 4 with what the default chain finds: environment, profile, web identity,
     /// container, machine.
     Chain,
@@ -166,13 +166,13 @@ pub enum Aws {
         /// `arn:aws:iam::…:role/…`
         arn: String,
         /// Who assumes it: the pair, or what the default chain finds.
-        from: Option<AwsPair>,
+        from: Option<AwsCredentials>,
     },
 }
 
 /// An access key, its secret, and the session token of temporary ones.
 #[derive(Clone, Debug)]
-pub struct AwsPair {
+pub struct AwsCredentials {
     /// `access_key`
     pub access_key: Secret,
     /// `secret_key`

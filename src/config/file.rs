@@ -144,7 +144,7 @@ pub(super) struct Admin {
 pub(super) struct Reload {
     /// `auto` uses file events with polling as a floor, `poll` polls only, `off` waits for SIGHUP.
     #[schemars(extend("default" = "auto"))]
-    pub(super) watch: Watch,
+    pub(super) watch: WatchMode,
     /// How often contents are compared when no event came.
     #[schemars(extend("default" = "30s"))]
     pub(super) poll_interval: Period,
@@ -156,7 +156,7 @@ pub(super) struct Reload {
 #[derive(Deserialize, JsonSchema, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub(super) enum Watch {
+pub(super) enum WatchMode {
     Auto,
     Poll,
     Off,
@@ -190,7 +190,7 @@ pub(super) struct Client {
     #[schemars(extend("pattern" = "^[0-9A-Fa-f]{64}$"))]
     pub(super) key_sha256: Option<String>,
     /// The pair with which it signs requests in the AWS manner (Signature Version 4), in place of a key or beside it.
-    pub(super) aws: Option<AwsPair>,
+    pub(super) aws: Option<ClientAwsKey>,
     /// Models it may ask for, `*` for any run of characters; absent: everything.
     pub(super) models: Option<Vec<String>>,
     /// Models it may not ask for; wins over `models`.
@@ -207,7 +207,7 @@ pub(super) struct Client {
 /// An AWS access key and its secret key.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AwsPair {
+pub(super) struct ClientAwsKey {
     /// The access key's id.
     #[schemars(required)]
     pub(super) access_key: Option<SecretSource>,
@@ -476,7 +476,7 @@ pub(super) struct OneServer {
 pub(super) struct Route {
     /// What stands behind it, shared by weight.
     #[schemars(required, extend("examples" = [[{"model": "openai/gpt-4o-mini"}]]))]
-    pub(super) targets: Option<Vec<Target>>,
+    pub(super) targets: Option<Vec<RouteTarget>>,
     /// Models to try in order when no target can answer.
     #[schemars(extend("default" = []))]
     pub(super) fallbacks: Vec<String>,
@@ -492,7 +492,7 @@ pub(super) struct Route {
 /// A model behind a route.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Target {
+pub(super) struct RouteTarget {
     /// `provider/model`, or a model that exactly one provider has.
     #[schemars(required, extend("examples" = ["openai/gpt-4o-mini"]))]
     pub(super) model: Option<String>,

@@ -9,14 +9,14 @@ use std::path::{Component, Path, PathBuf, absolute};
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::pattern::Pattern;
-use crate::secret::digest;
+use crate::secret::sha256;
 
 /// What loading a configuration may see of the world.
-pub trait Surroundings {
+pub trait Environment {
     /// An environment variable.
-    fn var(&self, name: &str) -> Option<OsString>;
+    fn variable(&self, name: &str) -> Option<OsString>;
     /// All environment variables whose names begin with `KEYMUX_` and that are text.
-    fn vars(&self) -> Vec<(String, String)>;
+    fn keymux_variables(&self) -> Vec<(String, String)>;
     /// The contents of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// What stands in a directory, as paths that begin with it.
@@ -25,17 +25,17 @@ pub trait Surroundings {
 
 /// The real environment and file system.
 #[derive(Clone, Copy, Debug)]
-pub struct Host;
+pub struct SystemEnvironment;
 
 /// More than any configuration or credential needs; `/dev/zero` must not fill the memory.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
-impl Surroundings for Host {
-    fn var(&self, name: &str) -> Option<OsString> {
+impl Environment for SystemEnvironment {
+    fn variable(&self, name: &str) -> Option<OsString> {
         std::env::var_os(name)
     }
 
-    fn vars(&self) -> Vec<(String, String)> {
+    fn keymux_variables(&self) -> Vec<(String, String)> {
         let texts = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
@@ -57,28 +57,35 @@ impl Surroundings for Host {
     }
 }
 
-/// All that a configuration depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inputs {
-    /// Every file that was read or looked for, as absolute paths: the configuration, includes, values,
-    /// credentials, certificates.
+/// The files that a configuration depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileSet {
+    /// Absolute paths of every file that was read or was missing: the configuration, its includes,
+    /// secrets, credentials, certificates.
     pub files: BTreeSet<PathBuf>,
-    /// The patterns of `include`, as absolute paths with `*` in them.
+    /// The patterns of `include` as absolute paths, such as `/etc/keymux/conf.d/*.toml`.
     pub patterns: Vec<PathBuf>,
-    /// SHA-256 over the paths and contents of all of them. A missing file counts too.
+}
+
+/// The files that a configuration was loaded from, with a hash of their contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFiles {
+    /// The files and patterns.
+    pub set: FileSet,
+    /// SHA-256 over the paths and contents of all files. A missing file counts too.
     pub hash: [u8; 32],
 }
 
-impl Inputs {
-    /// What [`Inputs::hash`] would be with the files as they are now. Patterns are looked up again,
+impl InputFiles {
+    /// What [`InputFiles::hash`] would be with the files as they are now. Patterns are looked up again,
     /// nothing is parsed.
-    pub fn hash_now(&self, around: &dyn Surroundings) -> [u8; 32] {
-        let mut files = self.files.clone();
-        for pattern in &self.patterns {
+    pub fn hash_now(&self, around: &dyn Environment) -> [u8; 32] {
+        let mut files = self.set.files.clone();
+        for pattern in &self.set.patterns {
             files.extend(expand(pattern, around));
         }
         let digests = files.into_iter().map(|file| {
-            let digest = around.read(&file).ok().map(|bytes| digest(&bytes));
+            let digest = around.read(&file).ok().map(|bytes| sha256(&bytes));
             (file, digest)
         });
         combine(&digests.collect())
@@ -111,20 +118,20 @@ fn combine(digests: &BTreeMap<PathBuf, Option<[u8; 32]>>) -> [u8; 32] {
 /// Reads files and remembers which, and what they held.
 pub(super) struct Reader<'a> {
     /// The world.
-    pub(super) around: &'a dyn Surroundings,
+    pub(super) around: &'a dyn Environment,
     digests: BTreeMap<PathBuf, Option<[u8; 32]>>,
     patterns: Vec<PathBuf>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(around: &'a dyn Surroundings) -> Self {
+    pub(super) fn new(around: &'a dyn Environment) -> Self {
         Self { around, digests: BTreeMap::new(), patterns: Vec::new() }
     }
 
     /// The contents of a file.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let bytes = self.around.read(path);
-        let digest = bytes.as_ref().ok().map(|bytes| digest(bytes));
+        let digest = bytes.as_ref().ok().map(|bytes| sha256(bytes));
         // Of a file that changes while it is read twice, the first contents count: the change is then
         // seen as one.
         self.digests.entry(whole(path)).or_insert(digest);
@@ -137,9 +144,10 @@ impl<'a> Reader<'a> {
         expand(pattern, self.around)
     }
 
-    pub(super) fn finish(self) -> Inputs {
+    pub(super) fn finish(self) -> InputFiles {
         let hash = combine(&self.digests);
-        Inputs { files: self.digests.into_keys().collect(), patterns: self.patterns, hash }
+        let files = self.digests.into_keys().collect();
+        InputFiles { set: FileSet { files, patterns: self.patterns }, hash }
     }
 }
 
@@ -150,7 +158,7 @@ pub(super) fn whole(path: &Path) -> PathBuf {
 
 /// The paths that match, in order. `*` stands for any run of characters within one name, and does not
 /// cover the dot that hides a name: editors and mounted volumes keep their own files under such names.
-fn expand(pattern: &Path, around: &dyn Surroundings) -> Vec<PathBuf> {
+fn expand(pattern: &Path, around: &dyn Environment) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     let mut listed = false;
     for component in pattern.components() {

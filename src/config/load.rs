@@ -10,7 +10,7 @@ use super::check::{address, check, reason};
 use super::effective;
 use super::file::File;
 use super::file_text::Text;
-use super::input_files::{Inputs, Reader, Surroundings, short_hash, whole};
+use super::input_files::{Environment, InputFiles, Reader, short_hash, whole};
 use super::overrides;
 use super::path;
 use super::problem::{Problem, Severity};
@@ -20,7 +20,7 @@ use super::{Config, Listen};
 
 /// What to load.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct LoadOptions {
     /// The main file.
     pub file: PathBuf,
     /// Settings from flags, by their dotted paths. They win over variables and files.
@@ -35,17 +35,17 @@ pub struct Loaded {
     /// Errors and warnings of all files, in the order of files and lines.
     pub problems: Vec<Problem>,
     /// What to watch.
-    pub inputs: Inputs,
+    pub inputs: InputFiles,
 }
 
 /// Reads the files and checks everything in them. Nothing is kept but what is returned.
-pub fn load(options: &Options, around: &dyn Surroundings) -> Loaded {
+pub fn load(options: &LoadOptions, around: &dyn Environment) -> Loaded {
     let mut reader = Reader::new(around);
     let mut tree = Tree::new();
     let complete = read(&options.file, &mut tree, &mut reader);
     let mut config = None;
     if tree.whole {
-        overrides::lay(&mut tree, around.vars(), &options.overrides);
+        overrides::lay(&mut tree, around.keymux_variables(), &options.overrides);
         schema_check::settle(&mut tree);
         if complete {
             config = build(&mut tree, &mut reader);
@@ -61,10 +61,10 @@ pub fn load(options: &Options, around: &dyn Surroundings) -> Loaded {
 /// Where the admin listener stands according to files, variables and flags, whatever else is wrong
 /// with them: a health check must find a program that serves on while its file is being edited. What
 /// cannot be read or made sense of is passed over. `None`: the address itself is the problem.
-pub fn admin_listener(options: &Options, around: &dyn Surroundings) -> Option<Listen> {
+pub fn read_admin_address(options: &LoadOptions, around: &dyn Environment) -> Option<Listen> {
     let mut tree = Tree::new();
     read(&options.file, &mut tree, &mut Reader::new(around));
-    overrides::lay(&mut tree, around.vars(), &options.overrides);
+    overrides::lay(&mut tree, around.keymux_variables(), &options.overrides);
     schema_check::settle(&mut tree);
     let written = tree.root.get("admin")?.find_ref("listen")?.as_str()?;
     if tree.reported.contains("admin.listen") { None } else { address(written) }

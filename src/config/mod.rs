@@ -54,12 +54,12 @@ use crate::provider::Kind;
 use crate::secret::{Fingerprint, Secret};
 
 pub use cloud::{
-    ApiVersion, Aws, AwsPair, Azure, AzureAccess, Bedrock, Bucket, Cloud, Entra, Google, Proof,
-    Region, Vertex,
+    ApiVersion, AwsAuth, AwsCredentials, Azure, AzureAuth, Bedrock, Bucket, Cloud, EntraAuth,
+    EntraCredential, GoogleAuth, Region, Vertex,
 };
-pub use input_files::{Host, Inputs, Surroundings};
-pub use load::{Loaded, Options, admin_listener, load};
-pub use model_resolution::{Asked, NotFound};
+pub use input_files::{Environment, FileSet, InputFiles, SystemEnvironment};
+pub use load::{LoadOptions, Loaded, load, read_admin_address};
+pub use model_resolution::{ModelNotFound, ResolvedModel};
 pub use pattern::Pattern;
 pub use problem::{Problem, Severity};
 
@@ -183,16 +183,16 @@ pub struct Admin {
     /// Where the admin listener stands.
     pub listen: Listen,
     /// SHA-256 of the token that all but `/livez` and `/readyz` ask for.
-    pub token: Option<[u8; 32]>,
+    pub token_sha256: Option<[u8; 32]>,
     /// The token itself, for commands that ask a running program.
-    pub shown: Option<Secret>,
+    pub token: Option<Secret>,
 }
 
 /// `[reload]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reload {
     /// How changes are noticed.
-    pub watch: Watch,
+    pub watch: WatchMode,
     /// How often contents are compared when no event came.
     pub poll_interval: Duration,
     /// How long the files must be quiet before they are read.
@@ -201,7 +201,7 @@ pub struct Reload {
 
 /// `reload.watch`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watch {
+pub enum WatchMode {
     /// File events, with polling as a floor.
     Auto,
     /// Polling only.
@@ -227,9 +227,9 @@ pub struct Client {
     /// Its name in rules, logs and metrics.
     pub name: Arc<str>,
     /// SHA-256 of its key.
-    pub digest: [u8; 32],
+    pub key_sha256: [u8; 32],
     /// The pair with which it signs requests in the AWS manner.
-    pub aws: Option<Caller>,
+    pub aws: Option<ClientAwsKey>,
     /// What it may ask for; `None`: everything.
     pub models: Option<Vec<Pattern>>,
     /// What it may not; wins over `models`.
@@ -242,7 +242,7 @@ pub struct Client {
 
 /// `clients.aws`: a caller that signs its requests with AWS Signature Version 4.
 #[derive(Debug)]
-pub struct Caller {
+pub struct ClientAwsKey {
     /// The id that its requests name.
     pub access_key: String,
     /// What they are signed with.
@@ -401,9 +401,9 @@ pub struct Route {
     /// The model name it answers to.
     pub name: Arc<str>,
     /// Shared by weight.
-    pub targets: Vec<Target>,
+    pub targets: Vec<RouteTarget>,
     /// Tried in order when no target can answer; their weights mean nothing.
-    pub fallbacks: Vec<Target>,
+    pub fallbacks: Vec<RouteTarget>,
     /// Deadlines that replace those of the providers.
     pub timeouts: RouteTimeouts,
     /// How long the first event of a stream may take before the next attempt.
@@ -414,7 +414,7 @@ pub struct Route {
 
 /// A model at a provider, as a route names it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub struct RouteTarget {
     /// Place in [`Config::providers`].
     pub provider: usize,
     /// The model asked of that provider.

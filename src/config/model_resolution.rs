@@ -8,7 +8,7 @@ use super::{Config, Key, Provider, Route};
 
 /// What a model name means.
 #[derive(Clone, Copy, Debug)]
-pub enum Asked<'c, 'm> {
+pub enum ResolvedModel<'c, 'm> {
     /// A name of the file's own.
     Route(&'c Route),
     /// A model at a provider.
@@ -22,7 +22,7 @@ pub enum Asked<'c, 'm> {
 
 /// No provider, or more than one, answers to a model name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotFound {
+pub struct ModelNotFound {
     asked: String,
     why: Why,
 }
@@ -44,11 +44,15 @@ impl Config {
     /// What the model name means: a route; `provider/model`; a bare name that one provider's keys
     /// list or deploy; else the one provider whose keys take any model. Does not allocate unless
     /// nothing is found.
-    pub fn resolve<'c, 'm>(&'c self, asked: &'m str) -> Result<Asked<'c, 'm>, NotFound> {
+    pub fn resolve_model<'c, 'm>(
+        &'c self,
+        asked: &'m str,
+    ) -> Result<ResolvedModel<'c, 'm>, ModelNotFound> {
         if let Ok(place) = self.routes.binary_search_by(|route| (*route.name).cmp(asked)) {
-            return Ok(Asked::Route(&self.routes[place]));
+            return Ok(ResolvedModel::Route(&self.routes[place]));
         }
-        model(&self.providers, asked).map(|(provider, model)| Asked::Model { provider, model })
+        model(&self.providers, asked)
+            .map(|(provider, model)| ResolvedModel::Model { provider, model })
     }
 }
 
@@ -95,8 +99,8 @@ impl Key {
 pub(super) fn model<'m>(
     providers: &[Provider],
     asked: &'m str,
-) -> Result<(usize, &'m str), NotFound> {
-    let not_found = |why| Err(NotFound { asked: asked.to_owned(), why });
+) -> Result<(usize, &'m str), ModelNotFound> {
+    let not_found = |why| Err(ModelNotFound { asked: asked.to_owned(), why });
     if asked.is_empty() {
         return not_found(Why::Empty);
     }
@@ -132,14 +136,14 @@ pub(super) fn model<'m>(
     }
 }
 
-impl NotFound {
+impl ModelNotFound {
     /// Whether nobody has the model, as against several or none being asked for.
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self.why, Why::Nobody { .. })
     }
 }
 
-impl fmt::Display for NotFound {
+impl fmt::Display for ModelNotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asked = short(&self.asked);
         match &self.why {
@@ -177,7 +181,7 @@ impl fmt::Display for NotFound {
     }
 }
 
-impl std::error::Error for NotFound {}
+impl std::error::Error for ModelNotFound {}
 
 /// As much of a caller's text as an error message should repeat.
 fn short(text: &str) -> String {

@@ -94,7 +94,7 @@ impl fmt::Display for Problem {
 
 impl Problem {
     /// An error that stands nowhere in a file.
-    pub fn without_place(message: String) -> Self {
+    pub fn without_location(message: String) -> Self {
         Self { message, ..Self::nowhere() }
     }
 

@@ -12,7 +12,7 @@ use super::file::File;
 use crate::provider::Kind;
 
 /// The schema as editors read it (`keymux schema`).
-pub fn text() -> String {
+pub fn json_schema() -> String {
     let mut text = serde_json::to_string_pretty(document()).unwrap_or_default();
     text.push('\n');
     text

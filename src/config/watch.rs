@@ -15,8 +15,6 @@
 mod bind_mount;
 mod watch_points;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,29 +25,19 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Reload, Watch};
+use super::{FileSet, Reload, WatchMode};
 
-pub use bind_mount::bind_mounted;
+pub use bind_mount::bind_mount_warning;
 use watch_points::Places;
 
 /// Writes that never pause put a report off for at most this many settle times.
 const MOST_SETTLES: u32 = 20;
 
-/// What to watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched {
-    /// Every file that was read, and every file that should have been there: the configuration, its
-    /// includes, secrets, certificates.
-    pub files: BTreeSet<PathBuf>,
-    /// Include patterns such as `/etc/keymux/conf.d/*.toml`.
-    pub patterns: Vec<PathBuf>,
-}
-
 /// Waits for changes of a set of files.
 #[derive(Debug)]
 pub struct Watcher {
     reload: Reload,
-    watched: Arc<Watched>,
+    watched: Arc<FileSet>,
     /// The one pending flag: events that come while it is up are not kept.
     touched: Arc<Notify>,
     eyes: Eyes,
@@ -65,7 +53,7 @@ pub struct Watcher {
 
 impl Watcher {
     /// Takes the set; watching begins with the first [`Watcher::changed`].
-    pub fn new(reload: Reload, watched: Watched) -> Self {
+    pub fn new(reload: Reload, watched: FileSet) -> Self {
         Self {
             reload,
             watched: Arc::new(watched),
@@ -81,7 +69,7 @@ impl Watcher {
     }
 
     /// Replaces settings and set, after a reload. Does nothing when both stay as they are.
-    pub fn watch(&mut self, reload: Reload, watched: Watched) {
+    pub fn watch(&mut self, reload: Reload, watched: FileSet) {
         if reload == self.reload && watched == *self.watched {
             return;
         }
@@ -89,7 +77,7 @@ impl Watcher {
         self.watched = Arc::new(watched);
         self.stale = true;
         self.next_tick = after(Instant::now(), reload.poll_interval);
-        if reload.watch == Watch::Off {
+        if reload.watch == WatchMode::Off {
             self.eyes = Eyes::default();
             self.looking = None;
             self.unrest = None;
@@ -101,9 +89,9 @@ impl Watcher {
     /// least once every `poll_interval`. It also resolves once for each new set, since nobody saw
     /// what happened between the caller's read and the beginning of the watch.
     ///
-    /// With [`Watch::Off`] it never resolves. Dropping it loses nothing.
+    /// With [`WatchMode::Off`] it never resolves. Dropping it loses nothing.
     pub async fn changed(&mut self) {
-        if self.reload.watch == Watch::Off {
+        if self.reload.watch == WatchMode::Off {
             return std::future::pending().await;
         }
         loop {
@@ -245,12 +233,12 @@ struct Eyes {
 
 impl Eyes {
     /// Blocks: walks the file system.
-    fn look(&mut self, reload: Reload, watched: &Watched, touched: &Arc<Notify>) -> Seen {
+    fn look(&mut self, reload: Reload, watched: &FileSet, touched: &Arc<Notify>) -> Seen {
         let places = Arc::new(Places::trace(watched));
         let before = self.places.swap(Arc::clone(&places));
         let mut warnings: Vec<String> =
-            watched.files.iter().filter_map(|file| bind_mounted(file)).collect();
-        if reload.watch == Watch::Auto {
+            watched.files.iter().filter_map(|file| bind_mount_warning(file)).collect();
+        if reload.watch == WatchMode::Auto {
             let events = self.renew(&before, &places, touched);
             let polling = format!("changes are noticed every {:?} only", reload.poll_interval);
             warnings.extend(events.iter().map(|problem| format!("{problem}; {polling}")));

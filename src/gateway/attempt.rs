@@ -45,7 +45,7 @@ use super::{Gateway, Provider};
 use crate::config::Client;
 use crate::keys::{Chosen, Pass, Standing};
 use crate::observe::unix_time;
-use crate::route::Hop;
+use crate::route::Target;
 use crate::upstream::{Arriving, Attempt, Broken, What};
 use crate::wire::failure::{Class, Failure, classify};
 use crate::wire::listen::{Framing, Listener};
@@ -146,7 +146,7 @@ struct Limits {
 
 /// What one attempt is made of.
 struct Try<'t> {
-    hop: Hop<'t>,
+    hop: Target<'t>,
     chosen: Chosen,
     limits: Limits,
     /// The request in the provider's format, where it is another than the caller's.
@@ -157,7 +157,7 @@ struct Try<'t> {
 /// The limits that the file has for it hold here too, after a wait of `server.queue_timeout` at most.
 pub(super) async fn with_key(
     call: &Call<'_>,
-    hop: Hop<'_>,
+    hop: Target<'_>,
     key: usize,
     record: &mut Record,
 ) -> Result<Answered, Fallen> {
@@ -217,7 +217,7 @@ impl Rest {
 
 async fn once(
     call: &Call<'_>,
-    hop: Hop<'_>,
+    hop: Target<'_>,
     key: usize,
     limits: Limits,
     written: Option<&Written>,
@@ -244,7 +244,7 @@ struct Part<'w> {
 /// The request sent, and its answer as far as its head and first event.
 async fn begun(
     call: &Call<'_>,
-    hop: Hop<'_>,
+    hop: Target<'_>,
     key: usize,
     limits: Limits,
     part: Option<Part<'_>>,
@@ -381,7 +381,7 @@ impl Fallen {
     }
 
     /// Nothing was sent: it would have been more than the file allows.
-    fn over_limit(call: &Call<'_>, hop: Hop<'_>, key: usize, standing: Standing) -> Self {
+    fn over_limit(call: &Call<'_>, hop: Target<'_>, key: usize, standing: Standing) -> Self {
         let keys = vec![(call.key_name(hop, key), standing)];
         let resting = AllResting { model: hop.model.to_owned(), keys };
         Self {
@@ -426,7 +426,7 @@ impl Fallen {
 /// A provider's error: read whole, classified, and kept for the caller without the key it may echo.
 async fn rejected(
     call: &Call<'_>,
-    hop: Hop<'_>,
+    hop: Target<'_>,
     key: usize,
     mut answered: Answered,
     limits: Limits,

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use super::Gateway;
 use super::answer::Refusal;
 use crate::config::Client;
-use crate::secret::{Secret, digest};
+use crate::secret::{Secret, sha256};
 use crate::upstream::aws::verify::Shown;
 use crate::wire::Api;
 
@@ -60,7 +60,7 @@ pub(super) fn authenticate<'g, 'h>(
         };
     }
     let shown = shown_key(head, api);
-    match shown.as_deref().and_then(|key| gateway.client(&digest(key))) {
+    match shown.as_deref().and_then(|key| gateway.client(&sha256(key))) {
         Some((at, client)) if client.enabled => {
             Ok(Caller { client: Some((at, client)), signature: None })
         }

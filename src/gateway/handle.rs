@@ -198,9 +198,9 @@ async fn operation(
     let asked_for = address.model.as_deref().or(peek.model.as_deref());
     let asked_for = asked_for.or(operation.default_model()).ok_or(Refusal::NoModel)?;
     record.asked(asked_for);
-    let asked = gateway.config.resolve(asked_for).map_err(Refusal::NotFound)?;
+    let asked = gateway.config.resolve_model(asked_for).map_err(Refusal::NotFound)?;
     if let Some(client) = client {
-        route::may_ask(client, &gateway.config, asked_for, &asked).map_err(|refused| {
+        route::authorize_model(client, &gateway.config, asked_for, &asked).map_err(|refused| {
             Refusal::MayNot(refused, record.model.clone().unwrap_or_default())
         })?;
     }

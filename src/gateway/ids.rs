@@ -39,7 +39,7 @@ pub(super) fn owners<'s>(
     let config = &gateway.config;
     let providers = config.providers.iter().enumerate().filter(|(_, own)| {
         let alone = own.keys.len() == 1 && own.keys[0].enabled;
-        alone && own.kind.serves(operation) && config.clients.len() <= 1
+        alone && own.kind.supports(operation) && config.clients.len() <= 1
     });
     (providers.map(|(provider, _)| Owner { provider, key: 0 }).collect(), id)
 }

@@ -62,7 +62,7 @@ use crate::keys::{Member, Pool, Standing};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
-use crate::share::Turns;
+use crate::share::TurnCounter;
 use crate::upstream::{Kept, Upstream};
 
 /// All that one request needs. Never changed once built: a request holds on to the one it began with.
@@ -80,7 +80,7 @@ pub struct Gateway {
     /// Requests under way, at the same places as in [`Config::clients`].
     client_places: Vec<Arc<Places>>,
     providers: Vec<Provider>,
-    turns: Arc<Turns>,
+    turns: Arc<TurnCounter>,
     retries: Arc<Retries>,
     kept: Kept,
     tls: Option<Arc<ServerConfig>>,
@@ -125,7 +125,7 @@ impl Gateway {
                 script: None,
             });
         }
-        let callers = config.clients.iter().enumerate().map(|(at, client)| (client.digest, at));
+        let callers = config.clients.iter().enumerate().map(|(at, client)| (client.key_sha256, at));
         let signers = config.clients.iter().enumerate().filter_map(|(at, client)| {
             client.aws.as_ref().map(|caller| (caller.access_key.clone(), at))
         });
@@ -199,7 +199,7 @@ impl Gateway {
         // next guess.
         let at = *self.callers.get(digest)?;
         let client = &self.config.clients[at];
-        aws_lc_rs::constant_time::verify_slices_are_equal(&client.digest, digest).ok()?;
+        aws_lc_rs::constant_time::verify_slices_are_equal(&client.key_sha256, digest).ok()?;
         Some((at, client))
     }
 

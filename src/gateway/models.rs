@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::Gateway;
 use super::answer::Refusal;
-use crate::config::{Asked, Client};
+use crate::config::{Client, ResolvedModel};
 use crate::keys::verdict;
-use crate::route::{self, Hop};
+use crate::route::{self, Target};
 use crate::wire::Api;
 
 /// `GET /v1/models` in the caller's shape: the routes, then each model that a provider's keys name, as
@@ -56,13 +56,13 @@ pub(super) fn one(
     id: &str,
 ) -> Result<Value, Refusal> {
     let id = &*decoded(id);
-    let asked = gateway.config.resolve(id).map_err(Refusal::NotFound)?;
+    let asked = gateway.config.resolve_model(id).map_err(Refusal::NotFound)?;
     if !may_use(gateway, client, id) {
         return Err(Refusal::NoKeyOpen(id.to_owned()));
     }
     let owner = match asked {
-        Asked::Route(_) => "keymux",
-        Asked::Model { provider, .. } => &gateway.config.providers[provider].name,
+        ResolvedModel::Route(_) => "keymux",
+        ResolvedModel::Model { provider, .. } => &gateway.config.providers[provider].name,
     };
     Ok(shape(api, id, owner))
 }
@@ -70,24 +70,24 @@ pub(super) fn one(
 /// Whether a request of this client for this name would find a key.
 fn may_use(gateway: &Gateway, client: Option<&Client>, name: &str) -> bool {
     let config = &gateway.config;
-    let Ok(asked) = config.resolve(name) else { return false };
-    if client.is_some_and(|client| route::may_ask(client, config, name, &asked).is_err()) {
+    let Ok(asked) = config.resolve_model(name) else { return false };
+    if client.is_some_and(|client| route::authorize_model(client, config, name, &asked).is_err()) {
         return false;
     }
-    let open = |hop: Hop<'_>| {
-        client.is_none_or(|client| route::may_have(client, config, hop))
+    let open = |hop: Target<'_>| {
+        client.is_none_or(|client| route::is_target_allowed(client, config, hop))
             && config.providers[hop.provider]
                 .keys
                 .iter()
                 .any(|key| verdict(key, client.map(|client| &*client.name), hop.model).is_ok())
     };
     match asked {
-        Asked::Model { provider, model } => open(Hop { provider, model }),
-        Asked::Route(route) => route
+        ResolvedModel::Model { provider, model } => open(Target { provider, model }),
+        ResolvedModel::Route(route) => route
             .targets
             .iter()
             .chain(&route.fallbacks)
-            .any(|target| open(Hop { provider: target.provider, model: &target.model })),
+            .any(|target| open(Target { provider: target.provider, model: &target.model })),
     }
 }
 

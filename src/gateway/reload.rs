@@ -10,8 +10,10 @@ use tokio::task::spawn_blocking;
 
 use super::changes::changes;
 use super::{Gateway, Live};
-use crate::config::watch::{Watched, Watcher};
-use crate::config::{self, Config, Host, Inputs, Loaded, Options, Problem, Severity};
+use crate::config::watch::Watcher;
+use crate::config::{
+    self, Config, InputFiles, LoadOptions, Loaded, Problem, Severity, SystemEnvironment,
+};
 use crate::observe::unix_time;
 
 /// Settings that are read once, at the start.
@@ -37,8 +39,8 @@ impl Default for Outcome {
 #[derive(Debug)]
 pub struct Reloader {
     live: Arc<Live>,
-    options: Options,
-    inputs: Inputs,
+    options: LoadOptions,
+    inputs: InputFiles,
     watcher: Watcher,
     hangup: Signal,
     /// The settings of [`NEEDS_RESTART`] as the program runs with them.
@@ -47,9 +49,9 @@ pub struct Reloader {
 
 impl Reloader {
     /// Begins with the files as they were loaded at the start.
-    pub fn new(live: Arc<Live>, options: Options, inputs: Inputs) -> std::io::Result<Self> {
+    pub fn new(live: Arc<Live>, options: LoadOptions, inputs: InputFiles) -> std::io::Result<Self> {
         let gateway = live.gateway();
-        let watcher = Watcher::new(gateway.config.reload, watched(&inputs));
+        let watcher = Watcher::new(gateway.config.reload, inputs.set.clone());
         let started = NEEDS_RESTART.map(|path| values(&gateway.config, path)).into();
         Ok(Self { live, options, inputs, watcher, hangup: signal(SignalKind::hangup())?, started })
     }
@@ -81,10 +83,10 @@ impl Reloader {
     async fn take(&mut self, asked: bool) {
         let (options, inputs) = (self.options.clone(), self.inputs.clone());
         let read = spawn_blocking(move || {
-            if inputs.hash_now(&Host) == inputs.hash && !asked {
+            if inputs.hash_now(&SystemEnvironment) == inputs.hash && !asked {
                 return None;
             }
-            Some(config::load(&options, &Host))
+            Some(config::load(&options, &SystemEnvironment))
         });
         let Ok(Some(loaded)) = read.await else { return };
         // Whoever asks about a file that stays refused is told again what is wrong with it.
@@ -112,7 +114,7 @@ impl Reloader {
             }
         }
         self.inputs = inputs;
-        self.watcher.watch(self.live.gateway().config.reload, watched(&self.inputs));
+        self.watcher.watch(self.live.gateway().config.reload, self.inputs.set.clone());
     }
 
     fn swap(&self, before: &Gateway, next: Gateway, warnings: &[Problem]) {
@@ -164,12 +166,8 @@ impl Reloader {
     }
 }
 
-fn watched(inputs: &Inputs) -> Watched {
-    Watched { files: inputs.files.clone(), patterns: inputs.patterns.clone() }
-}
-
 fn unbuilt(error: &std::io::Error) -> Problem {
-    Problem::without_place(format!("the configuration cannot be used: {error}"))
+    Problem::without_location(format!("the configuration cannot be used: {error}"))
 }
 
 /// Tells systemd that a reload has begun (sd_notify(3), `RELOADING=1` with its time).

@@ -276,7 +276,7 @@ impl Request {
     ) -> Option<Answered> {
         let Some(Place::Operation(address)) = address::find(self.uri.path()) else { return None };
         let peek = look_into(&address, &self.headers, &self.body).ok()?;
-        let asked = self.gateway.config.resolve(&self.model).ok()?;
+        let asked = self.gateway.config.resolve_model(&self.model).ok()?;
         let call = Call {
             gateway: &self.gateway,
             client: self.client.map(|at| &self.gateway.config.clients[at]),

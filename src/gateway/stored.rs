@@ -13,9 +13,9 @@ use super::attempt::{Answered, Call, Understood};
 use super::ids::{self, Owner};
 use super::record::Record;
 use super::{Gateway, attempt};
-use crate::config::{Asked, Client, Cloud, Key};
+use crate::config::{Client, Cloud, Key, ResolvedModel};
 use crate::keys::{Scope, verdict};
-use crate::route::{self, Hop};
+use crate::route::{self, Target};
 use crate::upstream::What;
 use crate::wire::multipart::{self, Fields};
 use crate::wire::stored::Stored;
@@ -115,8 +115,8 @@ async fn asked_of(
     answered.or_else(attempt::Fallen::into_answer).map(|answered| (answered, owner))
 }
 
-fn hop(owner: Owner, model: &str) -> Hop<'_> {
-    Hop { provider: owner.provider, model }
+fn hop(owner: Owner, model: &str) -> Target<'_> {
+    Target { provider: owner.provider, model }
 }
 
 /// The key whose list this client may see: it must be the client's alone, for a list tells of all that was
@@ -125,7 +125,7 @@ fn only_key(errand: &Errand<'_>) -> Result<Owner, Refusal> {
     let config = &errand.gateway.config;
     let mut open = config.providers.iter().enumerate().flat_map(|(provider, own)| {
         own.keys.iter().enumerate().filter_map(move |(key, named)| {
-            let serves = own.kind.serves(errand.stored.operation)
+            let serves = own.kind.supports(errand.stored.operation)
                 && named.enabled
                 && named.use_for_batch_api
                 && errand.is_open(named);
@@ -200,14 +200,14 @@ impl Errand<'_> {
 
     fn provider_of<'m>(&self, _: usize, asked: &'m str) -> Result<(usize, &'m str), String> {
         let config = &self.gateway.config;
-        let found = config.resolve(asked).map_err(|tried| tried.to_string())?;
+        let found = config.resolve_model(asked).map_err(|tried| tried.to_string())?;
         if let Some(client) = self.client {
-            route::may_ask(client, config, asked, &found)
+            route::authorize_model(client, config, asked, &found)
                 .map_err(|_| format!("This client may not ask for the model `{asked}`."))?;
         }
         match found {
-            Asked::Model { provider, model } => Ok((provider, model)),
-            Asked::Route(_) => {
+            ResolvedModel::Model { provider, model } => Ok((provider, model)),
+            ResolvedModel::Route(_) => {
                 Err(format!("`{asked}` is a route; a batch needs a model of one provider."))
             }
         }
@@ -217,7 +217,7 @@ impl Errand<'_> {
     fn only_provider(&self) -> Result<New, Refusal> {
         let config = &self.gateway.config;
         let mut found = config.providers.iter().enumerate().filter(|(_, own)| {
-            own.kind.serves(self.stored.operation)
+            own.kind.supports(self.stored.operation)
                 && own
                     .keys
                     .iter()
@@ -235,7 +235,7 @@ impl Errand<'_> {
     /// The next key: for batches, for this client, for all the models; by weight.
     fn key(&self, new: &New, tried: &[usize]) -> Option<usize> {
         let provider = &self.gateway.config.providers[new.provider];
-        if !provider.kind.serves(self.stored.operation) {
+        if !provider.kind.supports(self.stored.operation) {
             return None;
         }
         let client = self.client.map(|client| &*client.name);
@@ -267,7 +267,7 @@ impl Errand<'_> {
         let serves = |place: &usize| scope(*place) == Some(best);
         let standby = || places.clone().find(|place| serves(place) && !rests(*place));
         let resting = || places.clone().find(serves);
-        self.gateway.turns.next().among(weights).or_else(standby).or_else(resting)
+        self.gateway.turns.next().pick(weights).or_else(standby).or_else(resting)
     }
 
     /// The body as this key is to get it: the models under the names that its provider knows.

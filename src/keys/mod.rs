@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::{Key, Provider};
-use crate::share::Turns;
+use crate::share::TurnCounter;
 use crate::wire::failure::{Class, Failure};
 use crate::wire::quota::Quota;
 
@@ -43,7 +43,7 @@ pub use stay::Ties;
 #[derive(Debug)]
 pub struct Pool {
     members: Vec<Member>,
-    turns: Arc<Turns>,
+    turns: Arc<TurnCounter>,
     made: Arc<stay::Made>,
     /// Those of the provider, over all keys.
     places: Arc<Places>,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Member, Standing, Want};
 use crate::config::Key;
 use crate::config::pattern::any_matches;
-use crate::share::Turns;
+use crate::share::TurnCounter;
 
 /// On what ground a key may serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(super) fn choose(
     members: &[Member],
     want: Want<'_>,
     tried: &[usize],
-    turns: &Turns,
+    turns: &TurnCounter,
     now: Instant,
     home: &Home<'_>,
 ) -> Option<usize> {
@@ -94,7 +94,7 @@ pub(super) fn choose(
     }
     steer(&mut open, members, want, now);
     let weights = open.iter().map(|(place, _)| members[*place].key.weight);
-    let at = turns.next().among(weights).unwrap_or(0);
+    let at = turns.next().pick(weights).unwrap_or(0);
     open.get(at).map(|(place, _)| *place)
 }
 

@@ -10,33 +10,42 @@ use crate::wire::translate::Wire;
 
 /// How a provider is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Conversion {
     /// In the caller's own format.
-    Same,
+    Verbatim,
     /// In this one.
-    Through(Wire),
+    Translate(Wire),
     /// For embeddings in this form.
-    Embed(Format),
+    Embeddings(Format),
     /// For a count of tokens in this form.
-    Count(Counter),
+    CountTokens(Counter),
     /// Not at all: it has no such thing.
-    Not,
+    Unsupported,
 }
 
 impl Kind {
     /// How this kind is asked for an operation with a model, which has two names: the one asked for, and
     /// the one that `deployments` makes of it. `body`: the format the caller's body is in, where it is
     /// another than the operation's.
-    pub fn way(self, operation: Operation, body: Option<Wire>, model: [&str; 2]) -> Way {
+    pub fn conversion(
+        self,
+        operation: Operation,
+        body: Option<Wire>,
+        model: [&str; 2],
+    ) -> Conversion {
         if let Some(wire) = counting::asked_in(operation) {
-            return self.way_to_count(operation, wire, model);
+            return self.token_count_conversion(operation, wire, model);
         }
         let Some(asked) = Wire::of(operation) else {
-            let made = if operation == Operation::Embeddings { self.embeds(model) } else { None };
+            let made = if operation == Operation::Embeddings {
+                self.embeddings_format(model)
+            } else {
+                None
+            };
             return match made {
-                Some(format) => Way::Embed(format),
-                None if self.serves(operation) => Way::Same,
-                None => Way::Not,
+                Some(format) => Conversion::Embeddings(format),
+                None if self.supports(operation) => Conversion::Verbatim,
+                None => Conversion::Unsupported,
             };
         };
         let [_, own] = model;
@@ -45,22 +54,24 @@ impl Kind {
             && self.has_both()
             && is_of_responses_only(own)
         {
-            return Way::Through(Wire::OpenAiResponses);
+            return Conversion::Translate(Wire::OpenAiResponses);
         }
-        if body.is_none() && self.serves(operation) && self.has(asked, model) {
-            return Way::Same;
+        if body.is_none() && self.supports(operation) && self.has(asked, model) {
+            return Conversion::Verbatim;
         }
         // Formats of providers only are passed on or refused.
         if !Wire::OF_CALLERS.contains(&asked) {
-            return Way::Not;
+            return Conversion::Unsupported;
         }
         match self {
-            Kind::Anthropic => Way::Through(Wire::Anthropic),
-            Kind::Vertex | Kind::Azure if is_claude(model) => Way::Through(Wire::Anthropic),
-            Kind::Gemini | Kind::Vertex => Way::Through(Wire::Gemini),
-            Kind::Bedrock => Way::Through(Wire::Bedrock),
-            Kind::Cohere if asked != Wire::OpenAiChat => Way::Through(Wire::Cohere),
-            Kind::Replicate => Way::Through(Wire::Replicate),
+            Kind::Anthropic => Conversion::Translate(Wire::Anthropic),
+            Kind::Vertex | Kind::Azure if is_claude(model) => {
+                Conversion::Translate(Wire::Anthropic)
+            }
+            Kind::Gemini | Kind::Vertex => Conversion::Translate(Wire::Gemini),
+            Kind::Bedrock => Conversion::Translate(Wire::Bedrock),
+            Kind::Cohere if asked != Wire::OpenAiChat => Conversion::Translate(Wire::Cohere),
+            Kind::Replicate => Conversion::Translate(Wire::Replicate),
             Kind::OpenAi
             | Kind::Azure
             | Kind::Mistral
@@ -74,12 +85,12 @@ impl Kind {
             | Kind::Ollama
             | Kind::Sglang
             | Kind::OpenAiCompatible
-            | Kind::Echo => Way::Through(Wire::OpenAiChat),
+            | Kind::Echo => Conversion::Translate(Wire::OpenAiChat),
         }
     }
 
     /// The form in which it makes embeddings, where that is not OpenAI's.
-    fn embeds(self, model: [&str; 2]) -> Option<Format> {
+    fn embeddings_format(self, model: [&str; 2]) -> Option<Format> {
         match self {
             Kind::Gemini => Some(Format::Gemini),
             Kind::Vertex => Format::on_vertex(model),
@@ -91,23 +102,30 @@ impl Kind {
     }
 
     /// How it is asked to count tokens: by the ways that vendors document, and no other.
-    fn way_to_count(self, operation: Operation, wire: Wire, model: [&str; 2]) -> Way {
-        if self.serves(operation) && self.has(wire, model) {
-            return Way::Same;
+    fn token_count_conversion(
+        self,
+        operation: Operation,
+        wire: Wire,
+        model: [&str; 2],
+    ) -> Conversion {
+        if self.supports(operation) && self.has(wire, model) {
+            return Conversion::Verbatim;
         }
         match self {
-            Kind::Anthropic => Way::Count(Counter::Anthropic),
-            Kind::Vertex | Kind::Azure if is_claude(model) => Way::Count(Counter::Anthropic),
-            Kind::Gemini => Way::Count(Counter::Gemini),
-            Kind::Vertex => Way::Count(Counter::Vertex),
+            Kind::Anthropic => Conversion::CountTokens(Counter::Anthropic),
+            Kind::Vertex | Kind::Azure if is_claude(model) => {
+                Conversion::CountTokens(Counter::Anthropic)
+            }
+            Kind::Gemini => Conversion::CountTokens(Counter::Gemini),
+            Kind::Vertex => Conversion::CountTokens(Counter::Vertex),
             // <https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html> lists Claude alone.
-            Kind::Bedrock if is_claude(model) => Way::Count(Counter::Bedrock),
-            Kind::OpenAi | Kind::Azure | Kind::Echo => Way::Count(Counter::OpenAi),
-            _ => Way::Not,
+            Kind::Bedrock if is_claude(model) => Conversion::CountTokens(Counter::Bedrock),
+            Kind::OpenAi | Kind::Azure | Kind::Echo => Conversion::CountTokens(Counter::OpenAi),
+            _ => Conversion::Unsupported,
         }
     }
 
-    /// Whether a provider that speaks the API has this format of it, for this model.
+    /// Whether a provider that apis the API has this format of it, for this model.
     fn has(self, wire: Wire, model: [&str; 2]) -> bool {
         match (self, wire) {
             // <https://docs.mistral.ai/api>, <https://docs.z.ai/api-reference>,
@@ -134,7 +152,7 @@ impl Kind {
     /// The format in which a request for that model is written, where its kind has two: OpenAI takes tools
     /// and reasoning together in its responses only, from GPT-5.4 on, and some models there only
     /// (<https://github.com/openai/openai-openapi/issues/541>).
-    pub fn format_for(self, wire: Wire, request: &Request, model: &str) -> Wire {
+    pub fn translation_format(self, wire: Wire, request: &Request, model: &str) -> Wire {
         let has_both = self.has_both() && wire == Wire::OpenAiChat;
         let reasons = request.thinking.is_some() || !request.tools.is_empty();
         if has_both && (is_of_responses_only(model) || (reasons && is_from_gpt_5_4(model))) {
@@ -217,8 +235,8 @@ mod tests {
             (Kind::Gemini, Operation::EmbedContent, "gemini-embedding-001"),
         ] {
             assert_eq!(
-                kind.way(operation, None, [model, model]),
-                Way::Same,
+                kind.conversion(operation, None, [model, model]),
+                Conversion::Verbatim,
                 "{kind} {}",
                 operation.name()
             );
@@ -240,83 +258,137 @@ mod tests {
             (Kind::OpenAi, Operation::Chat, "gpt-5-pro", Wire::OpenAiResponses),
             (Kind::Azure, Operation::Chat, "gpt-5.1-codex", Wire::OpenAiResponses),
         ] {
-            let way = kind.way(operation, None, [model, model]);
-            assert_eq!(way, Way::Through(wire), "{kind} {}", operation.name());
+            let conversion = kind.conversion(operation, None, [model, model]);
+            assert_eq!(conversion, Conversion::Translate(wire), "{kind} {}", operation.name());
         }
     }
 
     #[test]
     fn a_deployment_is_known_by_either_of_its_names() {
-        let by_name = Kind::Vertex.way(Operation::Messages, None, ["sonnet", "claude-sonnet-4"]);
-        assert_eq!(by_name, Way::Same);
+        let by_name =
+            Kind::Vertex.conversion(Operation::Messages, None, ["sonnet", "claude-sonnet-4"]);
+        assert_eq!(by_name, Conversion::Verbatim);
         let profile = "arn:aws:bedrock:us-east-1:1:application-inference-profile/x";
-        let asked = Kind::Bedrock.way(Operation::Messages, None, ["claude-sonnet-4", profile]);
-        assert_eq!(asked, Way::Same);
-        assert_eq!(Kind::Azure.way(Operation::Messages, None, ["fast", "prod-1"]), Way::Same);
-        let through = Kind::Azure.way(Operation::Messages, None, ["gpt-4o", "prod-1"]);
-        assert_eq!(through, Way::Through(Wire::OpenAiChat));
+        let asked =
+            Kind::Bedrock.conversion(Operation::Messages, None, ["claude-sonnet-4", profile]);
+        assert_eq!(asked, Conversion::Verbatim);
+        assert_eq!(
+            Kind::Azure.conversion(Operation::Messages, None, ["fast", "prod-1"]),
+            Conversion::Verbatim
+        );
+        let through = Kind::Azure.conversion(Operation::Messages, None, ["gpt-4o", "prod-1"]);
+        assert_eq!(through, Conversion::Translate(Wire::OpenAiChat));
     }
 
     #[test]
     fn what_is_no_conversation_is_passed_on_or_refused() {
-        assert_eq!(Kind::Anthropic.way(Operation::Speech, None, ["tts-1"; 2]), Way::Not);
-        assert_eq!(Kind::Anthropic.way(Operation::Completions, None, ["m"; 2]), Way::Not);
-        assert_eq!(Kind::OpenAi.way(Operation::CohereChat, None, ["m"; 2]), Way::Not);
+        assert_eq!(
+            Kind::Anthropic.conversion(Operation::Speech, None, ["tts-1"; 2]),
+            Conversion::Unsupported
+        );
+        assert_eq!(
+            Kind::Anthropic.conversion(Operation::Completions, None, ["m"; 2]),
+            Conversion::Unsupported
+        );
+        assert_eq!(
+            Kind::OpenAi.conversion(Operation::CohereChat, None, ["m"; 2]),
+            Conversion::Unsupported
+        );
     }
 
     #[test]
     fn embeddings_are_asked_for_in_the_form_that_the_model_has() {
-        for (kind, model, way) in [
-            (Kind::OpenAi, "text-embedding-3-small", Way::Same),
-            (Kind::Mistral, "mistral-embed", Way::Same),
-            (Kind::Azure, "text-embedding-3-small", Way::Same),
-            (Kind::Gemini, "gemini-embedding-001", Way::Embed(Format::Gemini)),
-            (Kind::Vertex, "text-embedding-005", Way::Embed(Format::VertexPredict)),
-            (Kind::Vertex, "intfloat/multilingual-e5-large-instruct-maas", Way::Same),
-            (Kind::Cohere, "embed-v4.0", Way::Embed(Format::Cohere)),
-            (Kind::Bedrock, "amazon.titan-embed-text-v2:0", Way::Embed(Format::Titan)),
-            (Kind::Bedrock, "amazon.nova-lite-v1:0", Way::Not),
-            (Kind::Anthropic, "claude-haiku-4-5", Way::Not),
-            (Kind::Replicate, "a/b", Way::Not),
+        for (kind, model, conversion) in [
+            (Kind::OpenAi, "text-embedding-3-small", Conversion::Verbatim),
+            (Kind::Mistral, "mistral-embed", Conversion::Verbatim),
+            (Kind::Azure, "text-embedding-3-small", Conversion::Verbatim),
+            (Kind::Gemini, "gemini-embedding-001", Conversion::Embeddings(Format::Gemini)),
+            (Kind::Vertex, "text-embedding-005", Conversion::Embeddings(Format::VertexPredict)),
+            (Kind::Vertex, "intfloat/multilingual-e5-large-instruct-maas", Conversion::Verbatim),
+            (Kind::Cohere, "embed-v4.0", Conversion::Embeddings(Format::Cohere)),
+            (Kind::Bedrock, "amazon.titan-embed-text-v2:0", Conversion::Embeddings(Format::Titan)),
+            (Kind::Bedrock, "amazon.nova-lite-v1:0", Conversion::Unsupported),
+            (Kind::Anthropic, "claude-haiku-4-5", Conversion::Unsupported),
+            (Kind::Replicate, "a/b", Conversion::Unsupported),
         ] {
-            assert_eq!(kind.way(Operation::Embeddings, None, [model; 2]), way, "{kind} {model}");
+            assert_eq!(
+                kind.conversion(Operation::Embeddings, None, [model; 2]),
+                conversion,
+                "{kind} {model}"
+            );
         }
     }
 
     #[test]
     fn tokens_are_counted_where_there_is_a_count() {
         let claude = "anthropic.claude-haiku-4-5-20251001-v1:0";
-        for (kind, operation, model, way) in [
-            (Kind::Anthropic, Operation::CountTokens, claude, Way::Same),
-            (Kind::Vertex, Operation::CountTokens, "claude-sonnet-4", Way::Same),
-            (Kind::Gemini, Operation::GeminiCountTokens, "gemini-2.5-flash", Way::Same),
-            (Kind::OpenAi, Operation::ResponsesInputTokens, "gpt-4o", Way::Same),
-            (Kind::Bedrock, Operation::BedrockCountTokens, claude, Way::Same),
-            (Kind::OpenAi, Operation::CountTokens, "gpt-4o", Way::Count(Counter::OpenAi)),
-            (Kind::Azure, Operation::GeminiCountTokens, "gpt-4o", Way::Count(Counter::OpenAi)),
-            (Kind::Gemini, Operation::CountTokens, "gemini-2.5-flash", Way::Count(Counter::Gemini)),
-            (Kind::Vertex, Operation::CountTokens, "gemini-2.5-flash", Way::Count(Counter::Vertex)),
+        for (kind, operation, model, conversion) in [
+            (Kind::Anthropic, Operation::CountTokens, claude, Conversion::Verbatim),
+            (Kind::Vertex, Operation::CountTokens, "claude-sonnet-4", Conversion::Verbatim),
+            (Kind::Gemini, Operation::GeminiCountTokens, "gemini-2.5-flash", Conversion::Verbatim),
+            (Kind::OpenAi, Operation::ResponsesInputTokens, "gpt-4o", Conversion::Verbatim),
+            (Kind::Bedrock, Operation::BedrockCountTokens, claude, Conversion::Verbatim),
+            (
+                Kind::OpenAi,
+                Operation::CountTokens,
+                "gpt-4o",
+                Conversion::CountTokens(Counter::OpenAi),
+            ),
+            (
+                Kind::Azure,
+                Operation::GeminiCountTokens,
+                "gpt-4o",
+                Conversion::CountTokens(Counter::OpenAi),
+            ),
+            (
+                Kind::Gemini,
+                Operation::CountTokens,
+                "gemini-2.5-flash",
+                Conversion::CountTokens(Counter::Gemini),
+            ),
+            (
+                Kind::Vertex,
+                Operation::CountTokens,
+                "gemini-2.5-flash",
+                Conversion::CountTokens(Counter::Vertex),
+            ),
             (
                 Kind::Vertex,
                 Operation::GeminiCountTokens,
                 "claude-sonnet-4",
-                Way::Count(Counter::Anthropic),
+                Conversion::CountTokens(Counter::Anthropic),
             ),
-            (Kind::Bedrock, Operation::CountTokens, claude, Way::Count(Counter::Bedrock)),
-            (Kind::Bedrock, Operation::CountTokens, "amazon.nova-lite-v1:0", Way::Not),
-            (Kind::Mistral, Operation::CountTokens, "mistral-small", Way::Not),
-            (Kind::Mistral, Operation::ResponsesInputTokens, "mistral-small", Way::Not),
-            (Kind::Groq, Operation::GeminiCountTokens, "llama", Way::Not),
+            (
+                Kind::Bedrock,
+                Operation::CountTokens,
+                claude,
+                Conversion::CountTokens(Counter::Bedrock),
+            ),
+            (
+                Kind::Bedrock,
+                Operation::CountTokens,
+                "amazon.nova-lite-v1:0",
+                Conversion::Unsupported,
+            ),
+            (Kind::Mistral, Operation::CountTokens, "mistral-small", Conversion::Unsupported),
+            (
+                Kind::Mistral,
+                Operation::ResponsesInputTokens,
+                "mistral-small",
+                Conversion::Unsupported,
+            ),
+            (Kind::Groq, Operation::GeminiCountTokens, "llama", Conversion::Unsupported),
         ] {
-            let found = kind.way(operation, None, [model; 2]);
-            assert_eq!(found, way, "{kind} {} {model}", operation.name());
+            let found = kind.conversion(operation, None, [model; 2]);
+            assert_eq!(found, conversion, "{kind} {} {model}", operation.name());
         }
     }
 
     #[test]
     fn a_body_of_another_format_is_rewritten_even_where_the_operation_is_served() {
-        let way = Kind::OpenAi.way(Operation::Chat, Some(Wire::OpenAiResponses), ["gpt-4o"; 2]);
-        assert_eq!(way, Way::Through(Wire::OpenAiChat));
+        let conversion =
+            Kind::OpenAi.conversion(Operation::Chat, Some(Wire::OpenAiResponses), ["gpt-4o"; 2]);
+        assert_eq!(conversion, Conversion::Translate(Wire::OpenAiChat));
     }
 
     #[test]
@@ -325,7 +397,8 @@ mod tests {
         let thinking = Some(Thinking { effort, budget: None, shown: None });
         let thinks = Request { thinking, ..Request::default() };
         let plain = Request::default();
-        let format = |model, request| Kind::OpenAi.format_for(Wire::OpenAiChat, request, model);
+        let format =
+            |model, request| Kind::OpenAi.translation_format(Wire::OpenAiChat, request, model);
         assert_eq!(format("gpt-5.4-mini", &thinks), Wire::OpenAiResponses);
         assert_eq!(format("gpt-6-astra", &thinks), Wire::OpenAiResponses);
         assert_eq!(format("gpt-5.4", &plain), Wire::OpenAiChat);

@@ -47,7 +47,7 @@ pub enum Auth {
 
 /// What keymux knows of one kind.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct KindInfo {
     /// The kind this row is about.
     pub kind: Kind,
     /// The name in the file.
@@ -60,31 +60,31 @@ pub struct Row {
     pub key_config: Option<&'static str>,
     /// What stands between `base_url` and the path of an operation of OpenAI's: `""`, but for a kind
     /// whose `base_url` is the bare origin.
-    pub prefix: &'static str,
+    pub path_prefix: &'static str,
     /// The APIs it answers in.
-    pub speaks: &'static [Api],
+    pub apis: &'static [Api],
     /// How it is shown a key.
     pub auth: Auth,
     /// A GET of this path behind the address costs nothing and shows whether the key is good. `""`: the
     /// kind is asked in another way.
-    pub probe: &'static str,
+    pub probe_path: &'static str,
     /// How it bends the format that a request is translated to.
     pub quirks: &'static Quirks,
 }
 
 const OPENAI: &[Api] = &[Api::OpenAi];
 
-const fn row(kind: Kind, name: &'static str, base_url: Option<&'static str>) -> Row {
-    Row {
+const fn row(kind: Kind, name: &'static str, base_url: Option<&'static str>) -> KindInfo {
+    KindInfo {
         kind,
         name,
         base_url,
         needs_value: true,
         key_config: None,
-        prefix: "",
-        speaks: OPENAI,
+        path_prefix: "",
+        apis: OPENAI,
         auth: Auth::Bearer,
-        probe: "/models",
+        probe_path: "/models",
         quirks: &quirks::PLAIN,
     }
 }
@@ -95,8 +95,8 @@ const fn alike(
     name: &'static str,
     base_url: Option<&'static str>,
     quirks: &'static Quirks,
-) -> Row {
-    Row { quirks, ..row(kind, name, base_url) }
+) -> KindInfo {
+    KindInfo { quirks, ..row(kind, name, base_url) }
 }
 
 /// A kind of which a key has a table of its own.
@@ -105,14 +105,14 @@ const fn cloud(
     name: &'static str,
     base_url: Option<&'static str>,
     key_config: &'static str,
-    speaks: &'static [Api],
-) -> Row {
-    Row {
+    apis: &'static [Api],
+) -> KindInfo {
+    KindInfo {
         needs_value: false,
         key_config: Some(key_config),
-        speaks,
+        apis,
         auth: Auth::Cloud,
-        probe: "",
+        probe_path: "",
         ..row(kind, name, base_url)
     }
 }
@@ -124,27 +124,27 @@ const fn own(
     base_url: &'static str,
     key_config: &'static str,
     quirks: &'static Quirks,
-) -> Row {
+) -> KindInfo {
     let key_config = Some(key_config);
-    Row { needs_value: false, key_config, ..alike(kind, name, Some(base_url), quirks) }
+    KindInfo { needs_value: false, key_config, ..alike(kind, name, Some(base_url), quirks) }
 }
 
 /// One row per kind, in the order of [`Kind`]. The addresses are those of the vendors' API references.
-static ROWS: [Row; 19] = [
+static ROWS: [KindInfo; 19] = [
     row(Kind::OpenAi, "openai", Some("https://api.openai.com/v1")),
-    Row {
-        speaks: &[Api::Anthropic],
+    KindInfo {
+        apis: &[Api::Anthropic],
         auth: Auth::Anthropic,
-        probe: "/v1/models?limit=1",
+        probe_path: "/v1/models?limit=1",
         ..row(Kind::Anthropic, "anthropic", Some("https://api.anthropic.com"))
     },
-    Row {
-        speaks: &[Api::Gemini],
+    KindInfo {
+        apis: &[Api::Gemini],
         auth: Auth::Gemini,
-        probe: "/v1beta/models?pageSize=1",
+        probe_path: "/v1beta/models?pageSize=1",
         ..row(Kind::Gemini, "gemini", Some("https://generativelanguage.googleapis.com"))
     },
-    Row {
+    KindInfo {
         quirks: &quirks::VERTEX,
         ..cloud(
             Kind::Vertex,
@@ -166,28 +166,28 @@ static ROWS: [Row; 19] = [
     alike(Kind::DeepSeek, "deepseek", Some("https://api.deepseek.com/v1"), &quirks::DEEPSEEK),
     alike(Kind::Xai, "xai", Some("https://api.x.ai/v1"), &quirks::XAI),
     alike(Kind::Zai, "zai", Some("https://api.z.ai/api/paas/v4"), &quirks::ZAI),
-    Row {
-        prefix: "/compatibility/v1",
-        speaks: &[Api::OpenAi, Api::Cohere],
-        probe: "/v1/models?page_size=1",
+    KindInfo {
+        path_prefix: "/compatibility/v1",
+        apis: &[Api::OpenAi, Api::Cohere],
+        probe_path: "/v1/models?page_size=1",
         ..alike(Kind::Cohere, "cohere", Some("https://api.cohere.ai"), &quirks::COHERE)
     },
     alike(Kind::Groq, "groq", Some("https://api.groq.com/openai/v1"), &quirks::GROQ),
     alike(Kind::Together, "together", Some("https://api.together.xyz/v1"), &quirks::TOGETHER),
-    Row {
+    KindInfo {
         key_config: Some("replicate_key_config"),
-        speaks: &[Api::Replicate],
-        probe: "/v1/account",
+        apis: &[Api::Replicate],
+        probe_path: "/v1/account",
         ..row(Kind::Replicate, "replicate", Some("https://api.replicate.com"))
     },
     own(Kind::Vllm, "vllm", "http://127.0.0.1:8000/v1", "vllm_key_config", &quirks::VLLM),
     own(Kind::Ollama, "ollama", "http://127.0.0.1:11434/v1", "ollama_key_config", &quirks::OLLAMA),
     own(Kind::Sglang, "sglang", "http://127.0.0.1:30000/v1", "sgl_key_config", &quirks::SGLANG),
     alike(Kind::OpenAiCompatible, "openai-compatible", None, &quirks::COMPATIBLE),
-    Row {
+    KindInfo {
         needs_value: false,
         auth: Auth::None,
-        probe: "",
+        probe_path: "",
         ..row(Kind::Echo, "echo", Some("echo:"))
     },
 ];
@@ -199,18 +199,18 @@ impl Kind {
     }
 
     /// The kind of that name.
-    pub fn named(name: &str) -> Option<Kind> {
+    pub fn from_name(name: &str) -> Option<Kind> {
         ROWS.iter().find(|row| row.name == name).map(|row| row.kind)
     }
 
     /// What is known of this kind.
-    pub fn row(self) -> &'static Row {
+    pub fn info(self) -> &'static KindInfo {
         &ROWS[self as usize]
     }
 
     /// Whether it answers this operation in the form it is asked in.
-    pub fn serves(self, operation: Operation) -> bool {
-        self.row().speaks.contains(&operation.api())
+    pub fn supports(self, operation: Operation) -> bool {
+        self.info().apis.contains(&operation.api())
             && match operation {
                 // The envelope of Vertex, and what only some of those that speak the API have.
                 Operation::RawPredict | Operation::StreamRawPredict | Operation::RawCountTokens => {
@@ -229,7 +229,7 @@ impl Kind {
 
     /// The name in the file.
     pub fn name(self) -> &'static str {
-        self.row().name
+        self.info().name
     }
 }
 
@@ -247,7 +247,7 @@ mod tests {
     fn each_row_stands_at_its_kinds_place() {
         for (place, row) in ROWS.iter().enumerate() {
             assert_eq!(row.kind as usize, place, "{}", row.name);
-            assert_eq!(Kind::named(row.name), Some(row.kind));
+            assert_eq!(Kind::from_name(row.name), Some(row.kind));
         }
     }
 }

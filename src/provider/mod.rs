@@ -4,5 +4,5 @@
 mod conversion;
 mod kinds;
 
-pub use conversion::Way;
-pub use kinds::{Auth, Kind, Row};
+pub use conversion::Conversion;
+pub use kinds::{Auth, Kind, KindInfo};

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use super::aws::{self, Keys, Regions, Service};
 use super::token::{self, Bearer, Cell, Minted, NoToken};
 use super::{Broken, Kept, Outgoing};
-use crate::config::{AzureAccess, Cloud, Key, Transport};
+use crate::config::{AzureAuth, Cloud, Key, Transport};
 use crate::provider::{Auth, Kind};
 use crate::secret::Secret;
 
@@ -72,25 +72,25 @@ impl Credential {
         };
         let name = || format!("{}/{}", key.provider, key.name);
         let mut sent = key.value.as_ref();
-        let form = match (kind.row().auth, &key.value, &key.cloud) {
+        let form = match (kind.info().auth, &key.value, &key.cloud) {
             // Never used: nothing is minted for it.
             _ if !key.enabled => Form::None,
             (Auth::Bearer, Some(secret), _) => Form::Header(AUTHORIZATION, bearer(secret)?),
             (Auth::Anthropic, Some(secret), _) => own("x-api-key", secret)?,
             (Auth::Gemini, Some(secret), _) => own("x-goog-api-key", secret)?,
-            (Auth::Cloud, _, Cloud::Azure(azure)) => match &azure.access {
-                AzureAccess::ApiKey(secret) => {
+            (Auth::Cloud, _, Cloud::Azure(azure)) => match &azure.auth {
+                AzureAuth::ApiKey(secret) => {
                     sent = Some(secret);
                     Form::Azure(header(secret)?)
                 }
-                AzureAccess::Entra(entra) => {
+                AzureAuth::Entra(entra) => {
                     sent = None;
                     Form::Token(token::entra(entra, &name(), transport, kept, before)?)
                 }
             },
             (Auth::Cloud, _, Cloud::Vertex(vertex)) => {
                 sent = None;
-                Form::Token(token::google(&vertex.access, &name(), transport, kept, before)?)
+                Form::Token(token::google(&vertex.auth, &name(), transport, kept, before)?)
             }
             (Auth::Cloud, _, Cloud::Bedrock(bedrock)) => {
                 sent = None;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use keymux::config::{
-    ApiVersion, Aws, AzureAccess, Bedrock, Cloud, Config, Endpoint, Google, Key, Proof,
+    ApiVersion, AwsAuth, AzureAuth, Bedrock, Cloud, Config, Endpoint, EntraCredential, GoogleAuth,
+    Key,
 };
 use keymux::secret::Secret;
 
@@ -33,16 +34,16 @@ fn secret(text: &str) -> Secret {
 }
 
 /// The API version and the access of an azure key.
-fn azure<'c>(config: &'c Config, name: &str) -> (&'c ApiVersion, &'c AzureAccess) {
+fn azure<'c>(config: &'c Config, name: &str) -> (&'c ApiVersion, &'c AzureAuth) {
     let key = key(config, name);
     assert!(key.value.is_none(), "{name}: the value is in `cloud`");
     let Cloud::Azure(azure) = &key.cloud else { panic!("{name}: {:?}", key.cloud) };
-    (&azure.api_version, &azure.access)
+    (&azure.api_version, &azure.auth)
 }
 
-fn proof<'c>(config: &'c Config, name: &str) -> &'c Proof {
-    let (_, AzureAccess::Entra(entra)) = azure(config, name) else { panic!("{name}") };
-    &entra.proof
+fn proof<'c>(config: &'c Config, name: &str) -> &'c EntraCredential {
+    let (_, AzureAuth::Entra(entra)) = azure(config, name) else { panic!("{name}") };
+    &entra.credential
 }
 
 #[test]
@@ -66,7 +67,7 @@ fn azure_keys_hold_their_resource_and_its_key() {
         assert_eq!(own, &version, "{name}");
         assert_eq!(address(&key(&config, name).endpoint), place, "{name}");
         assert!(
-            matches!(access, AzureAccess::ApiKey(key) if *key == secret(value)),
+            matches!(access, AzureAuth::ApiKey(key) if *key == secret(value)),
             "{name}: {access:?}"
         );
     }
@@ -81,23 +82,31 @@ fn azure_keys_hold_their_resource_and_its_key() {
 #[test]
 fn entra_id_is_asked_with_what_there_is() {
     let config = load("azure.toml", &[]);
-    let (_, AzureAccess::Entra(entra)) = azure(&config, "secret") else { panic!() };
+    let (_, AzureAuth::Entra(entra)) = azure(&config, "secret") else { panic!() };
     assert_eq!(entra.scopes, ["https://ai.azure.com/.default"]);
-    let Proof::Secret { authority, tenant, client, secret: own } = &entra.proof else { panic!() };
+    let EntraCredential::ClientSecret { authority, tenant, client, secret: own } =
+        &entra.credential
+    else {
+        panic!()
+    };
     assert_eq!(address(authority), "https://login.microsoftonline.us");
     assert_eq!((&**tenant, &**client), ("tenant", "client"));
     assert_eq!(own, &secret("azure-secret-of-the-test"));
     assert_eq!(key(&config, "secret").source, "Entra ID client secret from env AZURE_SECRET");
 
-    let (_, AzureAccess::Entra(entra)) = azure(&config, "identity") else { panic!() };
+    let (_, AzureAuth::Entra(entra)) = azure(&config, "identity") else { panic!() };
     assert_eq!(entra.scopes, ["https://cognitiveservices.azure.com/.default"]);
-    let Proof::Machine { address: own, client } = &entra.proof else { panic!("{entra:?}") };
+    let EntraCredential::MachineIdentity { address: own, client } = &entra.credential else {
+        panic!("{entra:?}")
+    };
     assert_eq!((&*address(own), client), ("http://169.254.169.254", &None));
     assert_eq!(key(&config, "identity").source, "managed identity of the machine");
 
     let host = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:4000/")];
     let config = load("azure.toml", &host);
-    let Proof::Machine { address: own, client } = proof(&config, "identity-of-another") else {
+    let EntraCredential::MachineIdentity { address: own, client } =
+        proof(&config, "identity-of-another")
+    else {
         panic!()
     };
     assert_eq!((&*address(own), client.as_deref()), ("http://127.0.0.1:4000", Some("client")));
@@ -105,7 +114,9 @@ fn entra_id_is_asked_with_what_there_is() {
     let service =
         [("IDENTITY_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("IDENTITY_HEADER", "h")];
     let config = load("azure.toml", &service);
-    let Proof::AppService { address: own, header, client } = proof(&config, "identity") else {
+    let EntraCredential::AppServiceIdentity { address: own, header, client } =
+        proof(&config, "identity")
+    else {
         panic!()
     };
     assert_eq!((&*address(own), client), ("http://127.0.0.1:41741/msi/token", &None));
@@ -121,14 +132,19 @@ fn entra_id_is_asked_with_what_there_is() {
     ];
     let config = load("azure.toml", &workload);
     for (name, own) in [("identity", "client-of-the-pod"), ("identity-of-another", "client")] {
-        let Proof::Federated { authority, tenant, client, file } = proof(&config, name) else {
+        let EntraCredential::WorkloadIdentity { authority, tenant, client, file } =
+            proof(&config, name)
+        else {
             panic!("{name}")
         };
         assert_eq!(address(authority), "https://login.partner.microsoftonline.cn");
         assert_eq!((&**tenant, &**client), ("tenant-of-the-pod", own));
         assert_eq!(file, Path::new("/var/run/secrets/token"));
     }
-    assert!(matches!(proof(&config, "secret"), Proof::Secret { .. }), "the table's own wins");
+    assert!(
+        matches!(proof(&config, "secret"), EntraCredential::ClientSecret { .. }),
+        "the table's own wins"
+    );
 }
 
 #[test]
@@ -179,7 +195,7 @@ fn vertex_keys_hold_project_region_and_credentials() {
         assert_eq!(key.source, source, "{name}");
         assert!(key.value.is_none(), "{name}");
         assert_eq!(
-            matches!(vertex.access, Google::Metadata(_)),
+            matches!(vertex.auth, GoogleAuth::MetadataServer(_)),
             source == "metadata server",
             "{name}"
         );
@@ -192,9 +208,9 @@ fn vertex_keys_without_credentials_take_those_of_the_environment() {
         let config = load("vertex.toml", variables);
         let key = key(&config, "default");
         let Cloud::Vertex(vertex) = &key.cloud else { panic!() };
-        let metadata = match &vertex.access {
-            Google::Metadata(endpoint) => Some(address(endpoint)),
-            Google::Credentials(_) => None,
+        let metadata = match &vertex.auth {
+            GoogleAuth::MetadataServer(endpoint) => Some(address(endpoint)),
+            GoogleAuth::Credentials(_) => None,
         };
         (key.source.clone(), metadata)
     };
@@ -220,7 +236,7 @@ fn a_file_of_gcloud_that_is_not_there_yet_is_watched() {
     world.set("HOME", "/nobody");
     let inputs = world.load("vertex.toml").inputs;
     let file = Path::new("/nobody/.config/gcloud/application_default_credentials.json");
-    assert!(inputs.files.contains(file), "{:?}", inputs.files);
+    assert!(inputs.set.files.contains(file), "{:?}", inputs.set.files);
 }
 
 fn bedrock<'c>(config: &'c Config, name: &str) -> &'c Bedrock {
@@ -232,16 +248,16 @@ fn bedrock<'c>(config: &'c Config, name: &str) -> &'c Bedrock {
 fn regions(bedrock: &Bedrock) -> Vec<(&str, String)> {
     let known = ["AKIDEXAMPLE", "AKIDGLOBAL", "AKIDEU", "AKIDCN"];
     let name = |own: &Secret| known.iter().find(|known| *own == secret(known)).copied().unwrap();
-    let access = |access: &Aws| match access {
-        Aws::Bearer(_) => "bearer".to_owned(),
-        Aws::Pair(pair) => name(&pair.access_key).to_owned(),
-        Aws::Chain => "chain".to_owned(),
-        Aws::Role { arn, from } => {
+    let access = |access: &AwsAuth| match access {
+        AwsAuth::Bearer(_) => "bearer".to_owned(),
+        AwsAuth::Pair(pair) => name(&pair.access_key).to_owned(),
+        AwsAuth::Chain => "chain".to_owned(),
+        AwsAuth::Role { arn, from } => {
             let from = from.as_ref().map_or("chain", |pair| name(&pair.access_key));
             format!("{arn} by {from}")
         }
     };
-    bedrock.regions.iter().map(|region| (&*region.name, access(&region.access))).collect()
+    bedrock.regions.iter().map(|region| (&*region.name, access(&region.auth))).collect()
 }
 
 #[test]
@@ -271,7 +287,7 @@ fn bedrock_keys_hold_their_regions_the_default_first() {
             "https://bedrock-runtime.eu-west-1.amazonaws.com",
         ]
     );
-    let Aws::Pair(eu) = &map.regions[2].access else { panic!() };
+    let AwsAuth::Pair(eu) = &map.regions[2].auth else { panic!() };
     assert_eq!(eu.secret_key, secret("eu-secret"));
     assert_eq!(eu.session_token, Some(secret("eu-token")));
     let proxied = &bedrock(&config, "a").regions[0];
@@ -310,8 +326,8 @@ fn callers_that_sign_hold_their_pair() {
     let caller = signs.aws.as_ref().unwrap();
     assert_eq!(caller.access_key, "AKIDEXAMPLE");
     assert_eq!(caller.secret_key, secret("caller-secret-of-the-test"));
-    assert_eq!(signs.digest, [0; 32], "no key hashes to it");
-    assert!(both.aws.is_some() && both.digest != [0; 32]);
+    assert_eq!(signs.key_sha256, [0; 32], "no key hashes to it");
+    assert!(both.aws.is_some() && both.key_sha256 != [0; 32]);
     assert!(off.aws.is_none());
 }
 

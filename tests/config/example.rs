@@ -43,7 +43,7 @@ fn the_example_runs_without_any_key() {
     let config = loaded.config.unwrap();
     assert_eq!(config.providers.len(), 1);
     assert_eq!(config.providers[0].keys.len(), 2);
-    assert!(config.resolve("demo").is_ok());
+    assert!(config.resolve_model("demo").is_ok());
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn the_whole_example_lacks_nothing_but_keys_and_files() {
 
 #[test]
 fn the_example_shows_every_setting_and_every_default() {
-    let schema: Json = serde_json::from_str(&keymux::config::schema::text()).unwrap();
+    let schema: Json = serde_json::from_str(&keymux::config::schema::json_schema()).unwrap();
     let file: toml::Table = toml::from_str(&uncommented()).unwrap();
     let mut seen = BTreeSet::new();
     walk(&schema, &schema, &toml::Value::Table(file), "", &mut seen);

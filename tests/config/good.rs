@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keymux::config::{Asked, Config, Listen, ServerAuth, Watch};
+use keymux::config::{Config, Listen, ResolvedModel, ServerAuth, WatchMode};
 use keymux::provider::Kind;
 
 use crate::world::{World, fixtures};
@@ -27,7 +27,7 @@ fn defaults_stand_in_for_what_is_absent() {
     assert_eq!(config.server.drain_timeout, Duration::from_secs(120));
     assert_eq!(config.server.auth, ServerAuth::Clients);
     assert_eq!(config.admin.listen, Listen::Tcp("127.0.0.1:8788".parse().unwrap()));
-    assert_eq!(config.reload.watch, Watch::Auto);
+    assert_eq!(config.reload.watch, WatchMode::Auto);
     assert_eq!(config.reload.settle, Duration::from_millis(250));
     let [provider] = &config.providers[..] else { panic!("one provider") };
     assert_eq!(provider.kind, Kind::OpenAi);
@@ -162,9 +162,9 @@ fn model_names_lead_where_the_rules_say() {
     let config = load("lookup.toml");
     let place =
         |name: &str| config.providers.iter().position(|provider| &*provider.name == name).unwrap();
-    let found = |asked: &str| match config.resolve(asked) {
-        Ok(Asked::Route(route)) => format!("route {}", route.name),
-        Ok(Asked::Model { provider, model }) => {
+    let found = |asked: &str| match config.resolve_model(asked) {
+        Ok(ResolvedModel::Route(route)) => format!("route {}", route.name),
+        Ok(ResolvedModel::Model { provider, model }) => {
             format!("{} {model}", config.providers[provider].name)
         }
         Err(not_found) => not_found.to_string(),
@@ -188,7 +188,7 @@ fn model_names_lead_where_the_rules_say() {
     assert_eq!(&*config.routes[0].fallbacks[0].model, "gpt-4o");
 
     let config = load("lookup_closed.toml");
-    let found = |asked: &str| config.resolve(asked).map(|_| ()).unwrap_err().to_string();
+    let found = |asked: &str| config.resolve_model(asked).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         found("nope"),
         "`nope` is no route, no key lists the model, and no provider takes any"
@@ -198,7 +198,7 @@ fn model_names_lead_where_the_rules_say() {
         "`nope/x` is no route, `nope` is no provider, no key lists the model, and no provider takes any"
     );
     let config = load("lookup_two_open.toml");
-    let found = |asked: &str| config.resolve(asked).map(|_| ()).unwrap_err().to_string();
+    let found = |asked: &str| config.resolve_model(asked).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         found("x"),
         "no key lists `x`, and groq and openai take any model: ask for provider/model, such as groq/x"
@@ -207,22 +207,22 @@ fn model_names_lead_where_the_rules_say() {
 
 #[test]
 fn the_hash_follows_the_contents() {
-    use keymux::config::{Options, load};
+    use keymux::config::{LoadOptions, load};
     use std::fs;
 
     struct Real;
-    impl keymux::config::Surroundings for Real {
-        fn var(&self, _: &str) -> Option<std::ffi::OsString> {
+    impl keymux::config::Environment for Real {
+        fn variable(&self, _: &str) -> Option<std::ffi::OsString> {
             None
         }
-        fn vars(&self) -> Vec<(String, String)> {
+        fn keymux_variables(&self) -> Vec<(String, String)> {
             Vec::new()
         }
         fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-            keymux::config::Host.read(path)
+            keymux::config::SystemEnvironment.read(path)
         }
         fn list(&self, dir: &std::path::Path) -> std::io::Result<Vec<std::path::PathBuf>> {
-            keymux::config::Host.list(dir)
+            keymux::config::SystemEnvironment.list(dir)
         }
     }
 
@@ -232,12 +232,15 @@ fn the_hash_follows_the_contents() {
     fs::create_dir(dir.path().join("conf.d")).unwrap();
     fs::write(&key, "sk-one").unwrap();
     fs::write(&file, "include = [\"conf.d/*.toml\"]\n[[providers.openai.keys]]\nname = \"a\"\nvalue = { file = \"key\" }\n").unwrap();
-    let options = Options { file, overrides: Vec::new() };
+    let options = LoadOptions { file, overrides: Vec::new() };
     let first = load(&options, &Real);
     assert_eq!(first.problems, []);
     let inputs = first.inputs;
     assert_eq!(inputs.hash_now(&Real), inputs.hash, "nothing changed");
-    assert!(inputs.files.contains(&key) && inputs.patterns == [dir.path().join("conf.d/*.toml")]);
+    assert!(
+        inputs.set.files.contains(&key)
+            && inputs.set.patterns == [dir.path().join("conf.d/*.toml")]
+    );
 
     fs::write(&key, "sk-two").unwrap();
     assert_ne!(inputs.hash_now(&Real), inputs.hash, "a secret changed");
@@ -249,7 +252,7 @@ fn the_hash_follows_the_contents() {
     assert_eq!(inputs.hash_now(&Real), inputs.hash, "a hidden file is no include");
     fs::write(dir.path().join("conf.d/a.toml"), "").unwrap();
     assert_ne!(inputs.hash_now(&Real), inputs.hash, "an include appeared");
-    assert_eq!(load(&options, &Real).inputs.files.len(), 3);
+    assert_eq!(load(&options, &Real).inputs.set.files.len(), 3);
 }
 
 #[test]

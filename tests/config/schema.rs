@@ -6,7 +6,7 @@ use std::{env, fs};
 #[test]
 fn the_schema_file_is_fresh() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("keymux.schema.json");
-    let text = keymux::config::schema::text();
+    let text = keymux::config::schema::json_schema();
     if env::var_os("KEYMUX_BLESS").is_some() {
         fs::write(&path, &text).unwrap();
     }
@@ -27,6 +27,7 @@ fn every_setting_is_described() {
             described(part, &format!("{at}/{name}"));
         }
     }
-    let schema: serde_json::Value = serde_json::from_str(&keymux::config::schema::text()).unwrap();
+    let schema: serde_json::Value =
+        serde_json::from_str(&keymux::config::schema::json_schema()).unwrap();
     described(&schema, "");
 }

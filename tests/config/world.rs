@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use keymux::config::{Loaded, Options, Surroundings, load};
+use keymux::config::{Environment, LoadOptions, Loaded, load};
 
 /// The variables that fixtures may count on, and those they set themselves.
 pub(crate) struct World {
@@ -49,7 +49,7 @@ impl World {
                 None => self.set(name, value),
             }
         }
-        load(&Options { file: file.into(), overrides }, &self)
+        load(&LoadOptions { file: file.into(), overrides }, &self)
     }
 
     fn real(&self, path: &Path) -> PathBuf {
@@ -59,12 +59,12 @@ impl World {
     }
 }
 
-impl Surroundings for World {
-    fn var(&self, name: &str) -> Option<OsString> {
+impl Environment for World {
+    fn variable(&self, name: &str) -> Option<OsString> {
         self.vars.get(name).map(OsString::from)
     }
 
-    fn vars(&self) -> Vec<(String, String)> {
+    fn keymux_variables(&self) -> Vec<(String, String)> {
         let keymux = self.vars.iter().filter(|(name, _)| name.starts_with("KEYMUX_"));
         keymux.map(|(name, value)| (name.clone(), value.clone())).collect()
     }

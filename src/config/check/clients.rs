@@ -7,8 +7,8 @@ use super::Check;
 use super::resolve_source::Lines;
 use crate::config::path::{child, item};
 use crate::config::source::SecretSource;
-use crate::config::{Caller, Client, file};
-use crate::secret::{Secret, digest};
+use crate::config::{Client, ClientAwsKey, file};
+use crate::secret::{Secret, sha256};
 
 impl Check<'_, '_> {
     pub(super) fn clients(&mut self, written: Vec<file::Client>) -> Vec<Client> {
@@ -30,7 +30,9 @@ impl Check<'_, '_> {
                     "names of clients are unique",
                 );
             }
-            if digest && let Some(first) = digests.insert(client.digest, client.name.to_string()) {
+            if digest
+                && let Some(first) = digests.insert(client.key_sha256, client.name.to_string())
+            {
                 self.error(
                     &path,
                     format!("client `{}` has the same key as client `{first}`", client.name),
@@ -79,7 +81,7 @@ impl Check<'_, '_> {
                 None
             }
             (Some(key), None) if enabled => {
-                self.secret(&at("key"), key, Lines::One).map(|key| digest(key.text.as_bytes()))
+                self.secret(&at("key"), key, Lines::One).map(|key| sha256(key.text.as_bytes()))
             }
             (None, Some(hex)) => self.hex(&at("key_sha256"), hex),
             (None, None)
@@ -100,7 +102,7 @@ impl Check<'_, '_> {
         let client = Client {
             name: name.unwrap_or_default().into(),
             // Of a disabled client no key is read, and nothing hashes to this.
-            digest: digest.unwrap_or([0; 32]),
+            key_sha256: digest.unwrap_or([0; 32]),
             aws: caller,
             models: self.allowed(&at("models"), models.as_deref()),
             blacklisted_models: self.patterns(&at("blacklisted_models"), &blacklisted_models),
@@ -111,8 +113,8 @@ impl Check<'_, '_> {
     }
 
     /// The pair of a caller that signs its requests.
-    fn caller(&mut self, path: &str, written: &file::AwsPair) -> Option<Caller> {
-        let file::AwsPair { access_key, secret_key } = written;
+    fn caller(&mut self, path: &str, written: &file::ClientAwsKey) -> Option<ClientAwsKey> {
+        let file::ClientAwsKey { access_key, secret_key } = written;
         let mut read = |name: &str, source: &Option<SecretSource>| {
             source.as_ref().and_then(|source| self.secret(&child(path, name), source, Lines::One))
         };
@@ -128,7 +130,7 @@ impl Check<'_, '_> {
                 "an id has up to 128 letters, digits, `-`, `.` and `_`",
             );
         }
-        Some(Caller { access_key: access, secret_key: Secret::new(secret?.text) })
+        Some(ClientAwsKey { access_key: access, secret_key: Secret::new(secret?.text) })
     }
 
     fn hex(&mut self, path: &str, hex: &str) -> Option<[u8; 32]> {

@@ -17,7 +17,9 @@ use super::keys::{Around, Details};
 use super::resolve_source::{Lines, Resolved};
 use crate::config::path::{child, leaf};
 use crate::config::source::{SecretSource, Source};
-use crate::config::{Aws, AwsPair, AzureAccess, Cloud, Endpoint, Google, Proof, file};
+use crate::config::{
+    AwsAuth, AwsCredentials, AzureAuth, Cloud, Endpoint, EntraCredential, GoogleAuth, file,
+};
 use crate::provider::Kind;
 use crate::secret::Secret;
 
@@ -75,7 +77,7 @@ impl Check<'_, '_> {
         for ((table, owner), given) in TABLES.iter().zip(given) {
             if let Some(kind) = around.kind.filter(|kind| given && kind != owner) {
                 let help = kind
-                    .row()
+                    .info()
                     .key_config
                     .map_or("remove it".to_owned(), |own| format!("keys of {kind} have {own}"));
                 self.misplaced(
@@ -90,7 +92,7 @@ impl Check<'_, '_> {
         }
         let own = around
             .kind
-            .and_then(|kind| kind.row().key_config)
+            .and_then(|kind| kind.info().key_config)
             .map(|table| child(path, table))
             .unwrap_or_default();
         match around.kind {
@@ -199,7 +201,7 @@ impl Check<'_, '_> {
 
     /// A variable of the environment that has a text.
     fn variable_text(&self, name: &str) -> Option<String> {
-        let text = self.reader.around.var(name)?.into_string().ok()?;
+        let text = self.reader.around.variable(name)?.into_string().ok()?;
         Some(text).filter(|text| !text.trim().is_empty())
     }
 
@@ -277,31 +279,32 @@ fn identity(cloud: &Cloud, endpoint: &Endpoint) -> String {
 fn secrets(cloud: &Cloud) -> Vec<&Secret> {
     match cloud {
         Cloud::None => Vec::new(),
-        Cloud::Azure(azure) => match &azure.access {
-            AzureAccess::ApiKey(key) => vec![key],
-            AzureAccess::Entra(entra) => match &entra.proof {
-                Proof::Secret { secret, .. } => vec![secret],
-                Proof::AppService { header, .. } => vec![header],
-                Proof::Federated { .. } | Proof::Machine { .. } => Vec::new(),
+        Cloud::Azure(azure) => match &azure.auth {
+            AzureAuth::ApiKey(key) => vec![key],
+            AzureAuth::Entra(entra) => match &entra.credential {
+                EntraCredential::ClientSecret { secret, .. } => vec![secret],
+                EntraCredential::AppServiceIdentity { header, .. } => vec![header],
+                EntraCredential::WorkloadIdentity { .. }
+                | EntraCredential::MachineIdentity { .. } => Vec::new(),
             },
         },
-        Cloud::Vertex(vertex) => match &vertex.access {
-            Google::Credentials(text) => vec![text],
-            Google::Metadata(_) => Vec::new(),
+        Cloud::Vertex(vertex) => match &vertex.auth {
+            GoogleAuth::Credentials(text) => vec![text],
+            GoogleAuth::MetadataServer(_) => Vec::new(),
         },
         Cloud::Bedrock(bedrock) => {
             let mut secrets = Vec::new();
             for region in &bedrock.regions {
-                let pair = match &region.access {
-                    Aws::Bearer(key) => {
+                let pair = match &region.auth {
+                    AwsAuth::Bearer(key) => {
                         secrets.push(key);
                         None
                     }
-                    Aws::Pair(pair) => Some(pair),
-                    Aws::Role { from, .. } => from.as_ref(),
-                    Aws::Chain => None,
+                    AwsAuth::Pair(pair) => Some(pair),
+                    AwsAuth::Role { from, .. } => from.as_ref(),
+                    AwsAuth::Chain => None,
                 };
-                if let Some(AwsPair { access_key, secret_key, session_token }) = pair {
+                if let Some(AwsCredentials { access_key, secret_key, session_token }) = pair {
                     secrets.extend([access_key, secret_key]);
                     secrets.extend(session_token);
                 }

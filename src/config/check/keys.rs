@@ -47,7 +47,7 @@ impl Check<'_, '_> {
     ) -> Vec<Arc<Key>> {
         let path = child(provider, "keys");
         if written.is_empty() && !self.doubtful(&path) {
-            match around.kind.map(Kind::row) {
+            match around.kind.map(Kind::info) {
                 Some(row) if !row.needs_value && row.auth != Auth::Cloud => {
                     return vec![Arc::new(Key::new(
                         around.provider.clone(),
@@ -139,7 +139,7 @@ impl Check<'_, '_> {
         let fingerprint =
             fingerprint(resolved.as_ref().map(|value| &*value.text), &details.identity);
         let (value, source) = resolved.map(|value| (value.text, value.source)).unzip();
-        let in_cloud = around.kind.is_some_and(|kind| kind.row().auth == Auth::Cloud);
+        let in_cloud = around.kind.is_some_and(|kind| kind.info().auth == Auth::Cloud);
         let only = details.model.as_deref().map(|model| vec![Pattern::new(model)]);
         let models = self.allowed(&at("models"), models.as_deref()).or(only);
         Key {
@@ -167,7 +167,7 @@ impl Check<'_, '_> {
 
     /// A key that has none of the credentials its kind needs.
     fn without_value(&mut self, path: &str, kind: Option<Kind>) {
-        if kind.is_some_and(|kind| kind.row().needs_value) {
+        if kind.is_some_and(|kind| kind.info().needs_value) {
             self.error(path, "this key has no `value`", "write value = { env_var = \"…\" }");
         }
     }

@@ -93,7 +93,7 @@ impl Check<'_, '_> {
     }
 
     fn kind(&mut self, path: &str, name: &str, written: Option<&str>) -> Option<Kind> {
-        let kind = Kind::named(written.unwrap_or(name));
+        let kind = Kind::from_name(written.unwrap_or(name));
         if kind.is_none() && !self.doubtful(&child(path, "kind")) {
             let help = match closest(name, Kind::all().map(Kind::name)) {
                 Some(meant) => format!("did you mean [providers.{meant}]? Otherwise write kind = \"…\""),
@@ -114,7 +114,7 @@ impl Check<'_, '_> {
     /// Where the provider answers. Keys with an address of their own do not need it.
     fn base(&mut self, path: &str, kind: Option<Kind>, written: Option<&str>) -> Endpoint {
         let at = child(path, "base_url");
-        let Some(row) = kind.map(Kind::row) else {
+        let Some(row) = kind.map(Kind::info) else {
             let endpoint = written.and_then(|url| self.endpoint(&at, url, ""));
             return endpoint.unwrap_or_else(nowhere);
         };
@@ -123,7 +123,7 @@ impl Check<'_, '_> {
                 self.warning(&at, "`base_url` has no effect: echo answers within keymux", None);
             }
             Some(url) => {
-                let endpoint = self.endpoint(&at, url, row.prefix);
+                let endpoint = self.endpoint(&at, url, row.path_prefix);
                 if row.kind == Kind::Azure {
                     self.no_surface(&at, url);
                 } else if let Some(endpoint) = &endpoint {
@@ -146,7 +146,7 @@ impl Check<'_, '_> {
                 {
                     let own = own
                         .map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
-                    return Endpoint { scheme, authority, prefix: own + row.prefix };
+                    return Endpoint { scheme, authority, prefix: own + row.path_prefix };
                 }
             }
         }
@@ -155,7 +155,7 @@ impl Check<'_, '_> {
 
     /// Addresses that are right as addresses, but that the vendor's API does not stand at.
     fn version(&mut self, path: &str, kind: Kind, endpoint: &Endpoint) {
-        let row = kind.row();
+        let row = kind.info();
         let versioned = row.base_url.is_some_and(|url| {
             url.rsplit('/').next().is_some_and(|last| last.starts_with('v') && last.len() == 2)
         });
@@ -178,7 +178,7 @@ impl Check<'_, '_> {
                 "add /v1, if that is where it answers",
             );
         }
-        let bare = row.prefix.is_empty() && row.base_url.is_some() && !versioned;
+        let bare = row.path_prefix.is_empty() && row.base_url.is_some() && !versioned;
         if bare && ["/v1", "/v1beta", "/v1beta1"].iter().any(|end| endpoint.prefix.ends_with(end)) {
             self.warning(
                 path,
@@ -186,15 +186,15 @@ impl Check<'_, '_> {
                 "remove the version",
             );
         }
-        if !row.prefix.is_empty()
-            && endpoint.prefix.len() > row.prefix.len()
+        if !row.path_prefix.is_empty()
+            && endpoint.prefix.len() > row.path_prefix.len()
             && endpoint.prefix.contains("/v1/")
         {
             self.warning(
                 path,
                 format!(
                     "the `base_url` of {kind} is the bare origin; {} is added to it",
-                    row.prefix
+                    row.path_prefix
                 ),
                 "remove the path",
             );

@@ -160,7 +160,7 @@ impl Check<'_, '_> {
         } else {
             "the environment variable named here".to_owned()
         };
-        match self.reader.around.var(name).map(OsString::into_string) {
+        match self.reader.around.variable(name).map(OsString::into_string) {
             None => self.error(
                 path,
                 format!("{shown} is not set"),
@@ -194,7 +194,7 @@ impl Check<'_, '_> {
             );
             return None;
         }
-        let Some(dir) = self.reader.around.var("CREDENTIALS_DIRECTORY") else {
+        let Some(dir) = self.reader.around.variable("CREDENTIALS_DIRECTORY") else {
             self.error(
                 path,
                 "there is no $CREDENTIALS_DIRECTORY to find the credential in",

@@ -6,7 +6,7 @@ use super::Check;
 use crate::config::model_resolution;
 use crate::config::path::{child, item};
 use crate::config::schema_check::closest;
-use crate::config::{Provider, Rescue, Route, RouteTimeouts, Target, file};
+use crate::config::{Provider, Rescue, Route, RouteTarget, RouteTimeouts, file};
 
 /// The settings that decide where a model name leads. Were one of them taken out of the tree for a
 /// mistake of its own, nothing could be said about routes.
@@ -60,7 +60,7 @@ impl Check<'_, '_> {
         }
         let mut resolved = Vec::new();
         for (place, target) in targets.into_iter().flatten().enumerate() {
-            let file::Target { model, weight } = target;
+            let file::RouteTarget { model, weight } = target;
             let at = child(&item(&list, place), "model");
             resolved.extend(model.and_then(|model| self.target(&at, &model, weight, known)));
         }
@@ -110,11 +110,11 @@ impl Check<'_, '_> {
         asked: &str,
         weight: f64,
         known: &Known<'_>,
-    ) -> Option<Target> {
+    ) -> Option<RouteTarget> {
         match model_resolution::model(known.providers, asked) {
             Ok((place, model)) => {
                 self.reachable(path, &known.providers[place], model);
-                Some(Target { provider: place, model: model.into(), weight })
+                Some(RouteTarget { provider: place, model: model.into(), weight })
             }
             Err(not_found) => {
                 if asked.is_empty() || !self.doubtful_of("providers", &LOOKED_AT) {
@@ -130,7 +130,7 @@ impl Check<'_, '_> {
         path: &str,
         asked: &str,
         known: &Known<'_>,
-        not_found: &model_resolution::NotFound,
+        not_found: &model_resolution::ModelNotFound,
     ) {
         if !asked.is_empty() && known.routes.iter().any(|route| route == asked) {
             self.error(

@@ -10,9 +10,9 @@ use super::Check;
 use super::resolve_source::Lines;
 use crate::config::schema_check::closest;
 use crate::config::{
-    Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, Watch, file,
+    Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, WatchMode, file,
 };
-use crate::secret::{Secret, digest};
+use crate::secret::{Secret, sha256};
 
 impl Check<'_, '_> {
     pub(super) fn server(&mut self, written: file::Server, open: bool) -> Server {
@@ -84,17 +84,17 @@ impl Check<'_, '_> {
             }
         }
         let token = token.and_then(|token| self.secret("admin.token", &token, Lines::One));
-        let digest = token.as_ref().map(|token| digest(token.text.as_bytes()));
-        let shown = token.map(|token| Secret::new(token.text));
-        Admin { listen: listen.unwrap_or(NOWHERE), token: digest, shown }
+        let digest = token.as_ref().map(|token| sha256(token.text.as_bytes()));
+        let token = token.map(|token| Secret::new(token.text));
+        Admin { listen: listen.unwrap_or(NOWHERE), token_sha256: digest, token }
     }
 
     pub(super) fn reload(&mut self, written: file::Reload) -> Reload {
         let file::Reload { watch, poll_interval, settle } = written;
         let watch = match watch {
-            file::Watch::Auto => Watch::Auto,
-            file::Watch::Poll => Watch::Poll,
-            file::Watch::Off => Watch::Off,
+            file::WatchMode::Auto => WatchMode::Auto,
+            file::WatchMode::Poll => WatchMode::Poll,
+            file::WatchMode::Off => WatchMode::Off,
         };
         let poll_interval = self.some_period("reload.poll_interval", &poll_interval);
         Reload { watch, poll_interval, settle: self.period("reload.settle", &settle) }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Says so when the file is a mount of its own. Such a mount is bound to one inode: an editor or a
 /// deployment that replaces the file outside leaves the old one here, and no event tells. Blocks.
-pub fn bind_mounted(path: &Path) -> Option<String> {
+pub fn bind_mount_warning(path: &Path) -> Option<String> {
     let file = path.canonicalize().ok()?;
     let name = path.display();
     if fs::metadata(&file).ok()?.nlink() == 0 {
@@ -64,8 +64,8 @@ mod tests {
     #[test]
     fn an_ordinary_file_is_no_mount() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(bind_mounted(file.path()), None);
-        assert_eq!(bind_mounted(Path::new("/nowhere/at-all")), None);
+        assert_eq!(bind_mount_warning(file.path()), None);
+        assert_eq!(bind_mount_warning(Path::new("/nowhere/at-all")), None);
     }
 
     /// Container engines mount these files one by one, so most test machines have such a mount.
@@ -76,7 +76,7 @@ mod tests {
             println!("skipped: no single file is mounted here");
             return;
         };
-        let text = bind_mounted(&file).expect("a warning");
+        let text = bind_mount_warning(&file).expect("a warning");
         assert!(text.ends_with("mount the directory"), "{text}");
     }
 }

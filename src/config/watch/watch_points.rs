@@ -7,8 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::Watched;
-use crate::config::Pattern;
+use crate::config::{FileSet, Pattern};
 
 /// As the kernel's own limit (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -28,7 +27,7 @@ pub(super) struct Places {
 
 impl Places {
     /// Follows every file and pattern to its places. Blocks.
-    pub(super) fn trace(watched: &Watched) -> Self {
+    pub(super) fn trace(watched: &FileSet) -> Self {
         let mut places = Self::default();
         for file in &watched.files {
             places.follow(file);
@@ -58,7 +57,7 @@ impl Places {
     }
 
     /// A number that changes when one of the files does, as far as their metadata tells. Blocks.
-    pub(super) fn stamp(&self, watched: &Watched) -> u64 {
+    pub(super) fn stamp(&self, watched: &FileSet) -> u64 {
         let mut hasher = DefaultHasher::new();
         for file in &watched.files {
             hash_metadata(fs::metadata(file).ok(), &mut hasher);
@@ -177,7 +176,7 @@ mod tests {
 
     fn places(files: &[PathBuf], patterns: &[PathBuf]) -> Places {
         let watched =
-            Watched { files: files.iter().cloned().collect(), patterns: patterns.to_vec() };
+            FileSet { files: files.iter().cloned().collect(), patterns: patterns.to_vec() };
         Places::trace(&watched)
     }
 
@@ -235,7 +234,7 @@ mod tests {
     #[test]
     fn stamps_tell_a_changed_file() {
         let (_folder, at) = folder();
-        let watched = Watched { files: [at.join("a")].into(), patterns: vec![at.join("*.toml")] };
+        let watched = FileSet { files: [at.join("a")].into(), patterns: vec![at.join("*.toml")] };
         let places = Places::trace(&watched);
         let mut stamps = vec![places.stamp(&watched)];
         assert_eq!(places.stamp(&watched), stamps[0]);

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::NotFound;
+use crate::config::ModelNotFound;
 use crate::gateway::attempt::AllResting;
 use crate::observe::access::End;
 use crate::provider::Kind;
-use crate::route::Refused;
+use crate::route::ModelDenied;
 use crate::upstream::Broken;
 use crate::upstream::aws::verify::Why;
 use crate::wire::failure::Class;
@@ -69,9 +69,9 @@ pub(in crate::gateway) enum Refusal {
     /// The body names no model.
     NoModel,
     /// No provider for the model.
-    NotFound(NotFound),
+    NotFound(ModelNotFound),
     /// The client may not have the model.
-    MayNot(Refused, String),
+    MayNot(ModelDenied, String),
     /// There are providers, but no key of theirs is open to this caller and model.
     NoKeyOpen(String),
     /// The providers for the model do not have the operation in the form it is asked in.
@@ -286,8 +286,8 @@ impl Refusal {
             Refusal::NotFound(tried) => tried.to_string().into(),
             Refusal::MayNot(refused, model) => {
                 let how = match refused {
-                    Refused::NotListed => "not among the models this client may ask for",
-                    Refused::Blacklisted => "among those this client may not ask for",
+                    ModelDenied::NotListed => "not among the models this client may ask for",
+                    ModelDenied::Blacklisted => "among those this client may not ask for",
                 };
                 format!("The model `{model}` is {how}.").into()
             }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::foreign::{Asks, WHOLE, Written, content_type, read, unreadable};
 use super::{Answered, Call, Fallen, Limits, Part, begun};
-use crate::route::Hop;
+use crate::route::Target;
 use crate::wire::listen::Framing;
 use crate::wire::{counting, embeddings};
 
@@ -27,7 +27,7 @@ enum Said {
 
 pub(super) async fn once(
     call: &Call<'_>,
-    hop: Hop<'_>,
+    hop: Target<'_>,
     key: usize,
     limits: Limits,
     written: &Written,

@@ -14,8 +14,8 @@ use tokio::time::timeout_at;
 use super::{Answered, Call, Fallen, Limits, Rest};
 use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
-use crate::provider::Way;
-use crate::route::Hop;
+use crate::provider::Conversion;
+use crate::route::Target;
 use crate::upstream::{Arriving, Broken};
 use crate::wire::address::Address;
 use crate::wire::counting::{self, Counter};
@@ -93,29 +93,29 @@ pub(super) struct Conversation {
 
 impl Call<'_> {
     /// How a hop's provider is asked.
-    pub(super) fn way(&self, hop: Hop<'_>) -> Way {
+    pub(super) fn way(&self, hop: Target<'_>) -> Conversion {
         let kind = self.gateway.config.providers[hop.provider].kind;
-        kind.way(self.what.operation(), self.body_wire, self.names(hop))
+        kind.conversion(self.what.operation(), self.body_wire, self.names(hop))
     }
 
     /// The model as it is asked for, and as the provider knows it.
-    fn names<'h>(&'h self, hop: Hop<'h>) -> [&'h str; 2] {
+    fn names<'h>(&'h self, hop: Target<'h>) -> [&'h str; 2] {
         let keys = &self.gateway.config.providers[hop.provider].keys;
         let deployed = keys.iter().find_map(|key| key.deployment(hop.model));
         [hop.model, deployed.unwrap_or(hop.model)]
     }
 
     /// The request as the hop's provider is to get it; `None`: as it came.
-    pub(super) fn written(&self, hop: Hop<'_>) -> Result<Option<Written>, Rejected> {
+    pub(super) fn written(&self, hop: Target<'_>) -> Result<Option<Written>, Rejected> {
         match self.way(hop) {
-            Way::Same | Way::Not => Ok(None),
-            Way::Through(wire) => self.conversation(hop, wire),
-            Way::Embed(format) => self.embeddings(hop, format),
-            Way::Count(counter) => self.count(hop, counter).map(Some),
+            Conversion::Verbatim | Conversion::Unsupported => Ok(None),
+            Conversion::Translate(wire) => self.conversation(hop, wire),
+            Conversion::Embeddings(format) => self.embeddings(hop, format),
+            Conversion::CountTokens(counter) => self.count(hop, counter).map(Some),
         }
     }
 
-    fn conversation(&self, hop: Hop<'_>, wire: Wire) -> Result<Option<Written>, Rejected> {
+    fn conversation(&self, hop: Target<'_>, wire: Wire) -> Result<Option<Written>, Rejected> {
         let Some(caller) = Wire::of(self.what.operation()) else { return Ok(None) };
         let stream = self.what.streams();
         let body_wire = self.body_wire.unwrap_or(caller);
@@ -126,8 +126,8 @@ impl Call<'_> {
             request.to_mut().stream = false;
         }
         let kind = self.gateway.config.providers[hop.provider].kind;
-        let wire = kind.format_for(wire, &request, model);
-        let quirks = kind.row().quirks;
+        let wire = kind.translation_format(wire, &request, model);
+        let quirks = kind.info().quirks;
         let Encoded { body, dropped, forced } = encode_request(wire, body_wire, &request, quirks)?;
         // A body of another format asks in the caller's own way, if it asks.
         let asks_for_usage = self.body_wire.is_none_or(|_| asks_for_usage(self.body));
@@ -140,7 +140,7 @@ impl Call<'_> {
 
     fn embeddings(
         &self,
-        hop: Hop<'_>,
+        hop: Target<'_>,
         format: embeddings::Format,
     ) -> Result<Option<Written>, Rejected> {
         let request = embeddings::Request::decode(self.body)?;
@@ -160,13 +160,13 @@ impl Call<'_> {
         Ok(Some(self.asking(hop, asks, operations, bodies, request.dropped)))
     }
 
-    fn count(&self, hop: Hop<'_>, counter: Counter) -> Result<Written, Rejected> {
+    fn count(&self, hop: Target<'_>, counter: Counter) -> Result<Written, Rejected> {
         let (caller, wire) = (self.what.operation(), counter.wire());
         let model = self.names(hop)[1];
         let (body, at) = counting::conversation(caller, self.body)?;
         let body_wire = counting::asked_in(caller).unwrap_or(wire);
         let request = self.understood(body_wire, &body, at, model)?;
-        let quirks = self.gateway.config.providers[hop.provider].kind.row().quirks;
+        let quirks = self.gateway.config.providers[hop.provider].kind.info().quirks;
         let written = encode_request(wire, body_wire, &request, quirks);
         let Encoded { body, dropped, .. } = written.map_err(|rejected| within(at, rejected))?;
         let body = counter.body(&body, model).unwrap_or(body);
@@ -195,7 +195,7 @@ impl Call<'_> {
 
     fn asking(
         &self,
-        hop: Hop<'_>,
+        hop: Target<'_>,
         asks: Asks,
         [caller, operation]: [Operation; 2],
         bodies: Vec<Vec<u8>>,

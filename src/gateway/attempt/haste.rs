@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::walk::{Spot, Walk};
 use super::{Answered, Call, Fallen, Try, noted};
 use crate::gateway::record::Record;
-use crate::route::{Hop, Plan};
+use crate::route::{Plan, Target};
 use crate::wire::failure::Class;
 
 /// How much of a hurry a request is in.
@@ -41,7 +41,7 @@ impl Haste {
     }
 
     /// Whether the hop is left for later.
-    pub(super) fn passes_over(&self, hop: Hop<'_>) -> bool {
+    pub(super) fn passes_over(&self, hop: Target<'_>) -> bool {
         self.round == Round::OtherHops && self.slow.iter().any(|spot| spot.is_at(hop))
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Call;
 use crate::keys::places::{Permit, Places, Waiter};
 use crate::keys::{Held, Standing, Whose};
-use crate::route::Hop;
+use crate::route::Target;
 
 /// One of these places, as soon as one is free. `None`: not by then, or too many wait already.
 pub(in crate::gateway) async fn place(places: &Arc<Places>, by: Instant) -> Option<Permit> {
@@ -23,7 +23,7 @@ pub(in crate::gateway) async fn place(places: &Arc<Places>, by: Instant) -> Opti
 
 /// What a request takes up at this key, as soon as its limits allow; why not, when that is not within
 /// `server.queue_timeout`.
-pub(super) async fn hold(call: &Call<'_>, hop: Hop<'_>, key: usize) -> Result<Held, Standing> {
+pub(super) async fn hold(call: &Call<'_>, hop: Target<'_>, key: usize) -> Result<Held, Standing> {
     let pool = &call.gateway.providers[hop.provider].pool;
     let by = Instant::now() + call.gateway.config.server.queue_timeout;
     let mut given = None;

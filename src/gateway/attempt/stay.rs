@@ -9,7 +9,7 @@ use super::Call;
 use crate::config::Affinity;
 use crate::gateway::record::Record;
 use crate::keys::Ties;
-use crate::route::Hop;
+use crate::route::Target;
 use crate::upstream::What;
 use crate::wire::digest::Digest;
 use crate::wire::seals::{self, Watch};
@@ -30,7 +30,7 @@ pub(super) struct Bonds {
 
 impl Bonds {
     /// What ties the request to one of a provider's keys.
-    pub(super) fn ties(&self, call: &Call<'_>, hop: Hop<'_>) -> Ties {
+    pub(super) fn ties(&self, call: &Call<'_>, hop: Target<'_>) -> Ties {
         let affinity = call.gateway.config.providers[hop.provider].affinity;
         let What::Operation { address, .. } = call.what else { return Ties::default() };
         if affinity == Affinity::None {

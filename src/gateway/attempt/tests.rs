@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{Call, Understood, Walk};
-use crate::config::{self, Config, Host, Options};
+use crate::config::{self, Config, LoadOptions, SystemEnvironment};
 use crate::gateway::answer::{self, Refusal};
 use crate::gateway::record::Record;
 use crate::gateway::{Gateway, Live};
@@ -288,7 +288,7 @@ impl World {
             Bytes::from(json!({"model": model, "messages": [], "stream": stream}).to_string());
         let found = peek(&body).map_err(Refusal::Malformed)?;
         record.asked(model);
-        let asked = gateway.config.resolve(model).map_err(Refusal::NotFound)?;
+        let asked = gateway.config.resolve_model(model).map_err(Refusal::NotFound)?;
         let call = Call {
             gateway,
             client: None,
@@ -331,7 +331,7 @@ fn load(text: &str) -> Config {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("keymux.toml");
     std::fs::write(&file, text).expect("a file");
-    let loaded = config::load(&Options { file, overrides: Vec::new() }, &Host);
+    let loaded = config::load(&LoadOptions { file, overrides: Vec::new() }, &SystemEnvironment);
     let report = config::problem::report(&loaded.problems, false);
     loaded.config.unwrap_or_else(|| panic!("{report}"))
 }

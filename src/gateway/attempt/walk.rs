@@ -17,8 +17,8 @@ use crate::gateway::answer::Refusal;
 use crate::gateway::record::Record;
 use crate::keys::places::{Permit, Waiter};
 use crate::keys::{Chosen, Standing, Tried, Want, Whose};
-use crate::provider::{Kind, Way};
-use crate::route::{self, Hop, Plan};
+use crate::provider::{Conversion, Kind};
+use crate::route::{self, Plan, Target};
 use crate::wire::failure::Class;
 use crate::wire::fields::Rejected;
 
@@ -86,15 +86,15 @@ pub(super) struct Spot {
 }
 
 impl Spot {
-    pub(super) fn new(hop: Hop<'_>, key: usize) -> Self {
+    pub(super) fn new(hop: Target<'_>, key: usize) -> Self {
         Self { provider: hop.provider, model: hop.model.into(), key }
     }
 
-    pub(super) fn is_at(&self, hop: Hop<'_>) -> bool {
+    pub(super) fn is_at(&self, hop: Target<'_>) -> bool {
         self.provider == hop.provider && *self.model == *hop.model
     }
 
-    pub(super) fn is(&self, hop: Hop<'_>, key: usize) -> bool {
+    pub(super) fn is(&self, hop: Target<'_>, key: usize) -> bool {
         self.key == key && self.is_at(hop)
     }
 }
@@ -162,7 +162,7 @@ impl Walk {
         &mut self,
         call: &Call<'_>,
         plan: &Plan<'_>,
-        hop: Hop<'_>,
+        hop: Target<'_>,
         record: &mut Record,
     ) -> ControlFlow<Result<Answered, Refusal>> {
         if self.is_out(hop) || self.haste.passes_over(hop) {
@@ -236,7 +236,7 @@ impl Walk {
     fn choose(
         &mut self,
         call: &Call<'_>,
-        hop: Hop<'_>,
+        hop: Target<'_>,
         tried: &mut Tried,
         only: Option<usize>,
         now: Instant,
@@ -268,7 +268,7 @@ impl Walk {
     }
 
     /// Whether this request has had enough of the hop.
-    fn is_out(&self, hop: Hop<'_>) -> bool {
+    fn is_out(&self, hop: Target<'_>) -> bool {
         self.silent.contains(&hop.provider)
             || self.too_long.iter().any(|model| **model == *hop.model)
             || self.unsaid.iter().any(|(of, model, _)| *of == hop.provider && **model == *hop.model)
@@ -283,10 +283,10 @@ impl Walk {
         &self,
         call: &Call<'_>,
         plan: &Plan<'_>,
-        than: (Hop<'_>, usize),
+        than: (Target<'_>, usize),
         now: Instant,
     ) -> bool {
-        let is_left = |hop: Hop<'_>, key: usize| {
+        let is_left = |hop: Target<'_>, key: usize| {
             (hop, key) != than
                 && !self.spent.iter().chain(&self.asked).any(|spot| spot.is(hop, key))
         };
@@ -403,7 +403,7 @@ impl Walk {
         // A stream may outlive the walk that cannot go on with it.
         self.given = None;
         let mut keys: Vec<(String, Standing)> = Vec::new();
-        let unsaid = |hop: Hop<'_>| {
+        let unsaid = |hop: Target<'_>| {
             let all = &mut self.unsaid.iter();
             all.any(|(of, model, _)| *of == hop.provider && **model == *hop.model)
         };
@@ -436,13 +436,13 @@ impl Walk {
 
 impl Call<'_> {
     /// What a key of the hop is wanted for.
-    pub(super) fn want<'h>(&'h self, hop: Hop<'h>) -> Want<'h> {
+    pub(super) fn want<'h>(&'h self, hop: Target<'h>) -> Want<'h> {
         let tokens = (self.body.len() as u64).div_ceil(BYTES_A_TOKEN);
         Want { client: self.client_name(), model: hop.model, tokens }
     }
 
     /// `provider/key`
-    pub(super) fn key_name(&self, hop: Hop<'_>, key: usize) -> String {
+    pub(super) fn key_name(&self, hop: Target<'_>, key: usize) -> String {
         let provider = &self.gateway.config.providers[hop.provider];
         format!("{}/{}", provider.name, provider.keys[key].name)
     }
@@ -457,7 +457,7 @@ impl Call<'_> {
     }
 
     /// The keys of a hop that may serve, and how they stand.
-    fn standings(&self, hop: Hop<'_>, now: Instant) -> Vec<(usize, Standing)> {
+    fn standings(&self, hop: Target<'_>, now: Instant) -> Vec<(usize, Standing)> {
         let pool = &self.gateway.providers[hop.provider].pool;
         let mut all = pool.standings(self.want(hop), now.into_std());
         all.retain(|(place, _)| self.pin.is_none_or(|owner| owner.key == *place));
@@ -465,16 +465,16 @@ impl Call<'_> {
     }
 
     /// Whether the hop can serve what is asked for, and the caller may have it.
-    fn is_open(&self, hop: Hop<'_>) -> bool {
+    fn is_open(&self, hop: Target<'_>) -> bool {
         let config = &self.gateway.config;
-        self.way(hop) != Way::Not
+        self.way(hop) != Conversion::Unsupported
             && self.pin.is_none_or(|owner| owner.provider == hop.provider)
-            && self.client.is_none_or(|client| route::may_have(client, config, hop))
+            && self.client.is_none_or(|client| route::is_target_allowed(client, config, hop))
     }
 
     /// The last of the plan's providers that do not have what is asked for in the form it is asked in.
     fn other_api(&self, plan: Plan<'_>) -> Option<(usize, Kind)> {
-        let hop = plan.filter(|hop| self.way(*hop) == Way::Not).last()?;
+        let hop = plan.filter(|hop| self.way(*hop) == Conversion::Unsupported).last()?;
         Some((hop.provider, self.gateway.config.providers[hop.provider].kind))
     }
 }

@@ -34,13 +34,13 @@ fn want<'a>(client: Option<&'a str>, model: &'a str) -> Want<'a> {
 
 struct Asker {
     members: Vec<Member>,
-    turns: Turns,
+    turns: TurnCounter,
     now: Instant,
 }
 
 impl Asker {
     fn new(keys: Vec<Key>) -> Self {
-        Self { members: members(keys), turns: Turns::default(), now: Instant::now() }
+        Self { members: members(keys), turns: TurnCounter::default(), now: Instant::now() }
     }
 
     fn throttle(&self, place: usize) {

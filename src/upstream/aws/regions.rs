@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use super::sign::{self, For, Service};
-use crate::config::{Aws, AwsPair, Bedrock, Transport};
+use crate::config::{AwsAuth, AwsCredentials, Bedrock, Transport};
 use crate::secret::Secret;
 use crate::upstream::auth::{self, Shown};
 use crate::upstream::token::{self, Cell, NoToken};
@@ -28,9 +28,9 @@ pub struct Keys {
 
 impl Keys {
     /// Made ready for signing.
-    pub fn new(pair: AwsPair) -> Self {
+    pub fn new(pair: AwsCredentials) -> Self {
         let identity = sign::identity(&pair);
-        let AwsPair { access_key, secret_key, session_token } = pair;
+        let AwsCredentials { access_key, secret_key, session_token } = pair;
         let secrets = [access_key, secret_key].into_iter().chain(session_token).collect();
         Self { identity, secrets }
     }
@@ -81,13 +81,13 @@ impl Regions {
     ) -> io::Result<Self> {
         let mut regions = Vec::with_capacity(bedrock.regions.len());
         for region in &bedrock.regions {
-            let access = match &region.access {
-                Aws::Bearer(key) => Access::Bearer(auth::bearer(key)?, key.clone()),
-                Aws::Pair(pair) => Access::Fixed(Keys::new(pair.clone())),
-                Aws::Chain => {
+            let access = match &region.auth {
+                AwsAuth::Bearer(key) => Access::Bearer(auth::bearer(key)?, key.clone()),
+                AwsAuth::Pair(pair) => Access::Fixed(Keys::new(pair.clone())),
+                AwsAuth::Chain => {
                     Access::Minted(token::aws(None, None, name, transport, kept, before)?)
                 }
-                Aws::Role { arn, from } => {
+                AwsAuth::Role { arn, from } => {
                     let role = Some((&**arn, &*region.name));
                     Access::Minted(token::aws(role, from.as_ref(), name, transport, kept, before)?)
                 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::canonical::{self, Scope, Signed};
 use super::sign::{self, For, hex};
 use super::verify::{Shown, Why};
-use crate::config::AwsPair;
-use crate::secret::{Secret, digest};
+use crate::config::AwsCredentials;
+use crate::secret::{Secret, sha256};
 use crate::upstream::Outgoing;
 
 const ID: &str = "AKIDEXAMPLE";
@@ -26,8 +26,12 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
 
-fn pair(token: Option<&str>) -> AwsPair {
-    AwsPair { access_key: secret(ID), secret_key: secret(SECRET), session_token: token.map(secret) }
+fn pair(token: Option<&str>) -> AwsCredentials {
+    AwsCredentials {
+        access_key: secret(ID),
+        secret_key: secret(SECRET),
+        session_token: token.map(secret),
+    }
 }
 
 /// 2024-06-15T12:00:00Z
@@ -53,7 +57,7 @@ fn signed(
     for (name, value) in usual.iter().chain(more) {
         request.headers_mut().insert(*name, HeaderValue::from_static(value));
     }
-    let hash = hex(&digest(BODY.as_bytes()));
+    let hash = hex(&sha256(BODY.as_bytes()));
     sign::sign(&mut request, hash, &sign::identity(&pair(token)), bedrock(region), noon()).unwrap();
     request
 }
@@ -111,8 +115,8 @@ fn requests_are_signed_as_botocore_signs_them() {
 async fn a_body_is_hashed_as_it_leaves() {
     let long = Bytes::from(vec![7; 600 * 1024]);
     let pieces = [long.slice(..300 * 1024), Bytes::new(), long.slice(300 * 1024..)];
-    assert_eq!(sign::hash(&pieces).await, hex(&digest(&long)));
-    assert_eq!(sign::hash(&[]).await, hex(&digest(b"")));
+    assert_eq!(sign::hash(&pieces).await, hex(&sha256(&long)));
+    assert_eq!(sign::hash(&[]).await, hex(&sha256(b"")));
 }
 
 #[test]
@@ -224,7 +228,7 @@ async fn what_is_wrong_with_the_form_is_said_before_the_body_is_read() {
 #[tokio::test]
 async fn a_hash_that_is_signed_is_the_hash_of_the_body() {
     for (told, expected) in [
-        (hex(&digest(BODY.as_bytes())), Err(Why::Signature)),
+        (hex(&sha256(BODY.as_bytes())), Err(Why::Signature)),
         ("UNSIGNED-PAYLOAD".to_owned(), Err(Why::Body)),
     ] {
         let head = arrived(SONNET, |headers| {
@@ -321,7 +325,7 @@ fn callers_are_verified_as_the_published_vectors_say() {
         let names = authorization.split_once("SignedHeaders=").unwrap().1;
         let names = names.split(',').next().unwrap();
         let signed = Signed { method, path, query, headers: &headers, authority: None, names };
-        let canonical = signed.canonical(&hex(&digest(body.as_bytes()))).unwrap();
+        let canonical = signed.canonical(&hex(&sha256(body.as_bytes()))).unwrap();
         assert_eq!(canonical, case.canonical.trim_end(), "{}", case.name);
         let string_to_sign = canonical::string_to_sign("20150830T123600Z", SCOPE, &canonical);
         assert_eq!(string_to_sign, case.string_to_sign.trim_end(), "{}", case.name);
@@ -357,7 +361,7 @@ fn requests_are_signed_as_the_published_vectors_say() {
             settings.session_token_mode = SessionTokenMode::Exclude;
         }
         let fields = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
-        let body = SignableBody::Precomputed(hex(&digest(body.as_bytes())));
+        let body = SignableBody::Precomputed(hex(&sha256(body.as_bytes())));
         let uri = format!("https://example.amazonaws.com{target}");
         let Ok(request) = SignableRequest::new(method, uri, fields, body) else {
             skipped.push(&*case.name);

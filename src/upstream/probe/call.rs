@@ -6,7 +6,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 
 use super::answer::{self, Said};
-use crate::config::{ApiVersion, Aws, AzureAccess, Cloud, Endpoint, Key, Region};
+use crate::config::{ApiVersion, AwsAuth, AzureAuth, Cloud, Endpoint, Key, Region};
 use crate::provider::Kind;
 use crate::upstream::auth::Credential;
 use crate::upstream::aws::Service;
@@ -42,14 +42,14 @@ enum What {
 impl Call {
     /// The call that is free at this kind of provider; `None`: its address cannot be made.
     pub(super) fn new(kind: Kind, key: &Key, region: Option<&str>) -> Option<Self> {
-        let api = *kind.row().speaks.first()?;
+        let api = *kind.info().apis.first()?;
         let list = |uri, minted| Some(Self { uri, what: What::List, api, minted });
         let own = &key.endpoint;
         match &key.cloud {
             Cloud::None => {
                 // The path of a probe stands behind the origin, where a kind's API of OpenAI's form does not.
-                let prefix = own.prefix.strip_suffix(kind.row().prefix)?;
-                list(uri(own, &format!("{prefix}{}", kind.row().probe))?, false)
+                let prefix = own.prefix.strip_suffix(kind.info().path_prefix)?;
+                list(uri(own, &format!("{prefix}{}", kind.info().probe_path))?, false)
             }
             Cloud::Azure(azure) => {
                 // <https://learn.microsoft.com/en-us/rest/api/azureopenai/models/list>
@@ -59,7 +59,7 @@ impl Call {
                         format!("{}/openai/models?api-version={date}", own.prefix)
                     }
                 };
-                list(uri(own, &path)?, matches!(azure.access, AzureAccess::Entra(_)))
+                list(uri(own, &path)?, matches!(azure.auth, AzureAuth::Entra(_)))
             }
             Cloud::Vertex(vertex) => {
                 // `projects.locations.list`: the same at every regional host and for every model, and it
@@ -71,7 +71,7 @@ impl Call {
             Cloud::Bedrock(bedrock) => {
                 let named = |own: &&Region| region.is_none_or(|name| own.name == name);
                 let region = bedrock.regions.iter().find(named)?;
-                if matches!(region.access, Aws::Bearer(_)) {
+                if matches!(region.auth, AwsAuth::Bearer(_)) {
                     // <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_ListFoundationModels.html>
                     return list(control_plane(&region.endpoint)?, false);
                 }
@@ -191,7 +191,7 @@ mod tests {
             authority: base.authority().unwrap().clone(),
             prefix: base.path().trim_end_matches('/').to_owned(),
         };
-        Region { name: name.to_owned(), endpoint, access: Aws::Chain }
+        Region { name: name.to_owned(), endpoint, auth: AwsAuth::Chain }
     }
 
     #[test]

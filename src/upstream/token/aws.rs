@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 
 use super::Ways;
 use super::cell::{Fresh, Mint, NoToken};
-use crate::config::AwsPair;
+use crate::config::AwsCredentials;
 use crate::secret::{Fingerprint, Secret};
 use crate::upstream::aws::Keys;
 
@@ -41,7 +41,7 @@ pub(super) struct Minter {
     /// The role to be assumed, and the region whose STS is asked.
     role: Option<(String, String)>,
     /// Who asks; `None`: whoever the default chain finds.
-    from: Option<AwsPair>,
+    from: Option<AwsCredentials>,
     ways: Ways,
 }
 
@@ -52,14 +52,14 @@ impl Minter {
     }
 
     /// A role assumed by that pair, or by what the default chain finds.
-    pub(super) fn role(arn: &str, region: &str, from: Option<&AwsPair>, ways: Ways) -> Self {
+    pub(super) fn role(arn: &str, region: &str, from: Option<&AwsCredentials>, ways: Ways) -> Self {
         let role = Some((arn.to_owned(), region.to_owned()));
         Self { role, from: from.cloned(), ways }
     }
 }
 
 /// What credentials hash to that come of these.
-pub(super) fn identity(role: Option<(&str, &str)>, from: Option<&AwsPair>) -> Fingerprint {
+pub(super) fn identity(role: Option<(&str, &str)>, from: Option<&AwsCredentials>) -> Fingerprint {
     let (arn, region) = role.unwrap_or_default();
     let pair = from.map(|pair| {
         let token = pair.session_token.as_ref().map_or("", Secret::expose);
@@ -109,7 +109,7 @@ fn chain() -> DefaultCredentialProvider {
     DefaultCredentialProvider::builder().no_process().build()
 }
 
-fn fixed(pair: &AwsPair) -> StaticCredentialProvider {
+fn fixed(pair: &AwsCredentials) -> StaticCredentialProvider {
     let provider =
         StaticCredentialProvider::new(pair.access_key.expose(), pair.secret_key.expose());
     match &pair.session_token {
@@ -121,7 +121,7 @@ fn fixed(pair: &AwsPair) -> StaticCredentialProvider {
 fn fresh(credential: Credential) -> Fresh<Keys> {
     let end = credential.expires_in.map(reqsign_core::time::Timestamp::as_system_time);
     let left = end.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
-    let pair = AwsPair {
+    let pair = AwsCredentials {
         access_key: Secret::new(credential.access_key_id),
         secret_key: Secret::new(credential.secret_access_key),
         session_token: credential.session_token.map(Secret::new),

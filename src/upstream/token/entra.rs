@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Request, Uri};
 
 use super::cell::{Fresh, Mint, NoToken};
 use super::{Ways, oauth};
-use crate::config::{Entra, Proof};
+use crate::config::{EntraAuth, EntraCredential};
 use crate::secret::{Fingerprint, Secret};
 use crate::upstream::auth;
 
@@ -20,28 +20,28 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 pub(super) struct Minter {
     uri: Uri,
     scope: String,
-    proof: Proof,
+    proof: EntraCredential,
     ways: Ways,
 }
 
 impl Minter {
-    pub(super) fn new(entra: &Entra, ways: Ways) -> io::Result<Self> {
+    pub(super) fn new(entra: &EntraAuth, ways: Ways) -> io::Result<Self> {
         let scope = entra.scopes.join(" ");
-        let uri = match &entra.proof {
-            Proof::Secret { authority, tenant, .. }
-            | Proof::Federated { authority, tenant, .. } => {
+        let uri = match &entra.credential {
+            EntraCredential::ClientSecret { authority, tenant, .. }
+            | EntraCredential::WorkloadIdentity { authority, tenant, .. } => {
                 oauth::at(authority, &format!("/{}/oauth2/v2.0/token", oauth::component(tenant)))?
             }
-            Proof::Machine { address, client } => {
+            EntraCredential::MachineIdentity { address, client } => {
                 let query = identity_query("2018-02-01", &entra.scopes, client.as_deref());
                 oauth::at(address, &format!("/metadata/identity/oauth2/token?{query}"))?
             }
-            Proof::AppService { address, client, .. } => {
+            EntraCredential::AppServiceIdentity { address, client, .. } => {
                 let query = identity_query("2019-08-01", &entra.scopes, client.as_deref());
                 oauth::at(address, &format!("?{query}"))?
             }
         };
-        Ok(Self { uri, scope, proof: entra.proof.clone(), ways })
+        Ok(Self { uri, scope, proof: entra.credential.clone(), ways })
     }
 
     async fn token_for(&self, client: &str, proof: &[(&str, &str)]) -> Answered {
@@ -67,10 +67,10 @@ type Answered = Result<Fresh<Secret>, NoToken>;
 impl Mint<HeaderValue> for Minter {
     async fn mint(&self) -> Result<Fresh<HeaderValue>, NoToken> {
         let fresh = match &self.proof {
-            Proof::Secret { client, secret, .. } => {
+            EntraCredential::ClientSecret { client, secret, .. } => {
                 self.token_for(client, &[("client_secret", secret.expose())]).await?
             }
-            Proof::Federated { client, file, .. } => {
+            EntraCredential::WorkloadIdentity { client, file, .. } => {
                 let assertion = oauth::file(file).await.map_err(|_| {
                     NoToken::unreachable("was not asked: the federated token file cannot be read")
                 })?;
@@ -80,10 +80,10 @@ impl Mint<HeaderValue> for Minter {
                 ];
                 self.token_for(client, &proof).await?
             }
-            Proof::Machine { .. } => {
+            EntraCredential::MachineIdentity { .. } => {
                 self.identity_with("metadata", HeaderValue::from_static("true")).await?
             }
-            Proof::AppService { header, .. } => {
+            EntraCredential::AppServiceIdentity { header, .. } => {
                 let header = auth::header(header).map_err(|_| {
                     NoToken::Refused("was not asked: IDENTITY_HEADER is no header".to_owned())
                 })?;
@@ -95,10 +95,10 @@ impl Mint<HeaderValue> for Minter {
 }
 
 /// What the credential hashes to.
-pub(super) fn identity(entra: &Entra) -> Fingerprint {
+pub(super) fn identity(entra: &EntraAuth) -> Fingerprint {
     let scope = entra.scopes.join(" ");
-    match &entra.proof {
-        Proof::Secret { authority, tenant, client, secret } => super::identity(&[
+    match &entra.credential {
+        EntraCredential::ClientSecret { authority, tenant, client, secret } => super::identity(&[
             "secret",
             &scope,
             &format!("{authority:?}"),
@@ -106,18 +106,20 @@ pub(super) fn identity(entra: &Entra) -> Fingerprint {
             client,
             secret.expose(),
         ]),
-        Proof::Federated { authority, tenant, client, file } => super::identity(&[
-            "federated",
-            &scope,
-            &format!("{authority:?}"),
-            tenant,
-            client,
-            &file.to_string_lossy(),
-        ]),
-        Proof::Machine { address, client } => {
+        EntraCredential::WorkloadIdentity { authority, tenant, client, file } => {
+            super::identity(&[
+                "federated",
+                &scope,
+                &format!("{authority:?}"),
+                tenant,
+                client,
+                &file.to_string_lossy(),
+            ])
+        }
+        EntraCredential::MachineIdentity { address, client } => {
             super::identity(&["machine", &scope, &format!("{address:?}{client:?}")])
         }
-        Proof::AppService { address, header, client } => super::identity(&[
+        EntraCredential::AppServiceIdentity { address, header, client } => super::identity(&[
             "app service",
             &scope,
             &format!("{address:?}{client:?}"),

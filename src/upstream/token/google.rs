@@ -29,7 +29,7 @@ use self::bounded::Bounded;
 use self::external::External;
 use super::cell::{Fresh, Mint, NoToken};
 use super::{Ways, oauth};
-use crate::config::Google;
+use crate::config::GoogleAuth;
 use crate::secret::{Fingerprint, Secret};
 use crate::upstream::auth;
 
@@ -89,10 +89,12 @@ struct Impersonated {
 type Answered = Result<Fresh<Secret>, NoToken>;
 
 impl Minter {
-    pub(super) fn new(google: &Google, ways: Ways) -> io::Result<Self> {
+    pub(super) fn new(google: &GoogleAuth, ways: Ways) -> io::Result<Self> {
         let source = match google {
-            Google::Metadata(endpoint) => Source::Metadata(oauth::at(endpoint, METADATA)?),
-            Google::Credentials(text) => Source::File(text.clone()),
+            GoogleAuth::MetadataServer(endpoint) => {
+                Source::Metadata(oauth::at(endpoint, METADATA)?)
+            }
+            GoogleAuth::Credentials(text) => Source::File(text.clone()),
         };
         Ok(Self { source, ways })
     }
@@ -184,10 +186,12 @@ impl Ways {
 }
 
 /// What the credential hashes to.
-pub(super) fn identity(google: &Google) -> Fingerprint {
+pub(super) fn identity(google: &GoogleAuth) -> Fingerprint {
     match google {
-        Google::Credentials(text) => super::identity(&["file", text.expose()]),
-        Google::Metadata(endpoint) => super::identity(&["metadata", &format!("{endpoint:?}")]),
+        GoogleAuth::Credentials(text) => super::identity(&["file", text.expose()]),
+        GoogleAuth::MetadataServer(endpoint) => {
+            super::identity(&["metadata", &format!("{endpoint:?}")])
+        }
     }
 }
 

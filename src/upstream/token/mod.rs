@@ -28,7 +28,7 @@ pub use cell::{Cell, Fresh, Mint, Minted, NoToken};
 use super::Kept;
 use super::aws::Keys;
 use super::client::Client;
-use crate::config::{AwsPair, Entra, Google, Transport};
+use crate::config::{AwsCredentials, EntraAuth, GoogleAuth, Transport};
 use crate::secret::{Fingerprint, Secret};
 
 /// The cells of one configuration that hold one type of token.
@@ -98,7 +98,7 @@ impl Ways {
 
 /// The cell for a credential of Entra ID, over this provider's way. `name` is for the log.
 pub fn entra(
-    entra: &Entra,
+    entra: &EntraAuth,
     name: &str,
     transport: &Transport,
     kept: &mut Kept,
@@ -112,7 +112,7 @@ pub fn entra(
 
 /// The cell for a credential of Google, over this provider's way. `name` is for the log.
 pub fn google(
-    google: &Google,
+    google: &GoogleAuth,
     name: &str,
     transport: &Transport,
     kept: &mut Kept,
@@ -128,7 +128,7 @@ pub fn google(
 /// what the chain finds, at the STS of a region.
 pub fn aws(
     role: Option<(&str, &str)>,
-    from: Option<&AwsPair>,
+    from: Option<&AwsCredentials>,
     name: &str,
     transport: &Transport,
     kept: &mut Kept,

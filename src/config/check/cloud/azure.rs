@@ -10,7 +10,9 @@ use crate::config::check::Check;
 use crate::config::check::keys::Details;
 use crate::config::check::resolve_source::{Lines, Resolved};
 use crate::config::path::item;
-use crate::config::{ApiVersion, Azure, AzureAccess, Cloud, Endpoint, Entra, Proof, file};
+use crate::config::{
+    ApiVersion, Azure, AzureAuth, Cloud, Endpoint, EntraAuth, EntraCredential, file,
+};
 use crate::secret::Secret;
 
 /// Default of `api_version`: the latest version of Azure's that is generally available and dated.
@@ -60,7 +62,7 @@ impl Check<'_, '_> {
         let (access, source) = match at.value {
             Given::Plain(value) => {
                 let sound = self.sound(&at.value(), &value.text, Lines::One);
-                let key = sound.then(|| AzureAccess::ApiKey(Secret::new(value.text.clone())));
+                let key = sound.then(|| AzureAuth::ApiKey(Secret::new(value.text.clone())));
                 (key, value.source.clone())
             }
             Given::Json(value) => {
@@ -71,12 +73,12 @@ impl Check<'_, '_> {
                     }
                     text.api_key
                 });
-                (key.map(AzureAccess::ApiKey), value.source.clone())
+                (key.map(AzureAuth::ApiKey), value.source.clone())
             }
             Given::Unknown => (None, String::new()),
             Given::Nothing => {
                 let (entra, source) = self.entra(at, table).unzip();
-                (entra.map(AzureAccess::Entra), source.unwrap_or_default())
+                (entra.map(AzureAuth::Entra), source.unwrap_or_default())
             }
         };
         if !matches!(at.value, Given::Nothing) {
@@ -85,7 +87,7 @@ impl Check<'_, '_> {
         let addressed = endpoint.is_some() || at.around.has_base;
         let cloud = match (api_version, access) {
             (Some(api_version), Some(access)) if addressed => {
-                Cloud::Azure(Azure { api_version, access })
+                Cloud::Azure(Azure { api_version, auth: access })
             }
             _ => Cloud::None,
         };
@@ -162,7 +164,7 @@ impl Check<'_, '_> {
     }
 
     /// Where the token comes from, of a key that has no `value`; and the same in words.
-    fn entra(&mut self, at: &Place<'_>, table: &file::Azure) -> Option<(Entra, String)> {
+    fn entra(&mut self, at: &Place<'_>, table: &file::Azure) -> Option<(EntraAuth, String)> {
         let scopes = self.scopes(at, table);
         let mut ids = [const { None }; 2];
         for ((name, source), id) in
@@ -185,7 +187,12 @@ impl Check<'_, '_> {
                 let client = self.part(at, "client_id", client);
                 let Resolved { text, source } = secret?;
                 let (authority, tenant, client) = (authority?, tenant?, client?);
-                let proof = Proof::Secret { authority, tenant, client, secret: Secret::new(text) };
+                let proof = EntraCredential::ClientSecret {
+                    authority,
+                    tenant,
+                    client,
+                    secret: Secret::new(text),
+                };
                 (proof, format!("Entra ID client secret from {source}"))
             }
             None if self.doubtful(&at.of("client_secret")) => return None,
@@ -195,7 +202,7 @@ impl Check<'_, '_> {
                 (proof, words)
             }
         };
-        Some((Entra { scopes: scopes?, proof }, source))
+        Some((EntraAuth { scopes: scopes?, credential: proof }, source))
     }
 
     /// What there is without an application's secret: workload identity, else a managed identity.
@@ -205,7 +212,7 @@ impl Check<'_, '_> {
         table: &file::Azure,
         tenant: Option<String>,
         client: Option<String>,
-    ) -> Option<Proof> {
+    ) -> Option<EntraCredential> {
         let authority = self.authority(at, table)?;
         let file = self.variable_text("AZURE_FEDERATED_TOKEN_FILE");
         let named = tenant.is_some();
@@ -214,7 +221,12 @@ impl Check<'_, '_> {
             client.clone().or_else(|| self.variable_text("AZURE_CLIENT_ID")),
         );
         if let (Some(file), (Some(tenant), Some(client))) = (file, whole) {
-            return Some(Proof::Federated { authority, tenant, client, file: PathBuf::from(file) });
+            return Some(EntraCredential::WorkloadIdentity {
+                authority,
+                tenant,
+                client,
+                file: PathBuf::from(file),
+            });
         }
         if named {
             self.part(at, "client_id", client.as_ref())?;
@@ -228,11 +240,15 @@ impl Check<'_, '_> {
             self.variable_text("IDENTITY_ENDPOINT").zip(self.variable_text("IDENTITY_HEADER"));
         if let Some((address, header)) = service {
             let address = self.address_of(at.key, "IDENTITY_ENDPOINT", "http", &address)?;
-            return Some(Proof::AppService { address, header: Secret::new(header), client });
+            return Some(EntraCredential::AppServiceIdentity {
+                address,
+                header: Secret::new(header),
+                client,
+            });
         }
         let address = self.variable_text(MACHINE_HOST).unwrap_or_else(|| MACHINE.to_owned());
         let address = self.address_of(at.key, MACHINE_HOST, "http", &address)?;
-        Some(Proof::Machine { address, client })
+        Some(EntraCredential::MachineIdentity { address, client })
     }
 
     fn authority(&mut self, at: &Place<'_>, table: &file::Azure) -> Option<Endpoint> {
@@ -286,12 +302,12 @@ impl Check<'_, '_> {
     }
 }
 
-fn words(proof: &Proof) -> &'static str {
+fn words(proof: &EntraCredential) -> &'static str {
     match proof {
-        Proof::Secret { .. } => "Entra ID client secret",
-        Proof::Federated { .. } => "Entra ID workload identity",
-        Proof::Machine { .. } => "managed identity of the machine",
-        Proof::AppService { .. } => "managed identity of the app",
+        EntraCredential::ClientSecret { .. } => "Entra ID client secret",
+        EntraCredential::WorkloadIdentity { .. } => "Entra ID workload identity",
+        EntraCredential::MachineIdentity { .. } => "managed identity of the machine",
+        EntraCredential::AppServiceIdentity { .. } => "managed identity of the app",
     }
 }
 

@@ -11,7 +11,7 @@ use crate::config::check::keys::Details;
 use crate::config::check::resolve_source::Lines;
 use crate::config::path::{child, item};
 use crate::config::source::SecretSource;
-use crate::config::{Aws, AwsPair, Bedrock, Bucket, Cloud, Endpoint, Region, file};
+use crate::config::{AwsAuth, AwsCredentials, Bedrock, Bucket, Cloud, Endpoint, Region, file};
 use crate::secret::Secret;
 
 /// The name among regions whose pair is for those without their own.
@@ -31,7 +31,7 @@ struct Text {
 
 /// The pair of the key or of a region, and where its access key is from.
 struct Found {
-    pair: AwsPair,
+    pair: AwsCredentials,
     source: String,
 }
 
@@ -54,8 +54,8 @@ enum Arn {
 /// Everything that may allow a request, before it is known for which region.
 struct Credentials {
     bearer: Option<Secret>,
-    own: Option<AwsPair>,
-    regions: BTreeMap<String, AwsPair>,
+    own: Option<AwsCredentials>,
+    regions: BTreeMap<String, AwsCredentials>,
     role: Option<String>,
 }
 
@@ -160,7 +160,11 @@ impl Check<'_, '_> {
     }
 
     /// A `value` such as `{ "eu-west-1": { "access_key": …, "secret_key": … } }`.
-    fn region_map(&mut self, at: &Place<'_>, text: &str) -> Option<BTreeMap<String, AwsPair>> {
+    fn region_map(
+        &mut self,
+        at: &Place<'_>,
+        text: &str,
+    ) -> Option<BTreeMap<String, AwsCredentials>> {
         let whole = "{ \"us-east-1\": { \"access_key\": …, \"secret_key\": … } }";
         let map: BTreeMap<String, Text> = self.json(&at.value(), text, "", whole)?;
         let mut pairs = BTreeMap::new();
@@ -179,7 +183,7 @@ impl Check<'_, '_> {
                 self.error(&at.value(), message, "access_key and secret_key go together");
                 return None;
             };
-            pairs.insert(name, AwsPair { access_key, secret_key, session_token });
+            pairs.insert(name, AwsCredentials { access_key, secret_key, session_token });
         }
         Some(pairs)
     }
@@ -206,7 +210,7 @@ impl Check<'_, '_> {
         if doubtful || (written[2] && token.is_none()) {
             return Stands::Wrong;
         }
-        let pair = AwsPair {
+        let pair = AwsCredentials {
             access_key: Secret::new(access.text),
             secret_key: Secret::new(secret.text),
             session_token: token.map(|token| Secret::new(token.text)),
@@ -262,11 +266,11 @@ impl Check<'_, '_> {
             let pair = regions.get(name).or_else(|| regions.get(GLOBAL)).or(own.as_ref());
             let access = match (pair, bearer, role) {
                 (from, _, Some(arn)) if from.is_some() || regions.is_empty() => {
-                    Aws::Role { arn: arn.clone(), from: from.cloned() }
+                    AwsAuth::Role { arn: arn.clone(), from: from.cloned() }
                 }
-                (Some(pair), _, _) => Aws::Pair(pair.clone()),
-                (None, Some(key), _) => Aws::Bearer(key.clone()),
-                (None, None, _) if regions.is_empty() => Aws::Chain,
+                (Some(pair), _, _) => AwsAuth::Pair(pair.clone()),
+                (None, Some(key), _) => AwsAuth::Bearer(key.clone()),
+                (None, None, _) if regions.is_empty() => AwsAuth::Chain,
                 (None, None, _) => {
                     let help =
                         format!("write it under regions.{name}, or one under regions.global");
@@ -283,7 +287,7 @@ impl Check<'_, '_> {
             list.extend(endpoint.map(|endpoint| Region {
                 name: name.to_owned(),
                 endpoint,
-                access,
+                auth: access,
             }));
         }
         list

@@ -12,7 +12,7 @@ use crate::config::check::Check;
 use crate::config::check::keys::Details;
 use crate::config::check::resolve_source::{Lines, reason};
 use crate::config::source::SecretSource;
-use crate::config::{Cloud, Endpoint, Google, Vertex, file};
+use crate::config::{Cloud, Endpoint, GoogleAuth, Vertex, file};
 use crate::secret::Secret;
 
 /// What the text of a credentials file has, as far as it is looked at here. Secrets are passed over.
@@ -37,7 +37,7 @@ struct Text {
 
 /// Credentials and what is known of them.
 struct Found {
-    access: Google,
+    access: GoogleAuth,
     project: Option<String>,
     /// In words.
     source: String,
@@ -66,7 +66,7 @@ impl Check<'_, '_> {
             return Details { endpoint, deployments, ..Details::default() };
         };
         let Found { access, source, .. } = found;
-        let cloud = Cloud::Vertex(Vertex { project, number, region, access });
+        let cloud = Cloud::Vertex(Vertex { project, number, region, auth: access });
         Details { endpoint, deployments, cloud, source: Some(source), ..Details::default() }
     }
 
@@ -170,7 +170,7 @@ impl Check<'_, '_> {
         let host = host.unwrap_or_else(|| "metadata.google.internal".to_owned());
         let address = self.address_of(at.table, METADATA, "http", &host)?;
         let source = "metadata server".to_owned();
-        Some(Found { access: Google::Metadata(address), project: None, source })
+        Some(Found { access: GoogleAuth::MetadataServer(address), project: None, source })
     }
 
     /// The text of a credentials file. `of` says which, where the setting does not.
@@ -234,7 +234,11 @@ impl Check<'_, '_> {
             self.project(path, &format!("`project_id` of the credentials{of}"), project)?;
         }
         let source = format!("{words} from {source}");
-        Some(Found { access: Google::Credentials(Secret::new(text.to_owned())), project, source })
+        Some(Found {
+            access: GoogleAuth::Credentials(Secret::new(text.to_owned())),
+            project,
+            source,
+        })
     }
 
     /// `my-project`, or `example.com:my-project` of before 2012.

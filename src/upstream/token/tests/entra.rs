@@ -1,15 +1,18 @@
 use super::super::entra::Minter;
 use super::*;
-use crate::config::Proof;
+use crate::config::EntraCredential;
 
 pub(super) const SECRET: &str = "Zq7~Xw9.Kv3&Jp5=Yg8";
 
-fn entra(proof: Proof) -> Entra {
-    Entra { scopes: vec!["https://cognitiveservices.azure.com/.default".to_owned()], proof }
+fn entra(proof: EntraCredential) -> EntraAuth {
+    EntraAuth {
+        scopes: vec!["https://cognitiveservices.azure.com/.default".to_owned()],
+        credential: proof,
+    }
 }
 
-pub(super) fn with_secret(server: &Server) -> Entra {
-    entra(Proof::Secret {
+pub(super) fn with_secret(server: &Server) -> EntraAuth {
+    entra(EntraCredential::ClientSecret {
         authority: server.endpoint(),
         tenant: "contoso.example".to_owned(),
         client: "11111111-2222".to_owned(),
@@ -17,7 +20,7 @@ pub(super) fn with_secret(server: &Server) -> Entra {
     })
 }
 
-fn minter(entra: &Entra) -> Minter {
+fn minter(entra: &EntraAuth) -> Minter {
     Minter::new(entra, ways()).unwrap()
 }
 
@@ -45,7 +48,7 @@ async fn a_workload_shows_the_token_that_its_file_holds_at_that_moment() {
     let server = Server::start(numbered).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
-    let minter = minter(&entra(Proof::Federated {
+    let minter = minter(&entra(EntraCredential::WorkloadIdentity {
         authority: server.endpoint(),
         tenant: "tenant".to_owned(),
         client: "client".to_owned(),
@@ -74,7 +77,8 @@ async fn a_machine_asks_its_metadata_service() {
     let server = Server::same(200, answer).await;
     for (client, end) in [(None, ""), (Some("of its own".to_owned()), "&client_id=of%20its%20own")]
     {
-        let minter = minter(&entra(Proof::Machine { address: server.endpoint(), client }));
+        let minter =
+            minter(&entra(EntraCredential::MachineIdentity { address: server.endpoint(), client }));
         assert_eq!(minted(&minter).await, Ok(("abc".to_owned(), 3599)));
         let asked = server.asked().pop().unwrap();
         assert_eq!(asked.method, "GET");
@@ -95,7 +99,8 @@ async fn an_app_service_shows_its_header() {
     let server = server.await;
     let address = Endpoint { prefix: "/msi/token".to_owned(), ..server.endpoint() };
     let header = secret("a-header-of-its-own");
-    let minter = minter(&entra(Proof::AppService { address, header, client: None }));
+    let minter =
+        minter(&entra(EntraCredential::AppServiceIdentity { address, header, client: None }));
     let (token, lives) = minted(&minter).await.unwrap();
     assert_eq!(token, "abc");
     assert!((3590..=3600).contains(&lives), "{lives}");
@@ -167,7 +172,7 @@ async fn a_number_that_is_left_out_or_huge_is_no_reason_to_fail() {
 async fn an_issuer_that_is_not_there_cannot_be_reached() {
     let server = Server::same(200, "").await;
     let mut entra = with_secret(&server);
-    if let Proof::Secret { authority, .. } = &mut entra.proof {
+    if let EntraCredential::ClientSecret { authority, .. } = &mut entra.credential {
         authority.authority = "127.0.0.1:9".parse().unwrap();
     }
     let told = minted(&minter(&entra)).await;

@@ -34,7 +34,7 @@ fn service_account(private_key: &str, token_uri: &str) -> Value {
 }
 
 fn minter(file: &Value) -> Minter {
-    Minter::new(&Google::Credentials(secret(&file.to_string())), ways()).unwrap()
+    Minter::new(&GoogleAuth::Credentials(secret(&file.to_string())), ways()).unwrap()
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_machine_asks_its_metadata_server() {
     let proxy = Some(Proxy { uri: "http://127.0.0.1:9".parse().unwrap(), credentials: None });
     let transport = Transport { proxy, ..transport() };
     let ways = Ways::new(&transport, &mut Kept::default(), None).unwrap();
-    let minter = Minter::new(&Google::Metadata(server.endpoint()), ways).unwrap();
+    let minter = Minter::new(&GoogleAuth::MetadataServer(server.endpoint()), ways).unwrap();
     assert_eq!(minted(&minter).await, Ok(("abc".to_owned(), 3599)));
     let asked = server.asked().pop().unwrap();
     assert_eq!(asked.method, "GET");
@@ -270,7 +270,7 @@ async fn a_user_is_refreshed_through_the_provider_s_proxy_and_certificates() {
         "refresh_token": "1//refresh",
         "quota_project_id": "a-project",
     });
-    let minter = Minter::new(&Google::Credentials(secret(&file.to_string())), ways).unwrap();
+    let minter = Minter::new(&GoogleAuth::Credentials(secret(&file.to_string())), ways).unwrap();
     assert_eq!(minted(&minter).await, Ok(("token-0".to_owned(), 3600)));
     assert_eq!(minted(&minter).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
     let asked = &server.asked()[0];
