@@ -281,9 +281,9 @@ async fn another_set_after_a_reload_replaces_the_first() {
     let mut scene = Scene::with_file().await;
     fs::write(scene.at("second.toml"), "").unwrap();
     let set = FileSet { files: [scene.at("second.toml")].into(), patterns: Vec::new() };
-    scene.watcher.watch(EVENTS, set.clone());
+    scene.watcher.update(EVENTS, set.clone());
     scene.expect_change().await; // what happened between the read and the watch
-    scene.watcher.watch(EVENTS, set);
+    scene.watcher.update(EVENTS, set);
     scene.expect_silence().await; // the same set again is nothing new
 
     fs::write(scene.at("keymux.toml"), "forgotten").unwrap();

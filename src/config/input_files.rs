@@ -1,4 +1,4 @@
-//! What a configuration was made from, and whether that is still the same.
+//! The files that a configuration was loaded from, their hash, and access to the system.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -11,24 +11,24 @@ use aws_lc_rs::digest::{Context, SHA256};
 use super::pattern::Pattern;
 use crate::secret::sha256;
 
-/// What loading a configuration may see of the world.
+/// The environment variables and files that loading a configuration may read.
 pub trait Environment {
-    /// An environment variable.
+    /// Returns an environment variable.
     fn variable(&self, name: &str) -> Option<OsString>;
-    /// All environment variables whose names begin with `KEYMUX_` and that are text.
+    /// Returns all environment variables that are text and whose names begin with `KEYMUX_`.
     fn keymux_variables(&self) -> Vec<(String, String)>;
-    /// The contents of a file.
+    /// Returns the contents of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// What stands in a directory, as paths that begin with it.
+    /// Returns the entries of a directory as paths that begin with it.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
 }
 
-/// The real environment and file system.
+/// The environment and file system of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemEnvironment;
 
-/// More than any configuration or credential needs; `/dev/zero` must not fill the memory.
-const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+/// Maximum size of a file: more than any configuration or credential needs. `/dev/zero` must not fill the memory.
+const MAX_FILE_SIZE: u64 = 16 * 1024 * 1024;
 
 impl Environment for SystemEnvironment {
     fn variable(&self, name: &str) -> Option<OsString> {
@@ -44,8 +44,8 @@ impl Environment for SystemEnvironment {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST_FILE {
+        fs::File::open(path)?.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_FILE_SIZE {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB"));
         }
         Ok(bytes)
@@ -77,22 +77,22 @@ pub struct InputFiles {
 }
 
 impl InputFiles {
-    /// What [`InputFiles::hash`] would be with the files as they are now. Patterns are looked up again,
-    /// nothing is parsed.
-    pub fn hash_now(&self, around: &dyn Environment) -> [u8; 32] {
+    /// Returns the value that [`InputFiles::hash`] would have with the current files. Expands the patterns
+    /// again and parses nothing.
+    pub fn hash_now(&self, environment: &dyn Environment) -> [u8; 32] {
         let mut files = self.set.files.clone();
         for pattern in &self.set.patterns {
-            files.extend(expand(pattern, around));
+            files.extend(expand(pattern, environment));
         }
         let digests = files.into_iter().map(|file| {
-            let digest = around.read(&file).ok().map(|bytes| sha256(&bytes));
+            let digest = environment.read(&file).ok().map(|bytes| sha256(&bytes));
             (file, digest)
         });
         combine(&digests.collect())
     }
 }
 
-/// The first 12 hex digits of the SHA-256 of some texts.
+/// Returns the first 12 hex digits of the SHA-256 of the texts.
 pub(super) fn short_hash<'t>(texts: impl Iterator<Item = &'t str>) -> String {
     let mut context = Context::new(&SHA256);
     texts.for_each(|text| context.update(text.as_bytes()));
@@ -115,33 +115,32 @@ fn combine(digests: &BTreeMap<PathBuf, Option<[u8; 32]>>) -> [u8; 32] {
     out
 }
 
-/// Reads files and remembers which, and what they held.
+/// Reads files and records their paths and hashes.
 pub(super) struct Reader<'a> {
-    /// The world.
-    pub(super) around: &'a dyn Environment,
+    pub(super) environment: &'a dyn Environment,
     digests: BTreeMap<PathBuf, Option<[u8; 32]>>,
     patterns: Vec<PathBuf>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(around: &'a dyn Environment) -> Self {
-        Self { around, digests: BTreeMap::new(), patterns: Vec::new() }
+    pub(super) fn new(environment: &'a dyn Environment) -> Self {
+        Self { environment, digests: BTreeMap::new(), patterns: Vec::new() }
     }
 
-    /// The contents of a file.
+    /// Returns the contents of a file.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        let bytes = self.around.read(path);
+        let bytes = self.environment.read(path);
         let digest = bytes.as_ref().ok().map(|bytes| sha256(bytes));
-        // Of a file that changes while it is read twice, the first contents count: the change is then
-        // seen as one.
-        self.digests.entry(whole(path)).or_insert(digest);
+        // If a file changes between two reads, the hash of the first counts: the next comparison then
+        // detects the change.
+        self.digests.entry(absolute_path(path)).or_insert(digest);
         bytes
     }
 
-    /// The files that match a pattern, in the order of their names.
+    /// Returns the files that match a pattern, sorted by name.
     pub(super) fn expand(&mut self, pattern: &Path) -> Vec<PathBuf> {
-        self.patterns.push(whole(pattern));
-        expand(pattern, self.around)
+        self.patterns.push(absolute_path(pattern));
+        expand(pattern, self.environment)
     }
 
     pub(super) fn finish(self) -> InputFiles {
@@ -151,20 +150,20 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The path from the root, by which a file is known.
-pub(super) fn whole(path: &Path) -> PathBuf {
+/// Returns the absolute path, which identifies a file.
+pub(super) fn absolute_path(path: &Path) -> PathBuf {
     absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The paths that match, in order. `*` stands for any run of characters within one name, and does not
-/// cover the dot that hides a name: editors and mounted volumes keep their own files under such names.
-fn expand(pattern: &Path, around: &dyn Environment) -> Vec<PathBuf> {
+/// Returns the paths that match, sorted. `*` matches any characters within one name, except the dot at the
+/// beginning of a hidden name: editors and mounted volumes keep their own files under such names.
+fn expand(pattern: &Path, environment: &dyn Environment) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
-    let mut listed = false;
+    let mut has_wildcard = false;
     for component in pattern.components() {
         let name = component.as_os_str().to_string_lossy();
-        listed |= matches!(component, Component::Normal(_)) && name.contains('*');
-        if !listed {
+        has_wildcard |= matches!(component, Component::Normal(_)) && name.contains('*');
+        if !has_wildcard {
             for path in &mut found {
                 path.push(component);
             }
@@ -172,15 +171,26 @@ fn expand(pattern: &Path, around: &dyn Environment) -> Vec<PathBuf> {
         }
         let wanted = Pattern::new(&name);
         let matches = |path: &PathBuf| {
-            let own = path.file_name().unwrap_or_default().to_string_lossy();
-            wanted.matches(&own) && (name.starts_with('.') || !own.starts_with('.'))
+            let found = path.file_name().unwrap_or_default().to_string_lossy();
+            wanted.matches(&found) && (name.starts_with('.') || !found.starts_with('.'))
         };
         found = found
             .iter()
-            .flat_map(|dir| around.list(dir).unwrap_or_default())
+            .flat_map(|dir| environment.list(dir).unwrap_or_default())
             .filter(matches)
             .collect();
     }
     found.sort();
     found
+}
+
+/// Describes an I/O error without the path.
+pub(super) fn describe_io_error(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        io::ErrorKind::FileTooLarge => "it is larger than 16 MiB".to_owned(),
+        kind => kind.to_string(),
+    }
 }

@@ -1,4 +1,4 @@
-//! Which provider a model name means.
+//! Finds the provider of a requested model.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,58 +6,58 @@ use std::sync::Arc;
 use super::pattern::any_matches;
 use super::{Config, Key, Provider, Route};
 
-/// What a model name means.
+/// The route or the provider's model that a requested model name stands for.
 #[derive(Clone, Copy, Debug)]
 pub enum ResolvedModel<'c, 'm> {
-    /// A name of the file's own.
+    /// A route of the file.
     Route(&'c Route),
-    /// A model at a provider.
+    /// A model of a provider.
     Model {
-        /// Place in [`Config::providers`].
+        /// Index in [`Config::providers`].
         provider: usize,
-        /// The model asked of that provider.
+        /// The model requested from that provider.
         model: &'m str,
     },
 }
 
-/// No provider, or more than one, answers to a model name.
+/// No provider, or more than one, matches a requested model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelNotFound {
-    asked: String,
-    why: Why,
+    requested: String,
+    reason: NotFoundReason,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Why {
+enum NotFoundReason {
     Empty,
-    /// These list or deploy it.
+    /// Several providers list or deploy it.
     Listed(Vec<Arc<str>>),
-    /// These take any model.
-    TakeAny(Vec<Arc<str>>),
-    /// Nobody does; what stands before the first `/` is no provider.
-    Nobody {
+    /// Several providers accept any model.
+    AcceptAny(Vec<Arc<str>>),
+    /// No provider matches; `prefix`, the part before the first `/`, is not a provider.
+    NoProvider {
         prefix: Option<String>,
     },
 }
 
 impl Config {
-    /// What the model name means: a route; `provider/model`; a bare name that one provider's keys
-    /// list or deploy; else the one provider whose keys take any model. Does not allocate unless
-    /// nothing is found.
+    /// Resolves a requested model, in this order: a route; `provider/model`; a bare name that the keys of
+    /// exactly one provider list or deploy; the only provider with keys that accept any model. Does not
+    /// allocate unless nothing is found.
     pub fn resolve_model<'c, 'm>(
         &'c self,
-        asked: &'m str,
+        requested: &'m str,
     ) -> Result<ResolvedModel<'c, 'm>, ModelNotFound> {
-        if let Ok(place) = self.routes.binary_search_by(|route| (*route.name).cmp(asked)) {
-            return Ok(ResolvedModel::Route(&self.routes[place]));
+        if let Ok(index) = self.routes.binary_search_by(|route| (*route.name).cmp(requested)) {
+            return Ok(ResolvedModel::Route(&self.routes[index]));
         }
-        model(&self.providers, asked)
+        resolve_provider(&self.providers, requested)
             .map(|(provider, model)| ResolvedModel::Model { provider, model })
     }
 }
 
 impl Key {
-    /// Whether the key may be asked for the model: deny wins over allow.
+    /// True if the key may serve the model. `blacklisted_models` wins over `models`.
     pub fn allows(&self, model: &str) -> bool {
         let (region, model) = self.region_and_model(model);
         self.has_region(region)
@@ -65,8 +65,8 @@ impl Key {
             && self.models.as_deref().is_none_or(|models| any_matches(models, model))
     }
 
-    /// The name under which the provider knows the model, where the key says so. Case counts only
-    /// when two names differ in nothing else.
+    /// Returns the model name to send to the provider, if `deployments` maps the model. Ignores case, unless
+    /// a name matches exactly.
     pub fn deployment(&self, model: &str) -> Option<&str> {
         let (_, model) = self.region_and_model(model);
         let exact = self.deployments.get(model);
@@ -79,38 +79,42 @@ impl Key {
         exact.or_else(any_case).map(String::as_str)
     }
 
-    /// Whether the key names the model, one by one or by a pattern.
+    /// True if the key lists the model by name or pattern, or deploys it.
     fn lists(&self, model: &str) -> bool {
         let (_, bare) = self.region_and_model(model);
-        let named =
+        let is_listed =
             self.models.iter().flatten().any(|pattern| !pattern.is_any() && pattern.matches(bare));
-        self.enabled && (named || self.deployment(model).is_some()) && self.allows(model)
+        self.enabled && (is_listed || self.deployment(model).is_some()) && self.allows(model)
     }
 
-    /// Whether the key takes whatever model is asked for.
-    fn takes_any(&self, model: &str) -> bool {
+    /// True if the key accepts any model.
+    fn accepts_any(&self, model: &str) -> bool {
         let any =
             self.models.as_deref().is_none_or(|models| models.iter().any(super::Pattern::is_any));
         self.enabled && any && self.allows(model)
     }
 }
 
-/// The provider and the model asked of it. Providers are in the order of their names.
-pub(super) fn model<'m>(
+/// Returns the provider and the model to request from it. Providers are sorted by name.
+pub(super) fn resolve_provider<'m>(
     providers: &[Provider],
-    asked: &'m str,
+    requested: &'m str,
 ) -> Result<(usize, &'m str), ModelNotFound> {
-    let not_found = |why| Err(ModelNotFound { asked: asked.to_owned(), why });
-    if asked.is_empty() {
-        return not_found(Why::Empty);
+    let not_found = |reason| Err(ModelNotFound { requested: requested.to_owned(), reason });
+    if requested.is_empty() {
+        return not_found(NotFoundReason::Empty);
     }
-    let (prefix, rest) = asked.split_once('/').unzip();
+    let (prefix, rest) = requested.split_once('/').unzip();
     if let (Some(prefix), Some(rest)) = (prefix, rest)
         && let Ok(provider) = providers.binary_search_by(|provider| (*provider.name).cmp(prefix))
     {
-        return if rest.is_empty() { not_found(Why::Empty) } else { Ok((provider, rest)) };
+        return if rest.is_empty() {
+            not_found(NotFoundReason::Empty)
+        } else {
+            Ok((provider, rest))
+        };
     }
-    let only = |serves: &dyn Fn(&Key) -> bool| {
+    let only_provider = |serves: &dyn Fn(&Key) -> bool| {
         let mut serving = providers
             .iter()
             .enumerate()
@@ -124,57 +128,57 @@ pub(super) fn model<'m>(
             }
         }
     };
-    match only(&|key| key.lists(asked)) {
-        Ok(Some(provider)) => return Ok((provider, asked)),
+    match only_provider(&|key| key.lists(requested)) {
+        Ok(Some(provider)) => return Ok((provider, requested)),
         Ok(None) => {}
-        Err(names) => return not_found(Why::Listed(names)),
+        Err(names) => return not_found(NotFoundReason::Listed(names)),
     }
-    match only(&|key| key.takes_any(asked)) {
-        Ok(Some(provider)) => Ok((provider, asked)),
-        Ok(None) => not_found(Why::Nobody { prefix: prefix.map(str::to_owned) }),
-        Err(names) => not_found(Why::TakeAny(names)),
+    match only_provider(&|key| key.accepts_any(requested)) {
+        Ok(Some(provider)) => Ok((provider, requested)),
+        Ok(None) => not_found(NotFoundReason::NoProvider { prefix: prefix.map(str::to_owned) }),
+        Err(names) => not_found(NotFoundReason::AcceptAny(names)),
     }
 }
 
 impl ModelNotFound {
-    /// Whether nobody has the model, as against several or none being asked for.
+    /// True if no provider matches; false if several do, or if the name is empty.
     pub(super) fn is_unknown(&self) -> bool {
-        matches!(self.why, Why::Nobody { .. })
+        matches!(self.reason, NotFoundReason::NoProvider { .. })
     }
 }
 
 impl fmt::Display for ModelNotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asked = short(&self.asked);
-        match &self.why {
-            Why::Empty => write!(f, "no model is named"),
-            Why::Listed(names) => {
+        let requested = short(&self.requested);
+        match &self.reason {
+            NotFoundReason::Empty => write!(f, "the model name is empty"),
+            NotFoundReason::Listed(names) => {
                 write!(
                     f,
-                    "`{asked}` is listed by {}: ask for provider/model, such as {}/{asked}",
-                    and(names),
+                    "`{requested}` is listed by {}: request provider/model, such as {}/{requested}",
+                    join_names(names),
                     names[0]
                 )
             }
-            Why::TakeAny(names) => {
+            NotFoundReason::AcceptAny(names) => {
                 write!(
                     f,
-                    "no key lists `{asked}`, and {} take any model: ask for provider/model, such as {}/{asked}",
-                    and(names),
+                    "no key lists `{requested}`, and {} accept any model: request provider/model, such as {}/{requested}",
+                    join_names(names),
                     names[0]
                 )
             }
-            Why::Nobody { prefix: Some(prefix) } => {
+            NotFoundReason::NoProvider { prefix: Some(prefix) } => {
                 write!(
                     f,
-                    "`{asked}` is no route, `{}` is no provider, no key lists the model, and no provider takes any",
+                    "`{requested}` is not a route, `{}` is not a provider, no key lists the model, and no provider accepts any model",
                     short(prefix)
                 )
             }
-            Why::Nobody { prefix: None } => {
+            NotFoundReason::NoProvider { prefix: None } => {
                 write!(
                     f,
-                    "`{asked}` is no route, no key lists the model, and no provider takes any"
+                    "`{requested}` is not a route, no key lists the model, and no provider accepts any model"
                 )
             }
         }
@@ -183,12 +187,12 @@ impl fmt::Display for ModelNotFound {
 
 impl std::error::Error for ModelNotFound {}
 
-/// As much of a caller's text as an error message should repeat.
+/// Shortens and escapes a caller's text for an error message.
 fn short(text: &str) -> String {
     text.chars().take(100).flat_map(char::escape_debug).collect()
 }
 
-fn and(names: &[Arc<str>]) -> String {
+fn join_names(names: &[Arc<str>]) -> String {
     match names {
         [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         names => names.join(", "),

@@ -114,7 +114,7 @@ impl Reloader {
             }
         }
         self.inputs = inputs;
-        self.watcher.watch(self.live.gateway().config.reload, self.inputs.set.clone());
+        self.watcher.update(self.live.gateway().config.reload, self.inputs.set.clone());
     }
 
     fn swap(&self, before: &Gateway, next: Gateway, warnings: &[Problem]) {

@@ -9,11 +9,9 @@
 //! ```text
 //! rescue.rs   the work as a body, and its attempts
 //! hold.rs     nothing is delivered before it is whole
-//! resume.rs   what was delivered is gone on with
 //! ```
 
 mod hold;
-mod resume;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -89,14 +87,13 @@ impl fmt::Debug for Rescue {
 
 impl Rescue {
     /// Whether an answer that has begun on such a route is one that can be rescued.
-    pub(super) fn is_for(mode: config::Rescue, answered: &Answered, operation: Operation) -> bool {
+    pub(super) fn is_for(mode: config::Rescue, answered: &Answered, _operation: Operation) -> bool {
         let framing = answered.framing();
         answered.response.status().is_success()
             && framing.is_stream()
             && match mode {
                 config::Rescue::None => false,
                 config::Rescue::Hold => true,
-                config::Rescue::Resume => resume::is_known(operation, framing),
             }
     }
 
@@ -112,7 +109,6 @@ impl Rescue {
         let (say, said) = channel(1);
         let attempts = Attempts { request, walk, relay, record, say };
         self.0 = match mode {
-            config::Rescue::Resume => State::Running(Box::pin(resume::run(attempts)), said),
             config::Rescue::Hold | config::Rescue::None => {
                 State::Running(Box::pin(hold::run(attempts)), said)
             }

@@ -1,4 +1,4 @@
-//! What keys of the clouds hold once their files are read, and callers that sign.
+//! Keys of the clouds after loading, and clients that sign their requests.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
 
-/// The API version and the access of an azure key.
+/// Returns the API version and the credentials of an azure key.
 fn azure<'c>(config: &'c Config, name: &str) -> (&'c ApiVersion, &'c AzureAuth) {
     let key = key(config, name);
     assert!(key.value.is_none(), "{name}: the value is in `cloud`");
@@ -47,7 +47,7 @@ fn proof<'c>(config: &'c Config, name: &str) -> &'c EntraCredential {
 }
 
 #[test]
-fn azure_keys_hold_their_resource_and_its_key() {
+fn azure_keys_have_a_resource_and_its_key() {
     let config = load("azure.toml", &[]);
     let dated = |text: &str| ApiVersion::Dated(text.to_owned());
     for (name, place, version, value) in [
@@ -80,7 +80,7 @@ fn azure_keys_hold_their_resource_and_its_key() {
 }
 
 #[test]
-fn entra_id_is_asked_with_what_there_is() {
+fn entra_id_credentials_come_from_the_table_or_the_environment() {
     let config = load("azure.toml", &[]);
     let (_, AzureAuth::Entra(entra)) = azure(&config, "secret") else { panic!() };
     assert_eq!(entra.scopes, ["https://ai.azure.com/.default"]);
@@ -148,7 +148,7 @@ fn entra_id_is_asked_with_what_there_is() {
 }
 
 #[test]
-fn vertex_keys_hold_project_region_and_credentials() {
+fn vertex_keys_have_project_region_and_credentials() {
     let config = load("vertex.toml", &[]);
     for (name, place, project, number, source) in [
         (
@@ -203,7 +203,7 @@ fn vertex_keys_hold_project_region_and_credentials() {
 }
 
 #[test]
-fn vertex_keys_without_credentials_take_those_of_the_environment() {
+fn vertex_keys_without_credentials_use_those_of_the_environment() {
     let found = |variables: &[(&str, &str)]| {
         let config = load("vertex.toml", variables);
         let key = key(&config, "default");
@@ -231,7 +231,7 @@ fn vertex_keys_without_credentials_take_those_of_the_environment() {
 }
 
 #[test]
-fn a_file_of_gcloud_that_is_not_there_yet_is_watched() {
+fn a_missing_file_of_gcloud_is_watched() {
     let mut world = World::new(&fixtures("good"));
     world.set("HOME", "/nobody");
     let inputs = world.load("vertex.toml").inputs;
@@ -244,7 +244,7 @@ fn bedrock<'c>(config: &'c Config, name: &str) -> &'c Bedrock {
     bedrock
 }
 
-/// The regions of a key with what each is asked with.
+/// Returns the regions of a key with their credentials.
 fn regions(bedrock: &Bedrock) -> Vec<(&str, String)> {
     let known = ["AKIDEXAMPLE", "AKIDGLOBAL", "AKIDEU", "AKIDCN"];
     let name = |own: &Secret| known.iter().find(|known| *own == secret(known)).copied().unwrap();
@@ -261,7 +261,7 @@ fn regions(bedrock: &Bedrock) -> Vec<(&str, String)> {
 }
 
 #[test]
-fn bedrock_keys_hold_their_regions_the_default_first() {
+fn bedrock_keys_have_their_default_region_first() {
     let config = load("bedrock.toml", &[]);
     let pairs = |name: &str| {
         let regions = regions(bedrock(&config, name));
@@ -298,7 +298,7 @@ fn bedrock_keys_hold_their_regions_the_default_first() {
 }
 
 #[test]
-fn bedrock_keys_hold_profiles_and_buckets() {
+fn bedrock_keys_have_profiles_and_buckets() {
     let config = load("bedrock.toml", &[]);
     let own = bedrock(&config, "pair");
     let arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile";
@@ -320,7 +320,7 @@ fn bedrock_keys_hold_profiles_and_buckets() {
 }
 
 #[test]
-fn callers_that_sign_hold_their_pair() {
+fn signing_clients_have_an_access_key() {
     let config = load("clients_of_aws.toml", &[]);
     let [signs, both, off] = &config.clients[..] else { panic!() };
     let caller = signs.aws.as_ref().unwrap();
@@ -331,9 +331,9 @@ fn callers_that_sign_hold_their_pair() {
     assert!(off.aws.is_none());
 }
 
-/// Each line of a file is replaced in turn; the key must not be taken for the one it was.
+/// Replaces each setting in turn; the fingerprint of the key must change each time.
 #[test]
-fn what_changes_a_request_changes_the_fingerprint() {
+fn every_setting_that_changes_requests_changes_the_fingerprint() {
     let fingerprint = |text: &str, variables: &[(&str, &str)]| {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("keymux.toml"), text).unwrap();
