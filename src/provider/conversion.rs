@@ -1,5 +1,5 @@
-//! In which format a kind of provider is asked for what a caller wants: its own, as long as the provider
-//! has it, so that the bytes stay; else the one of the provider's that says most.
+//! Decides the format of a request to a provider: the client's format if the provider supports it, so that
+//! the bytes are forwarded as they are; else the most expressive format of the provider.
 
 use super::Kind;
 use crate::wire::Operation;
@@ -8,25 +8,24 @@ use crate::wire::embeddings::Format;
 use crate::wire::ir::Request;
 use crate::wire::translate::Wire;
 
-/// How a provider is asked.
+/// How a client's request is converted for a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conversion {
-    /// In the caller's own format.
+    /// Not converted: the provider supports the client's format.
     Verbatim,
-    /// In this one.
+    /// Translated to this format.
     Translate(Wire),
-    /// For embeddings in this form.
+    /// Converted to an embeddings request of this form.
     Embeddings(Format),
-    /// For a count of tokens in this form.
+    /// Converted to a token count request of this form.
     CountTokens(Counter),
-    /// Not at all: it has no such thing.
+    /// Not possible: the provider has no such operation.
     Unsupported,
 }
 
 impl Kind {
-    /// How this kind is asked for an operation with a model, which has two names: the one asked for, and
-    /// the one that `deployments` makes of it. `body`: the format the caller's body is in, where it is
-    /// another than the operation's.
+    /// Returns the conversion for an operation. `model` is the requested name and the name after
+    /// `deployments`. `body` is the format of the client's body if it differs from that of the operation.
     pub fn conversion(
         self,
         operation: Operation,
@@ -52,14 +51,14 @@ impl Kind {
         if body.is_none()
             && asked == Wire::OpenAiChat
             && self.has_both()
-            && is_of_responses_only(own)
+            && needs_responses_api(own)
         {
             return Conversion::Translate(Wire::OpenAiResponses);
         }
         if body.is_none() && self.supports(operation) && self.has(asked, model) {
             return Conversion::Verbatim;
         }
-        // Formats of providers only are passed on or refused.
+        // Formats that only providers have are forwarded or refused.
         if !Wire::OF_CALLERS.contains(&asked) {
             return Conversion::Unsupported;
         }
@@ -89,19 +88,19 @@ impl Kind {
         }
     }
 
-    /// The form in which it makes embeddings, where that is not OpenAI's.
+    /// Returns the form of its embeddings requests, if that is not OpenAI's.
     fn embeddings_format(self, model: [&str; 2]) -> Option<Format> {
         match self {
             Kind::Gemini => Some(Format::Gemini),
             Kind::Vertex => Format::on_vertex(model),
             Kind::Bedrock => Format::on_bedrock(model),
-            // Its compatible endpoint makes them as well, and is asked wherever that can carry the request.
+            // Its OpenAI-compatible endpoint has embeddings too, and is used if it supports the request.
             Kind::Cohere => Some(Format::Cohere),
             _ => None,
         }
     }
 
-    /// How it is asked to count tokens: by the ways that vendors document, and no other.
+    /// Returns the conversion for a token count, by the endpoints that vendors document.
     fn token_count_conversion(
         self,
         operation: Operation,
@@ -118,44 +117,44 @@ impl Kind {
             }
             Kind::Gemini => Conversion::CountTokens(Counter::Gemini),
             Kind::Vertex => Conversion::CountTokens(Counter::Vertex),
-            // <https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html> lists Claude alone.
+            // <https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html> lists only Claude.
             Kind::Bedrock if is_claude(model) => Conversion::CountTokens(Counter::Bedrock),
             Kind::OpenAi | Kind::Azure | Kind::Echo => Conversion::CountTokens(Counter::OpenAi),
             _ => Conversion::Unsupported,
         }
     }
 
-    /// Whether a provider that apis the API has this format of it, for this model.
+    /// True if a provider that supports the API has this format for this model.
     fn has(self, wire: Wire, model: [&str; 2]) -> bool {
         match (self, wire) {
             // <https://docs.mistral.ai/api>, <https://docs.z.ai/api-reference>,
             // <https://docs.cohere.com/docs/compatibility-api>: chat, and no responses.
             (Kind::Mistral | Kind::Zai | Kind::Cohere, Wire::OpenAiResponses) => false,
-            // Claude is served in Anthropic's format, and nothing else is. A name that says nothing of
-            // its maker may be Claude's.
+            // Only Claude is served in Anthropic's format. A name without a known model family may be
+            // Claude's.
             (Kind::Vertex | Kind::Azure | Kind::Bedrock, Wire::Anthropic) => {
-                is_claude(model) || !is_of_another(model)
+                is_claude(model) || !is_other_family(model)
             }
             (Kind::Vertex | Kind::Azure, _) => !is_claude(model),
-            // <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html>: of
-            // OpenAI's own models.
+            // <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html>: for
+            // OpenAI's models only.
             (Kind::Bedrock, Wire::OpenAiChat) => model.iter().any(|name| name.contains("openai.")),
             _ => true,
         }
     }
 
-    /// Whether it has OpenAI's responses as well as its chat, for models that take only one of them.
+    /// True if it has OpenAI's responses API besides chat completions, for models that support only one of them.
     fn has_both(self) -> bool {
         matches!(self, Kind::OpenAi | Kind::Azure)
     }
 
-    /// The format in which a request for that model is written, where its kind has two: OpenAI takes tools
-    /// and reasoning together in its responses only, from GPT-5.4 on, and some models there only
+    /// Returns the format for a request if the kind has two: from GPT-5.4 on, OpenAI supports tools with
+    /// reasoning only in its responses API, and some models only there
     /// (<https://github.com/openai/openai-openapi/issues/541>).
     pub fn translation_format(self, wire: Wire, request: &Request, model: &str) -> Wire {
         let has_both = self.has_both() && wire == Wire::OpenAiChat;
         let reasons = request.thinking.is_some() || !request.tools.is_empty();
-        if has_both && (is_of_responses_only(model) || (reasons && is_from_gpt_5_4(model))) {
+        if has_both && (needs_responses_api(model) || (reasons && is_from_gpt_5_4(model))) {
             Wire::OpenAiResponses
         } else {
             wire
@@ -163,13 +162,13 @@ impl Kind {
     }
 }
 
-/// Also with a region, a publisher or a version around it.
+/// True for any spelling, with a region, a publisher or a version.
 fn is_claude(model: [&str; 2]) -> bool {
     model.iter().any(|name| name.to_ascii_lowercase().contains("claude"))
 }
 
-/// Whether the name is that of a model that Azure, Bedrock or Vertex have of anybody else.
-fn is_of_another(model: [&str; 2]) -> bool {
+/// True if the name contains a model family of another vendor on Azure, Bedrock or Vertex.
+fn is_other_family(model: [&str; 2]) -> bool {
     const FAMILIES: [&str; 22] = [
         "gpt",
         "gemini",
@@ -202,7 +201,7 @@ fn is_of_another(model: [&str; 2]) -> bool {
 }
 
 /// <https://platform.openai.com/docs/models>: endpoints of each.
-fn is_of_responses_only(model: &str) -> bool {
+fn needs_responses_api(model: &str) -> bool {
     let is_pro = ["o1-pro", "o3-pro", "gpt-5-pro"].iter().any(|name| model.starts_with(name));
     is_pro || model.contains("-codex") || model.contains("-deep-research")
 }
@@ -222,7 +221,7 @@ mod tests {
     use crate::wire::ir::{Effort, Thinking};
 
     #[test]
-    fn a_format_that_the_provider_has_stays() {
+    fn a_supported_format_is_not_converted() {
         for (kind, operation, model) in [
             (Kind::OpenAi, Operation::Chat, "gpt-4o"),
             (Kind::OpenAi, Operation::Responses, "gpt-4o"),
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_goes_through_one_that_it_has() {
+    fn another_format_is_translated_to_one_of_the_provider() {
         for (kind, operation, model, wire) in [
             (Kind::OpenAi, Operation::Messages, "gpt-4o", Wire::OpenAiChat),
             (Kind::Mistral, Operation::Responses, "mistral-small", Wire::OpenAiChat),
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_is_known_by_either_of_its_names() {
+    fn a_model_family_is_recognized_by_either_name() {
         let by_name =
             Kind::Vertex.conversion(Operation::Messages, None, ["sonnet", "claude-sonnet-4"]);
         assert_eq!(by_name, Conversion::Verbatim);
@@ -281,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_conversation_is_passed_on_or_refused() {
+    fn other_operations_are_forwarded_or_refused() {
         assert_eq!(
             Kind::Anthropic.conversion(Operation::Speech, None, ["tts-1"; 2]),
             Conversion::Unsupported
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn embeddings_are_asked_for_in_the_form_that_the_model_has() {
+    fn embeddings_use_the_form_of_the_model() {
         for (kind, model, conversion) in [
             (Kind::OpenAi, "text-embedding-3-small", Conversion::Verbatim),
             (Kind::Mistral, "mistral-embed", Conversion::Verbatim),
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_counted_where_there_is_a_count() {
+    fn tokens_are_counted_by_documented_endpoints() {
         let claude = "anthropic.claude-haiku-4-5-20251001-v1:0";
         for (kind, operation, model, conversion) in [
             (Kind::Anthropic, Operation::CountTokens, claude, Conversion::Verbatim),
@@ -385,14 +384,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_another_format_is_rewritten_even_where_the_operation_is_served() {
+    fn a_body_in_another_format_is_converted_for_a_supported_operation() {
         let conversion =
             Kind::OpenAi.conversion(Operation::Chat, Some(Wire::OpenAiResponses), ["gpt-4o"; 2]);
         assert_eq!(conversion, Conversion::Translate(Wire::OpenAiChat));
     }
 
     #[test]
-    fn openai_is_asked_for_reasoning_with_tools_where_it_takes_both() {
+    fn openai_gets_reasoning_with_tools_through_the_responses_api() {
         let effort = Some(Effort::Low);
         let thinking = Some(Thinking { effort, budget: None, shown: None });
         let thinks = Request { thinking, ..Request::default() };
