@@ -55,7 +55,7 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Certificates; `None`: plain HTTP.
     pub tls: Option<Tls>,
-    /// Whether callers must authenticate.
+    /// Authentication of callers.
     pub auth: ServerAuth,
     /// Maximum time for a caller to send the head of a request.
     pub head_timeout: Duration,

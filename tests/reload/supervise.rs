@@ -81,7 +81,7 @@ async fn an_invalid_file_does_not_fail_the_health_check() {
     let output = run(keymux.folder(), &["healthcheck"], &[]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("`admin.listen` is not an address"), "{said}");
+    assert!(said.contains("`admin.listen` is not a valid address"), "{said}");
 
     keymux.rewrite(&file("two"));
     keymux.stop().await;

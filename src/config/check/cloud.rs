@@ -40,28 +40,7 @@ impl Check<'_, '_> {
         key: &file::Key,
         value: &KeyValue<'_>,
     ) -> KindSettings {
-        let given = [
-            key.azure_key_config.is_some(),
-            key.vertex_key_config.is_some(),
-            key.bedrock_key_config.is_some(),
-            key.replicate_key_config.is_some(),
-            key.vllm_key_config.is_some(),
-            key.ollama_key_config.is_some(),
-            key.sgl_key_config.is_some(),
-        ];
-        for ((table, owner), is_given) in TABLES.iter().zip(given) {
-            if let Some(kind) = context.kind.filter(|kind| is_given && kind != owner) {
-                let help = kind
-                    .info()
-                    .key_config
-                    .map_or("remove it".to_owned(), |own| format!("keys of {kind} have {own}"));
-                self.name_error(
-                    &child(path, table),
-                    format!("`{table}` is for keys of {owner}, but this provider is {kind}"),
-                    help.as_str(),
-                );
-            }
-        }
+        self.reject_tables_of_other_kinds(path, context.kind, key);
         if !key.enabled {
             return KindSettings::default();
         }
@@ -115,6 +94,32 @@ impl Check<'_, '_> {
             Some(Kind::Sglang) => self
                 .one_server(&own, key.sgl_key_config.as_ref().and_then(|table| table.url.as_ref())),
             _ => KindSettings::default(),
+        }
+    }
+
+    /// Reports each `*_key_config` that is for keys of another kind.
+    fn reject_tables_of_other_kinds(&mut self, path: &str, kind: Option<Kind>, key: &file::Key) {
+        let given = [
+            key.azure_key_config.is_some(),
+            key.vertex_key_config.is_some(),
+            key.bedrock_key_config.is_some(),
+            key.replicate_key_config.is_some(),
+            key.vllm_key_config.is_some(),
+            key.ollama_key_config.is_some(),
+            key.sgl_key_config.is_some(),
+        ];
+        for ((table, owner), is_given) in TABLES.iter().zip(given) {
+            if let Some(kind) = kind.filter(|kind| is_given && kind != owner) {
+                let help = kind
+                    .info()
+                    .key_config
+                    .map_or("remove it".to_owned(), |own| format!("keys of {kind} have {own}"));
+                self.name_error(
+                    &child(path, table),
+                    format!("`{table}` is for keys of {owner}, but this provider is {kind}"),
+                    help.as_str(),
+                );
+            }
         }
     }
 
