@@ -1,4 +1,4 @@
-//! What it costs to know where a request goes: the model's name looked up, a key chosen, a turn given.
+//! The cost of routing a request: resolving the model name, choosing a key, taking a turn.
 //!
 //! `cargo bench --bench keys`
 
@@ -11,28 +11,28 @@ use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keymux::config::{self, Config, LoadOptions, SystemEnvironment};
-use keymux::keys::{Pool, Ties, Tried, Want};
+use keymux::keys::{AffinityKeys, KeyRequest, Pool, TriedKeys};
 use keymux::share::TurnCounter;
 
-/// What the keys of a pool have in their tables besides name and weight.
+/// The settings of the keys besides name and weight.
 #[derive(Clone, Copy)]
 enum Rules {
     None,
-    /// Ten patterns to allow and two to deny; the model asked for is under the last of the ten.
+    /// Ten `models` and two `blacklisted_models` patterns; the requested model matches the last of the ten.
     Patterns,
-    /// Every second key names three clients, of which the caller is the last.
+    /// Every second key names three clients; the client of the request is the last of them.
     Clients,
 }
 
 impl Rules {
-    fn of_key(self, place: usize) -> &'static str {
+    fn settings(self, index: usize) -> &'static str {
         match self {
             Rules::Patterns => {
                 "models = [\"o1*\", \"o3*\", \"o4-*\", \"gpt-3.5*\", \"gpt-4-*\", \"gpt-4.1*\", \"gpt-5*\", \
                  \"text-embedding-*\", \"*-tts\", \"gpt-4o*\"]\n\
                  blacklisted_models = [\"*-realtime*\", \"*-audio-preview*\"]\n"
             }
-            Rules::Clients if place.is_multiple_of(2) => {
+            Rules::Clients if index.is_multiple_of(2) => {
                 "clients = [\"search\", \"support\", \"research\"]\n"
             }
             Rules::Clients | Rules::None => "",
@@ -49,17 +49,17 @@ fn load(text: &str) -> Config {
     loaded.config.unwrap()
 }
 
-/// The pool of a provider with this many keys, of weights 1 to 5.
+/// Returns the pool of a provider with this many keys, of weights 1 to 5.
 fn pool(keys: usize, rules: Rules) -> Pool {
     let mut text = String::new();
     for client in ["search", "support", "research"] {
         writeln!(text, "[[clients]]\nname = \"{client}\"\nkey = \"client-key-{client}\"").unwrap();
     }
-    for place in 0..keys {
-        let (weight, rules) = (1 + place % 5, rules.of_key(place));
+    for index in 0..keys {
+        let (weight, rules) = (1 + index % 5, rules.settings(index));
         writeln!(
             text,
-            "[[providers.openai.keys]]\nname = \"k{place}\"\nvalue = \"provider-key-{place}\"\n\
+            "[[providers.openai.keys]]\nname = \"k{index}\"\nvalue = \"provider-key-{index}\"\n\
              weight = {weight}\n{rules}"
         )
         .unwrap();
@@ -67,22 +67,22 @@ fn pool(keys: usize, rules: Rules) -> Pool {
     Pool::new(&load(&text).providers[0], None)
 }
 
-fn choices(criterion: &mut Criterion) {
+fn key_choice(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("choose a key");
-    for (said, rules) in [
+    for (name, rules) in [
         ("no rules", Rules::None),
-        ("12 patterns a key", Rules::Patterns),
-        ("half of the keys for the client", Rules::Clients),
+        ("12 patterns per key", Rules::Patterns),
+        ("half of the keys name the client", Rules::Clients),
     ] {
         for keys in [2, 10, 100] {
             let (pool, now) = (pool(keys, rules), Instant::now());
-            group.bench_function(BenchmarkId::new(said, keys), |bencher| {
+            group.bench_function(BenchmarkId::new(name, keys), |bencher| {
                 bencher.iter(|| {
-                    let mut tried = Tried::default();
-                    let want =
-                        Want { client: Some("research"), model: "gpt-4o-mini", tokens: 1000 };
-                    let (want, given) = (black_box(want), &mut None);
-                    pool.choose(want, &mut tried, given, now, &Ties::default).unwrap()
+                    let mut tried = TriedKeys::default();
+                    let request =
+                        KeyRequest { client: Some("research"), model: "gpt-4o-mini", tokens: 1000 };
+                    let (request, granted) = (black_box(request), &mut None);
+                    pool.choose(request, &mut tried, granted, now, &AffinityKeys::default).unwrap()
                 });
             });
         }
@@ -90,9 +90,9 @@ fn choices(criterion: &mut Criterion) {
 }
 
 fn turns(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("give a turn");
+    let mut group = criterion.benchmark_group("take a turn");
     for weights in [2_u8, 10, 100] {
-        let shares: Vec<f64> = (0..weights).map(|place| f64::from(1 + place % 5)).collect();
+        let shares: Vec<f64> = (0..weights).map(|index| f64::from(1 + index % 5)).collect();
         let turns = TurnCounter::default();
         group.bench_function(BenchmarkId::from_parameter(weights), |bencher| {
             bencher.iter(|| turns.next().pick(black_box(&shares).iter().copied()).unwrap());
@@ -100,9 +100,9 @@ fn turns(criterion: &mut Criterion) {
     }
 }
 
-/// A file of some size: 20 providers with 4 keys of 6 models each, one more that takes any model, and
+/// Returns a large configuration: 20 providers with 4 keys of 6 models each, one provider for any model, and
 /// 50 routes.
-fn organization() -> Config {
+fn large_config() -> Config {
     let mut text = String::new();
     for provider in 0..20 {
         writeln!(
@@ -135,21 +135,21 @@ fn organization() -> Config {
     load(&text)
 }
 
-fn lookups(criterion: &mut Criterion) {
-    let config = organization();
-    let mut group = criterion.benchmark_group("look a model up");
-    for (said, model) in [
+fn model_resolution(criterion: &mut Criterion) {
+    let config = large_config();
+    let mut group = criterion.benchmark_group("resolve a model");
+    for (name, model) in [
         ("a route", "route-33"),
         ("provider and model", "p13/model-13-2"),
-        ("a bare name that is listed", "model-13-2"),
-        ("a bare name under a pattern", "family-13-large"),
-        ("a bare name that is left to the provider of any", "gpt-4o-mini"),
+        ("a bare name in models", "model-13-2"),
+        ("a bare name that matches a pattern", "family-13-large"),
+        ("a bare name for the provider of any model", "gpt-4o-mini"),
     ] {
-        group.bench_function(said, |bencher| {
+        group.bench_function(name, |bencher| {
             bencher.iter(|| config.resolve_model(black_box(model)).unwrap());
         });
     }
 }
 
-criterion_group!(benches, choices, turns, lookups);
+criterion_group!(benches, key_choice, turns, model_resolution);
 criterion_main!(benches);

@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use keymux::wire::Operation;
-use keymux::wire::frame::sse::Sse;
-use keymux::wire::ir::{
-    Block, Content, Event, Kind, Outcome, Piece, Request, Role, Stop, Tool, Turn, Usage,
-};
-use keymux::wire::listen::{Framing, Listener};
-use keymux::wire::peek::peek;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Decoder, Encoder, Shown, Translation, Wire, decode_request, encode_request,
-};
 use serde_json::json;
+
+use keymux::wire::api::{Format, Framing, Operation};
+use keymux::wire::format::context::ResponseContext;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::sse::Sse;
+use keymux::wire::inspect::model::peek;
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
+use keymux::wire::ir::{
+    Block, Content, Event, Kind, Piece, Request, Role, Stop, Tool, ToolResult, Turn,
+};
+use keymux::wire::translate::{Decoder, Encoder, Translation, decode_request, encode_request};
 
 /// A chat request whose prompt has about this many bytes, in lines of some sixty.
 fn request(bytes: usize) -> Bytes {
@@ -87,7 +88,7 @@ fn streams(criterion: &mut Criterion) {
         });
     });
     let hear = |chunks: &mut dyn Iterator<Item = &[u8]>| {
-        let mut listener = Listener::new(Operation::Chat, Framing::Events);
+        let mut listener = ResponseObserver::new(Operation::Chat, Framing::Events);
         for chunk in chunks {
             listener.hear(black_box(chunk));
         }
@@ -103,24 +104,24 @@ fn streams(criterion: &mut Criterion) {
 }
 
 /// How a stream of each format is framed.
-fn framing(wire: Wire) -> Framing {
-    if wire == Wire::Bedrock { Framing::Aws } else { Framing::Events }
+fn framing(format: Format) -> Framing {
+    if format == Format::Bedrock { Framing::Aws } else { Framing::Events }
 }
 
-fn encoder(wire: Wire) -> Encoder {
-    let shown = Shown {
+fn encoder(format: Format) -> Encoder {
+    let shown = ResponseContext {
         id: "chatcmpl-1".to_owned(),
         created: 1_741_570_283,
         model: "gpt-4o-mini".to_owned(),
         usage: true,
-        framing: framing(wire),
+        framing: framing(format),
         echo: None,
     };
-    Encoder::new(wire, shown).unwrap()
+    Encoder::new(format, shown).unwrap()
 }
 
 /// A stream of a hundred words in a provider's format, an event a chunk.
-fn stream_of(wire: Wire) -> Vec<Vec<u8>> {
+fn stream_of(format: Format) -> Vec<Vec<u8>> {
     let (id, model) = (Some("msg_1".to_owned()), Some("gpt-4o-mini-2024-07-18".to_owned()));
     let mut events = vec![
         Event::Start { id, model, created: Some(1_741_570_283) },
@@ -137,7 +138,7 @@ fn stream_of(wire: Wire) -> Vec<Vec<u8>> {
         Event::Usage(usage),
         Event::End,
     ]);
-    let mut encoder = encoder(wire);
+    let mut encoder = encoder(format);
     let chunks = events.iter().map(|event| {
         let mut chunk = Vec::new();
         encoder.event(event, &mut chunk);
@@ -150,10 +151,10 @@ fn stream_of(wire: Wire) -> Vec<Vec<u8>> {
 fn translated_streams(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a stream of 100 words, an event a chunk");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    for provider in Wire::OF_CALLERS {
+    for provider in Format::OF_CALLERS {
         let (chunks, framed) = (stream_of(provider), framing(provider));
         let hear = |translation: &mut Option<Translation>, out: &mut Vec<u8>| {
-            let mut listener = Listener::new(provider.operation(true), framed);
+            let mut listener = ResponseObserver::new(provider.operation(true), framed);
             for chunk in &chunks {
                 listener.hear(black_box(chunk));
                 if let Some(translation) = translation {
@@ -167,7 +168,7 @@ fn translated_streams(criterion: &mut Criterion) {
         group.bench_function(format!("{}, as it is", provider.name()), |bencher| {
             bencher.iter(|| hear(&mut None, &mut Vec::new()));
         });
-        for caller in Wire::OF_CALLERS.into_iter().filter(|caller| *caller != provider) {
+        for caller in Format::OF_CALLERS.into_iter().filter(|caller| *caller != provider) {
             let name = format!("{} to {}", provider.name(), caller.name());
             group.bench_function(name, |bencher| {
                 bencher.iter(|| {
@@ -191,15 +192,15 @@ fn conversation() -> Request {
     for n in 0..8 {
         let id = format!("call_{n}");
         let arguments = json!({ "path": "src/main.rs", "lines": [n, 20] }).to_string();
-        let call = Content::Call { id: Some(id.clone()), name: "read".to_owned(), arguments };
+        let call = Content::ToolCall { id: Some(id.clone()), name: "read".to_owned(), arguments };
         let content = vec![block(Content::text(line.repeat(40)))];
         let name = Some("read".to_owned());
-        let outcome = Outcome { id, name, content, is_error: false };
+        let outcome = ToolResult { id, name, content, is_error: false };
         turns.extend([
             turn(Role::User, Content::text(line.repeat(20))),
-            turn(Role::Model, call),
-            turn(Role::User, Content::Outcome(outcome)),
-            turn(Role::Model, Content::text(line.repeat(25))),
+            turn(Role::Assistant, call),
+            turn(Role::User, Content::ToolResult(outcome)),
+            turn(Role::Assistant, Content::text(line.repeat(25))),
         ]);
     }
     turns.push(turn(Role::User, Content::text("And now?")));
@@ -232,11 +233,11 @@ fn translated_requests(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a request of 50 kB, read and written");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     let conversation = conversation();
-    for caller in Wire::OF_CALLERS {
+    for caller in Format::OF_CALLERS {
         let written = encode_request(caller, caller, &conversation, &PLAIN).unwrap();
         let body = written.body;
         assert!((45_000..60_000).contains(&body.len()), "{}", body.len());
-        for provider in Wire::ALL.into_iter().filter(|provider| *provider != caller) {
+        for provider in Format::ALL.into_iter().filter(|provider| *provider != caller) {
             let translate = || {
                 let request = decode_request(caller, black_box(&body), "gpt-4o", true).unwrap();
                 encode_request(provider, caller, &request, &PLAIN)

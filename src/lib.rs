@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main, cli    arguments, and what the commands print
-//! gateway      the running program: connections, requests, answers, reloads
+//! gateway      the running program: connections, requests, attempts, responses, reloads
 //! admin        the second listener: health, metrics, the keys, the configuration in force
 //! upstream     one attempt against one provider; the only room that opens a secret
 //! keys         the keys of a provider: whose turn it is, which are left alone
@@ -12,7 +12,7 @@
 //! observe      access line, metrics, log: plain values only
 //! config       text -> `Config`, with every problem of every file
 //! provider     what a kind of provider is: a table
-//! wire         bytes <-> meaning: no I/O, clock, configuration or logging
+//! format         bytes <-> meaning: no I/O, clock, configuration or logging
 //! secret       a credential in memory; share: exact shares by weight
 //! ```
 //!
@@ -20,19 +20,25 @@
 //!
 //! # A request
 //!
-//! [`gateway::serve`] accepts the connection, with deadlines on what the caller does. `gateway::handle`
-//! is the request from top to bottom: path and method say what is asked for; the caller's key says who
-//! asks; the body is read under its limit; [`wire::peek`] finds the model and nothing else;
-//! [`config::Config::resolve_model`] and [`route`] make it a plan; `gateway::attempt` walks the plan, asking
-//! [`keys`] for a key and [`upstream`] for an answer, until one has its head and, for a stream, its
-//! first event. Only then does the caller hear anything. From there `gateway::relay` is the body:
-//! one chunk in, at most one out, while [`wire::listen`] hears tokens and the end go by. When the body
-//! is dropped, `gateway::record` writes the access line and the counters.
+//! [`gateway::server`] accepts the connection and runs HTTP on it, with deadlines on what the caller does.
+//! `gateway::request::handle` is one request from top to bottom: `address` finds the API and the operation by path and
+//! method; `authenticate` finds the client; `body` reads the body under its limit. `request::operation` peeks at the model
+//! and the stream flag and parses nothing else; [`config::Config::resolve_model`] and [`route`] turn the model into a plan.
+//! `gateway::attempt::run` goes through the plan: [`keys`] chooses a key, [`upstream`] sends the request, until a response
+//! has its head and, for a stream, its first event. Nothing reaches the caller before that. Then
+//! `gateway::response::relay` is the body: one chunk in, at most one out, while the observer of [`wire`] reads token counts
+//! and the end. When the body is dropped, `gateway::record` writes the access line and the counters.
 //!
-//! A provider that has the caller's format gets the caller's bytes. For one that has not
-//! ([`provider::Conversion`]), `gateway::attempt::foreign` has [`wire::translate`] read the request into
-//! [`wire::ir`] and write it in the provider's format, and the relay writes the answer in the caller's,
-//! event by event.
+//! ```text
+//! gateway/server/     accept -> http -> request/handle
+//! gateway/request/    authenticate, body, then models | operation | objects
+//! gateway/attempt/    run -> try_key -> send (translated: encode, send, decode)
+//! gateway/response/   relay (or rescue, which holds a stream) | error_response
+//! ```
+//!
+//! A provider with the caller's format gets the caller's bytes. For any other ([`provider::Conversion`]),
+//! `gateway::attempt::translated` has [`wire::translate`] decode the request into [`wire::ir`] and encode it in the
+//! provider's format. `gateway::response::passage` encodes the response in the caller's format, event by event.
 //!
 //! # A secret
 //!
@@ -41,8 +47,8 @@
 //!
 //! # A change of the file
 //!
-//! [`gateway::reload`]: watch, compare contents, load, check, build the next gateway beside the one in
-//! force, swap one pointer, say what changed. A file with a mistake changes nothing.
+//! [`gateway::reload`]: watch, compare contents, load, check, build the next gateway beside the current one, swap one
+//! pointer, log what changed. A file with an error changes nothing.
 
 pub mod admin;
 pub mod cli;

@@ -1,5 +1,5 @@
-//! Bedrock: requests that are signed, callers that sign, and where the credentials come from. The
-//! provider of these tests recomputes every signature.
+//! Bedrock: signed requests, callers that sign, and sources of credentials. The provider of these tests
+//! recomputes every signature.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "so a test fails")]
 
@@ -63,23 +63,23 @@ async fn keymux(upstream: &Upstream, keys: &str, env: &[(&str, &str)]) -> Keymux
     Keymux::start(&config("", &[bedrock(upstream, keys)]), env).await
 }
 
-async fn said() -> Upstream {
+async fn answering() -> Upstream {
     Upstream::always(json_answer(200, &json!({"output": {}, "stopReason": "end_turn"}))).await
 }
 
-async fn ask(keymux: &Keymux, path: &str) -> Reply {
+async fn send(keymux: &Keymux, path: &str) -> Reply {
     post(keymux.address(), path, &[], &serde_json::from_str::<Value>(BODY).unwrap()).await
 }
 
 fn assert_signed(received: &Received, pair: Pair, region: &str) {
-    let shown = received.header("authorization").unwrap_or_default();
-    assert_eq!(shown, expected(received, pair, region, "bedrock"), "{}", received.path());
+    let authorization = received.header("authorization").unwrap_or_default();
+    assert_eq!(authorization, expected(received, pair, region, "bedrock"), "{}", received.path());
     assert_eq!(received.header("x-amz-security-token"), pair.token);
 }
 
 #[tokio::test]
-async fn every_operation_is_signed_with_ids_encoded_or_not() {
-    let upstream = said().await;
+async fn every_operation_is_signed_with_encoded_and_plain_model_ids() {
+    let upstream = answering().await;
     let keymux = keymux(&upstream, OWN_KEY, &[]).await;
     let profile = "arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2F";
     let paths = [
@@ -101,7 +101,7 @@ async fn every_operation_is_signed_with_ids_encoded_or_not() {
         ),
     ];
     for (place, (path, sent)) in paths.iter().enumerate() {
-        assert_eq!(ask(&keymux, path).await.status(), 200, "{path}");
+        assert_eq!(send(&keymux, path).await.status(), 200, "{path}");
         let received = upstream.request(place).await;
         assert_eq!(received.path(), *sent);
         assert_eq!(received.body, BODY.as_bytes());
@@ -112,25 +112,25 @@ async fn every_operation_is_signed_with_ids_encoded_or_not() {
 }
 
 #[tokio::test]
-async fn a_region_in_the_model_is_one_of_the_keys() {
-    let upstream = said().await;
+async fn a_region_in_the_model_selects_a_region_of_the_key() {
+    let upstream = answering().await;
     let keys =
         format!("{OWN_KEY}deployments = {{ \"nova\" = \"amazon.nova-lite-v1:0\" }}\n{IRELAND_TOO}");
     let keys = keys.replace("name = \"aws\"", "name = \"aws\"\nblacklisted_models = [\"secret*\"]");
     let keymux = keymux(&upstream, &keys, &[]).await;
 
-    assert_eq!(ask(&keymux, "/model/bedrock%2Feu-west-1%2Fnova/converse").await.status(), 200);
+    assert_eq!(send(&keymux, "/model/bedrock%2Feu-west-1%2Fnova/converse").await.status(), 200);
     let received = upstream.request(0).await;
     assert_eq!(received.path(), "/model/amazon.nova-lite-v1%3A0/converse");
     assert_signed(&received, IRELAND, "eu-west-1");
 
-    assert_eq!(ask(&keymux, "/model/eu-west-1%2Fnova/converse").await.status(), 200);
+    assert_eq!(send(&keymux, "/model/eu-west-1%2Fnova/converse").await.status(), 200);
     assert_signed(&upstream.request(1).await, IRELAND, "eu-west-1");
-    assert_eq!(ask(&keymux, "/model/us-east-1%2Fnova/converse").await.status(), 200);
+    assert_eq!(send(&keymux, "/model/us-east-1%2Fnova/converse").await.status(), 200);
     assert_signed(&upstream.request(2).await, OWN, "us-east-1");
 
     for other in ["ap-south-1%2Fnova", "bedrock%2Fap-south-1%2Fnova", "eu-west-1%2Fsecret-model"] {
-        let reply = ask(&keymux, &format!("/model/{other}/converse")).await;
+        let reply = send(&keymux, &format!("/model/{other}/converse")).await;
         assert_eq!(reply.status(), 404, "{other}: {}", reply.text());
         assert_eq!(reply.header("x-amzn-errortype"), Some("ResourceNotFoundException"));
     }
@@ -145,29 +145,29 @@ async fn a_region_in_the_model_is_one_of_the_keys() {
 }
 
 #[tokio::test]
-async fn an_api_key_goes_as_bearer() {
-    let upstream = said().await;
+async fn an_api_key_is_sent_as_bearer() {
+    let upstream = answering().await;
     let keys = "[[providers.bedrock.keys]]\nname = \"aws\"\nvalue = \"ABSKQmVkcm9ja0FQSUtleS1x\"\n\
                 bedrock_key_config = { region = \"us-west-2\" }\n";
     let keymux = keymux(&upstream, keys, &[]).await;
-    assert_eq!(ask(&keymux, "/model/m/converse").await.status(), 200);
+    assert_eq!(send(&keymux, "/model/m/converse").await.status(), 200);
     let received = upstream.request(0).await;
     assert_eq!(received.header("authorization"), Some("Bearer ABSKQmVkcm9ja0FQSUtleS1x"));
     assert_eq!(received.header("x-amz-date"), None);
 }
 
 #[tokio::test]
-async fn what_aws_repeats_of_a_wrong_signature_is_cut_out() {
-    let said = format!(
+async fn the_signed_text_in_an_aws_error_is_redacted() {
+    let text = format!(
         "The Canonical String for this request should have been\n\
          'POST\\nx-amz-security-token:{}\\nAKIDOWN'",
         IRELAND.token.unwrap()
     );
     let kind = [("x-amzn-errortype", "InvalidSignatureException")];
-    let body = json!({"message": said}).to_string();
+    let body = json!({"message": text}).to_string();
     let upstream = Upstream::always(answer(403, &kind, body.as_bytes())).await;
     let keymux = keymux(&upstream, &format!("{OWN_KEY}{IRELAND_TOO}"), &[]).await;
-    let reply = ask(&keymux, "/model/eu-west-1%2Fm/converse").await;
+    let reply = send(&keymux, "/model/eu-west-1%2Fm/converse").await;
     assert_eq!(reply.status(), 403);
     assert_eq!(reply.header("x-amzn-errortype"), Some("InvalidSignatureException"));
     let text = reply.text();
@@ -178,8 +178,8 @@ async fn what_aws_repeats_of_a_wrong_signature_is_cut_out() {
 }
 
 #[tokio::test]
-async fn callers_are_known_by_key_and_by_signature() {
-    let upstream = said().await;
+async fn callers_authenticate_by_key_or_by_signature() {
+    let upstream = answering().await;
     let keymux =
         Keymux::start(&config("", &[CLIENTS.to_owned(), bedrock(&upstream, OWN_KEY)]), &[]).await;
     let path = "/model/amazon.nova-lite-v1%3A0/converse";
@@ -232,7 +232,7 @@ async fn callers_are_known_by_key_and_by_signature() {
     assert!(!log.contains("caller-secret") && !log.contains("own/secret"), "{log}");
 }
 
-/// A recorded exchange with the Bedrock runtime.
+/// Returns a recorded exchange with the Bedrock runtime.
 fn recorded(id: &str) -> Option<Value> {
     let shared = std::env::var_os("KEYMUX_SHARED")?;
     let path = std::path::PathBuf::from(shared).join(format!("fixtures/bedrock/{id}.json"));
@@ -240,7 +240,7 @@ fn recorded(id: &str) -> Option<Value> {
 }
 
 #[tokio::test]
-async fn a_recorded_stream_comes_through_byte_for_byte() {
+async fn a_recorded_stream_passes_byte_for_byte() {
     let id = "bedrock.converse_stream/stream-document-us-anthropic-claude-haiku-4-2820a6";
     let Some(recorded) = recorded(id) else { return println!("skipped: no KEYMUX_SHARED") };
     let stream = recorded["response"]["body_b64"].as_str().unwrap();
@@ -279,7 +279,7 @@ fn assumed(token: &str) -> Vec<Step> {
 const ROLE: &str = "arn = \"arn:aws:iam::123456789012:role/bedrock-caller\"\n";
 
 #[tokio::test]
-async fn a_role_is_assumed_before_it_is_asked_for_and_again_when_it_has_run_out() {
+async fn a_role_is_assumed_before_the_first_request_and_after_it_expires() {
     let count = AtomicUsize::new(0);
     let sts = Upstream::start(move |_| match count.fetch_add(1, Ordering::SeqCst) {
         0 => assumed("first-session-token"),
@@ -297,19 +297,19 @@ async fn a_role_is_assumed_before_it_is_asked_for_and_again_when_it_has_run_out(
     let env = [("AWS_ENDPOINT_URL_STS", &*sts.url())];
     let keymux = keymux(&upstream, &format!("{OWN_KEY}{ROLE}"), &env).await;
 
-    let asked = sts.request(0).await;
-    assert!(asked.path().contains("Action=AssumeRole"), "{}", asked.path());
-    assert!(asked.path().contains("role%2Fbedrock-caller"), "{}", asked.path());
-    assert!(asked.path().contains("RoleSessionName=keymux"), "{}", asked.path());
-    assert_eq!(asked.header("host"), Some("sts.us-east-1.amazonaws.com"));
-    let shown = asked.header("authorization").unwrap();
-    let ours = expected(&asked, OWN, "us-east-1", "sts");
+    let request = sts.request(0).await;
+    assert!(request.path().contains("Action=AssumeRole"), "{}", request.path());
+    assert!(request.path().contains("role%2Fbedrock-caller"), "{}", request.path());
+    assert!(request.path().contains("RoleSessionName=keymux"), "{}", request.path());
+    assert_eq!(request.header("host"), Some("sts.us-east-1.amazonaws.com"));
+    let authorization = request.header("authorization").unwrap();
+    let ours = expected(&request, OWN, "us-east-1", "sts");
     assert_eq!(
-        shown.rsplit_once("Signature=").unwrap().1,
+        authorization.rsplit_once("Signature=").unwrap().1,
         ours.rsplit_once("Signature=").unwrap().1
     );
 
-    let reply = ask(&keymux, "/model/amazon.nova-lite-v1%3A0/converse").await;
+    let reply = send(&keymux, "/model/amazon.nova-lite-v1%3A0/converse").await;
     assert_eq!(reply.status(), 200, "{}", reply.text());
     assert_eq!(reply.header("x-keymux-attempts"), Some("1"));
     let role =
@@ -318,39 +318,39 @@ async fn a_role_is_assumed_before_it_is_asked_for_and_again_when_it_has_run_out(
     assert_signed(&upstream.request(1).await, role("second-session-token"), "us-east-1");
 
     for _ in 0..5 {
-        assert_eq!(ask(&keymux, "/model/m/converse").await.status(), 200);
+        assert_eq!(send(&keymux, "/model/m/converse").await.status(), 200);
     }
     assert_eq!((sts.requests().len(), upstream.requests().len()), (2, 7));
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_be_assumed_is_a_bad_credential_of_its_own_key_only() {
+async fn a_denied_role_is_a_bad_credential_of_its_key_only() {
     let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
                    <Message>User AKIDOWN is not authorized</Message></Error></ErrorResponse>";
     let sts = Upstream::always(answer(403, &[], refusal.as_bytes())).await;
-    let upstream = said().await;
+    let upstream = answering().await;
     let other = "[[providers.bedrock.keys]]\nname = \"other\"\nweight = 0\n\
                  value = \"ABSKQmVkcm9ja0FQSUtleS1x\"\nbedrock_key_config = { region = \"us-east-1\" }\n";
     let env = [("AWS_ENDPOINT_URL_STS", &*sts.url())];
     let keymux = keymux(&upstream, &format!("{OWN_KEY}{ROLE}{other}"), &env).await;
-    let reply = ask(&keymux, "/model/m/converse").await;
+    let reply = send(&keymux, "/model/m/converse").await;
     assert_eq!((reply.status(), reply.header("x-keymux-key")), (200, Some("other")));
     let log = keymux.log_with("no token").await;
     assert!(log.contains("bedrock/aws") && !log.contains("AKIDOWN"), "{log}");
 }
 
 #[tokio::test]
-async fn the_default_chain_is_the_environment_or_a_container() {
+async fn the_default_chain_uses_the_environment_or_a_container() {
     let keys = "[[providers.bedrock.keys]]\nname = \"aws\"\n\
                 bedrock_key_config = { region = \"us-east-1\" }\n";
-    let upstream = said().await;
+    let upstream = answering().await;
     let env = [
         ("AWS_ACCESS_KEY_ID", IRELAND.id),
         ("AWS_SECRET_ACCESS_KEY", IRELAND.secret),
         ("AWS_SESSION_TOKEN", IRELAND.token.unwrap()),
     ];
     let running = keymux(&upstream, keys, &env).await;
-    let reply = ask(&running, "/model/m/converse").await;
+    let reply = send(&running, "/model/m/converse").await;
     assert_eq!(reply.status(), 200, "{}", reply.text());
     assert_signed(&upstream.request(0).await, IRELAND, "us-east-1");
 
@@ -371,16 +371,16 @@ async fn the_default_chain_is_the_environment_or_a_container() {
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ];
     let running = keymux(&upstream, keys, &env).await;
-    let reply = ask(&running, "/model/m/converse").await;
+    let reply = send(&running, "/model/m/converse").await;
     assert_eq!(reply.status(), 200, "{}", reply.text());
     let of_box = Pair { id: "ASIABOX", secret: "box-secret-0f1e", token: Some("box-token") };
     assert_signed(&upstream.request(1).await, of_box, "us-east-1");
     assert_eq!(container.request(0).await.header("authorization"), Some("pod-token"));
 }
 
-/// As pods on EKS have it: a token in a file, for which STS gives credentials of a role.
+/// As in a pod on EKS: a token in a file, which STS exchanges for credentials of a role.
 #[tokio::test]
-async fn the_default_chain_is_a_web_identity_too() {
+async fn the_default_chain_uses_a_web_identity() {
     let keys = "[[providers.bedrock.keys]]\nname = \"aws\"\n\
                 bedrock_key_config = { region = \"us-east-1\" }\n";
     let folder = tempfile::tempdir().unwrap();
@@ -394,7 +394,7 @@ async fn the_default_chain_is_a_web_identity_too() {
         answer(200, &[("content-type", "text/xml")], body.as_bytes())
     })
     .await;
-    let upstream = said().await;
+    let upstream = answering().await;
     let env = [
         ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
         ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/pod"),
@@ -403,13 +403,13 @@ async fn the_default_chain_is_a_web_identity_too() {
         ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent"),
     ];
     let running = keymux(&upstream, keys, &env).await;
-    let reply = ask(&running, "/model/m/converse").await;
+    let reply = send(&running, "/model/m/converse").await;
     assert_eq!(reply.status(), 200, "{}", reply.text());
-    let asked = sts.request(0).await;
-    let said = format!("{} {}", asked.path(), String::from_utf8_lossy(&asked.body));
+    let request = sts.request(0).await;
+    let text = format!("{} {}", request.path(), String::from_utf8_lossy(&request.body));
     assert!(
-        said.contains("AssumeRoleWithWebIdentity") && said.contains("web-identity-token"),
-        "{said}"
+        text.contains("AssumeRoleWithWebIdentity") && text.contains("web-identity-token"),
+        "{text}"
     );
     let pod =
         Pair { id: "ASIAROLEEXAMPLE1", secret: "role-secret-4b7d", token: Some("web-session") };
@@ -419,7 +419,7 @@ async fn the_default_chain_is_a_web_identity_too() {
 const CLAUDE: &str = "/v1/messages?beta=true";
 
 #[tokio::test]
-async fn callers_of_anthropic_reach_claude() {
+async fn anthropic_callers_reach_claude_on_bedrock() {
     let upstream = Upstream::always(json_answer(200, &json!({"type": "message"}))).await;
     let keymux = keymux(&upstream, OWN_KEY, &[]).await;
     let body =
@@ -436,7 +436,7 @@ async fn callers_of_anthropic_reach_claude() {
 }
 
 #[tokio::test]
-async fn callers_of_anthropic_get_its_events_and_its_errors() {
+async fn anthropic_callers_receive_anthropic_events_and_errors() {
     let id = "bedrock.invoke_model_stream/stream-text-us-anthropic-claude-haiku-4-a102e8";
     let Some(recorded) = recorded(id) else { return println!("skipped: no KEYMUX_SHARED") };
     let stream = recorded["response"]["body_b64"].as_str().unwrap();
@@ -479,16 +479,16 @@ async fn callers_of_anthropic_get_its_events_and_its_errors() {
 }
 
 #[tokio::test]
-async fn inference_profiles_stand_before_the_model_or_in_its_place() {
+async fn an_inference_profile_prefixes_or_replaces_the_model() {
     let profile = "arn:aws:bedrock:us-east-1:1:inference-profile";
-    for (arn, asked) in [
+    for (arn, request) in [
         (profile.to_owned(), format!("{profile}/claude")),
         (format!("{profile}/us.mine"), format!("{profile}/us.mine")),
     ] {
-        let upstream = said().await;
+        let upstream = answering().await;
         let keymux = keymux(&upstream, &format!("{OWN_KEY}arn = \"{arn}\"\n"), &[]).await;
-        assert_eq!(ask(&keymux, "/model/bedrock%2Fclaude/converse").await.status(), 200);
-        let model = asked.replace(':', "%3A").replace('/', "%2F");
+        assert_eq!(send(&keymux, "/model/bedrock%2Fclaude/converse").await.status(), 200);
+        let model = request.replace(':', "%3A").replace('/', "%2F");
         assert_eq!(upstream.request(0).await.path(), format!("/model/{model}/converse"));
     }
 }

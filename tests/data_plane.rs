@@ -1,5 +1,5 @@
-//! What a provider receives of a request: the caller's bytes with another model between them, some of
-//! its headers, the provider's key.
+//! Tests of the request that a provider receives: the caller's bytes with another model, some of
+//! the caller's headers, the provider's key.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -13,13 +13,13 @@ use serde_json::json;
 
 const CHAT: &str = "/v1/chat/completions";
 
-/// Sends a body as it is.
+/// Sends a body unchanged.
 async fn send(keymux: &Keymux, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let headers = [&[("content-type", "application/json")], headers].concat();
     http::exchange(keymux.address(), &http::request("POST", path, &headers, body)).await
 }
 
-/// What one key of one provider receives of a chat with these bytes.
+/// Returns what a provider with one key receives for a chat with these bytes.
 async fn forwarded(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Received {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -29,7 +29,7 @@ async fn forwarded(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Receive
 }
 
 #[tokio::test]
-async fn the_body_arrives_byte_for_byte_but_for_the_model() {
+async fn only_the_model_changes_in_the_body() {
     let asked = concat!(
         "{ \"z\" : [ ] ,\r\n\t\"temperature\":1.0E-2 , \"seed\":123456789012345678901234567890,\n",
         "\"messages\":[{\"role\":\"user\",\"content\":\"\\u00e9 \\/ \u{e9} \\ud83d\\ude00\"}],",
@@ -42,14 +42,14 @@ async fn the_body_arrives_byte_for_byte_but_for_the_model() {
 }
 
 #[tokio::test]
-async fn a_bare_model_leaves_every_byte_as_it_is() {
+async fn a_bare_model_name_leaves_the_body_unchanged() {
     let asked = b"{\"model\":\"gp\\u0074-4o\",   \"messages\":[]}";
     let received = forwarded(CHAT, &[], asked).await;
     assert_eq!(received.body, asked);
 }
 
 #[tokio::test]
-async fn what_stands_behind_the_providers_name_is_the_model_with_its_slashes_and_colons() {
+async fn everything_after_the_provider_prefix_is_the_model() {
     for (asked, model) in [
         ("main/meta/llama-3:free", "meta/llama-3:free"),
         ("main//x", "/x"),
@@ -91,7 +91,7 @@ async fn a_chunked_request_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_form_goes_on_with_its_files_as_they_are() {
+async fn a_multipart_form_is_forwarded_with_its_files_unchanged() {
     let form = |model: &str| {
         let mut body =
             b"--b0\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\
@@ -116,7 +116,7 @@ async fn a_form_goes_on_with_its_files_as_they_are() {
 }
 
 #[tokio::test]
-async fn only_headers_that_are_known_to_be_harmless_go_upstream() {
+async fn only_allowed_headers_are_forwarded() {
     let kept = [
         ("accept", "application/json, text/event-stream"),
         ("accept-language", "de"),
@@ -160,7 +160,7 @@ async fn only_headers_that_are_known_to_be_harmless_go_upstream() {
 }
 
 #[tokio::test]
-async fn the_key_is_in_authorization_and_the_host_is_the_providers() {
+async fn authorization_contains_the_key_and_host_is_the_providers() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     send(&keymux, CHAT, &[("authorization", "Bearer whatever")], b"{\"model\":\"m\"}").await;
@@ -176,7 +176,7 @@ async fn the_key_is_in_authorization_and_the_host_is_the_providers() {
 }
 
 #[tokio::test]
-async fn the_providers_own_headers_are_added_and_win_over_the_callers() {
+async fn configured_headers_are_added_and_override_the_callers() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let settings =
         r#"headers = { "openai-organization" = "org-ours", "User-Agent" = { env_var = "AGENT" } }"#;
@@ -190,7 +190,7 @@ async fn the_providers_own_headers_are_added_and_win_over_the_callers() {
 }
 
 #[tokio::test]
-async fn the_query_goes_along_and_every_operation_keeps_its_path() {
+async fn the_query_is_forwarded_and_every_operation_keeps_its_path() {
     let upstream = Upstream::always(json_answer(200, &json!({}))).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     let paths = [
@@ -216,7 +216,7 @@ async fn the_query_goes_along_and_every_operation_keeps_its_path() {
 }
 
 #[tokio::test]
-async fn base_urls_and_key_urls_keep_their_prefix() {
+async fn base_urls_and_key_urls_keep_their_path_prefix() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let url = upstream.url();
     let text = format!(
@@ -250,7 +250,7 @@ async fn base_urls_and_key_urls_keep_their_prefix() {
 }
 
 #[tokio::test]
-async fn connections_to_the_provider_are_used_again() {
+async fn connections_to_the_provider_are_reused() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! What a caller receives of a provider's answer, and what it learns of who answered.
+//! Tests of the response that a caller receives, and of the headers that name provider and key.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -18,7 +18,7 @@ async fn chat(keymux: &Keymux) -> Reply {
     http::post(keymux.address(), CHAT, &[], &json!({"model": "m"})).await
 }
 
-/// The answer to a chat when the one provider answers so.
+/// Returns the response to a chat for this response of the provider.
 async fn answered(steps: Vec<Step>) -> Reply {
     let upstream = Upstream::always(steps).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -26,7 +26,7 @@ async fn answered(steps: Vec<Step>) -> Reply {
 }
 
 #[tokio::test]
-async fn status_headers_and_body_come_through_as_they_are() {
+async fn status_headers_and_body_are_forwarded_unchanged() {
     let body = b"{ \"odd\" :  1.0,\n\"\xc3\xa9\":[]}\n\n";
     let headers = [
         ("content-type", "application/json; charset=utf-8"),
@@ -47,7 +47,7 @@ async fn status_headers_and_body_come_through_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_chunked_answer_comes_through_whole() {
+async fn a_chunked_response_is_forwarded_whole() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut steps = vec![Step::Send(head.to_vec())];
     for byte in 0..=255_u8 {
@@ -61,13 +61,13 @@ async fn a_chunked_answer_comes_through_whole() {
 }
 
 #[tokio::test]
-async fn an_empty_answer_is_an_answer() {
+async fn an_empty_response_is_forwarded() {
     let reply = answered(answer(204, &[], b"")).await;
     assert_eq!((reply.status(), reply.body.len(), reply.complete), (204, 0, true));
 }
 
 #[tokio::test]
-async fn the_answer_says_who_gave_it() {
+async fn the_response_names_provider_key_and_attempts() {
     let reply = answered(chat_answer("hello")).await;
     assert_eq!(reply.header("x-keymux-provider"), Some("main"));
     assert_eq!(reply.header("x-keymux-key"), Some("only"));
@@ -77,7 +77,7 @@ async fn the_answer_says_who_gave_it() {
 }
 
 #[tokio::test]
-async fn the_providers_request_id_stays_and_ours_stands_beside_it() {
+async fn the_providers_request_id_stays_and_ours_is_added() {
     let steps = answer(200, &[("x-request-id", "theirs"), ("x-keymux-key", "forged")], b"{}");
     let upstream = Upstream::always(steps).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -97,7 +97,7 @@ async fn the_providers_request_id_stays_and_ours_stands_beside_it() {
 }
 
 #[tokio::test]
-async fn headers_that_speak_for_the_providers_host_are_left_out() {
+async fn headers_of_the_providers_host_are_removed() {
     let left = [
         ("set-cookie", "__cf_bm=1; domain=.provider.example"),
         ("alt-svc", "h3=\":443\""),
@@ -114,7 +114,7 @@ async fn headers_that_speak_for_the_providers_host_are_left_out() {
 }
 
 #[tokio::test]
-async fn the_callers_mistake_comes_back_unmodified_after_one_attempt() {
+async fn a_caller_error_is_returned_unmodified_after_one_attempt() {
     let body = b"{\"error\": {\"message\":\"Unsupported value: 'temperature'\", \"param\":\"temperature\"}}";
     for status in [400, 413, 422] {
         let upstream = Upstream::always(answer(status, &[("x-mine", "1")], body)).await;
@@ -130,7 +130,7 @@ async fn the_callers_mistake_comes_back_unmodified_after_one_attempt() {
 }
 
 #[tokio::test]
-async fn an_error_that_echoes_the_key_comes_without_it() {
+async fn an_error_that_repeats_the_key_is_redacted() {
     let key = secret("only");
     let echo = json!({"error": {"message": format!("Incorrect API key provided: {key}. Or {}", &key[3..12])}});
     let reply = answered(json_answer(401, &echo)).await;
@@ -141,7 +141,7 @@ async fn an_error_that_echoes_the_key_comes_without_it() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_passed_on_and_not_followed() {
+async fn a_redirect_is_forwarded_and_not_followed() {
     let elsewhere = Upstream::always(chat_answer("from elsewhere")).await;
     let steps = answer(307, &[("location", &elsewhere.url())], b"");
     let upstream = Upstream::always(steps).await;
@@ -151,12 +151,12 @@ async fn a_redirect_is_passed_on_and_not_followed() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_seen_to_break_off() {
+async fn a_truncated_body_is_truncated_for_the_caller() {
     let length = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"half\":";
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{\"half\":\r\n";
     for part in [&length[..], chunked] {
         for end in [Step::Close, Step::Reset] {
-            // A pause, so that the caller's head and first bytes have left before.
+            // The pause lets the head and the first bytes reach the caller first.
             let pause = Step::Pause(Duration::from_millis(50));
             let reply = answered(vec![Step::Send(part.to_vec()), pause, end]).await;
             assert_eq!(reply.text(), "{\"half\":");
@@ -178,7 +178,7 @@ async fn a_body_that_stalls_is_cut() {
 }
 
 #[tokio::test]
-async fn the_callers_connection_serves_one_request_after_the_other() {
+async fn a_callers_connection_serves_several_requests() {
     let upstream = Upstream::start(|request| json_answer(200, &request.json())).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     let mut caller = http::Connection::open(keymux.address()).await;
@@ -186,14 +186,14 @@ async fn the_callers_connection_serves_one_request_after_the_other() {
         let body = json!({"model": "m", "n": number});
         caller.send(&http::json_request(CHAT, &[], &body)).await;
         assert_eq!(caller.reply().await.json(), body);
-        // Refusals leave the connection whole.
+        // A refusal keeps the connection open.
         caller.send(&http::request("GET", "/nowhere", &[], b"")).await;
         assert_eq!(caller.reply().await.status(), 404);
     }
 }
 
 #[tokio::test]
-async fn pipelined_requests_are_answered_in_their_order() {
+async fn pipelined_requests_are_answered_in_order() {
     let upstream = Upstream::start(|request| json_answer(200, &request.json())).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     let bodies: Vec<Value> = (0..20).map(|number| json!({"model": "m", "n": number})).collect();

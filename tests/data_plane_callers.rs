@@ -1,4 +1,4 @@
-//! Callers that leave and callers that are slow: the provider notices, whatever the caller speaks.
+//! Callers that disconnect and callers that read slowly: the provider notices over HTTP/1 and HTTP/2.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -23,10 +23,10 @@ use tokio::time::{Instant, sleep};
 
 const CHAT: &str = "/v1/chat/completions";
 const PACE: Duration = Duration::from_millis(20);
-/// How soon the provider must see that the caller has left.
+/// The longest time until the provider sees the disconnect of the caller.
 const SOON: Duration = Duration::from_millis(100);
 
-/// A caller that speaks HTTP/2 without TLS and without an upgrade.
+/// An HTTP/2 caller without TLS and without an upgrade.
 async fn http2(keymux: &Keymux) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(keymux.address()).await.unwrap();
     let connected = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
@@ -42,7 +42,7 @@ fn request(keymux: &Keymux) -> hyper::Request<Full<Bytes>> {
         .unwrap()
 }
 
-/// How long the provider took to see the caller leave: the best of some tries, for the machine may
+/// Returns how long the provider took to see the disconnect: the best of some tries, since the machine may
 /// be busy with other tests.
 async fn soon(mut once: impl AsyncFnMut() -> Duration) {
     let mut best = once().await;
@@ -55,7 +55,7 @@ async fn soon(mut once: impl AsyncFnMut() -> Duration) {
     panic!("the provider saw it after {best:?}");
 }
 
-/// What providers may be doing when the caller leaves.
+/// What a provider may be doing when the caller disconnects.
 fn situations() -> Vec<Vec<Step>> {
     let events = chat_events(&["more"; 100]);
     let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
@@ -64,16 +64,16 @@ fn situations() -> Vec<Vec<Step>> {
         vec![Step::Hang],
         // Before the first event.
         cut(sse(&events, PACE), 0, Step::Hang),
-        // Between events, and while they come.
+        // Between events, and while they arrive.
         cut(sse(&events, PACE), 2, Step::Hang),
         sse(&events, PACE),
-        // Within an answer that is no stream.
+        // Within a whole response.
         vec![Step::Send(half.to_vec()), Step::Hang],
     ]
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_takes_the_upstream_connection_along() {
+async fn a_disconnect_of_the_caller_closes_the_upstream_connection() {
     for steps in situations() {
         let upstream = Upstream::always(steps).await;
         let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -95,7 +95,7 @@ async fn a_caller_that_leaves_takes_the_upstream_connection_along() {
 }
 
 #[tokio::test]
-async fn a_cancelled_http2_request_takes_only_its_own_upstream_connection_along() {
+async fn a_cancelled_http2_request_closes_only_its_own_upstream_connection() {
     for steps in situations() {
         let upstream = Upstream::always(steps).await;
         let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -122,7 +122,7 @@ async fn a_cancelled_http2_request_takes_only_its_own_upstream_connection_along(
 }
 
 #[tokio::test]
-async fn http2_requests_run_side_by_side_on_one_connection() {
+async fn http2_requests_run_concurrently_on_one_connection() {
     let upstream = Upstream::start(|request| {
         let mut steps = vec![Step::Pause(Duration::from_millis(100))];
         steps.extend(json_answer(200, &request.json()));
@@ -152,7 +152,7 @@ async fn http2_requests_run_side_by_side_on_one_connection() {
 }
 
 #[tokio::test]
-async fn http2_callers_get_events_as_they_come_and_errors_in_their_shape() {
+async fn http2_callers_get_events_at_once_and_errors_in_their_format() {
     let events = chat_events(&["one", "two"]);
     let pace = Duration::from_millis(150);
     let upstream = Upstream::always(cut(sse(&events, pace), 2, Step::Close)).await;
@@ -183,7 +183,7 @@ async fn a_cut_body_resets_its_http2_stream() {
     assert!(response.into_body().collect().await.is_err());
 }
 
-/// A provider that writes without end, and how much it has got rid of.
+/// A provider that writes without end, and the number of bytes it has written.
 async fn fountain(content_type: &'static str) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -208,14 +208,14 @@ async fn fountain(content_type: &'static str) -> (String, Arc<AtomicUsize>) {
     (url, written)
 }
 
-/// Memory of keymux that is not the program's own text.
+/// Returns the memory of keymux without the program's own text.
 fn resident(keymux: &Keymux) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", keymux.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
-/// Waits until the provider has been stopped by full buffers, most of which are the kernel's.
+/// Waits until full buffers stop the provider; most of them are the kernel's.
 async fn stops(written: &AtomicUsize, callers: usize) {
     const KERNEL: usize = 24 << 20;
     let mut last = 0;
@@ -259,7 +259,7 @@ async fn slow(content_type: &'static str, http2_callers: bool) {
     stops(&written, CALLERS).await;
     let grown = resident(&keymux).saturating_sub(before);
     assert!(grown < ALLOCATOR + CALLERS * EACH, "{grown} bytes for {CALLERS} slow callers");
-    // It goes on as soon as a caller reads.
+    // It continues as soon as a caller reads.
     let stopped = written.load(Ordering::SeqCst);
     if let Some((caller, framing)) = plain.first_mut() {
         while written.load(Ordering::SeqCst) == stopped {
@@ -269,17 +269,17 @@ async fn slow(content_type: &'static str, http2_callers: bool) {
 }
 
 #[tokio::test]
-async fn a_slow_caller_of_a_stream_slows_the_provider_and_costs_no_memory() {
+async fn a_slow_reader_of_a_stream_slows_the_provider_and_uses_no_memory() {
     slow("text/event-stream", false).await;
 }
 
 #[tokio::test]
-async fn a_slow_caller_of_a_file_slows_the_provider_and_costs_no_memory() {
+async fn a_slow_reader_of_a_file_slows_the_provider_and_uses_no_memory() {
     slow("application/octet-stream", false).await;
 }
 
 #[tokio::test]
-async fn slow_http2_callers_slow_the_provider_and_cost_no_memory() {
+async fn slow_http2_readers_slow_the_provider_and_use_no_memory() {
     slow("text/event-stream", true).await;
 }
 

@@ -1,4 +1,4 @@
-//! Who may call, what each client may ask for, and whose keys serve it.
+//! Tests of clients: authentication, the models they may use, the keys that serve them.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -21,7 +21,7 @@ async fn ask_as(keymux: &Keymux, name: &str, model: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_client_is_known_by_its_key_in_any_apis_header() {
+async fn a_client_is_authenticated_by_the_key_header_of_any_api() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let digest = keymux::secret::sha256(b"client-hashed").map(|byte| format!("{byte:02x}"));
     let hashed = format!("[[clients]]\nname = \"hashed\"\nkey_sha256 = \"{}\"\n", digest.concat());
@@ -67,7 +67,7 @@ async fn a_client_is_known_by_its_key_in_any_apis_header() {
 }
 
 #[tokio::test]
-async fn what_a_client_may_ask_for_holds_on_every_path() {
+async fn model_rules_of_a_client_apply_on_every_path() {
     let upstream = Upstream::start(|request| {
         let down = request.json()["model"] == "down";
         if down { answer(503, &[], b"{}") } else { chat_answer("hello") }
@@ -105,7 +105,7 @@ async fn what_a_client_may_ask_for_holds_on_every_path() {
         let reply = ask_as(&keymux, name, model).await;
         assert_eq!(reply.status(), status, "{name} {model}: {}", reply.text());
     }
-    // A route asked for by a name that the client may have is no way round what it may not.
+    // A route with an allowed name does not give access to a model that is denied.
     ask_as(&keymux, "some", "fast").await;
     let asked: Vec<String> = upstream
         .requests()
@@ -116,7 +116,7 @@ async fn what_a_client_may_ask_for_holds_on_every_path() {
 }
 
 #[tokio::test]
-async fn keys_that_name_the_client_come_first_and_serve_nobody_else() {
+async fn keys_for_named_clients_come_first_and_serve_no_others() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keys = [
         key("everyone", "weight = 1000"),
@@ -142,7 +142,7 @@ async fn keys_that_name_the_client_come_first_and_serve_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_failing_named_key_does_not_fall_back_to_the_key_for_everyone() {
+async fn a_failing_key_of_a_client_does_not_fall_back_to_shared_keys() {
     let bad = format!("Bearer {}", secret("for-a"));
     let upstream = Upstream::start(move |request| {
         if request.header("authorization") == Some(&bad) {
@@ -161,7 +161,7 @@ async fn a_failing_named_key_does_not_fall_back_to_the_key_for_everyone() {
 }
 
 #[tokio::test]
-async fn a_model_that_no_key_may_serve_is_a_404() {
+async fn a_model_without_a_key_is_a_404() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keys = [
         key("a", "models = [\"gpt-4o*\"]\nblacklisted_models = [\"*-audio\"]"),
@@ -184,7 +184,7 @@ async fn a_model_that_no_key_may_serve_is_a_404() {
 }
 
 #[tokio::test]
-async fn with_auth_none_anybody_is_served_and_clients_are_still_told_apart() {
+async fn auth_none_serves_everyone_and_still_identifies_clients() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keys = [key("everyone", ""), key("for-a", "clients = [\"a\"]")];
     let parts = [client("a", ""), provider("main", &upstream, "", &keys)];

@@ -1,4 +1,4 @@
-//! What is tried after a provider's failure, and whose turn it is while all is well.
+//! Tests of failover after a provider's failure, and of load balancing without failures.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -19,7 +19,7 @@ async fn ask(keymux: &Keymux, model: &str) -> Reply {
     http::post(keymux.address(), CHAT, &[], &json!({"model": model})).await
 }
 
-/// Which key a request carries.
+/// Returns the name of the key in a request.
 fn carries(request: &Received, name: &str) -> bool {
     request.header("authorization") == Some(&*format!("Bearer {}", secret(name)))
 }
@@ -29,7 +29,7 @@ fn keys_used(upstream: &Upstream, names: &[&str]) -> Vec<usize> {
     names.iter().map(|name| requests.iter().filter(|r| carries(r, name)).count()).collect()
 }
 
-/// Answers only the key `good`.
+/// A provider that accepts only the key `good`.
 async fn only_good_is_served(failure: Vec<Step>) -> Upstream {
     Upstream::start(
         move |request| {
@@ -40,7 +40,7 @@ async fn only_good_is_served(failure: Vec<Step>) -> Upstream {
 }
 
 #[tokio::test]
-async fn with_one_good_key_the_first_request_succeeds_whatever_the_others_say() {
+async fn one_good_key_makes_the_first_request_succeed_whatever_the_others_return() {
     let failures = [
         answer(401, &[], br#"{"error":{"code":"invalid_api_key"}}"#),
         answer(402, &[], b""),
@@ -71,7 +71,7 @@ async fn with_one_good_key_the_first_request_succeeds_whatever_the_others_say() 
 }
 
 #[tokio::test]
-async fn a_key_that_was_refused_is_left_alone_by_the_next_requests() {
+async fn a_rejected_key_cools_down() {
     for status in [401, 402, 429] {
         let upstream = only_good_is_served(answer(status, &[], b"{}")).await;
         let keys = [key("bad", "weight = 3"), key("good", "")];
@@ -85,7 +85,7 @@ async fn a_key_that_was_refused_is_left_alone_by_the_next_requests() {
 }
 
 #[tokio::test]
-async fn a_throttled_key_is_back_after_the_time_that_the_provider_asked_for() {
+async fn a_throttled_key_returns_after_retry_after() {
     let upstream = only_good_is_served(answer(429, &[("retry-after-ms", "300")], b"{}")).await;
     let keys = [key("limited", ""), key("good", "weight = 0")];
     let keymux = Keymux::start(&config("", &[provider("main", &upstream, "", &keys)]), &[]).await;
@@ -99,7 +99,7 @@ async fn a_throttled_key_is_back_after_the_time_that_the_provider_asked_for() {
 }
 
 #[tokio::test]
-async fn when_every_key_fails_the_caller_gets_the_answer_that_says_most() {
+async fn when_every_key_fails_the_most_useful_error_is_returned() {
     let upstream = Upstream::start(|request| {
         if carries(request, "throttled") {
             answer(429, &[("retry-after", "7")], br#"{"error":{"message":"slow down"}}"#)
@@ -117,7 +117,7 @@ async fn when_every_key_fails_the_caller_gets_the_answer_that_says_most() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_providers_address_is_a_502_in_the_callers_shape() {
+async fn an_unreachable_provider_is_a_502_in_the_callers_format() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let text = config("", &[provider("main", &upstream, "", &[key("only", "")])]);
     let keymux = Keymux::start(&text, &[]).await;
@@ -134,7 +134,7 @@ async fn nobody_at_the_providers_address_is_a_502_in_the_callers_shape() {
 }
 
 #[tokio::test]
-async fn a_silent_provider_is_a_504_and_is_not_asked_again() {
+async fn a_silent_provider_is_a_504_and_is_not_retried() {
     let upstream = Upstream::always(vec![Step::Hang]).await;
     let settings = "timeouts = { first_byte = \"200ms\" }";
     let keys = [key("a", ""), key("b", "")];
@@ -150,7 +150,7 @@ async fn a_silent_provider_is_a_504_and_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn total_bounds_all_attempts_together() {
+async fn the_total_timeout_covers_all_attempts() {
     let slow = [Step::Pause(Duration::from_millis(150))].into_iter().chain(answer(500, &[], b""));
     let upstream = Upstream::always(slow.collect()).await;
     let keys: Vec<String> = (0..8).map(|n| key(&format!("k{n}"), "")).collect();
@@ -179,7 +179,7 @@ async fn shares_follow_the_weights() {
 }
 
 #[tokio::test]
-async fn a_route_shares_its_targets_then_tries_the_others_then_the_fallbacks() {
+async fn a_route_balances_targets_then_tries_the_others_then_fallbacks() {
     let serving = |name: &'static str| {
         Upstream::start(move |request| match request.json()["model"].as_str().unwrap() {
             down if down.starts_with("down") => answer(503, &[], b"{}"),
@@ -219,13 +219,13 @@ async fn a_route_shares_its_targets_then_tries_the_others_then_the_fallbacks() {
     }
     let reply = ask(&keymux, "down").await;
     assert_eq!(reply.json(), json!({"from": "c", "model": "z"}));
-    // Each is the only key of its provider, and gets a second try.
+    // Each is the only key of its provider, so it gets a second try.
     assert_eq!(reply.header("x-keymux-attempts"), Some("7"));
     assert_eq!(reply.header("x-keymux-provider"), Some("c"));
 }
 
 #[tokio::test]
-async fn a_silent_target_is_not_asked_again_by_its_route() {
+async fn a_silent_target_is_not_retried_by_its_route() {
     let silent = Upstream::always(vec![Step::Hang]).await;
     let good = Upstream::always(chat_answer("hello")).await;
     let settings = "timeouts = { first_byte = \"200ms\" }";
@@ -242,8 +242,8 @@ async fn a_silent_target_is_not_asked_again_by_its_route() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_the_provider_left_costs_the_caller_nothing() {
-    // The second request on a connection gets no answer: the provider closes it.
+async fn a_stale_pooled_connection_is_retried_transparently() {
+    // The provider closes the connection at its second request.
     let upstream = Upstream::start(|received| match received.number {
         1 => vec![Step::Close],
         _ => chat_answer("hello"),

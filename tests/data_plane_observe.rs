@@ -1,4 +1,4 @@
-//! What is told of requests: the access log, the counters, the configuration in force.
+//! The access log, the metrics and the admin pages, tested with real requests.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 const CHAT: &str = "/v1/chat/completions";
 const PACE: Duration = Duration::from_millis(5);
 
-/// The access lines once there are as many as there were requests, and no more.
-async fn access(keymux: &Keymux, requests: usize) -> Vec<Value> {
+/// Waits for the access lines of all requests, and checks that no more follow.
+async fn access_lines(keymux: &Keymux, requests: usize) -> Vec<Value> {
     let start = Instant::now();
     let mut settled = false;
     loop {
@@ -41,7 +41,7 @@ async fn access(keymux: &Keymux, requests: usize) -> Vec<Value> {
     }
 }
 
-/// The samples of `/metrics` by name and labels.
+/// Returns the samples of `/metrics` by name and labels.
 async fn samples(keymux: &Keymux) -> BTreeMap<String, f64> {
     let reply = keymux.admin("/metrics").await;
     assert_eq!(reply.status(), 200);
@@ -54,8 +54,8 @@ async fn samples(keymux: &Keymux) -> BTreeMap<String, f64> {
     text.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
 }
 
-/// Waits until a sample has a value: requests are counted when their last byte has left.
-async fn sample_is(keymux: &Keymux, name: &str, value: f64) {
+/// Waits until a sample has a value: requests are counted after their last byte is sent.
+async fn wait_for_sample(keymux: &Keymux, name: &str, value: f64) {
     let start = Instant::now();
     loop {
         let all = samples(keymux).await;
@@ -72,7 +72,7 @@ async fn sample_is(keymux: &Keymux, name: &str, value: f64) {
 }
 
 #[tokio::test]
-async fn every_request_leaves_exactly_one_line() {
+async fn every_request_writes_exactly_one_access_line() {
     let upstream = Upstream::start(|request| match request.json()["model"].as_str().unwrap() {
         "stream" => sse(&chat_events(&["one", "two"]), PACE),
         "cut" => cut(sse(&chat_events(&["one", "two"]), PACE), 1, Step::Close),
@@ -127,25 +127,25 @@ async fn every_request_leaves_exactly_one_line() {
     upstream.request(4).await;
     drop(leaving);
 
-    let lines = access(&keymux, expected.len() + 1).await;
-    let mut gone = 0;
+    let lines = access_lines(&keymux, expected.len() + 1).await;
+    let mut disconnected = 0;
     for line in lines {
         assert!(line["timestamp"].is_string() && line["total_ms"].is_u64(), "{line}");
         let Some(fields) = expected.remove(line["id"].as_str().unwrap()) else {
             let fields = (line["end"].as_str(), line["status"].as_u64(), line["model"].as_str());
             assert_eq!(fields, (Some("caller_gone"), Some(0), Some("hang")));
-            gone += 1;
+            disconnected += 1;
             continue;
         };
         for (name, value) in fields.as_object().unwrap() {
             assert_eq!(&line[name], value, "{name} of {line}");
         }
     }
-    assert_eq!((expected.len(), gone), (0, 1));
+    assert_eq!((expected.len(), disconnected), (0, 1));
 }
 
 #[tokio::test]
-async fn counters_are_right_after_known_traffic() {
+async fn counters_match_the_traffic() {
     let upstream = Upstream::start(|request| {
         let limited = request.header("authorization").unwrap().contains("limited");
         match request.json()["model"].as_str().unwrap() {
@@ -172,7 +172,7 @@ async fn counters_are_right_after_known_traffic() {
         ("requests_total{operation=\"chat\",status=\"200\",client=\"c\"}", 8.0),
         ("requests_total{operation=\"chat\",status=\"400\",client=\"c\"}", 2.0),
         ("requests_total{operation=\"none\",status=\"401\",client=\"\"}", 4.0),
-        // A limit is for one model, and there are three.
+        // Throttling concerns one model, and there are three models.
         ("attempts_total{provider=\"main\",key=\"limited\",class=\"throttled\"}", 3.0),
         ("attempts_total{provider=\"main\",key=\"limited\",class=\"ok\"}", 0.0),
         ("attempts_total{provider=\"main\",key=\"good\",class=\"ok\"}", 8.0),
@@ -180,12 +180,12 @@ async fn counters_are_right_after_known_traffic() {
         ("tokens_total{provider=\"main\",key=\"good\",kind=\"input\"}", 24.0),
         ("tokens_total{provider=\"main\",key=\"good\",kind=\"output\"}", 16.0),
         ("request_duration_seconds_count{provider=\"main\"}", 10.0),
-        ("first_byte_seconds_count{provider=\"main\"}", 10.0),
+        ("time_to_first_byte_seconds_count{provider=\"main\"}", 10.0),
         ("in_flight_requests", 0.0),
         ("connections", 0.0),
         ("config_last_reload_successful", 1.0),
     ] {
-        sample_is(&keymux, &format!("keymux_{name}"), value).await;
+        wait_for_sample(&keymux, &format!("keymux_{name}"), value).await;
     }
     let all = samples(&keymux).await;
     assert!(all.keys().any(|name| name.starts_with("keymux_config_info{hash=\"")), "{all:#?}");
@@ -193,7 +193,7 @@ async fn counters_are_right_after_known_traffic() {
 }
 
 #[tokio::test]
-async fn running_requests_are_counted_while_they_run() {
+async fn requests_under_way_are_counted() {
     let upstream = Upstream::always(vec![Step::Hang]).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     let mut callers = Vec::new();
@@ -203,18 +203,18 @@ async fn running_requests_are_counted_while_they_run() {
         upstream.request(number).await;
         callers.push(caller);
     }
-    sample_is(&keymux, "keymux_in_flight_requests", 3.0).await;
-    sample_is(&keymux, "keymux_connections", 3.0).await;
+    wait_for_sample(&keymux, "keymux_in_flight_requests", 3.0).await;
+    wait_for_sample(&keymux, "keymux_connections", 3.0).await;
     drop(callers);
-    sample_is(&keymux, "keymux_in_flight_requests", 0.0).await;
-    sample_is(&keymux, "keymux_connections", 0.0).await;
+    wait_for_sample(&keymux, "keymux_in_flight_requests", 0.0).await;
+    wait_for_sample(&keymux, "keymux_connections", 0.0).await;
 }
 
 #[tokio::test]
-async fn callers_cannot_make_new_series() {
+async fn callers_cannot_create_new_label_values() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
-    let ask = async |n: usize| {
+    let send_requests = async |n: usize| {
         let body = json!({"model": format!("model-{n}"), "user": format!("u{n}")});
         let headers = [("authorization", &*format!("Bearer key-{n}"))];
         http::post(keymux.address(), CHAT, &headers, &body).await;
@@ -222,14 +222,18 @@ async fn callers_cannot_make_new_series() {
         let method = http::request(&format!("METHOD{n}"), "/v1/models", &[], b"");
         http::exchange(keymux.address(), &method).await;
     };
-    ask(0).await;
-    sample_is(&keymux, "keymux_requests_total{operation=\"none\",status=\"405\",client=\"\"}", 1.0)
-        .await;
+    send_requests(0).await;
+    wait_for_sample(
+        &keymux,
+        "keymux_requests_total{operation=\"none\",status=\"405\",client=\"\"}",
+        1.0,
+    )
+    .await;
     let before: Vec<String> = samples(&keymux).await.into_keys().collect();
     for n in 1..20 {
-        ask(n).await;
+        send_requests(n).await;
     }
-    sample_is(
+    wait_for_sample(
         &keymux,
         "keymux_requests_total{operation=\"none\",status=\"405\",client=\"\"}",
         20.0,
@@ -240,7 +244,7 @@ async fn callers_cannot_make_new_series() {
 }
 
 #[tokio::test]
-async fn health_is_for_everybody_and_the_rest_for_the_token() {
+async fn only_health_needs_no_admin_token() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let text =
         one_key(&upstream).replace("[admin]\n", "[admin]\ntoken = { env_var = \"TOKEN\" }\n");
@@ -260,11 +264,15 @@ async fn health_is_for_everybody_and_the_rest_for_the_token() {
     }
     let posted = http::exchange(admin, &http::request("POST", "/livez", &[], b"")).await;
     assert_eq!(posted.status(), 405);
-    assert_eq!(http::get(admin, "/v1/models", &[]).await.status(), 401, "not served here");
+    assert_eq!(
+        http::get(admin, "/v1/models", &[]).await.status(),
+        401,
+        "not on the admin listener"
+    );
 }
 
 #[tokio::test]
-async fn the_configuration_in_force_is_shown_with_origins_and_without_secrets() {
+async fn the_active_configuration_is_shown_with_origins_and_without_secrets() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let parts = [client("c", ""), provider("main", &upstream, "", &[key("only", "weight = 2.5")])];
     let env = [("KEYMUX_SERVER__MAX_BODY", "5MiB")];
@@ -290,7 +298,7 @@ async fn the_configuration_in_force_is_shown_with_origins_and_without_secrets() 
 }
 
 #[tokio::test]
-async fn the_first_byte_of_a_stream_is_that_of_its_first_event() {
+async fn the_time_to_first_byte_of_a_stream_ends_at_its_first_event() {
     let events = chat_events(&["one", "two"]);
     let burst = vec![events.concat()];
     let upstream = Upstream::start(move |request| match request.number {
@@ -303,7 +311,7 @@ async fn the_first_byte_of_a_stream_is_that_of_its_first_event() {
         let body = json!({"model": "m", "stream": true});
         assert!(http::post(keymux.address(), CHAT, &[], &body).await.complete);
     }
-    let lines = access(&keymux, 2).await;
+    let lines = access_lines(&keymux, 2).await;
     let first_byte =
         |line: &Value| line["first_byte_ms"].as_u64().unwrap_or_else(|| panic!("{line}"));
     assert!((100..300).contains(&first_byte(&lines[0])), "{}", lines[0]);

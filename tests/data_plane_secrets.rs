@@ -66,7 +66,7 @@ fn text(upstream: &Upstream) -> String {
 const ENV: [(&str, &str); 4] =
     [("CLIENT", CLIENT), ("PROVIDER", PROVIDER), ("ADMIN", ADMIN), ("KEYMUX_LOG", "trace")];
 
-/// A provider that answers with everything it was sent.
+/// A provider that answers with everything it receives.
 async fn parrot() -> Upstream {
     Upstream::start(|request| {
         let echo = String::from_utf8_lossy(&request.head.raw).into_owned();
@@ -89,7 +89,7 @@ async fn parrot() -> Upstream {
         match request.json()["model"].as_str().unwrap() {
             "fine" if claude => message_answer("hello"),
             "fine" => chat_answer("hello"),
-            // An error in place of the first event, behind some, and in place of a whole answer.
+            // An error as the first event, after some events, and instead of a whole response.
             "stream" => events(&[&failed]),
             "late" if claude => events(&[&message_events(&["hello"])[..3].concat(), &failed]),
             "late" => events(&[&chat_events(&["hello"])[0], &failed]),
@@ -101,10 +101,10 @@ async fn parrot() -> Upstream {
     .await
 }
 
-// Two threads: one is taken by the commands that are run.
+// Two threads: the commands occupy one.
 #[expect(clippy::too_many_lines, reason = "one way out after another")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
+async fn no_secret_appears_in_errors_logs_metrics_or_the_configuration() {
     let upstream = parrot().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key"), format!("{PROVIDER}\n")).unwrap();
@@ -112,7 +112,7 @@ async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
     let keymux = Keymux::start_in(folder, &right, &ENV).await;
     let bearer = format!("Bearer {CLIENT}");
     let stranger = format!("Bearer {STRANGER}");
-    // A key that was refused is left alone from then on: each gets one of its own.
+    // A rejected key cools down, so each case has its own key.
     for asked in [
         "main/400",
         "main/404",
@@ -138,7 +138,7 @@ async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
     ] {
         let model = asked.split_once('/').unwrap().1;
         let headers = [("authorization", &*bearer), ("cookie", CLIENT_LITERAL)];
-        // OpenAI's format, and Anthropic's: one of them is translated.
+        // In OpenAI's format and in Anthropic's: one of them is translated.
         for path in [CHAT, "/v1/messages"] {
             let turns = json!([{"role": "user", "content": "Hello there"}]);
             let stream = matches!(model, "stream" | "late");
@@ -147,7 +147,7 @@ async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
             let reply = http::post(keymux.address(), path, &headers, &body).await;
             let told = format!("{path} {asked}: {} {}", reply.status(), reply.text());
             let echoes = !matches!(model, "fine" | "cut");
-            // What cools is answered by nobody.
+            // A key that is cooling down gets no request.
             let asleep = reply.header("x-keymux-attempts") == Some("0");
             assert_eq!(reply.text().contains("***"), echoes && !asleep, "{told}");
             let head = String::from_utf8_lossy(&reply.head.raw).into_owned();
@@ -166,11 +166,11 @@ async fn no_secret_reaches_an_error_a_log_a_metric_or_the_configuration() {
         http::get(keymux.address(), &path, &headers).await;
     }
 
-    // A change for the worse, with its mistake right beside a secret.
+    // An invalid change, with its error right beside a secret.
     let wrong = right.replace(HEADER, &format!("{BROKEN}\" \"{HEADER}"));
     keymux.rewrite(&wrong);
     keymux.signal(Signal::HUP);
-    keymux.log_with("is refused").await;
+    keymux.log_with("is rejected").await;
     let admin = [("authorization", &*format!("Bearer {ADMIN}"))];
     for path in ["/metrics", "/config", "/readyz", "/keys", "/"] {
         let reply = http::get(keymux.admin_address(), path, &admin).await;

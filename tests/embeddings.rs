@@ -275,7 +275,7 @@ async fn what_a_provider_cannot_be_asked_is_refused_before_it_is() {
     let reply = ask(&keymux, &json!({"model": model, "input": "a"})).await;
     assert_eq!(reply.status(), 404);
     let message = reply.json()["error"]["message"].to_string();
-    assert!(message.contains("makes no embeddings"), "{message}");
+    assert!(message.contains("has no known embeddings"), "{message}");
     let body = json!({"model": model, "prompt": "a"});
     let reply = post(keymux.address(), "/v1/completions", &[], &body).await;
     assert_eq!(reply.status(), 404);

@@ -1,4 +1,4 @@
-//! What the program does when providers fail, seen from both of its sides.
+//! Tests of the behaviour when providers fail, seen by the caller and by the provider.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -33,7 +33,7 @@ async fn with(upstream: &Upstream, more: &str, keys: &[&str]) -> Keymux {
 }
 
 #[tokio::test]
-async fn when_all_keys_cool_the_refusal_is_honest_and_takes_no_time() {
+async fn when_all_keys_cool_down_the_refusal_is_immediate_and_accurate() {
     let upstream = Upstream::always(throttled(20_000)).await;
     let keymux = with(&upstream, "", &["a", "b"]).await;
     assert_eq!(ask(&keymux, "m").await.header("x-keymux-attempts"), Some("2"));
@@ -59,7 +59,7 @@ async fn when_all_keys_cool_the_refusal_is_honest_and_takes_no_time() {
 }
 
 #[tokio::test]
-async fn the_refusal_has_the_shape_of_each_api() {
+async fn a_refusal_has_the_format_of_each_api() {
     let upstream = Upstream::always(answer(402, &[], b"{}")).await;
     let part = |kind: &str| {
         format!(
@@ -85,7 +85,7 @@ async fn the_refusal_has_the_shape_of_each_api() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_due_within_the_queue_timeout_is_waited_for() {
+async fn a_key_available_within_the_queue_timeout_is_waited_for() {
     let upstream = Upstream::start(|request| match request.number {
         0 => throttled(300),
         _ => chat_answer("hello"),
@@ -99,10 +99,10 @@ async fn a_key_that_is_due_within_the_queue_timeout_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_key_that_comes_back_gets_one_probe() {
+async fn a_recovering_key_gets_one_probe() {
     let upstream = Upstream::start(|request| match request.number {
         0 => throttled(1500),
-        // The probe takes its time.
+        // The probe is slow.
         _ if carries(request, "tired") => {
             [vec![Step::Pause(Duration::from_millis(400))], throttled(60_000)].concat()
         }
@@ -133,7 +133,7 @@ async fn an_outage_is_not_amplified_beyond_the_budget() {
     let start = Instant::now();
     let mut caller = Connection::open(keymux.address()).await;
     for number in 0..300 {
-        // Models of their own, so that nothing cools.
+        // Each case has its own model, so no cooldown affects another.
         let asked = json!({"model": format!("main/m{number}")});
         caller.send(&http::json_request(CHAT, &[], &asked)).await;
         assert_eq!(caller.reply().await.status(), 503);
@@ -145,10 +145,10 @@ async fn an_outage_is_not_amplified_beyond_the_budget() {
 }
 
 #[tokio::test]
-async fn troubles_in_a_row_end_in_a_503_that_asks_no_provider() {
+async fn failures_in_a_row_end_in_a_503_without_an_upstream_call() {
     let upstream = Upstream::always(vec![Step::Reset]).await;
     let keymux = with(&upstream, "", &["only"]).await;
-    // The key, and its second try; the key, which then cools.
+    // The key and its second try; then the key, which cools down.
     assert_eq!(ask(&keymux, "m").await.header("x-keymux-attempts"), Some("2"));
     assert_eq!(ask(&keymux, "m").await.header("x-keymux-attempts"), Some("1"));
     let reply = ask(&keymux, "m").await;
@@ -158,7 +158,7 @@ async fn troubles_in_a_row_end_in_a_503_that_asks_no_provider() {
 }
 
 #[tokio::test]
-async fn a_target_s_only_key_is_tried_again_once_and_at_once() {
+async fn a_targets_only_key_gets_one_immediate_retry() {
     let upstream = Upstream::start(|request| match request.number {
         0 => answer(502, &[], b"{}"),
         _ => chat_answer("hello"),
@@ -172,7 +172,7 @@ async fn a_target_s_only_key_is_tried_again_once_and_at_once() {
 }
 
 #[tokio::test]
-async fn a_prompt_that_is_too_long_goes_to_the_fallback() {
+async fn a_prompt_over_the_context_limit_goes_to_the_fallback() {
     let upstream = Upstream::start(|request| match request.json()["model"].as_str().unwrap() {
         "large" => chat_answer("hello"),
         _ => json_answer(400, &json!({"error": {"code": "context_length_exceeded"}})),
@@ -182,7 +182,7 @@ async fn a_prompt_that_is_too_long_goes_to_the_fallback() {
     let keymux = with(&upstream, routes, &["a", "b"]).await;
     let reply = ask(&keymux, "r").await;
     assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (200, Some("2")));
-    // Where there is none, the provider's own words.
+    // Without a fallback, the provider's own error.
     let reply = ask(&keymux, "main/small").await;
     assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (400, Some("1")));
     assert_eq!(reply.json(), json!({"error": {"code": "context_length_exceeded"}}));
@@ -195,7 +195,7 @@ async fn keys(keymux: &Keymux) -> Value {
 }
 
 #[tokio::test]
-async fn what_cools_is_told_at_keys_in_the_metrics_and_by_explain() {
+async fn cooldowns_are_reported_by_keys_metrics_and_explain() {
     let upstream = Upstream::start(|request| {
         if carries(request, "poor") {
             answer(402, &[], b"{}")
@@ -216,11 +216,11 @@ async fn what_cools_is_told_at_keys_in_the_metrics_and_by_explain() {
     ask(&keymux, "free").await;
 
     let told = keys(&keymux).await;
-    assert_eq!((&told[0]["state"], &told[0]["why"]), (&json!("cooling"), &json!("no_credit")));
-    assert_eq!((&told[1]["state"], &told[1]["why"]), (&json!("ok"), &Value::Null));
+    assert_eq!((&told[0]["state"], &told[0]["reason"]), (&json!("cooling"), &json!("no_credit")));
+    assert_eq!((&told[1]["state"], &told[1]["reason"]), (&json!("ok"), &Value::Null));
     let model = &told[1]["models"][0];
-    assert_eq!((&model["model"], &model["why"]), (&json!("busy"), &json!("throttled")));
-    assert!((48..=55).contains(&model["cooling_for_seconds"].as_u64().unwrap()), "{model}");
+    assert_eq!((&model["model"], &model["reason"]), (&json!("busy"), &json!("throttled")));
+    assert!((48..=55).contains(&model["cooldown_remaining_seconds"].as_u64().unwrap()), "{model}");
 
     let metrics =
         http::get(keymux.admin_address(), "/metrics", &[("authorization", "Bearer adm-token-1")]);
@@ -251,7 +251,7 @@ async fn what_cools_is_told_at_keys_in_the_metrics_and_by_explain() {
 }
 
 #[tokio::test]
-async fn explain_says_when_nothing_runs() {
+async fn explain_reports_that_no_daemon_runs() {
     let folder = tempfile::tempdir().unwrap();
     let [port, admin] = common::keymux::free_ports();
     let text = format!(
@@ -265,7 +265,7 @@ async fn explain_says_when_nothing_runs() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_that_breaks_off_or_is_an_error_is_asked_for_elsewhere() {
+async fn a_truncated_or_failed_whole_response_is_retried_with_another_key() {
     let error = json!({"error": {"message": "Overloaded", "type": "overloaded_error"}});
     let half = answer(200, &[("content-type", "application/json")], &[b' '; 300]);
     let [Step::Send(bytes)] = &half[..] else { panic!("one step") };
@@ -290,7 +290,7 @@ async fn a_whole_answer_that_breaks_off_or_is_an_error_is_asked_for_elsewhere() 
 }
 
 #[tokio::test]
-async fn an_error_that_came_as_an_answer_has_the_status_that_it_means() {
+async fn an_error_with_status_200_gets_the_right_status() {
     let body = json!({"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}});
     let upstream = Upstream::always(json_answer(200, &body)).await;
     let keymux = with(&upstream, "", &["a"]).await;
@@ -298,9 +298,9 @@ async fn an_error_that_came_as_an_answer_has_the_status_that_it_means() {
     assert_eq!((reply.status(), reply.json()), (429, body));
 }
 
-/// As Azure answers a prompt that its filter refuses.
+/// Azure's response to a prompt that its content filter refuses.
 #[tokio::test]
-async fn an_error_of_the_callers_that_came_as_an_answer_passes_as_it_came() {
+async fn a_caller_error_with_status_200_is_forwarded_unchanged() {
     let error = json!({"message": "filtered", "code": "content_filter", "status": 400});
     let body = json!({"error": error});
     let upstream = Upstream::always(json_answer(200, &body)).await;

@@ -23,9 +23,9 @@ use std::path::Path;
 
 use cases::{Kept, frames};
 use damage::{Dice, of_bytes, of_json, of_lines};
-use keymux::wire::listen::Framing;
-use keymux::wire::translate::Wire;
 use targets::{TARGETS, name, run};
+
+use keymux::wire::api::{Format, Framing};
 
 type Damage = fn(&mut Dice, &[u8]) -> Vec<u8>;
 
@@ -78,11 +78,11 @@ fn lines(kept: &[Kept]) -> Vec<u8> {
 fn answers() {
     for answer in cases::answers() {
         if answer.framing.is_stream() {
-            let entry = lines(&frames(answer.wire, answer.framing, &answer.body));
-            replay(&name("stream", answer.wire), &entry, of_lines, 4);
+            let entry = lines(&frames(answer.format, answer.framing, &answer.body));
+            replay(&name("stream", answer.format), &entry, of_lines, 4);
         } else {
-            replay(&name("whole", answer.wire), &answer.body, of_json, 12);
-            replay(&name("whole", answer.wire), &answer.body, of_bytes, 2);
+            replay(&name("whole", answer.format), &answer.body, of_json, 12);
+            replay(&name("whole", answer.format), &answer.body, of_bytes, 2);
         }
     }
 }
@@ -90,9 +90,9 @@ fn answers() {
 #[test]
 fn errors() {
     let mut errors = 0;
-    for (wire, exchange) in cases::exchanges() {
+    for (format, exchange) in cases::exchanges() {
         if exchange.status >= 400 {
-            replay(&name("whole", wire), &exchange.body, of_json, 12);
+            replay(&name("whole", format), &exchange.body, of_json, 12);
             let mut entry = exchange.status.to_string().into_bytes();
             for (name, value) in &exchange.headers {
                 entry.extend_from_slice(format!("\n{name}: {value}").as_bytes());
@@ -112,20 +112,20 @@ fn errors() {
 
 #[test]
 fn requests() {
-    for (wire, exchange) in cases::exchanges() {
-        if let (Some(body), true) = (&exchange.request, Wire::OF_CALLERS.contains(&wire)) {
-            replay(&name("request", wire), body, of_json, 12);
+    for (format, exchange) in cases::exchanges() {
+        if let (Some(body), true) = (&exchange.request, Format::OF_CALLERS.contains(&format)) {
+            replay(&name("request", format), body, of_json, 12);
         }
     }
-    for (wire, body) in [
-        (Wire::OpenAiChat, r#"{"model":"m","messages":[{"role":"user","content":"one"}]}"#),
-        (Wire::OpenAiResponses, r#"{"model":"m","input":"one"}"#),
-        (Wire::Anthropic, r#"{"max_tokens":9,"messages":[{"role":"user","content":"one"}]}"#),
-        (Wire::Gemini, r#"{"contents":[{"role":"user","parts":[{"text":"one"}]}]}"#),
-        (Wire::Bedrock, r#"{"messages":[{"role":"user","content":[{"text":"one"}]}]}"#),
+    for (format, body) in [
+        (Format::OpenAiChat, r#"{"model":"m","messages":[{"role":"user","content":"one"}]}"#),
+        (Format::OpenAiResponses, r#"{"model":"m","input":"one"}"#),
+        (Format::Anthropic, r#"{"max_tokens":9,"messages":[{"role":"user","content":"one"}]}"#),
+        (Format::Gemini, r#"{"contents":[{"role":"user","parts":[{"text":"one"}]}]}"#),
+        (Format::Bedrock, r#"{"messages":[{"role":"user","content":[{"text":"one"}]}]}"#),
     ] {
-        replay(&name("request", wire), body.as_bytes(), of_json, 200);
-        replay(&name("request", wire), body.as_bytes(), of_bytes, 200);
+        replay(&name("request", format), body.as_bytes(), of_json, 200);
+        replay(&name("request", format), body.as_bytes(), of_bytes, 200);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Requests that no library would send, byte by byte: framed twice, cut short, malformed, stuffed. Each has
-//! an answer in the caller's format with an id and an access line, and none reaches a provider.
+//! Requests that no library sends, byte by byte: delimited twice, cut short, malformed, oversized. Each gets
+//! a response in the caller's format with an id and an access line, and none reaches a provider.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "so a test fails")]
 
@@ -22,7 +22,7 @@ async fn start() -> (Keymux, Upstream) {
     (Keymux::start(&one_key(&upstream), &[]).await, upstream)
 }
 
-/// The access line of the request with this answer.
+/// Returns the access line of the request with this response.
 async fn line_of(keymux: &Keymux, reply: &Reply) -> Value {
     let id = reply.header("x-keymux-request-id").expect("an id");
     let log = keymux.log_with(id).await;
@@ -30,7 +30,7 @@ async fn line_of(keymux: &Keymux, reply: &Reply) -> Value {
     serde_json::from_str(line).unwrap()
 }
 
-/// The only answer on a connection that closes behind it.
+/// Returns the only response on a connection that closes after it.
 async fn only_answer(keymux: &Keymux, request: &[u8]) -> Reply {
     let mut caller = Connection::open(keymux.address()).await;
     caller.send(request).await;
@@ -41,7 +41,7 @@ async fn only_answer(keymux: &Keymux, request: &[u8]) -> Reply {
 }
 
 #[tokio::test]
-async fn a_body_framed_twice_is_a_400_and_the_connection_closes() {
+async fn a_body_delimited_twice_is_a_400_and_closes_the_connection() {
     let (keymux, upstream) = start().await;
     let chunked = [&chunk(BODY)[..], b"0\r\n\r\n", b"GET /v1/models HTTP/1.1\r\nhost: k\r\n\r\n"];
     for framing in [
@@ -72,7 +72,7 @@ async fn a_body_framed_twice_is_a_400_and_the_connection_closes() {
 }
 
 #[tokio::test]
-async fn the_second_request_of_a_connection_is_watched_like_the_first() {
+async fn the_second_request_of_a_connection_is_checked_like_the_first() {
     let (keymux, upstream) = start().await;
     let mut caller = Connection::open(keymux.address()).await;
     for good in [
@@ -88,7 +88,7 @@ async fn the_second_request_of_a_connection_is_watched_like_the_first() {
         caller.send(&good).await;
         assert_eq!(caller.reply().await.status(), 200);
     }
-    // In drips, so that no read has a whole line.
+    // In small pieces, so that no read has a whole line.
     let twice = format!(
         "POST {CHAT} HTTP/1.1\r\nhost: k\r\ncontent-length: 13\r\ntransfer-encoding: chunked\r\n\r\n"
     );
@@ -103,7 +103,7 @@ async fn the_second_request_of_a_connection_is_watched_like_the_first() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_parsed_is_answered_in_words() {
+async fn malformed_requests_get_an_error_message() {
     let (keymux, upstream) = start().await;
     let fold = "POST /v1/messages HTTP/1.1\r\nhost: k\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n";
     let big = format!("GET /v1/models HTTP/1.1\r\nhost: k\r\nx: {}\r\n\r\n", "x".repeat(70_000));
@@ -134,7 +134,7 @@ async fn what_cannot_be_parsed_is_answered_in_words() {
 }
 
 #[tokio::test]
-async fn an_upload_that_breaks_off_is_the_callers_going_and_no_refusal() {
+async fn an_aborted_upload_is_logged_as_a_caller_disconnect() {
     let (keymux, upstream) = start().await;
     let length = format!("POST {CHAT} HTTP/1.1\r\nhost: k\r\ncontent-length: 100\r\n\r\n{{\"model");
     let coded = format!("POST {CHAT} HTTP/1.1\r\nhost: k\r\ntransfer-encoding: chunked\r\n\r\n");
@@ -152,7 +152,7 @@ async fn an_upload_that_breaks_off_is_the_callers_going_and_no_refusal() {
         http::patiently("the line", gone).await;
     }
     assert!(!keymux.log().contains("\"refused\""), "{}", keymux.log());
-    // One that goes on, but not as it is framed, is refused.
+    // A body that continues with invalid framing is refused.
     let bad =
         format!("POST {CHAT} HTTP/1.1\r\nhost: k\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n");
     let reply = exchange(keymux.address(), bad.as_bytes()).await;
@@ -162,7 +162,7 @@ async fn an_upload_that_breaks_off_is_the_callers_going_and_no_refusal() {
 }
 
 #[tokio::test]
-async fn a_model_in_a_path_stays_one_segment_of_it() {
+async fn a_model_in_a_path_stays_one_path_segment() {
     let upstream = Upstream::always(common::upstream::json_answer(200, &json!({}))).await;
     let gemini = format!(
         "[providers.g]\nkind = \"gemini\"\nbase_url = \"{}\"\n[[providers.g.keys]]\n{}",
@@ -204,7 +204,7 @@ async fn a_model_in_a_path_stays_one_segment_of_it() {
 }
 
 #[tokio::test]
-async fn odd_bodies_are_passed_on_whole_or_refused_in_words() {
+async fn unusual_bodies_are_forwarded_whole_or_refused_with_a_message() {
     let (keymux, upstream) = start().await;
     let deep = |open: &str, close: &str, times: usize| {
         format!("{{\"model\":\"m\",\"x\":{}1{}}}", open.repeat(times), close.repeat(times))
@@ -237,7 +237,7 @@ async fn odd_bodies_are_passed_on_whole_or_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_request_cannot_choose_where_it_goes_nor_with_which_credential() {
+async fn a_request_cannot_choose_its_destination_or_credential() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let elsewhere = Upstream::always(chat_answer("stolen")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);

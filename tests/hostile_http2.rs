@@ -1,5 +1,5 @@
-//! HTTP/2 callers that flood, stall and overstuff, frame by frame (RFC 9113). Each loses its own connection or
-//! stream; nobody else notices, and memory stays where it was.
+//! HTTP/2 callers that flood, stall and exceed limits, frame by frame (RFC 9113). Each loses its own connection or
+//! stream; other callers are not affected, and memory does not grow.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -42,7 +42,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// The code of a RST_STREAM or GOAWAY.
+    /// Returns the code of a RST_STREAM or GOAWAY.
     fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
@@ -52,7 +52,7 @@ impl Frame {
 struct Caller(TcpStream);
 
 impl Caller {
-    /// With the settings that the caller tells of itself.
+    /// Connects with these SETTINGS of the caller.
     async fn open(keymux: &Keymux, settings: &[(u16, u32)]) -> Self {
         let mut caller = Self(TcpStream::connect(keymux.address()).await.unwrap());
         caller.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
@@ -63,19 +63,19 @@ impl Caller {
         caller
     }
 
-    /// `false`: the other side is gone, or takes nothing any more.
+    /// Returns false if the other side is closed or reads no more.
     async fn raw(&mut self, bytes: &[u8]) -> bool {
         let written = timeout(Duration::from_secs(2), self.0.write_all(bytes)).await;
         matches!(written, Ok(Ok(())))
     }
 
-    /// A whole request.
+    /// Sends a whole request.
     async fn ask(&mut self, stream: u32, body: &[u8]) -> bool {
         let head = frame(HEADERS, END_HEADERS, stream, &head("POST", CHAT, &[]));
         self.raw(&[head, frame(DATA, END_STREAM, stream, body)].concat()).await
     }
 
-    /// The next frame; pings and settings are answered. `None`: the connection is over.
+    /// Returns the next frame; pings and settings are answered. `None`: the connection is closed.
     async fn next(&mut self) -> Option<Frame> {
         loop {
             let mut start = [0; 9];
@@ -102,7 +102,7 @@ impl Caller {
         }
     }
 
-    /// What ends the connection: the code of its GOAWAY, if one comes.
+    /// Waits for the end of the connection. Returns the code of its GOAWAY, if there is one.
     async fn end(&mut self) -> Option<u32> {
         let mut code = None;
         while let Some(frame) = self.next().await {
@@ -119,7 +119,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Fields as literals that go into no table (RFC 7541, section 6.2.2).
+/// Encodes fields as literals without indexing (RFC 7541, section 6.2.2).
 fn head(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "k")];
     let mut out = Vec::new();
@@ -133,7 +133,7 @@ fn head(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     out
 }
 
-/// With a prefix of seven bits (RFC 7541, section 5.1).
+/// Encodes a string with a 7-bit length prefix (RFC 7541, section 5.1).
 fn integer(out: &mut Vec<u8>, number: usize) {
     if number < 127 {
         return out.push(u8::try_from(number).unwrap());
@@ -153,7 +153,7 @@ async fn start(settings: &str, steps: Vec<Step>) -> (Keymux, Upstream) {
     (Keymux::start(&config(settings, &[main]), &[]).await, upstream)
 }
 
-/// Memory that is not the program's own text.
+/// Returns the memory of keymux without the program's own text.
 fn resident(keymux: &Keymux) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", keymux.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
@@ -166,7 +166,7 @@ async fn others_are_served(keymux: &Keymux) {
 }
 
 #[tokio::test]
-async fn streams_that_are_reset_at_once_cost_their_caller_the_connection() {
+async fn rapid_resets_close_the_callers_connection() {
     let (keymux, upstream) = start("", vec![Step::Hang]).await;
     let mut caller = Caller::open(&keymux, &[]).await;
     let mut burst = Vec::new();
@@ -182,8 +182,8 @@ async fn streams_that_are_reset_at_once_cost_their_caller_the_connection() {
     others_are_served(&keymux).await;
 }
 
-/// Sends one frame over and over and reads nothing, until the other side has had enough or so many have
-/// gone. Then nobody else has noticed.
+/// Sends one frame repeatedly and reads nothing, until the other side closes or this number of frames is
+/// sent. Then checks that other callers are not affected.
 async fn flood(each: &[u8], bursts: usize) {
     let (keymux, _upstream) = start("write_timeout = \"500ms\"", chat_answer("hello")).await;
     others_are_served(&keymux).await;
@@ -201,27 +201,27 @@ async fn flood(each: &[u8], bursts: usize) {
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_ends_where_its_answers_are_not_read() {
+async fn a_flood_of_unread_ping_replies_is_bounded() {
     flood(&frame(PING, 0, 0, b"01234567"), 200).await;
 }
 
 #[tokio::test]
-async fn a_flood_of_settings_ends_where_its_answers_are_not_read() {
+async fn a_flood_of_unread_settings_replies_is_bounded() {
     flood(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]), 200).await;
 }
 
 #[tokio::test]
-async fn a_flood_of_window_updates_costs_no_memory() {
+async fn a_flood_of_window_updates_uses_no_memory() {
     flood(&frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()), 50).await;
 }
 
 #[tokio::test]
-async fn a_flood_of_priorities_costs_no_memory() {
+async fn a_flood_of_priority_frames_uses_no_memory() {
     flood(&frame(2, 0, 1, &[0, 0, 0, 0, 1]), 50).await;
 }
 
 #[tokio::test]
-async fn windows_and_frames_that_cannot_be_end_the_connection() {
+async fn invalid_windows_and_frames_close_the_connection() {
     let (keymux, _upstream) = start("", chat_answer("hello")).await;
     for bad in [
         frame(WINDOW_UPDATE, 0, 0, &(u32::MAX >> 1).to_be_bytes()),
@@ -244,7 +244,7 @@ async fn windows_and_frames_that_cannot_be_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_head_without_an_end_costs_its_caller_the_connection() {
+async fn an_endless_head_closes_the_connection() {
     let (keymux, upstream) = start("", chat_answer("hello")).await;
     let before = resident(&keymux);
     let filler: Vec<(String, String)> =
@@ -265,7 +265,7 @@ async fn a_head_without_an_end_costs_its_caller_the_connection() {
 }
 
 #[tokio::test]
-async fn frames_of_a_body_that_hold_nothing_cost_their_caller_the_connection() {
+async fn a_flood_of_empty_data_frames_closes_the_connection() {
     let (keymux, upstream) = start("", chat_answer("hello")).await;
     let mut caller = Caller::open(&keymux, &[]).await;
     caller.raw(&frame(HEADERS, END_HEADERS, 1, &head("POST", CHAT, &[]))).await;
@@ -280,7 +280,7 @@ async fn frames_of_a_body_that_hold_nothing_cost_their_caller_the_connection() {
 }
 
 #[tokio::test]
-async fn streams_beyond_the_limit_are_refused_and_the_others_go_on() {
+async fn streams_over_the_limit_are_refused_and_the_others_continue() {
     let mut steps = vec![Step::Pause(Duration::from_millis(100))];
     steps.extend(chat_answer("hello"));
     let (keymux, upstream) = start("", steps).await;
@@ -308,7 +308,7 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_head_over_http2_has_the_limits_of_one_over_http1() {
+async fn http2_heads_have_the_limits_of_http1_heads() {
     let (keymux, upstream) = start("", chat_answer("hello")).await;
     let many: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|name| (&**name, "1")).collect();
@@ -333,7 +333,7 @@ async fn a_head_over_http2_has_the_limits_of_one_over_http1() {
         caller.raw(&frame(CONTINUATION, 0, 3, piece)).await;
     }
     caller.raw(&frame(CONTINUATION, END_HEADERS, 3, b"")).await;
-    // The library's answer, 431, or the end of the stream.
+    // hyper's response 431, or the end of the stream.
     let answer = caller.next().await;
     assert!(answer.is_none_or(|frame| frame.kind != DATA));
     assert!(upstream.requests().is_empty());
@@ -341,7 +341,7 @@ async fn a_head_over_http2_has_the_limits_of_one_over_http1() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_window_stays_shut_is_reset_and_its_provider_let_go() {
+async fn a_stream_with_a_closed_window_is_reset_and_its_provider_released() {
     let events = chat_events(&["more"; 50]);
     let (keymux, upstream) =
         start("write_timeout = \"300ms\"", sse(&events, Duration::from_millis(5))).await;
@@ -357,14 +357,14 @@ async fn a_stream_whose_window_stays_shut_is_reset_and_its_provider_let_go() {
     }
     upstream.left(0).await;
     keymux.log_with("\"end\":\"caller_gone\"").await;
-    // The same caller may still ask, and gets what it has room for.
+    // The same caller may still send requests, and gets what its window allows.
     caller.raw(&frame(WINDOW_UPDATE, 0, 0, &100_000_u32.to_be_bytes())).await;
     assert!(caller.ask(3, STREAM).await);
     assert_eq!(caller.next().await.unwrap().kind, HEADERS);
 }
 
 #[tokio::test]
-async fn a_caller_that_opens_and_says_nothing_is_cut_like_one_over_http1() {
+async fn a_silent_http2_caller_is_cut_as_over_http1() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let keymux = Keymux::start(&config("head_timeout = \"300ms\"", &[main]), &[]).await;
@@ -376,7 +376,7 @@ async fn a_caller_that_opens_and_says_nothing_is_cut_like_one_over_http1() {
 }
 
 #[tokio::test]
-async fn an_upload_over_http2_that_stands_still_is_refused() {
+async fn a_stalled_http2_upload_is_refused() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let keymux = Keymux::start(&config("body_timeout = \"300ms\"", &[main]), &[]).await;
@@ -386,7 +386,7 @@ async fn an_upload_over_http2_that_stands_still_is_refused() {
     assert_eq!(caller.next().await.unwrap().kind, HEADERS);
     let body = caller.next().await.unwrap();
     assert!(String::from_utf8_lossy(&body.payload).contains("request_timeout"), "{body:?}");
-    // An upload that is reset is the caller's going.
+    // A reset upload is logged as a disconnect of the caller.
     caller.raw(&frame(HEADERS, END_HEADERS, 3, &head("POST", CHAT, &[]))).await;
     caller.raw(&frame(DATA, 0, 3, b"{")).await;
     sleep(Duration::from_millis(50)).await;

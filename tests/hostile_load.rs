@@ -1,6 +1,6 @@
-//! More than there is room for: connections, file descriptors, bodies, callers that read nothing. Memory has a
-//! bound, nobody spins, and whoever waited is served when there is room again. `KEYMUX_LONG=1` takes the numbers
-//! that the limits are promised for.
+//! Load over the limits: connections, file descriptors, bodies, callers that read nothing. Memory has a
+//! bound, nothing spins, and waiting callers are served when there is room again. `KEYMUX_LONG=1` uses the numbers
+//! for which the limits are documented.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "so a test fails")]
 
@@ -25,21 +25,21 @@ fn is_long() -> bool {
     std::env::var_os("KEYMUX_LONG").is_some_and(|set| set == "1")
 }
 
-/// Memory that is not the program's own text.
+/// Returns the memory of keymux without the program's own text.
 fn resident(keymux: &Keymux) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", keymux.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
-/// Processor time that it has used, in ticks of 10 ms.
+/// Returns the CPU time it has used, in ticks of 10 ms.
 fn ticks(keymux: &Keymux) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", keymux.pid())).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// This process opens as many files as it may.
+/// Raises the file descriptor limit of this process to its maximum.
 fn open_many() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
@@ -47,7 +47,7 @@ fn open_many() -> u64 {
 }
 
 #[tokio::test]
-async fn callers_beyond_the_limit_wait_and_are_served_when_one_leaves() {
+async fn callers_over_the_limit_wait_until_another_disconnects() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let keymux = Keymux::start(&config("max_connections = 4", &[main]), &[]).await;
@@ -69,7 +69,7 @@ async fn callers_beyond_the_limit_wait_and_are_served_when_one_leaves() {
 }
 
 #[tokio::test]
-async fn without_file_descriptors_it_waits_quietly_and_recovers() {
+async fn without_file_descriptors_accepting_pauses_and_recovers() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
     assert_eq!(http::get(keymux.address(), "/v1/models", &[]).await.status(), 200);
@@ -96,7 +96,7 @@ async fn without_file_descriptors_it_waits_quietly_and_recovers() {
 }
 
 #[tokio::test]
-async fn large_bodies_together_stay_within_the_store_and_the_rest_are_told_to_come_again() {
+async fn large_bodies_share_bounded_memory_and_the_rest_get_retry_after() {
     const EACH: usize = 16 * MIB;
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
@@ -131,7 +131,7 @@ async fn large_bodies_together_stay_within_the_store_and_the_rest_are_told_to_co
     assert!(refused >= 4, "{refused} refused");
     let grown = resident(&keymux).saturating_sub(before);
     assert!(grown < 300 * MIB, "{} MiB", grown / MIB);
-    // Small ones are served all the same, and large ones when there is room again.
+    // Small bodies are still served, and large ones when there is room again.
     assert_eq!(http::post(keymux.address(), CHAT, &[], &json!({"model": "m"})).await.status(), 200);
     drop(kept);
     sleep(Duration::from_millis(200)).await;
@@ -140,13 +140,13 @@ async fn large_bodies_together_stay_within_the_store_and_the_rest_are_told_to_co
 }
 
 #[tokio::test]
-async fn idle_connections_cost_little() {
+async fn idle_connections_use_little_memory() {
     let callers = if is_long() { 10_000 } else { 1000 };
     let callers = callers.min(usize::try_from(open_many()).unwrap_or(usize::MAX) / 2 - 100);
     let upstream = Upstream::always(chat_answer("hello")).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let text = config("max_connections = 20000\nhead_timeout = \"300s\"", &[main]);
-    // Whether they are silent or have asked before. Among few, those count that were busy at the same time.
+    // Silent callers and callers after a request. With few, those that were busy at the same time dominate.
     let most = if is_long() { 64 * MIB } else { 10 * MIB };
     for asked in [false, true] {
         let keymux = Keymux::start(&text, &[]).await;
@@ -161,7 +161,7 @@ async fn idle_connections_cost_little() {
             }
             idle.push(caller);
         }
-        // Those that have asked are put away soon.
+        // Connections after a request are parked soon.
         sleep(Duration::from_millis(500)).await;
         let connected = keymux.admin("/metrics").await.text();
         assert!(connected.contains(&format!("keymux_connections {callers}")), "{connected}");
@@ -172,7 +172,7 @@ async fn idle_connections_cost_little() {
     }
 }
 
-/// A provider that writes events without end to everybody.
+/// A provider that writes endless events to every caller.
 async fn fountain() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -192,7 +192,7 @@ async fn fountain() -> String {
 }
 
 #[tokio::test]
-async fn callers_that_read_nothing_cost_a_bounded_amount_each() {
+async fn callers_that_read_nothing_use_bounded_memory() {
     let (callers, most) = if is_long() { (1000, 300 * MIB) } else { (100, 60 * MIB) };
     open_many();
     let url = fountain().await;
@@ -207,7 +207,7 @@ async fn callers_that_read_nothing_cost_a_bounded_amount_each() {
     let mut slow = Vec::new();
     for _ in 0..callers {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        // Small, so that it is keymux that holds what is not read, and not the kernel.
+        // Small, so that keymux holds the unread bytes, and not the kernel.
         socket.set_recv_buffer_size(4096).unwrap();
         let mut caller = Connection::new(socket.connect(keymux.address()).await.unwrap());
         caller.send(&http::json_request(CHAT, &[], &json!({"model": "m", "stream": true}))).await;
@@ -226,7 +226,7 @@ async fn callers_that_read_nothing_cost_a_bounded_amount_each() {
 }
 
 #[tokio::test]
-async fn callers_that_come_and_go_leave_nothing_behind() {
+async fn closed_connections_leave_nothing_in_memory() {
     let events = chat_events(&["one", "two"]);
     let upstream = Upstream::always(cut(sse(&events, Duration::ZERO), 1, Step::Hang)).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;

@@ -1,5 +1,5 @@
-//! HTTP/1 connections between two requests: what the program keeps of one that does not ask is put away, and
-//! nobody notices. `hostile_load.rs` says what it saves.
+//! HTTP/1 connections between two requests: the buffers of an idle connection are freed (it is parked), and
+//! the caller does not notice. `hostile_load.rs` measures the memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -17,7 +17,7 @@ use tokio::net::TcpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
 const CHAT: &str = "/v1/chat/completions";
-/// Until a connection is put away, and how much longer is certainly enough.
+/// The idle time until a connection is parked, and a time that is certainly longer.
 const QUIET: Duration = Duration::from_millis(100);
 const AWAY: Duration = Duration::from_millis(600);
 
@@ -36,7 +36,7 @@ fn models() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_caller_asks_again_after_a_rest() {
+async fn a_parked_connection_serves_another_request() {
     let (keymux, upstream) = start().await;
     let mut caller = Connection::open(keymux.address()).await;
     for _ in 0..3 {
@@ -57,13 +57,13 @@ async fn a_caller_asks_again_after_a_rest() {
 }
 
 #[tokio::test]
-async fn a_request_that_comes_in_the_moment_of_rest_is_answered() {
+async fn a_request_that_arrives_during_parking_is_answered() {
     let (keymux, _upstream) = start().await;
     let address = keymux.address();
     let callers = (0..64).map(|number| {
         tokio::spawn(async move {
             let mut caller = Connection::open(address).await;
-            // From a little before it to a little after, in steps of a quarter of a millisecond.
+            // From shortly before it to shortly after, in steps of 0.25 ms.
             let pause = QUIET.saturating_sub(Duration::from_millis(5))
                 + Duration::from_micros(250) * number;
             for _ in 0..10 {
@@ -79,7 +79,7 @@ async fn a_request_that_comes_in_the_moment_of_rest_is_answered() {
 }
 
 #[tokio::test]
-async fn a_request_that_comes_in_parts_around_a_rest_is_answered() {
+async fn a_request_split_around_parking_is_answered() {
     let (keymux, _upstream) = start().await;
     let (first, second) = (models(), chat());
     // Within the head, at its end, within the body.
@@ -98,8 +98,8 @@ async fn a_request_that_comes_in_parts_around_a_rest_is_answered() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_taken_slowly_is_whole_and_the_connection_goes_on() {
-    // More than the system holds of a connection, and translated, so that it is written as one piece.
+async fn a_slowly_read_response_is_whole_and_the_connection_stays_open() {
+    // More than the socket buffers hold, and translated, so that it is written as one piece.
     let text = "x".repeat(12 << 20);
     let upstream = Upstream::always(chat_answer(&text)).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -122,7 +122,7 @@ async fn an_answer_that_is_taken_slowly_is_whole_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stream_with_long_pauses_is_not_put_away() {
+async fn a_stream_with_long_pauses_is_not_parked() {
     let events = chat_events(&["one", "two"]);
     let upstream = Upstream::always(sse(&events, AWAY)).await;
     let keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -136,7 +136,7 @@ async fn a_stream_with_long_pauses_is_not_put_away() {
 }
 
 #[tokio::test]
-async fn a_resting_connection_is_closed_at_once_when_the_program_stops() {
+async fn a_parked_connection_is_closed_at_once_on_shutdown() {
     let (mut keymux, _upstream) = start().await;
     let mut resting = Vec::new();
     for more in [&b""[..], b"GET /v1/mod"] {

@@ -1,4 +1,4 @@
-//! From the start of the program to its end: what it listens at, how it stops, how it fails to start.
+//! The life cycle of the program: listeners, shutdown, failures at the start.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -25,7 +25,7 @@ fn stream_request() -> Vec<u8> {
     http::json_request(CHAT, &[], &json!({"model": "m", "stream": true}))
 }
 
-/// A stream of which the head and the first event have come.
+/// A stream whose head and first event have arrived.
 async fn begun(keymux: &Keymux) -> (Connection, Framing) {
     let mut caller = Connection::open(keymux.address()).await;
     caller.send(&stream_request()).await;
@@ -45,7 +45,7 @@ async fn until_refused(keymux: &Keymux) {
 }
 
 #[tokio::test]
-async fn sigterm_lets_a_running_stream_finish_and_takes_nobody_new() {
+async fn sigterm_finishes_running_streams_and_accepts_no_connections() {
     let events = chat_events(&["one", "two", "three", "four", "five"]);
     let upstream = Upstream::always(sse(&events, Duration::from_millis(150))).await;
     let mut keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -68,7 +68,7 @@ async fn sigterm_lets_a_running_stream_finish_and_takes_nobody_new() {
 }
 
 #[tokio::test]
-async fn with_nothing_running_sigterm_and_sigint_end_it_at_once() {
+async fn sigterm_and_sigint_stop_an_idle_daemon_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut keymux = Keymux::start(&config("", &[ECHO.to_owned()]), &[]).await;
         let silent = Connection::open(keymux.address()).await;
@@ -81,7 +81,7 @@ async fn with_nothing_running_sigterm_and_sigint_end_it_at_once() {
 }
 
 #[tokio::test]
-async fn what_outlives_the_drain_timeout_ends_with_an_error_event() {
+async fn a_stream_still_running_after_the_drain_timeout_gets_an_error_event() {
     let events = chat_events(&["one", "two"]);
     let upstream = Upstream::always(cut(sse(&events, Duration::ZERO), 1, Step::Hang)).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
@@ -116,7 +116,7 @@ async fn a_second_signal_cuts_at_once() {
 }
 
 #[tokio::test]
-async fn a_request_without_an_answer_yet_ends_with_the_drain_timeout() {
+async fn an_unanswered_request_ends_with_the_drain_timeout() {
     let upstream = Upstream::always(vec![Step::Hang]).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let mut keymux = Keymux::start(&config("drain_timeout = \"200ms\"", &[main]), &[]).await;
@@ -131,7 +131,7 @@ async fn a_request_without_an_answer_yet_ends_with_the_drain_timeout() {
 }
 
 #[tokio::test]
-async fn a_bad_file_at_the_start_is_reported_with_exit_code_78() {
+async fn an_invalid_file_at_the_start_exits_with_code_78() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keymux.toml");
     std::fs::write(&path, "[server]\nlisten = \"nowhere\"\nmax_boddy = \"1MiB\"\n").unwrap();
@@ -150,7 +150,7 @@ async fn a_bad_file_at_the_start_is_reported_with_exit_code_78() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_said_with_exit_code_1() {
+async fn a_port_in_use_exits_with_code_1() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
     let [free, _] = free_ports();
@@ -169,7 +169,7 @@ async fn a_port_in_use_is_said_with_exit_code_1() {
     }
 }
 
-/// `GET /v1/models` over a unix socket.
+/// Sends `GET /v1/models` over a unix socket.
 async fn ask_at(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).await.unwrap();
     let request = b"GET /v1/models HTTP/1.1\r\nhost: k\r\nconnection: close\r\n\r\n";
@@ -180,18 +180,18 @@ async fn ask_at(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_unix_socket_serves_and_is_gone_afterwards() {
+async fn a_unix_socket_serves_and_is_removed_at_the_end() {
     let text = config("", &[ECHO.to_owned()])
         .replace("\"127.0.0.1:{PORT}\"", "\"unix:{DIR}/keymux.sock\"");
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("keymux.sock");
-    // Left over from a program that was killed.
+    // A socket file that a killed process left.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert!(socket.symlink_metadata().unwrap().file_type().is_socket());
     let mut keymux = Keymux::start_in(folder, &text, &[]).await;
     assert!(ask_at(&socket).await.starts_with("HTTP/1.1 200 "));
 
-    // One that is alive is left alone.
+    // A socket with a listener is not removed.
     let other = tempfile::tempdir().unwrap();
     let second = format!(
         "[server]\nlisten = \"unix:{}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n{ECHO}",
@@ -210,7 +210,7 @@ async fn a_unix_socket_serves_and_is_gone_afterwards() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_socket_is_never_removed() {
+async fn a_file_other_than_a_socket_is_never_removed() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("precious"), "data").unwrap();
     let text = format!(
@@ -224,7 +224,7 @@ async fn a_file_that_is_no_socket_is_never_removed() {
 }
 
 #[tokio::test]
-async fn healthcheck_tells_ready_from_stopping_and_gone() {
+async fn healthcheck_distinguishes_ready_stopping_and_down() {
     let events = chat_events(&["one", "two"]);
     let upstream = Upstream::always(cut(sse(&events, Duration::ZERO), 1, Step::Hang)).await;
     let mut keymux = Keymux::start(&one_key(&upstream), &[]).await;
@@ -245,7 +245,7 @@ async fn healthcheck_tells_ready_from_stopping_and_gone() {
 }
 
 #[tokio::test]
-async fn the_first_line_of_the_log_is_one_to_try() {
+async fn the_first_log_line_contains_a_working_curl_command() {
     let keymux = Keymux::start(&config("", &[ECHO.to_owned()]), &[]).await;
     let log = keymux.log_with("try: curl").await;
     let address = keymux.address().to_string();

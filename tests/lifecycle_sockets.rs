@@ -1,4 +1,4 @@
-//! Listeners with TLS, and sockets that systemd hands over.
+//! Listeners with TLS, and sockets that systemd passes.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "so a test fails, or says it skips")]
 
@@ -30,7 +30,7 @@ use tokio_rustls::client::TlsStream;
 const CHAT: &str = "/v1/chat/completions";
 const ECHO: &str = "[providers.echo]\n[[providers.echo.keys]]\nname = \"e\"\n";
 
-/// An authority, and what it has signed.
+/// A certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -45,7 +45,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Certificate and key for a name.
+    /// Issues a certificate and key for a name.
     fn signs(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let parameters = CertificateParams::new([name.to_owned()]).unwrap();
@@ -53,7 +53,7 @@ impl Authority {
     }
 }
 
-/// A caller's side of TLS that trusts the authority.
+/// Returns a TLS client that trusts the authority.
 async fn connect(
     keymux: &Keymux,
     trusted: &Authority,
@@ -81,7 +81,7 @@ async fn connect(
     patiently("TLS", TlsConnector::from(Arc::new(client)).connect(name, stream)).await
 }
 
-/// Starts with TLS, and with `client_ca` when there is one.
+/// Starts with TLS, and with `client_ca` if given.
 async fn start(text: &str, authority: &Authority, client_ca: Option<&Authority>) -> Keymux {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = authority.signs("localhost");
@@ -97,7 +97,7 @@ async fn start(text: &str, authority: &Authority, client_ca: Option<&Authority>)
     Keymux::start_in(folder, &text, &[]).await
 }
 
-/// Status line of `GET /v1/models`, or nothing when the connection breaks.
+/// Returns the status line of `GET /v1/models`, or nothing if the connection breaks.
 async fn models(mut stream: TlsStream<TcpStream>) -> String {
     let request = b"GET /v1/models HTTP/1.1\r\nhost: k\r\nconnection: close\r\n\r\n";
     let mut answer = Vec::new();
@@ -108,7 +108,7 @@ async fn models(mut stream: TlsStream<TcpStream>) -> String {
 }
 
 #[tokio::test]
-async fn tls_speaks_http_1_and_http_2_as_alpn_says() {
+async fn tls_selects_http1_or_http2_by_alpn() {
     let events = chat_events(&["one", "two"]);
     let upstream = Upstream::always(sse(&events, Duration::from_millis(100))).await;
     let authority = Authority::new();
@@ -137,7 +137,7 @@ async fn tls_speaks_http_1_and_http_2_as_alpn_says() {
 }
 
 #[tokio::test]
-async fn a_tls_caller_asks_again_after_a_rest() {
+async fn a_parked_tls_connection_serves_another_request() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let authority = Authority::new();
     let mut keymux = start(&one_key(&upstream), &authority, None).await;
@@ -149,17 +149,17 @@ async fn a_tls_caller_asks_again_after_a_rest() {
             answer.push(patiently("an answer", stream.read_u8()).await.unwrap());
         }
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
-        // Longer than until it is put away.
+        // Longer than the time until it is parked.
         sleep(Duration::from_millis(600)).await;
     }
     keymux.signal(rustix::process::Signal::TERM);
-    // It ends as TLS does, which is not an error.
+    // TLS ends with close_notify, so it is no error.
     assert_eq!(patiently("the end", stream.read(&mut [0])).await.unwrap(), 0);
     assert!(keymux.ended().await.success());
 }
 
 #[tokio::test]
-async fn a_caller_without_tls_gets_nothing_from_a_tls_listener() {
+async fn a_plain_caller_gets_nothing_from_a_tls_listener() {
     let authority = Authority::new();
     let keymux = start(&config("", &[ECHO.to_owned()]), &authority, None).await;
     let mut caller = Connection::open(keymux.address()).await;
@@ -182,7 +182,7 @@ async fn a_silent_tls_caller_is_cut_after_the_head_timeout() {
 }
 
 #[tokio::test]
-async fn with_client_ca_only_callers_with_its_certificate_get_in() {
+async fn with_client_ca_a_client_certificate_is_required() {
     let (authority, callers, others) = (Authority::new(), Authority::new(), Authority::new());
     let keymux = start(&config("", &[ECHO.to_owned()]), &authority, Some(&callers)).await;
     let good = callers.signs("a-caller");
@@ -190,14 +190,14 @@ async fn with_client_ca_only_callers_with_its_certificate_get_in() {
     assert_eq!(models(stream).await, "HTTP/1.1 200 OK");
     let stranger = others.signs("a-caller");
     for own in [None, Some(&stranger)] {
-        // With TLS 1.3 the refusal may come after the caller's side is done.
+        // With TLS 1.3 the refusal may arrive after the client's handshake is done.
         if let Ok(stream) = connect(&keymux, &authority, own, b"http/1.1").await {
             assert_eq!(models(stream).await, "");
         }
     }
 }
 
-/// A child that is killed when the test ends.
+/// A child process that is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
@@ -219,9 +219,9 @@ async fn until_ready(admin: u16) {
     patiently("the admin listener", ready).await;
 }
 
-/// sd_listen_fds(3): the sockets are open from descriptor 3 on, and the environment says how many.
+/// sd_listen_fds(3): the sockets start at descriptor 3, and the environment contains their number.
 #[tokio::test]
-async fn a_socket_of_systemd_is_taken_over() {
+async fn a_socket_passed_by_systemd_is_used() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -231,7 +231,7 @@ async fn a_socket_of_systemd_is_taken_over() {
             "[server]\nlisten = \"{listen}\"\nauth = \"none\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n{ECHO}"
         );
         fs::write(folder.path().join("keymux.toml"), text).unwrap();
-        // The shell moves the socket to its place and keeps its own process id for keymux.
+        // The shell moves the socket to descriptor 3 and becomes keymux with the same process id.
         let script = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" run";
         let mut command = Command::new("sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_keymux")]).env("LISTEN_FDNAMES", names);
@@ -245,7 +245,7 @@ async fn a_socket_of_systemd_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_socket_that_systemd_did_not_hand_over_is_said() {
+async fn a_socket_missing_from_systemd_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let [admin, _] = free_ports();
     for listen in ["systemd", "systemd:web"] {
@@ -256,12 +256,12 @@ async fn a_socket_that_systemd_did_not_hand_over_is_said() {
         let output = common::keymux::run(folder.path(), &["run"], &[]);
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(listen) && said.contains("handed over no"), "{said}");
+        assert!(said.contains(listen) && said.contains("passed no"), "{said}");
     }
 }
 
 #[tokio::test]
-async fn systemd_socket_activate_starts_it_with_the_first_caller() {
+async fn systemd_socket_activation_starts_the_daemon_at_the_first_connection() {
     let [port, admin] = free_ports();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(

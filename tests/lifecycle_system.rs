@@ -1,5 +1,5 @@
-//! The program and the system it runs on: systemd's watchdog, a log that nobody reads, a full disk, memory
-//! that is nobody's to read, and the last word to callers that still wait.
+//! The program and its system: systemd's watchdog, an unread log, a full disk, protection of
+//! memory, and error events to waiting callers at the end.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "so a test fails, or says it skips")]
 
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 const ECHO: &str = "[providers.echo]\n[[providers.echo.keys]]\nname = \"e\"\n";
 
-/// The program with a standard output of the test's.
+/// Starts the program with this standard output.
 struct Running {
     child: Child,
     address: std::net::SocketAddr,
@@ -59,7 +59,7 @@ impl Drop for Running {
     }
 }
 
-/// So many requests on one connection, with lines as long as they get.
+/// Sends this number of requests on one connection, each with the longest access line.
 async fn ask(running: &Running, times: usize) {
     let body = json!({"model": format!("echo/{}", "m".repeat(120)), "messages": [{"role": "user", "content": "x"}]});
     let request = http::json_request("/v1/chat/completions", &[], &body);
@@ -71,7 +71,7 @@ async fn ask(running: &Running, times: usize) {
 }
 
 #[tokio::test]
-async fn a_request_without_an_answer_gets_a_503_when_the_drain_time_is_over() {
+async fn an_unanswered_request_gets_a_503_after_the_drain_timeout() {
     let upstream = Upstream::always(vec![Step::Hang]).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let mut keymux = Keymux::start(&config("drain_timeout = \"200ms\"", &[main]), &[]).await;
@@ -83,7 +83,7 @@ async fn a_request_without_an_answer_gets_a_503_when_the_drain_time_is_over() {
         callers.push(caller);
     }
     upstream.request(1).await;
-    // This one is still sending.
+    // This caller is still sending its body.
     let mut sending = Connection::open(keymux.address()).await;
     sending.send(b"POST /v1/messages HTTP/1.1\r\nhost: k\r\ncontent-length: 100\r\n\r\n{").await;
     sleep(Duration::from_millis(50)).await;
@@ -103,7 +103,7 @@ async fn a_request_without_an_answer_gets_a_503_when_the_drain_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_second_signal_gives_the_last_word_at_once() {
+async fn a_second_signal_sends_the_error_events_at_once() {
     let upstream = Upstream::always(vec![Step::Hang]).await;
     let main = provider("main", &upstream, "", &[key("only", "")]);
     let mut keymux = Keymux::start(&config("", &[main]), &[]).await;
@@ -120,7 +120,7 @@ async fn a_second_signal_gives_the_last_word_at_once() {
 }
 
 #[tokio::test]
-async fn systemd_is_told_of_the_start_of_life_and_of_the_end() {
+async fn systemd_is_notified_of_start_watchdog_and_stop() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -152,7 +152,7 @@ async fn systemd_is_told_of_the_start_of_life_and_of_the_end() {
 }
 
 #[tokio::test]
-async fn without_a_watchdog_none_is_fed() {
+async fn without_a_watchdog_no_keepalive_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -166,7 +166,7 @@ async fn without_a_watchdog_none_is_fed() {
 }
 
 #[tokio::test]
-async fn requests_go_on_when_the_disk_of_the_log_is_full() {
+async fn requests_continue_when_the_log_disk_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let Ok(full) = File::options().write(true).open("/dev/full") else {
         return println!("skipped: no /dev/full");
@@ -180,7 +180,7 @@ async fn requests_go_on_when_the_disk_of_the_log_is_full() {
 }
 
 #[tokio::test]
-async fn requests_go_on_when_nobody_reads_the_log_any_more() {
+async fn requests_continue_when_the_log_pipe_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = Running::start(folder.path(), |command| {
         command.stdout(Stdio::piped());
@@ -195,7 +195,7 @@ async fn requests_go_on_when_nobody_reads_the_log_any_more() {
 }
 
 #[tokio::test]
-async fn requests_go_on_while_the_logs_reader_sleeps_and_it_is_told_what_it_missed() {
+async fn requests_continue_while_the_log_reader_is_stalled_and_lost_lines_are_counted() {
     // More than the pipe (64 KiB) and the buffers (2 MiB) hold.
     const REQUESTS: usize = 7000;
     let folder = tempfile::tempdir().unwrap();
@@ -222,9 +222,9 @@ async fn requests_go_on_while_the_logs_reader_sleeps_and_it_is_told_what_it_miss
     assert_eq!(missed + written, REQUESTS as u64 + 1);
 }
 
-/// `/proc/PID` belongs to root when the program's memory is not to be dumped, whoever runs it (proc(5)).
+/// `/proc/PID` belongs to root if the process is not dumpable, whoever runs it (proc(5)).
 #[tokio::test]
-async fn memory_is_nobodys_to_read_unless_that_is_asked_for() {
+async fn core_dumps_are_disabled_unless_requested() {
     const NOBODY: u32 = 65_534;
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();

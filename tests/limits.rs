@@ -1,5 +1,5 @@
-//! Hostile and broken callers: each gets a clear error in the shape of the API it speaks, or is cut,
-//! and nothing of it reaches a provider.
+//! Hostile and broken callers: each gets a clear error in the format of its API, or is disconnected, and
+//! none of its requests reaches a provider.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -23,8 +23,8 @@ async fn start() -> (Keymux, Upstream) {
     (Keymux::start(&text, &[]).await, upstream)
 }
 
-/// The OpenAI shape: every official SDK reads these four.
-fn is_openai_error(reply: &Reply, status: u16) -> Value {
+/// Checks the error format of OpenAI, whose four members every official SDK reads.
+fn assert_openai_error(reply: &Reply, status: u16) -> Value {
     assert_eq!(reply.status(), status, "{}", reply.text());
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let error = reply.json()["error"].clone();
@@ -40,7 +40,7 @@ fn post(headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_routed_is_a_400_that_says_why() {
+async fn a_body_without_a_valid_model_is_a_400_with_the_reason() {
     let (keymux, upstream) = start().await;
     for (body, param, words) in [
         (&b""[..], None, "empty"),
@@ -58,18 +58,18 @@ async fn a_body_that_cannot_be_routed_is_a_400_that_says_why() {
         (b"{\"model\":\"\xff\"}", Some("model"), "valid"),
     ] {
         let reply = exchange(keymux.address(), &post(&[], body)).await;
-        let error = is_openai_error(&reply, 400);
+        let error = assert_openai_error(&reply, 400);
         assert_eq!(error["type"], "invalid_request_error");
         assert_eq!(error["param"].as_str(), param, "{error}");
         assert!(error["message"].as_str().unwrap().contains(words), "{error}");
     }
     let deep = format!("{{\"x\":{}", "[".repeat(60_000));
-    is_openai_error(&exchange(keymux.address(), &post(&[], deep.as_bytes())).await, 400);
+    assert_openai_error(&exchange(keymux.address(), &post(&[], deep.as_bytes())).await, 400);
     assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
-async fn odd_model_names_are_answered_and_never_break_out() {
+async fn unusual_model_names_are_forwarded_and_escaped() {
     let (keymux, upstream) = start().await;
     let long = "x".repeat(50_000);
     let names =
@@ -89,7 +89,7 @@ async fn odd_model_names_are_answered_and_never_break_out() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_serves_is_a_404_that_does_not_repeat_all_of_it() {
+async fn an_unknown_model_is_a_404_with_a_shortened_name() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let keys = [key("only", "models = [\"gpt-4o\"]")];
     let client = "[[clients]]\nname = \"c\"\nkey = \"client-c-key\"\nmodels = [\"gpt-4o\"]\n";
@@ -106,7 +106,7 @@ async fn a_name_that_nobody_serves_is_a_404_that_does_not_repeat_all_of_it() {
         let body = json!({"model": name}).to_string();
         let headers = [("authorization", "Bearer client-c-key")];
         let reply = exchange(keymux.address(), &post(&headers, body.as_bytes())).await;
-        let error = is_openai_error(&reply, 404);
+        let error = assert_openai_error(&reply, 404);
         assert_eq!((&error["code"], &error["param"]), (&json!("model_not_found"), &json!("model")));
         assert!(reply.body.len() < 1000, "{} bytes", reply.body.len());
         assert!(!reply.text().contains("\\u001b"), "{}", reply.text());
@@ -114,7 +114,7 @@ async fn a_name_that_nobody_serves_is_a_404_that_does_not_repeat_all_of_it() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_wrong_methods_are_told_apart() {
+async fn unknown_paths_are_a_404_and_wrong_methods_a_405() {
     let (keymux, _upstream) = start().await;
     for path in [
         "/v1",
@@ -130,7 +130,7 @@ async fn unknown_paths_and_wrong_methods_are_told_apart() {
         "/v1/models/",
     ] {
         let reply = http::get(keymux.address(), path, &[]).await;
-        assert_eq!(is_openai_error(&reply, 404)["code"], "unknown_url", "{path}");
+        assert_eq!(assert_openai_error(&reply, 404)["code"], "unknown_url", "{path}");
     }
     for (method, path, allowed) in [
         ("GET", CHAT, "POST"),
@@ -143,29 +143,29 @@ async fn unknown_paths_and_wrong_methods_are_told_apart() {
         ("BREW", "/", "GET, HEAD"),
     ] {
         let reply = exchange(keymux.address(), &http::request(method, path, &[], b"")).await;
-        is_openai_error(&reply, 405);
+        assert_openai_error(&reply, 405);
         assert_eq!(reply.header("allow"), Some(allowed), "{method} {path}");
     }
     let connect = b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n";
-    is_openai_error(&exchange(keymux.address(), connect).await, 405);
+    assert_openai_error(&exchange(keymux.address(), connect).await, 405);
 }
 
 #[tokio::test]
-async fn http_1_1_asks_for_exactly_one_host() {
+async fn http_1_1_requires_exactly_one_host_header() {
     let (keymux, _upstream) = start().await;
     for hosts in ["", "host: a\r\nhost: a\r\n", "host: a\r\nhost: b\r\n"] {
         let request = format!("GET /v1/models HTTP/1.1\r\n{hosts}\r\n");
-        is_openai_error(&exchange(keymux.address(), request.as_bytes()).await, 400);
+        assert_openai_error(&exchange(keymux.address(), request.as_bytes()).await, 400);
     }
     let old = b"GET /v1/models HTTP/1.0\r\n\r\n";
     assert_eq!(exchange(keymux.address(), old).await.status(), 200);
-    // Which provider is asked does not depend on what the caller says of hosts.
+    // The host in the request has no influence on the provider.
     let absolute = b"GET http://elsewhere.example/v1/models HTTP/1.1\r\nhost: k\r\n\r\n";
     assert_eq!(exchange(keymux.address(), absolute).await.status(), 200);
 }
 
 #[tokio::test]
-async fn two_framings_of_one_body_cannot_smuggle_a_request() {
+async fn conflicting_framings_cannot_smuggle_a_request() {
     let (keymux, upstream) = start().await;
     let inner = "GET /v1/models HTTP/1.1\r\nhost: smuggled\r\n\r\n";
     let chunked = String::from_utf8(chunk(b"{\"model\":\"m\"}")).unwrap() + "0\r\n\r\n";
@@ -183,7 +183,7 @@ async fn two_framings_of_one_body_cannot_smuggle_a_request() {
         let mut caller = Connection::open(keymux.address()).await;
         caller.send(request.as_bytes()).await;
         let answers = String::from_utf8_lossy(&caller.rest().await).into_owned();
-        // One answer, and the connection closes: what follows is not taken for a request.
+        // One answer, then the connection closes: the rest is not read as a request.
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{headers}: {answers}");
     }
     for request in upstream.requests() {
@@ -192,35 +192,35 @@ async fn two_framings_of_one_body_cannot_smuggle_a_request() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_a_413_announced_or_not() {
+async fn a_body_over_the_limit_is_a_413_with_and_without_content_length() {
     let (keymux, upstream) = start().await;
     let body = json!({"model": "m", "x": "y".repeat(100_000)}).to_string();
     let reply = exchange(keymux.address(), &post(&[], body.as_bytes())).await;
-    let error = is_openai_error(&reply, 413);
+    let error = assert_openai_error(&reply, 413);
     assert!(error["message"].as_str().unwrap().contains("65536"), "{error}");
 
     let mut caller = Connection::open(keymux.address()).await;
     let head = format!("POST {CHAT} HTTP/1.1\r\nhost: k\r\ntransfer-encoding: chunked\r\n\r\n");
     caller.send(head.as_bytes()).await;
     caller.send(&chunk(body.as_bytes())).await;
-    is_openai_error(&caller.reply().await, 413);
+    assert_openai_error(&caller.reply().await, 413);
 
-    // Nothing needs to come for the announcement to be refused.
+    // The `content-length` alone is refused, before any byte of the body arrives.
     let head = format!("POST {CHAT} HTTP/1.1\r\nhost: k\r\ncontent-length: 99999999999\r\n\r\n");
-    is_openai_error(&exchange(keymux.address(), head.as_bytes()).await, 413);
+    assert_openai_error(&exchange(keymux.address(), head.as_bytes()).await, 413);
     assert!(upstream.requests().is_empty());
-    let just = json!({"model": "m", "x": "y".repeat(65_536 - 20)}).to_string();
-    assert_eq!(just.len(), 65_536);
-    assert_eq!(exchange(keymux.address(), &post(&[], just.as_bytes())).await.status(), 200);
+    let largest = json!({"model": "m", "x": "y".repeat(65_536 - 20)}).to_string();
+    assert_eq!(largest.len(), 65_536);
+    assert_eq!(exchange(keymux.address(), &post(&[], largest.as_bytes())).await.status(), 200);
 }
 
 #[tokio::test]
-async fn a_caller_that_sends_its_whole_large_body_first_still_reads_the_413() {
+async fn a_caller_that_sends_a_large_body_first_still_reads_the_413() {
     let (keymux, _upstream) = start().await;
     let body = vec![b' '; 8 << 20];
     let mut caller = Connection::open(keymux.address()).await;
     caller.send(&post(&[], &body)).await;
-    is_openai_error(&caller.reply().await, 413);
+    assert_openai_error(&caller.reply().await, 413);
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn a_head_that_is_too_large_is_a_431() {
 }
 
 #[tokio::test]
-async fn a_caller_that_is_silent_or_drips_its_head_is_cut() {
+async fn a_caller_without_a_whole_head_in_time_is_disconnected() {
     let (keymux, _upstream) = start().await;
     let started = Instant::now();
     let mut silent = Connection::open(keymux.address()).await;
@@ -260,7 +260,7 @@ async fn a_caller_that_is_silent_or_drips_its_head_is_cut() {
 }
 
 #[tokio::test]
-async fn a_body_may_come_slowly_but_not_stand_still() {
+async fn a_body_may_be_slow_but_must_make_progress() {
     let (keymux, upstream) = start().await;
     let body = b"{\"model\":\"m\"}";
     let head = format!("POST {CHAT} HTTP/1.1\r\nhost: k\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -270,14 +270,14 @@ async fn a_body_may_come_slowly_but_not_stand_still() {
         sleep(Duration::from_millis(60)).await;
         slow.send(&[*byte]).await;
     }
-    assert_eq!(slow.reply().await.status(), 200, "longer than the timeout, but never still");
+    assert_eq!(slow.reply().await.status(), 200, "slower than the timeout, but with progress");
 
     for part in [&body[..0], &body[..5]] {
         let mut caller = Connection::open(keymux.address()).await;
         caller.send(&[head.as_bytes(), part].concat()).await;
         let reply = caller.reply().await;
-        assert_eq!(is_openai_error(&reply, 408)["code"], "request_timeout");
-        // The rest of that body is not taken for a request.
+        assert_eq!(assert_openai_error(&reply, 408)["code"], "request_timeout");
+        // The rest of that body is not read as a request.
         assert!(caller.rest().await.is_empty());
     }
     assert_eq!(upstream.requests().len(), 1);
@@ -288,7 +288,7 @@ async fn a_compressed_body_is_a_415() {
     let (keymux, _upstream) = start().await;
     for coding in ["gzip", "br", "gzip, identity"] {
         let headers = [("content-encoding", coding)];
-        is_openai_error(&exchange(keymux.address(), &post(&headers, b"\x1f\x8b")).await, 415);
+        assert_openai_error(&exchange(keymux.address(), &post(&headers, b"\x1f\x8b")).await, 415);
     }
     let headers = [("content-encoding", "identity")];
     let reply = exchange(keymux.address(), &post(&headers, b"{\"model\":\"m\"}")).await;
@@ -296,7 +296,7 @@ async fn a_compressed_body_is_a_415() {
 }
 
 #[tokio::test]
-async fn a_caller_that_expects_100_continue_gets_it_or_the_refusal_at_once() {
+async fn expect_100_continue_is_answered_at_once_with_100_or_413() {
     let (keymux, _upstream) = start().await;
     let head = |length: usize| {
         let path = format!("POST {CHAT} HTTP/1.1\r\nhost: k\r\nexpect: 100-continue\r\n");
@@ -307,11 +307,11 @@ async fn a_caller_that_expects_100_continue_gets_it_or_the_refusal_at_once() {
     assert_eq!(caller.head().await.unwrap().status(), 100);
     caller.send(b"{\"model\":\"m\"}").await;
     assert_eq!(caller.reply().await.status(), 200);
-    is_openai_error(&exchange(keymux.address(), head(1 << 20).as_bytes()).await, 413);
+    assert_openai_error(&exchange(keymux.address(), head(1 << 20).as_bytes()).await, 413);
 }
 
 #[tokio::test]
-async fn garbage_in_place_of_http_is_refused() {
+async fn bytes_that_are_not_http_are_refused() {
     let (keymux, _upstream) = start().await;
     for garbage in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 tls hello\r\n\r\n"[..],
@@ -330,7 +330,7 @@ async fn garbage_in_place_of_http_is_refused() {
 }
 
 #[tokio::test]
-async fn errors_come_in_the_shape_of_the_api_that_the_caller_speaks() {
+async fn errors_have_the_format_of_the_api_of_the_caller() {
     let (keymux, _upstream) = start().await;
     let anthropic = [("anthropic-version", "2023-06-01")];
     let messages = |body: &[u8]| http::request("POST", "/v1/messages", &[], body);

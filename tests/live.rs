@@ -138,10 +138,14 @@ async fn each_response_has_its_finding() {
         (refuse(429, "rate_limit_exceeded"), "throttled", "429 rate_limit_exceeded"),
         (refuse(429, "insufficient_quota"), "no_credit", "429 insufficient_quota"),
         (refuse(401, "a text that is no code"), "bad_credential", "401"),
-        (refuse(503, "overloaded"), "unreachable", "HOST answered 503 overloaded"),
-        (answer(404, &[], b""), "unreachable", "HOST answered 404: the API is not at this address"),
-        (moved, "unreachable", "HOST answered 302: redirects are not followed"),
-        (page, "unreachable", "HOST answered with a web page"),
+        (refuse(503, "overloaded"), "unreachable", "HOST returned status 503 overloaded"),
+        (
+            answer(404, &[], b""),
+            "unreachable",
+            "HOST returned status 404: the API is not at this address",
+        ),
+        (moved, "unreachable", "HOST returned status 302: redirects are not followed"),
+        (page, "unreachable", "HOST returned a web page"),
         (vec![Step::Close], "unreachable", "HOST closed the connection before it answered"),
         (vec![Step::Hang], "timeout", "HOST did not answer within 700ms"),
     ] {
@@ -245,23 +249,19 @@ async fn token_issuers_that_reject_fail_or_hang_have_different_findings() {
         (
             json_answer(401, &refused),
             "bad_credential",
-            "the issuer of its tokens says invalid_client (AADSTS7000215)",
+            "the token issuer returned invalid_client (AADSTS7000215)",
         ),
-        (answer(503, &[], b""), "unreachable", "the issuer of its tokens answered 503"),
-        (vec![Step::Hang], "timeout", "no token came within 700ms"),
+        (answer(503, &[], b""), "unreachable", "the token issuer returned status 503"),
+        (vec![Step::Hang], "timeout", "no token within 700ms"),
     ] {
         let issuer = Upstream::always(steps).await;
         let said = found(&azure(&upstream.url(), &entra(&issuer)), &[]).await;
         assert_eq!(said, (result.to_owned(), detail.to_owned()));
     }
     for (steps, result, detail) in [
-        (
-            json_answer(400, &granted),
-            "bad_credential",
-            "the issuer of its tokens says invalid_grant",
-        ),
-        (vec![Step::Close], "unreachable", "the issuer of its tokens could not be reached"),
-        (vec![Step::Hang], "timeout", "no token came within 1.5s"),
+        (json_answer(400, &granted), "bad_credential", "the token issuer returned invalid_grant"),
+        (vec![Step::Close], "unreachable", "the token issuer could not be reached"),
+        (vec![Step::Hang], "timeout", "no token within 1.5s"),
     ] {
         let issuer = Upstream::always(steps).await;
         let said = found(&vertex(&upstream, &issuer).0, &[]).await;
@@ -497,23 +497,26 @@ async fn the_running_gateway_reports_the_state_of_its_keys() {
     let before = keymux.admin("/keys").await.json();
     let states: Vec<_> = before.as_array().unwrap().iter().map(|row| &row["state"]).collect();
     assert_eq!(states, ["unknown", "unknown", "unknown", "disabled"]);
-    assert_eq!(before[0]["last"], Value::Null);
+    assert_eq!(before[0]["last_result"], Value::Null);
 
     let body = json!({ "model": "main/x", "messages": [{ "role": "user", "content": "hello" }] });
     let reply = http::post(keymux.address(), "/v1/chat/completions", &[], &body).await;
     assert_eq!(reply.status(), 200, "{}", reply.text());
     let rows = keymux.admin("/keys").await.json();
     assert_eq!((&rows[0]["provider"], &rows[0]["key"]), (&json!("main"), &json!("good")));
-    assert_eq!((&rows[0]["state"], &rows[0]["last"]["class"]), (&json!("ok"), &json!("ok")));
-    assert!(rows[0]["last"]["at"].as_str().unwrap().ends_with('Z'), "{rows}");
-    assert_eq!((&rows[0]["cooling_for_seconds"], &rows[0]["why"]), (&Value::Null, &Value::Null));
-    // A limit applies to one model.
-    assert_eq!((&rows[1]["state"], &rows[1]["why"]), (&json!("unknown"), &Value::Null));
-    assert_eq!(rows[1]["last"]["class"], "throttled");
+    assert_eq!((&rows[0]["state"], &rows[0]["last_result"]["class"]), (&json!("ok"), &json!("ok")));
+    assert!(rows[0]["last_result"]["at"].as_str().unwrap().ends_with('Z'), "{rows}");
+    assert_eq!(
+        (&rows[0]["cooldown_remaining_seconds"], &rows[0]["reason"]),
+        (&Value::Null, &Value::Null)
+    );
+    // A limit is for one model.
+    assert_eq!((&rows[1]["state"], &rows[1]["reason"]), (&json!("unknown"), &Value::Null));
+    assert_eq!(rows[1]["last_result"]["class"], "throttled");
     let model = &rows[1]["models"][0];
     assert_eq!((&model["model"], &model["state"]), (&json!("x"), &json!("cooling")));
-    assert_eq!(model["why"], "throttled");
-    assert!((25..=33).contains(&model["cooling_for_seconds"].as_u64().unwrap()), "{rows}");
+    assert_eq!(model["reason"], "throttled");
+    assert!((25..=33).contains(&model["cooldown_remaining_seconds"].as_u64().unwrap()), "{rows}");
     assert_eq!((&rows[0]["models"], &rows[2]["models"]), (&json!([]), &json!([])));
     assert_eq!((&rows[2]["state"], &rows[3]["enabled"]), (&json!("unknown"), &json!(false)));
 }
@@ -546,7 +549,7 @@ async fn the_running_gateway_tests_its_keys_on_request() {
     assert_eq!(first.status(), 200, "{}", first.text());
     let rows = http::get(keymux.admin_address(), "/keys", &shown).await.json();
     assert_eq!(rows, first.json());
-    let found: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["checked"]).collect();
+    let found: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["checks"]).collect();
     assert_eq!(found[0][0]["result"], "ok");
     assert_eq!(found[1][0]["result"], "bad_credential");
     assert_eq!(found[1][0]["detail"], "401 wrong_key");

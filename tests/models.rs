@@ -1,4 +1,4 @@
-//! The models list: made from the configuration, filtered by the client, in three shapes.
+//! The models list: from the configuration, filtered by client, in three formats.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -42,7 +42,7 @@ fn names(list: &Value, field: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_list_holds_what_this_client_may_ask_for() {
+async fn the_list_contains_the_models_of_this_client() {
     let (keymux, _upstream) = start().await;
     let all = get(&keymux, "/v1/models", &[BEARER_ALL]).await.json();
     assert_eq!(all["object"], "list");
@@ -57,7 +57,7 @@ async fn the_list_holds_what_this_client_may_ask_for() {
 }
 
 #[tokio::test]
-async fn the_list_comes_in_the_shape_of_the_callers_api() {
+async fn the_list_has_the_format_of_the_callers_api() {
     let (keymux, _upstream) = start().await;
     let version = ("anthropic-version", "2023-06-01");
     let list = get(&keymux, "/v1/models", &[("x-api-key", "client-all"), version]).await.json();
@@ -76,7 +76,7 @@ async fn the_list_comes_in_the_shape_of_the_callers_api() {
 }
 
 #[tokio::test]
-async fn one_model_is_found_by_any_name_that_a_request_could_use() {
+async fn a_model_is_found_by_any_name_that_a_request_could_use() {
     let (keymux, _upstream) = start().await;
     for (path, id, owner) in [
         ("/v1/models/fast", "fast", "keymux"),
@@ -95,7 +95,7 @@ async fn one_model_is_found_by_any_name_that_a_request_could_use() {
 }
 
 #[tokio::test]
-async fn one_model_that_a_request_could_not_use_is_a_404() {
+async fn a_model_that_a_request_could_not_use_is_a_404() {
     let (keymux, _upstream) = start().await;
     for (path, bearer) in [
         ("/v1/models/listing/hidden", BEARER_ALL),
@@ -114,7 +114,7 @@ async fn one_model_that_a_request_could_not_use_is_a_404() {
 }
 
 #[tokio::test]
-async fn clients_may_look_whether_there_is_anybody() {
+async fn a_presence_check_needs_no_key() {
     let (keymux, _upstream) = start().await;
     let mut caller = http::Connection::open(keymux.address()).await;
     caller.send(b"HEAD / HTTP/1.1\r\nhost: k\r\n\r\n").await;

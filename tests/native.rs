@@ -1,4 +1,4 @@
-//! Each API as its own clients speak it: what a provider of the same API receives.
+//! Requests to a provider of the same API: what the provider receives.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -12,7 +12,7 @@ use common::keymux::Keymux;
 use common::upstream::{Received, Upstream, json_answer};
 use serde_json::json;
 
-/// A provider of each kind that takes an API key, all at one address, and one client.
+/// Returns a provider of each kind that takes an API key, all at one address, and one client.
 fn config(upstream: &Upstream) -> String {
     let mut text = format!(
         "[server]\nlisten = \"127.0.0.1:{{PORT}}\"\n[admin]\nlisten = \"127.0.0.1:{{ADMIN}}\"\n\
@@ -29,7 +29,7 @@ fn config(upstream: &Upstream) -> String {
     text
 }
 
-/// One key of an Azure resource.
+/// Returns an azure provider with one key.
 fn azure(upstream: &Upstream, version: &str) -> String {
     format!(
         "[server]\nlisten = \"127.0.0.1:{{PORT}}\"\n[admin]\nlisten = \"127.0.0.1:{{ADMIN}}\"\n\
@@ -43,7 +43,7 @@ fn azure(upstream: &Upstream, version: &str) -> String {
 
 const CLIENT: &str = "the-key-of-the-client-0123456789";
 
-/// What the provider receives of a request with this caller's headers.
+/// Sends a request with these headers; returns what the provider received.
 async fn received(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Received {
     received_with(config, path, headers, body).await
 }
@@ -69,11 +69,13 @@ async fn received_with(
 }
 
 #[tokio::test]
-async fn anthropic_gets_its_versions_its_query_and_its_own_key() {
+async fn anthropic_receives_its_version_headers_query_and_key() {
     let body = br#"{"max_tokens":1, "model":"anthropic/claude-x","messages":[]}"#;
-    for shown in [("x-api-key", CLIENT.to_owned()), ("authorization", format!("Bearer {CLIENT}"))] {
+    for credential in
+        [("x-api-key", CLIENT.to_owned()), ("authorization", format!("Bearer {CLIENT}"))]
+    {
         let headers = [
-            (shown.0, &*shown.1),
+            (credential.0, &*credential.1),
             ("anthropic-version", "2023-06-01"),
             ("anthropic-beta", "a-1,b-2"),
             ("anthropic-beta", "c-3"),
@@ -91,9 +93,9 @@ async fn anthropic_gets_its_versions_its_query_and_its_own_key() {
 }
 
 #[tokio::test]
-async fn gemini_gets_the_version_asked_for_and_no_key_in_its_query() {
+async fn gemini_receives_the_requested_version_and_no_key_in_the_query() {
     let body = b"{ \"contents\": [ ] }";
-    for (asked, expected) in [
+    for (path, expected) in [
         ("/v1beta/models/gemini/g-2:generateContent", "/under/v1beta/models/g-2:generateContent"),
         ("/v1/models/gemini%2Fg-2:countTokens", "/under/v1/models/g-2:countTokens"),
         (
@@ -109,7 +111,7 @@ async fn gemini_gets_the_version_asked_for_and_no_key_in_its_query() {
             "/under/v1beta/models/g-2:embedContent",
         ),
     ] {
-        let received = received(asked, &[("x-goog-api-key", CLIENT)], body).await;
+        let received = received(path, &[("x-goog-api-key", CLIENT)], body).await;
         assert_eq!(received.path(), expected);
         assert_eq!(received.header("x-goog-api-key"), Some(&*secret("gemini")));
         assert_eq!(received.body, body);
@@ -120,9 +122,9 @@ async fn gemini_gets_the_version_asked_for_and_no_key_in_its_query() {
 }
 
 #[tokio::test]
-async fn cohere_gets_its_own_api_beside_the_compatible_one() {
+async fn cohere_receives_its_own_and_the_openai_compatible_api() {
     let auth = format!("Bearer {CLIENT}");
-    for (asked, expected) in [
+    for (path, expected) in [
         ("/v2/chat", "/under/v2/chat"),
         ("/v2/embed", "/under/v2/embed"),
         ("/v2/rerank", "/under/v2/rerank"),
@@ -130,7 +132,7 @@ async fn cohere_gets_its_own_api_beside_the_compatible_one() {
         ("/v1/chat/completions", "/under/compatibility/v1/chat/completions"),
     ] {
         let body = br#"{"model":"cohere/command-a"}"#;
-        let received = received(asked, &[("authorization", &*auth)], body).await;
+        let received = received(path, &[("authorization", &*auth)], body).await;
         assert_eq!(received.path(), expected);
         assert_eq!(
             received.header("authorization"),
@@ -141,7 +143,7 @@ async fn cohere_gets_its_own_api_beside_the_compatible_one() {
 }
 
 #[tokio::test]
-async fn azure_gets_the_deployment_in_the_path_or_in_the_body_as_its_version_has_it() {
+async fn azure_receives_the_deployment_in_the_path_or_in_the_body_by_api_version() {
     let named = br#"{"model":"azure/gpt-4o"}"#;
     let renamed = br#"{"model":"prod four"}"#;
     for (version, asked, sent, path, body) in [
@@ -194,7 +196,7 @@ async fn azure_gets_the_deployment_in_the_path_or_in_the_body_as_its_version_has
 }
 
 #[tokio::test]
-async fn a_form_gets_the_model_that_its_path_named() {
+async fn the_model_of_the_path_is_inserted_into_a_form() {
     let form = b"--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nsound\r\n--x--\r\n";
     let headers = [("api-key", CLIENT), ("content-type", "multipart/form-data; boundary=x")];
     let path = "/openai/deployments/gpt-4o/audio/transcriptions";
@@ -205,7 +207,7 @@ async fn a_form_gets_the_model_that_its_path_named() {
 }
 
 #[tokio::test]
-async fn an_operation_that_the_provider_has_not_is_refused_in_the_callers_form() {
+async fn an_unsupported_operation_is_refused_in_the_callers_format() {
     let upstream = Upstream::always(json_answer(200, &json!({}))).await;
     let keymux = Keymux::start(&config(&upstream), &[]).await;
     let auth = format!("Bearer {CLIENT}");

@@ -1,4 +1,4 @@
-//! Streams that may take more than one attempt, in other forms than OpenAI's.
+//! Streams that may take more than one attempt, in other formats than OpenAI's.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -10,8 +10,9 @@ use common::config::{config, key, secret};
 use common::http::{self, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Step, Upstream, chunk};
-use keymux::wire::frame::aws::exception;
 use serde_json::{Value, json};
+
+use keymux::wire::frame::aws_event_stream::exception;
 
 const SSE: &str = "text/event-stream";
 const AWS: &str = "application/vnd.amazon.eventstream";
@@ -20,7 +21,7 @@ struct Form {
     kind: &'static str,
     path: &'static str,
     content_type: &'static str,
-    /// A stream that says these words.
+    /// Returns a stream with these words.
     make: fn(&[&str]) -> Vec<String>,
     keep_alive: &'static str,
 }
@@ -88,19 +89,6 @@ const FORMS: [Form; 3] = [
     },
 ];
 
-/// The texts of a stream of any of the forms.
-fn text(reply: &Reply) -> String {
-    let events: Vec<Value> = serde_json::from_slice(&reply.body).unwrap_or_else(|_| {
-        http::sse_data(&reply.body).iter().map(|data| serde_json::from_str(data).unwrap()).collect()
-    });
-    let said = |event: &Value| {
-        let text = event.pointer("/delta/text");
-        let text = text.or(event.pointer("/candidates/0/content/parts/0/text"));
-        text.and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    events.iter().map(said).collect()
-}
-
 fn steps(content_type: &str, pieces: &[impl AsRef<[u8]>], last: Step) -> Vec<Step> {
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -117,8 +105,8 @@ fn end() -> Step {
     Step::Send(b"0\r\n\r\n".to_vec())
 }
 
-/// The answer of a route whose provider does the one with the first key, and the other with the next.
-async fn rescued(mode: &str, kind: &str, path: &str, a: Vec<Step>, b: Vec<Step>) -> Reply {
+/// Returns the response of a route with `rescue = "hold"` whose provider answers the first key with `a` and the next with `b`.
+async fn held(kind: &str, path: &str, a: Vec<Step>, b: Vec<Step>) -> Reply {
     let is_first = move |request: &common::upstream::Received| {
         let of = |name: &str| request.header(name).unwrap_or_default().contains(&secret("a"));
         ["x-api-key", "x-goog-api-key", "authorization"].into_iter().any(of)
@@ -139,7 +127,7 @@ async fn rescued(mode: &str, kind: &str, path: &str, a: Vec<Step>, b: Vec<Step>)
     let url = upstream.url();
     let text = format!(
         "[providers.main]\nkind = \"{kind}\"\nbase_url = \"{url}\"\n{keys}\
-         [routes.r]\ntargets = [{{ model = \"main/m\" }}]\nrescue = \"{mode}\"\n"
+         [routes.r]\ntargets = [{{ model = \"main/m\" }}]\nrescue = \"hold\"\n"
     );
     let keymux = Keymux::start(&config("", &[text]), &[]).await;
     let body = json!({"model": "r", "stream": true, "max_tokens": 9, "messages": []});
@@ -147,39 +135,23 @@ async fn rescued(mode: &str, kind: &str, path: &str, a: Vec<Step>, b: Vec<Step>)
 }
 
 #[tokio::test]
-async fn a_held_stream_is_delivered_whole_behind_keep_alives_of_its_format() {
+async fn a_held_stream_is_delivered_whole_after_keep_alives_of_its_format() {
     for Form { kind, path, content_type, make, keep_alive } in FORMS {
         let whole = make(&["one ", "two ", "three"]);
         let broken = steps(content_type, &whole[..whole.len() - 2], Step::Close);
         let good = steps(content_type, &whole, end());
-        let reply = rescued("hold", kind, path, broken.clone(), good).await;
+        let reply = held(kind, path, broken.clone(), good).await;
         assert!(reply.complete && reply.text().starts_with(keep_alive), "{path} {}", reply.text());
         assert_eq!(reply.text().replacen(keep_alive, "", 1), whole.concat(), "{path}");
 
-        let reply = rescued("hold", kind, path, broken.clone(), broken).await;
+        let reply = held(kind, path, broken.clone(), broken).await;
         assert!(reply.text().contains("\"error\""), "{path} {}", reply.text());
         assert!(!reply.text().contains("one "), "{path} {}", reply.text());
     }
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_gone_on_with_in_its_format() {
-    for Form { kind, path, content_type, make, .. } in FORMS {
-        let first = make(&["one ", "two ", "three"]);
-        let broken = steps(content_type, &first[..first.len() - 2], Step::Close);
-        let again = steps(content_type, &make(&["one two th", "r", "ee"]), end());
-        let reply = rescued("resume", kind, path, broken.clone(), again).await;
-        assert_eq!((text(&reply).as_str(), reply.complete), ("one two three", true), "{path}");
-
-        let other = steps(content_type, &make(&["another ", "only"]), end());
-        let reply = rescued("resume", kind, path, broken, other).await;
-        assert!(reply.text().contains("\"error\""), "{path} {}", reply.text());
-        assert!(!reply.text().contains("only") && !reply.text().contains("message_stop"), "{path}");
-    }
-}
-
-#[tokio::test]
-async fn frames_of_aws_are_held_without_a_word_until_they_are_whole() {
+async fn aws_frames_are_held_without_keep_alives() {
     let path = "/model/r/converse-stream";
     let frame = |kind: &str, payload: &Value| {
         let message = aws_smithy_types::event_stream::Message::new(payload.to_string());
@@ -203,9 +175,9 @@ async fn frames_of_aws_are_held_without_a_word_until_they_are_whole() {
         frame("metadata", &json!({"usage": {"inputTokens": 3, "outputTokens": 1}})),
     ];
     let (broken, good) = (steps(AWS, &frames[..2], Step::Close), steps(AWS, &frames, end()));
-    let reply = rescued("hold", "bedrock", path, broken.clone(), good).await;
+    let reply = held("bedrock", path, broken.clone(), good).await;
     assert_eq!(reply.body, frames.concat());
-    let reply = rescued("hold", "bedrock", path, broken.clone(), broken).await;
+    let reply = held("bedrock", path, broken.clone(), broken).await;
     let error = exception("modelStreamErrorException", "the provider's stream broke off");
     assert_eq!(reply.body, error);
 }

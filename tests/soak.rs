@@ -1,5 +1,5 @@
-//! A mixed load for as long as one likes: whole answers and streams, of the caller's own format and
-//! translated, failures, cuts, callers that leave, and reloads all the while. It fails on a wrong answer, on
+//! A mixed load of any duration: whole responses and streams, verbatim and
+//! translated, failures, cuts, disconnects, and continuous reloads. It fails on a wrong response, on
 //! memory that grows, and on anything left behind when the load is over.
 //!
 //! `KEYMUX_SOAK=2h cargo test --release --test soak -- --nocapture` for hours; without it, some seconds.
@@ -32,12 +32,12 @@ const CALLERS: usize = 12;
 const PACE: Duration = Duration::from_millis(3);
 /// Between two reloads.
 const RELOAD: Duration = Duration::from_millis(250);
-/// What memory may grow by after the first third, whatever the time: the allocator's own ups and downs. A
-/// leak of a hundred bytes a request shows in the short form's thousands of requests hardly, and in an
-/// hour's million surely.
+/// How much memory may grow after the first third, whatever the duration: the allocator's variation. A
+/// leak of a hundred bytes per request hardly shows in the thousands of requests of the short form, but certainly
+/// in the million requests of an hour.
 const GROWTH: f64 = 12.0 * 1024.0;
 
-/// The turns of a caller.
+/// The kinds of requests of a caller.
 const TURNS: [Turn; 10] = [
     Turn { caller: "chat", model: "main/good", stream: false, leaves: false },
     Turn { caller: "chat", model: "main/good", stream: true, leaves: false },
@@ -53,7 +53,7 @@ const TURNS: [Turn; 10] = [
 
 #[derive(Clone, Copy, Debug)]
 struct Turn {
-    /// Whose format is spoken.
+    /// The format of the request.
     caller: &'static str,
     model: &'static str,
     stream: bool,
@@ -61,12 +61,12 @@ struct Turn {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_grows_nothing_stays_and_every_answer_is_right() {
+async fn a_soak_leaks_nothing_and_answers_correctly() {
     let time = std::env::var("KEYMUX_SOAK")
         .map_or(SHORT, |time| humantime::parse_duration(&time).unwrap());
     let upstream = Upstream::unbooked(play).await;
     let keymux = Arc::new(Keymux::start(&text(&upstream.url(), 0), &[]).await);
-    // Once through everything, so that what is made once is there.
+    // Every kind of request once, so that everything that is created once exists.
     let mut caller = Connection::open(keymux.address()).await;
     for turn in TURNS {
         take(&keymux, &mut caller, turn, "first").await;
@@ -101,8 +101,8 @@ async fn nothing_grows_nothing_stays_and_every_answer_is_right() {
     );
     assert!(growth < GROWTH, "{growth} kB: {samples:?}");
 
-    // What is left is a connection to the provider for what each caller had at once, kept for the next
-    // request. Anything left behind by each request, reload or caller that left would be many more.
+    // The remaining connections are pooled ones to the provider, one for each concurrent request of the
+    // callers. A leak for each request, reload or disconnect would be many more.
     let most = before.descriptors + 2 * CALLERS;
     let start = Instant::now();
     loop {
@@ -115,7 +115,7 @@ async fn nothing_grows_nothing_stays_and_every_answer_is_right() {
     }
 }
 
-/// What the program holds.
+/// The resources of the program.
 #[derive(Debug)]
 struct Held {
     descriptors: usize,
@@ -133,7 +133,7 @@ impl Held {
     }
 }
 
-/// How many requests the program counts as under way, at all its keys.
+/// Returns the number of requests in flight at all keys.
 async fn under_way(keymux: &Keymux) -> f64 {
     let metrics = keymux.admin("/metrics").await.text();
     let of_key = |line: &str| {
@@ -143,7 +143,7 @@ async fn under_way(keymux: &Keymux) -> f64 {
     metrics.lines().filter_map(of_key).sum()
 }
 
-/// Memory in even steps over that time.
+/// Samples the memory in even steps over that time.
 async fn watch(keymux: &Keymux, time: Duration) -> Vec<f64> {
     let mut samples = Vec::new();
     let step = (time / 60).min(Duration::from_secs(10));
@@ -155,7 +155,7 @@ async fn watch(keymux: &Keymux, time: Duration) -> Vec<f64> {
     samples
 }
 
-/// How much more there was in the last third, on the average, than in the one before it: the first is for
+/// Returns how much more memory the last third used, on average, than the one before it. The first is for
 /// warming up.
 fn growth(samples: &[f64]) -> f64 {
     let third = samples.len() / 3;
@@ -164,7 +164,7 @@ fn growth(samples: &[f64]) -> f64 {
     mean(&samples[2 * third..]) - mean(&samples[third..2 * third])
 }
 
-/// Puts one file after the other in force; says how many.
+/// Reloads one file after the other. Returns how many.
 async fn reload(keymux: Arc<Keymux>, upstream: String, over: Arc<AtomicBool>) -> u64 {
     let mut number = 0;
     while !over.load(Ordering::SeqCst) {
@@ -212,7 +212,7 @@ fn text(upstream: &str, number: u64) -> String {
     .concat()
 }
 
-/// One caller, turn after turn, until it is over; how many of each it took.
+/// Runs one caller until the end. Returns how many requests of each kind it made.
 async fn call(keymux: Arc<Keymux>, number: usize, over: Arc<AtomicBool>) -> BTreeMap<String, u64> {
     let mut caller = Connection::open(keymux.address()).await;
     let mut taken = BTreeMap::new();
@@ -227,7 +227,7 @@ async fn call(keymux: Arc<Keymux>, number: usize, over: Arc<AtomicBool>) -> BTre
     taken
 }
 
-/// Asks so, with a word that the answer must say again, and looks at the answer.
+/// Sends a request with a word that the response must repeat, and checks the response.
 async fn take(keymux: &Keymux, caller: &mut Connection, turn: Turn, word: &str) {
     let Turn { caller: format, model, stream, leaves } = turn;
     let path = if format == "chat" { "/v1/chat/completions" } else { "/v1/messages" };
@@ -259,7 +259,7 @@ async fn take(keymux: &Keymux, caller: &mut Connection, turn: Turn, word: &str) 
     assert_eq!(reply.text().contains("\"error\""), is_cut, "{told}");
 }
 
-/// What a whole answer says, in either format, and that it is finished.
+/// Returns the text of a whole response in either format, and checks that it is finished.
 fn whole(answer: &Value) -> (String, bool) {
     let chat = &answer["choices"][0];
     let text = chat["message"]["content"].as_str().or(answer["content"][0]["text"].as_str());
@@ -267,7 +267,7 @@ fn whole(answer: &Value) -> (String, bool) {
     (text.unwrap_or_default().to_owned(), finished)
 }
 
-/// What a stream says, in either format, and whether it looks finished.
+/// Returns the text of a stream in either format, and true if it looks finished.
 fn streamed(body: &[u8]) -> (String, bool) {
     let (mut said, mut finished) = (String::new(), false);
     for data in http::sse_data(body) {
@@ -283,7 +283,7 @@ fn streamed(body: &[u8]) -> (String, bool) {
     (said, finished)
 }
 
-/// The providers: they say the word of the request again, and fail as their names and keys have it.
+/// The providers: they repeat the word of the request, and fail as their names and keys select.
 fn play(request: &Received) -> Vec<Step> {
     let body = request.json();
     let word = body["messages"][0]["content"].as_str();

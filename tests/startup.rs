@@ -98,7 +98,7 @@ fn an_invalid_log_filter_is_reported_with_its_variable() {
     for name in ["KEYMUX_LOG", "RUST_LOG"] {
         let (code, _, err) = run_in(folder.path(), &["run"], &[(name, "info,,,=x")]);
         assert_eq!(code, 78);
-        assert!(err.starts_with(&format!("keymux: {name}: not a log filter: ")), "{err}");
+        assert!(err.starts_with(&format!("keymux: {name}: invalid log filter: ")), "{err}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! What providers keep for later: its ids lead back to the key that made it, and nobody else's client
-//! reaches it.
+//! Stored objects: an id leads back to the key that created the object, and no other client
+//! can reach it.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -12,10 +12,10 @@ use common::upstream::{Received, Step, Upstream, json_answer, sse};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What the raw client names as its host.
+/// The `host` that the raw client sends.
 const OWN: &str = "http://localhost";
 
-/// A provider that names each thing after its number and the key that asked.
+/// A provider that names each object after its number and the key that created it.
 async fn keeper() -> Upstream {
     Upstream::start(|received| {
         let key = if received.header("authorization").unwrap_or_default().contains("-a-") { "a" } else { "b" };
@@ -56,7 +56,7 @@ fn text(value: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_response_goes_on_with_the_key_that_stored_it() {
+async fn a_response_continues_with_the_key_that_stored_it() {
     let upstream = keeper().await;
     let keymux = Keymux::start(&two_keys(&upstream, ""), &[]).await;
     for number in 0..8 {
@@ -75,7 +75,7 @@ async fn a_response_goes_on_with_the_key_that_stored_it() {
 }
 
 #[tokio::test]
-async fn a_stored_response_is_read_after_a_restart_and_by_nobody_else() {
+async fn a_stored_response_survives_a_restart_and_belongs_to_one_client() {
     let upstream = keeper().await;
     let keymux = Keymux::start(&two_keys(&upstream, ""), &[]).await;
     let made = ask(&keymux, "POST", "/v1/responses", "me", b"{\"model\":\"m\"}").await;
@@ -115,7 +115,7 @@ async fn ids_in_a_stream_are_signed_in_every_event() {
         format!("event: {kind}\ndata: {data}\n\n")
     };
     let events = [event("response.created"), "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"\\\"id\\\":\\\"resp_1\\\"\"}\n\n".to_owned(), event("response.completed")];
-    // Also cut in the middle of an id.
+    // The chunks also split an id.
     let mut steps = sse(&events, Duration::ZERO);
     if let Some(Step::Send(first)) = steps.get_mut(1) {
         assert!(String::from_utf8_lossy(first).contains("resp_1"));
@@ -131,7 +131,7 @@ async fn ids_in_a_stream_are_signed_in_every_event() {
 }
 
 #[tokio::test]
-async fn with_one_key_for_one_client_a_response_is_passed_on_byte_for_byte() {
+async fn with_one_key_and_one_client_a_response_is_forwarded_unchanged() {
     let upstream = keeper().await;
     let text = config("", &[client("me", ""), provider("main", &upstream, "", &[key("a", "")])]);
     let keymux = Keymux::start(&text, &[]).await;
@@ -142,7 +142,7 @@ async fn with_one_key_for_one_client_a_response_is_passed_on_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn an_id_without_a_sign_is_looked_for_where_ids_have_none() {
+async fn an_unsigned_id_is_looked_up_at_providers_with_unsigned_ids() {
     let knows = |id: &'static str| async move {
         Upstream::start(move |received| {
             if received.path() == format!("/v1/responses/{id}") {
@@ -183,7 +183,7 @@ async fn upload(keymux: &Keymux, who: &str, content: &str) -> Reply {
 #[tokio::test]
 async fn a_batch_from_its_file_to_its_results_stays_with_one_key() {
     let upstream = keeper().await;
-    // Only `a` is for batches.
+    // Only `a` has `use_for_batch_api`.
     let keys = [key("a", "use_for_batch_api = true"), key("b", "weight = 9")];
     let text =
         config("", &[client("me", ""), client("you", ""), provider("main", &upstream, "", &keys)]);
@@ -225,7 +225,7 @@ fn text_of(reply: &Reply, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_batch_that_cannot_be_routed_names_the_request_at_fault() {
+async fn a_batch_that_cannot_be_routed_names_the_faulty_request() {
     let upstream = keeper().await;
     let keymux =
         Keymux::start(&two_keys(&upstream, "use_for_batch_api = true\nmodels = [\"gpt*\"]"), &[])
@@ -248,7 +248,7 @@ async fn a_batch_that_cannot_be_routed_names_the_request_at_fault() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_a_key_to_itself_sees_its_list() {
+async fn a_client_with_its_own_key_can_list_objects() {
     let upstream = Upstream::always(json_answer(
         200,
         &json!({"data": [{"id": "file-1"}], "first_id": "file-1"}),
@@ -283,7 +283,7 @@ fn native(kind: &str, upstream: &Upstream) -> String {
 }
 
 #[tokio::test]
-async fn results_of_anthropic_are_fetched_through_the_gateway() {
+async fn anthropic_results_urls_lead_through_the_gateway() {
     let upstream = Upstream::always(json_answer(
         200,
         &json!({"id": "msgbatch_1", "type": "message_batch",
@@ -304,7 +304,7 @@ async fn results_of_anthropic_are_fetched_through_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_prediction_keeps_its_addresses_behind_the_gateway() {
+async fn prediction_urls_lead_through_the_gateway() {
     let upstream = Upstream::start(|received| {
         let own = format!("http://{}", received.header("host").unwrap());
         json_answer(
@@ -343,7 +343,7 @@ async fn a_prediction_keeps_its_addresses_behind_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_job_of_bedrock_stays_in_the_buckets_of_its_key() {
+async fn a_bedrock_job_stays_in_the_buckets_of_its_key() {
     let arn = "arn:aws:bedrock:us-east-1:1:model-invocation-job/j1";
     let upstream = Upstream::always(json_answer(200, &json!({"jobArn": arn}))).await;
     let batch = "use_for_batch_api = true\nbedrock_key_config = { region = \"us-east-1\", \

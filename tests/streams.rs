@@ -1,5 +1,5 @@
-//! Streams on their way through: each event as it comes, the same bytes, and an end that never looks
-//! whole when it is not.
+//! Streams in OpenAI's format: each event is forwarded at once, with the same bytes, and a cut never looks
+//! complete.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 const CHAT: &str = "/v1/chat/completions";
-/// So small that the events of a test still leave one by one.
+/// Small, but long enough that the events are sent one by one.
 const PACE: Duration = Duration::from_millis(20);
 
 fn request() -> Vec<u8> {
@@ -28,7 +28,7 @@ async fn begin(keymux: &Keymux) -> Connection {
     caller
 }
 
-/// The answer when the one provider answers so.
+/// Returns the response for this response of the provider.
 async fn streamed(steps: Vec<Step>) -> Reply {
     streamed_with("", steps).await
 }
@@ -42,7 +42,7 @@ async fn streamed_with(settings: &str, steps: Vec<Step>) -> Reply {
     reply
 }
 
-/// The events, and the error that the last of them must be.
+/// Returns the events, and the error that the last of them must be.
 fn and_error(reply: &Reply) -> (Vec<String>, Value) {
     let mut events = http::sse_data(&reply.body);
     assert!(!reply.text().contains("[DONE]"), "{}", reply.text());
@@ -59,7 +59,7 @@ fn data(events: &[String]) -> Vec<String> {
     http::sse_data(events.concat().as_bytes())
 }
 
-/// A head that promises a chunked event stream.
+/// The head of a chunked event stream.
 fn head() -> Step {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
                 transfer-encoding: chunked\r\n\r\n";
@@ -75,7 +75,7 @@ fn end() -> Step {
 }
 
 #[tokio::test]
-async fn each_event_passes_before_the_next_one_comes() {
+async fn each_event_is_forwarded_before_the_next_arrives() {
     let events = chat_events(&["one", "two", "three"]);
     let pace = Duration::from_millis(200);
     let upstream = Upstream::always(sse(&events, pace)).await;
@@ -95,7 +95,7 @@ async fn each_event_passes_before_the_next_one_comes() {
 }
 
 #[tokio::test]
-async fn bytes_are_the_same_however_they_are_cut() {
+async fn bytes_are_the_same_in_any_chunking() {
     let text = concat!(
         "\u{feff}: hello\r\n\r\nretry: 3\r\n\r\nevent: x\r\ndata: {\"choices\":[{\"index\":0,\r\n",
         "data:  \"delta\":{\"content\":\"\u{1f600}\"},\"finish_reason\":null}]}\r\n\r\n",
@@ -113,7 +113,7 @@ async fn bytes_are_the_same_however_they_are_cut() {
 }
 
 #[tokio::test]
-async fn comments_come_along_but_the_head_waits_for_the_first_event() {
+async fn comments_are_forwarded_but_the_head_waits_for_the_first_event() {
     let events = chat_events(&["one"]);
     let mut steps =
         vec![head(), piece(": processing\n\n"), Step::Pause(Duration::from_millis(150))];
@@ -125,7 +125,7 @@ async fn comments_come_along_but_the_head_waits_for_the_first_event() {
 }
 
 #[tokio::test]
-async fn a_stream_of_comments_alone_is_a_silent_provider() {
+async fn a_stream_of_comments_only_is_a_silent_provider() {
     let mut steps = vec![head()];
     for _ in 0..20 {
         steps.extend([piece(": wait\n\n"), Step::Pause(Duration::from_millis(50))]);
@@ -157,7 +157,7 @@ async fn a_clean_end_without_a_finish_reason_becomes_an_error_event() {
 }
 
 #[tokio::test]
-async fn one_unfinished_choice_of_two_is_unfinished() {
+async fn a_stream_with_one_unfinished_choice_is_incomplete() {
     let chunk = |index: u8, reason: Value| {
         let choice = json!({"index": index, "delta": {"content": "x"}, "finish_reason": reason});
         piece(&format!("data: {}\n\n", json!({"choices": [choice]})))
@@ -170,7 +170,7 @@ async fn one_unfinished_choice_of_two_is_unfinished() {
 }
 
 #[tokio::test]
-async fn half_an_event_is_ended_before_the_error() {
+async fn a_partial_event_is_closed_before_the_error() {
     let events = chat_events(&["one"]);
     let half = "data: {\"choices\":[{\"index\":0,\"delta\":{\"cont";
     let steps = vec![head(), piece(&events[0]), Step::Pause(PACE), piece(half), Step::Close];
@@ -180,7 +180,7 @@ async fn half_an_event_is_ended_before_the_error() {
 }
 
 #[tokio::test]
-async fn a_stall_becomes_an_error_event_and_leaves_the_provider() {
+async fn a_stall_becomes_an_error_event_and_closes_the_provider() {
     let events = chat_events(&["one", "two"]);
     let upstream = Upstream::always(cut(sse(&events, PACE), 1, Step::Hang)).await;
     let settings = "timeouts = { idle = \"200ms\" }";
@@ -195,7 +195,7 @@ async fn a_stall_becomes_an_error_event_and_leaves_the_provider() {
 }
 
 #[tokio::test]
-async fn the_total_time_ends_a_stream_that_would_go_on() {
+async fn the_total_timeout_ends_an_endless_stream() {
     let events = vec![chat_events(&["more"])[0].clone(); 100];
     let settings = "timeouts = { total = \"400ms\" }";
     let start = Instant::now();
@@ -206,7 +206,7 @@ async fn the_total_time_ends_a_stream_that_would_go_on() {
 }
 
 #[tokio::test]
-async fn a_finished_stream_without_done_ends_promptly_as_it_is() {
+async fn a_finished_stream_without_done_ends_promptly_as_complete() {
     let mut events = chat_events(&["one", "two"]);
     events.pop();
     for last in [end(), Step::Close, Step::Reset] {
@@ -229,7 +229,7 @@ async fn a_stream_that_stays_open_after_done_is_ended() {
 }
 
 #[tokio::test]
-async fn a_stream_of_unknown_events_is_neither_shortened_nor_called_whole_when_cut() {
+async fn a_stream_of_unknown_events_is_forwarded_and_a_cut_is_reported() {
     let event = piece("data: {\"something\":\"else\"}\n\n");
     let pause = Step::Pause(Duration::from_millis(2500));
     let steps = vec![head(), event.clone(), pause, event.clone(), end()];
@@ -240,7 +240,7 @@ async fn a_stream_of_unknown_events_is_neither_shortened_nor_called_whole_when_c
 }
 
 #[tokio::test]
-async fn an_error_within_the_stream_passes_and_nothing_is_added() {
+async fn an_error_within_the_stream_is_forwarded_alone() {
     let mut events = chat_events(&["one"]);
     events.truncate(1);
     events.push("data: {\"error\":{\"message\":\"overloaded\",\"code\":503}}\n\n".to_owned());
@@ -261,7 +261,7 @@ async fn a_stream_that_stays_open_after_an_error_is_ended() {
 }
 
 #[tokio::test]
-async fn an_error_as_the_first_event_is_a_real_status() {
+async fn an_error_as_the_first_event_becomes_an_error_status() {
     for (error, status) in [
         (json!({"message": "Rate limit reached", "code": "rate_limit_exceeded"}), 429),
         (json!({"message": "The server had an error", "type": "server_error"}), 502),
@@ -300,7 +300,7 @@ async fn before_the_first_event_another_key_is_tried() {
 }
 
 #[tokio::test]
-async fn a_cut_responses_stream_fails_in_its_own_words() {
+async fn a_cut_responses_stream_ends_with_response_failed() {
     let created = "event: response.created\ndata: {\"type\":\"response.created\"}\n\n";
     let item =
         "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\"}\n\n";
@@ -315,7 +315,7 @@ async fn a_cut_responses_stream_fails_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_responses_stream_that_fails_before_a_word_is_a_real_status() {
+async fn a_responses_stream_that_fails_before_its_first_token_becomes_an_error_status() {
     let created = "event: response.created\ndata: {\"type\":\"response.created\"}\n\n";
     let error =
         json!({"type": "server_error", "code": "rate_limit_exceeded", "message": "slow down"});
@@ -329,7 +329,7 @@ async fn a_responses_stream_that_fails_before_a_word_is_a_real_status() {
 }
 
 #[tokio::test]
-async fn an_event_that_does_not_end_becomes_an_error_event() {
+async fn an_endless_event_becomes_an_error_event() {
     let events = chat_events(&["one"]);
     let mebibyte = "x".repeat(1 << 20);
     let mut steps = vec![head(), piece(&events[0]), Step::Pause(PACE), piece("data: {\"x\":\"")];
@@ -343,7 +343,7 @@ async fn an_event_that_does_not_end_becomes_an_error_event() {
 }
 
 #[tokio::test]
-async fn many_small_events_without_an_end_of_chunk_between_them_are_no_long_event() {
+async fn many_small_events_in_one_chunk_are_not_one_long_event() {
     let event = chat_events(&[&"x".repeat(1 << 19)])[0].clone();
     let stream = event.repeat(40);
     let mut steps = vec![head()];
@@ -356,7 +356,7 @@ async fn many_small_events_without_an_end_of_chunk_between_them_are_no_long_even
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_takes_the_provider_along_wherever_the_answer_stands() {
+async fn a_disconnect_closes_the_provider_at_any_point_of_the_response() {
     let events = chat_events(&["one", "two"]);
     let whole =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";

@@ -1,5 +1,5 @@
-//! Streams in other forms than OpenAI's on their way through: the same bytes, and an end that never looks
-//! whole when it is not.
+//! Streams in other formats than OpenAI's: the same bytes, and a cut never looks
+//! complete.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -14,9 +14,10 @@ use common::config::{config, key};
 use common::http::{self, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Step, Upstream, answer, chunk};
-use keymux::wire::frame::aws::{Frame, Frames, exception};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+
+use keymux::wire::frame::aws_event_stream::{Frame, Frames, exception};
 
 const PACE: Duration = Duration::from_millis(20);
 const MESSAGES: &str = "/v1/messages";
@@ -26,7 +27,7 @@ const COHERE: &str = "/v2/chat";
 const BEDROCK: &str = "/model/us.amazon.nova-micro-v1:0/converse-stream";
 const AWS: &str = "application/vnd.amazon.eventstream";
 
-/// keymux before one provider of this kind, with the keys `a` and so on.
+/// Starts keymux with one provider of this kind, with the keys `a` and so on.
 async fn keymux(kind: &str, upstream: &Upstream, settings: &str, keys: &[&str]) -> Keymux {
     let of_key = match kind {
         "bedrock" => "bedrock_key_config = { region = \"us-east-1\" }",
@@ -47,13 +48,13 @@ async fn ask(keymux: &Keymux, path: &str) -> Reply {
     http::post(keymux.address(), path, &[], &body).await
 }
 
-/// The answer when the one provider answers so.
+/// Returns the response for this response of the provider.
 async fn streamed(kind: &str, path: &str, steps: Vec<Step>) -> Reply {
     let upstream = Upstream::always(steps).await;
     ask(&keymux(kind, &upstream, "", &["only"]).await, path).await
 }
 
-/// A chunked answer in these pieces, each by itself, and then this.
+/// A chunked response in these pieces, each by itself, and then this step.
 fn steps(content_type: &str, pieces: &[impl AsRef<[u8]>], last: Step) -> Vec<Step> {
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -74,7 +75,7 @@ fn event(name: &str, data: &Value) -> String {
     format!("event: {name}\ndata: {data}\n\n")
 }
 
-/// The events of a message of one word.
+/// The events of a one-word message.
 fn message() -> Vec<String> {
     let usage = json!({"input_tokens": 3, "cache_read_input_tokens": 4, "output_tokens": 1});
     let start = json!({"type": "message_start", "message": {"role": "assistant", "usage": usage}});
@@ -139,13 +140,13 @@ fn whole_streams() -> [(&'static str, &'static str, &'static str, Vec<String>); 
     ]
 }
 
-/// The data of the last event.
+/// Returns the data of the last event.
 fn last_data(reply: &Reply) -> Value {
     serde_json::from_str(http::sse_data(&reply.body).last().unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn bytes_are_the_same_however_they_are_cut() {
+async fn bytes_are_the_same_in_any_chunking() {
     for (kind, path, content_type, pieces) in whole_streams() {
         let text = pieces.concat();
         for size in [64, 100_000] {
@@ -181,7 +182,7 @@ async fn a_cut_message_ends_with_an_error_event() {
 }
 
 #[tokio::test]
-async fn half_an_event_is_ended_before_the_error() {
+async fn a_partial_event_is_closed_before_the_error() {
     let mut events = message();
     events.truncate(4);
     let half = events[3].len() - 20;
@@ -193,19 +194,19 @@ async fn half_an_event_is_ended_before_the_error() {
 }
 
 #[tokio::test]
-async fn a_cut_of_gemini_ends_with_an_error_as_its_clients_read_it() {
+async fn a_cut_gemini_stream_ends_with_an_error_that_clients_parse() {
     let part = &gemini_events()[..1];
     for last in [end(), Step::Close] {
         let reply = streamed("gemini", GEMINI_EVENTS, steps("text/event-stream", part, last)).await;
         assert!(reply.complete && reply.text().starts_with(&part[0]), "{}", reply.text());
         let data = http::sse_data(&reply.body);
-        // The Python client looks for this beginning.
+        // The Python client searches for this prefix.
         assert!(data.last().unwrap().starts_with("{\"error\":{\"code\":503"), "{data:?}");
     }
 }
 
 #[tokio::test]
-async fn a_cut_array_is_closed_behind_an_error_or_not_at_all() {
+async fn a_cut_array_ends_with_an_error_element_or_is_truncated() {
     let json = "application/json; charset=UTF-8";
     let pieces = gemini_array();
     for kept in [pieces[0].clone(), format!("{}\r\n,\r\n", pieces[0])] {
@@ -222,7 +223,7 @@ async fn a_cut_array_is_closed_behind_an_error_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn cohere_is_told_and_then_broken_off_since_its_client_heeds_no_event() {
+async fn a_cut_cohere_stream_gets_an_error_event_and_is_truncated() {
     let events = cohere_events();
     let reply = streamed("cohere", COHERE, steps("text/event-stream", &events[..2], end())).await;
     let end = last_data(&reply);
@@ -231,7 +232,7 @@ async fn cohere_is_told_and_then_broken_off_since_its_client_heeds_no_event() {
 }
 
 #[tokio::test]
-async fn a_stalled_message_is_ended_and_its_provider_left() {
+async fn a_stalled_message_is_ended_and_its_provider_closed() {
     let upstream = Upstream::always(steps("text/event-stream", &message()[..4], Step::Hang)).await;
     let settings = "timeouts = { idle = \"200ms\" }";
     let keymux = keymux("anthropic", &upstream, settings, &["only"]).await;
@@ -243,7 +244,7 @@ async fn a_stalled_message_is_ended_and_its_provider_left() {
 }
 
 #[tokio::test]
-async fn a_message_that_stays_open_behind_its_end_is_ended() {
+async fn a_message_that_stays_open_after_its_end_is_closed() {
     let start = Instant::now();
     let reply =
         streamed("anthropic", MESSAGES, steps("text/event-stream", &message(), Step::Hang)).await;
@@ -263,7 +264,7 @@ fn exhausted() -> Value {
 }
 
 #[tokio::test]
-async fn before_the_first_word_another_key_is_tried() {
+async fn before_the_first_token_another_key_is_tried() {
     let sse = "text/event-stream";
     let opened = message()[..2].to_vec();
     let failures = [
@@ -293,7 +294,7 @@ async fn before_the_first_word_another_key_is_tried() {
 }
 
 #[tokio::test]
-async fn an_error_before_the_first_word_is_a_real_status_in_the_providers_own_words() {
+async fn an_error_before_the_first_token_becomes_an_error_status_with_the_providers_body() {
     let opened = [message()[..2].to_vec(), vec![overloaded()]].concat();
     let reply = streamed("anthropic", MESSAGES, steps("text/event-stream", &opened, end())).await;
     assert_eq!((reply.status(), reply.header("content-type")), (502, Some("application/json")));
@@ -311,7 +312,7 @@ async fn an_error_before_the_first_word_is_a_real_status_in_the_providers_own_wo
 }
 
 #[tokio::test]
-async fn an_error_within_the_stream_passes_and_nothing_is_added() {
+async fn an_error_within_the_stream_is_forwarded_alone() {
     let events = [message()[..4].to_vec(), vec![overloaded()]].concat();
     for last in [end(), Step::Close] {
         let reply =
@@ -321,7 +322,7 @@ async fn an_error_within_the_stream_passes_and_nothing_is_added() {
     }
 }
 
-/// The messages of a conversation of one word.
+/// The messages of a one-word conversation.
 fn conversation() -> Vec<Vec<u8>> {
     let message = |kind: &'static str, payload: Value| {
         let header = |name: &'static str, value: &'static str| {
@@ -356,7 +357,7 @@ fn kinds(body: &[u8]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_conversation_with_bedrock_passes_and_its_cut_is_an_exception() {
+async fn a_bedrock_stream_is_forwarded_and_a_cut_is_an_exception() {
     let messages = conversation();
     let reply = streamed("bedrock", BEDROCK, steps(AWS, &messages, end())).await;
     assert!(reply.complete && reply.body == messages.concat(), "{}", reply.text());
@@ -374,7 +375,7 @@ async fn a_conversation_with_bedrock_passes_and_its_cut_is_an_exception() {
 }
 
 #[tokio::test]
-async fn an_exception_before_the_first_word_is_the_error_that_sdks_know() {
+async fn an_exception_before_the_first_token_is_an_error_that_sdks_parse() {
     let messages = conversation();
     let throttled = exception("throttlingException", "Too many requests").to_vec();
     let bad = steps(AWS, &[messages[0].clone(), throttled], end());

@@ -1,7 +1,7 @@
-//! Streams of another format than the caller's: whatever breaks, the caller gets an error event of its own
-//! format behind what was said, and never a stream that looks finished.
+//! Translated streams: whatever breaks, the caller gets an error event of its own
+//! format after the text so far, and never a stream that looks finished.
 //!
-//! Every caller's format stands before every provider's, and the model asked for says what goes wrong.
+//! Every caller's format is tested with every provider's, and the requested model selects the failure.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -18,7 +18,7 @@ use common::config::{config, key, native, provider};
 use common::http::{self, Connection, Framing, Piece, Reply};
 use common::keymux::Keymux;
 use common::upstream::{Received, Step, Upstream, chat_events, chunk, message_events};
-use keymux::wire::frame::aws::{Frame, Frames, exception};
+use keymux::wire::frame::aws_event_stream::{Frame, Frames, exception};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,15 +30,15 @@ const PACE: Duration = Duration::from_millis(15);
 const IDLE: &str = "timeouts = { idle = \"700ms\" }";
 const AWS: &str = "application/vnd.amazon.eventstream";
 
-/// The providers, by name: the format of each is what it is called after.
+/// The providers, each named after its format.
 const PROVIDERS: [&str; 4] = ["chat", "anthropic", "gemini", "bedrock"];
 /// The callers: OpenAI's two, Anthropic's, Gemini's two framings, Bedrock's.
 const CALLERS: [&str; 6] = ["chat", "responses", "anthropic", "gemini", "gemini-array", "bedrock"];
 
-/// How a provider fails once it has said `one `.
+/// How a provider fails after it has sent `one `.
 const FAULTS: [&str; 6] = ["close", "reset", "stall", "clean-end", "error-event", "garbled"];
 
-/// The providers that a caller's words are translated for. One that copies OpenAI has both of its APIs.
+/// The providers that a caller's request is translated for. An OpenAI-compatible one has both of OpenAI's APIs.
 fn others(caller: &str) -> impl Iterator<Item = &'static str> {
     let own = match caller {
         "gemini-array" => "gemini",
@@ -49,7 +49,7 @@ fn others(caller: &str) -> impl Iterator<Item = &'static str> {
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_an_error_event_in_the_callers_format_and_never_looks_finished() {
+async fn a_broken_translated_stream_ends_with_an_error_in_the_callers_format() {
     let upstream = Upstream::start(play).await;
     let keymux = Arc::new(keymux(&upstream).await);
     for (caller, from, fault, reply, _) in ask_all(&keymux, &FAULTS).await {
@@ -63,7 +63,7 @@ async fn a_broken_stream_is_an_error_event_in_the_callers_format_and_never_looks
 }
 
 #[tokio::test]
-async fn an_unbroken_stream_looks_finished_to_everybody() {
+async fn a_complete_translated_stream_is_complete_in_every_format() {
     let upstream = Upstream::start(play).await;
     let keymux = Arc::new(keymux(&upstream).await);
     for (caller, from, _, reply, _) in ask_all(&keymux, &["fine", "open"]).await {
@@ -75,7 +75,7 @@ async fn an_unbroken_stream_looks_finished_to_everybody() {
 }
 
 #[tokio::test]
-async fn an_error_that_was_told_is_the_end_even_when_the_provider_goes_on() {
+async fn nothing_follows_an_error_event_even_if_the_provider_continues() {
     let upstream = Upstream::start(play).await;
     let keymux = Arc::new(keymux_with("", &upstream).await);
     let models = ["error-and-open", "garbled-and-open", "garbled-and-more"];
@@ -91,12 +91,12 @@ async fn an_error_that_was_told_is_the_end_even_when_the_provider_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stream_that_fails_before_its_first_word_is_a_real_status_in_the_callers_format() {
+async fn a_translated_stream_that_fails_before_its_first_token_becomes_an_error_status() {
     let upstream = Upstream::start(play).await;
     let keymux = keymux(&upstream).await;
     for caller in CALLERS {
         for from in others(caller) {
-            // Models of their own, so that nothing cools.
+            // Each case has its own model, so no cooldown affects another.
             let reply = ask(&keymux, caller, &format!("{from}/error-first@{caller}")).await;
             let told = format!("{caller} from {from}: {} {}", reply.status(), reply.text());
             assert!(reply.status() >= 429, "{told}");
@@ -113,7 +113,7 @@ async fn a_stream_that_fails_before_its_first_word_is_a_real_status_in_the_calle
 }
 
 #[tokio::test]
-async fn what_outlives_the_drain_timeout_ends_with_an_error_event() {
+async fn a_stream_still_running_after_the_drain_timeout_gets_an_error_event() {
     let upstream = Upstream::start(play).await;
     let text =
         config("drain_timeout = \"300ms\"", &[provider("chat", &upstream, "", &[key("chat", "")])]);
@@ -139,7 +139,7 @@ async fn what_outlives_the_drain_timeout_ends_with_an_error_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_does_not_end_becomes_an_error_event() {
+async fn an_endless_event_becomes_an_error_event() {
     let upstream = Upstream::start(play).await;
     let keymux = keymux(&upstream).await;
     let reply = ask(&keymux, "anthropic", "chat/endless").await;
@@ -149,7 +149,7 @@ async fn an_event_that_does_not_end_becomes_an_error_event() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_takes_the_provider_along() {
+async fn a_disconnect_of_the_caller_closes_the_provider() {
     let upstream = Upstream::start(play).await;
     let keymux = keymux(&upstream).await;
     for (caller, from) in
@@ -176,7 +176,7 @@ async fn a_caller_that_leaves_takes_the_provider_along() {
 }
 
 #[tokio::test]
-async fn a_slow_caller_slows_the_provider_and_costs_no_memory() {
+async fn a_slow_reader_slows_the_provider_and_uses_no_memory() {
     const CALLERS: usize = 12;
     /// A megabyte for each, and pages that the allocator has freed and not given back.
     const MOST: usize = (24 + CALLERS) << 20;
@@ -206,13 +206,13 @@ async fn a_slow_caller_slows_the_provider_and_costs_no_memory() {
     }
 }
 
-/// What a caller makes of a stream.
+/// A stream as a caller sees it.
 #[derive(Debug, Default)]
 struct Heard {
     text: String,
-    /// Anything that would let its SDK take it for whole.
+    /// True if anything lets the SDK take it for complete.
     finished: bool,
-    /// Its last event is an error of its format.
+    /// True if the last event is an error of its format.
     error: bool,
 }
 
@@ -297,13 +297,13 @@ impl Heard {
 /// An answer: its caller, its provider, what was asked for, and how long it took.
 type Asked = (&'static str, &'static str, &'static str, Reply, Duration);
 
-/// Asks each provider for each model, for every caller, all at once.
+/// Requests each model of each provider for every caller, concurrently.
 async fn ask_all(keymux: &Arc<Keymux>, models: &[&'static str]) -> Vec<Asked> {
     let mut asked = JoinSet::new();
     for caller in CALLERS {
         for from in others(caller) {
             for model in models.iter().copied() {
-                // Nothing but HTTP ends a stream of Gemini's: one that stays open has stalled.
+                // Only HTTP ends a Gemini stream: one that stays open has stalled.
                 if (from, model) == ("gemini", "open") {
                     continue;
                 }
@@ -319,7 +319,7 @@ async fn ask_all(keymux: &Arc<Keymux>, models: &[&'static str]) -> Vec<Asked> {
     asked.join_all().await
 }
 
-/// keymux before the four, all at one address.
+/// Starts keymux with the four providers, all at one address.
 async fn keymux(upstream: &Upstream) -> Keymux {
     keymux_with(IDLE, upstream).await
 }
@@ -344,7 +344,7 @@ async fn ask(keymux: &Keymux, caller: &str, model: &str) -> Reply {
 
 /// A request for a stream.
 fn request(caller: &str, model: &str) -> Vec<u8> {
-    // A name that says nothing of its maker would be taken for one of the caller's own format.
+    // A model name without a known vendor would be taken for one of the caller's format.
     let model = &*model.replace("bedrock/", "bedrock/amazon.nova-");
     let segment = model.replace('/', "%2F");
     let turns = json!([{"role": "user", "content": "Hello there"}]);
@@ -423,7 +423,7 @@ fn play(request: &Received) -> Vec<Step> {
     steps
 }
 
-/// A stream of one provider: its words and what stands around them, an error, and what cannot be read.
+/// A stream of one provider: its text and the events around it, an error, and an unparsable event.
 struct Stream {
     content_type: &'static str,
     before: Vec<Vec<u8>>,
@@ -516,7 +516,7 @@ impl Stream {
         Step::Send(chunk(bytes))
     }
 
-    /// Up to the first word.
+    /// The events up to the first token.
     fn begun(&self) -> Vec<Step> {
         let pieces = self.before.iter().chain([&self.word]);
         [self.head()].into_iter().chain(self.paced(pieces)).collect()
@@ -551,7 +551,7 @@ fn frame(kind: &str, payload: &str) -> Vec<u8> {
     out.to_vec()
 }
 
-/// A provider of chats without end, and how much it has got rid of.
+/// A provider of endless chats, and the number of bytes it has written.
 async fn fountain() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -575,7 +575,7 @@ async fn fountain() -> (String, Arc<AtomicUsize>) {
     (url, written)
 }
 
-/// Waits until the provider has been stopped by full buffers; says how much it had written by then.
+/// Waits until full buffers stop the provider. Returns how much it had written by then.
 async fn stops(written: &AtomicUsize) -> usize {
     let (start, mut last) = (Instant::now(), 0);
     loop {
@@ -592,7 +592,7 @@ async fn stops(written: &AtomicUsize) -> usize {
     }
 }
 
-/// Memory of keymux that is not the program's own text.
+/// Returns the memory of keymux without the program's own text.
 fn resident(keymux: &Keymux) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", keymux.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();

@@ -1,4 +1,4 @@
-//! Clouds that are asked with tokens: the program, their issuers, and what both say.
+//! Clouds whose requests carry tokens: the program with fake issuers, its errors and its logs.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::Instant;
 
-/// Of a made-up alphabet, so that no piece of them is found by chance.
+/// Random characters, so that no part of them matches by chance.
 const CLIENT_SECRET: &str = "Gx5Mv8Cq2Zt7Pk4Wy9Jb";
 const ENTRA_TOKEN: &str = "Kf3Yz6Qn9Xd2Vw7Tg5Rp";
 const GOOGLE_TOKEN: &str = "Jm9Bq4Xk7Wz3Gd6Yv2Tn";
@@ -25,7 +25,7 @@ fn token(text: &str) -> Vec<Step> {
     json_answer(200, &body)
 }
 
-/// A provider of the kind azure whose key asks this issuer, at this resource.
+/// Returns an azure provider whose key uses this issuer and this resource.
 fn azure(issuer: &Upstream, resource: &Upstream) -> String {
     format!(
         "[[providers.azure.keys]]\nname = \"entra\"\n[providers.azure.keys.azure_key_config]\n\
@@ -36,8 +36,7 @@ fn azure(issuer: &Upstream, resource: &Upstream) -> String {
     )
 }
 
-/// A provider of the kind vertex with a service account that asks this issuer; and the account's
-/// private key.
+/// Returns a vertex provider with a service account that uses this issuer, and the account's private key.
 fn vertex(issuer: &Upstream, endpoint: &Upstream) -> (String, String) {
     let (account, private) = service_account(&issuer.url());
     let text = format!(
@@ -49,72 +48,76 @@ fn vertex(issuer: &Upstream, endpoint: &Upstream) -> (String, String) {
     (text, private)
 }
 
-async fn ask(keymux: &Keymux, model: &str) -> Reply {
+async fn send(keymux: &Keymux, model: &str) -> Reply {
     let body = json!({ "model": model, "messages": [{ "role": "user", "content": "hello" }] });
     http::post(keymux.address(), "/v1/chat/completions", &[], &body).await
 }
 
 #[tokio::test]
-async fn no_piece_of_a_token_or_of_what_it_is_given_for_is_told_at_any_level() {
+async fn no_part_of_a_token_or_its_credential_is_logged_at_any_level() {
     let entra = Upstream::start(|_| token(ENTRA_TOKEN)).await;
     let google = Upstream::start(|_| token(GOOGLE_TOKEN)).await;
-    // Says what it was shown, as some do.
-    let parrot = Upstream::start(|request| {
-        let shown = request.header("authorization").unwrap_or_default();
+    // Echoes the credential, as some providers do.
+    let echoing = Upstream::start(|request| {
+        let authorization = request.header("authorization").unwrap_or_default();
         match request.json()["model"].as_str().unwrap() {
             "fine" => chat_answer("hello"),
-            _ => answer(401, &[], json!({ "error": { "message": shown } }).to_string().as_bytes()),
+            _ => answer(
+                401,
+                &[],
+                json!({ "error": { "message": authorization } }).to_string().as_bytes(),
+            ),
         }
     });
-    let parrot = parrot.await;
-    let (vertex, private) = vertex(&google, &parrot);
-    let text = config("", &[azure(&entra, &parrot), vertex]);
+    let echoing = echoing.await;
+    let (vertex, private) = vertex(&google, &echoing);
+    let text = config("", &[azure(&entra, &echoing), vertex]);
     let keymux =
         Keymux::start(&text, &[("KEYMUX_LOG", "trace,yup_oauth2::service_account=trace")]).await;
     for provider in ["azure", "vertex"] {
-        let reply = ask(&keymux, &format!("{provider}/fine")).await;
+        let reply = send(&keymux, &format!("{provider}/fine")).await;
         assert_eq!(reply.status(), 200, "{}", reply.text());
-        let reply = ask(&keymux, &format!("{provider}/wrong")).await;
+        let reply = send(&keymux, &format!("{provider}/wrong")).await;
         assert_eq!(reply.status(), 401);
         assert_eq!(reply.json()["error"]["message"], "Bearer ***");
     }
-    let shown: Vec<_> =
-        parrot.requests().iter().map(|r| r.header("authorization").unwrap().to_owned()).collect();
-    assert!(shown.contains(&format!("Bearer {ENTRA_TOKEN}")), "{shown:?}");
-    assert!(shown.contains(&format!("Bearer {GOOGLE_TOKEN}")), "{shown:?}");
-    let said = keymux.log_with("vertex/wrong").await
+    let authorizations: Vec<_> =
+        echoing.requests().iter().map(|r| r.header("authorization").unwrap().to_owned()).collect();
+    assert!(authorizations.contains(&format!("Bearer {ENTRA_TOKEN}")), "{authorizations:?}");
+    assert!(authorizations.contains(&format!("Bearer {GOOGLE_TOKEN}")), "{authorizations:?}");
+    let output = keymux.log_with("vertex/wrong").await
         + &keymux.admin("/metrics").await.text()
         + &keymux.admin("/config").await.text();
     for secret in [CLIENT_SECRET, ENTRA_TOKEN, GOOGLE_TOKEN, &private[40..200]] {
         for start in 0..=secret.len() - 6 {
             let piece = &secret[start..start + 6];
-            assert!(!said.contains(piece), "{piece} in\n{said}");
+            assert!(!output.contains(piece), "{piece} in\n{output}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_change_of_the_file_asks_for_no_new_token_and_a_new_secret_does() {
+async fn a_reload_keeps_the_token_unless_the_secret_changes() {
     let issuer = Upstream::start(|_| token(ENTRA_TOKEN)).await;
     let resource = Upstream::always(chat_answer("hello")).await;
     let text = config("", &[azure(&issuer, &resource)]);
     let keymux = Keymux::start(&text, &[]).await;
-    assert_eq!(ask(&keymux, "azure/m").await.status(), 200);
+    assert_eq!(send(&keymux, "azure/m").await.status(), 200);
     keymux.rewrite(&text.replace("name = \"entra\"", "name = \"renamed\"\nweight = 5"));
     keymux.signal(Signal::HUP);
     keymux.log_with("configuration reloaded").await;
-    let reply = ask(&keymux, "azure/m").await;
+    let reply = send(&keymux, "azure/m").await;
     assert_eq!(reply.header("x-keymux-key"), Some("renamed"));
     assert_eq!(issuer.requests().len(), 1);
     keymux.rewrite(&text.replace(CLIENT_SECRET, "another"));
     keymux.signal(Signal::HUP);
     issuer.request(1).await;
-    assert_eq!(ask(&keymux, "azure/m").await.status(), 200);
+    assert_eq!(send(&keymux, "azure/m").await.status(), 200);
     assert_eq!(issuer.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn an_issuer_that_refuses_costs_its_own_key_and_no_request() {
+async fn an_issuer_that_refuses_disables_its_key_and_fails_no_request() {
     let error = json!({ "error": "invalid_client", "error_codes": [7_000_215] });
     let issuer = Upstream::always(json_answer(401, &error)).await;
     let resource = Upstream::always(chat_answer("hello")).await;
@@ -126,14 +129,14 @@ async fn an_issuer_that_refuses_costs_its_own_key_and_no_request() {
     let alone = config("", &[azure(&issuer, &resource)]);
     let keymux = Keymux::start(&alone, &[]).await;
     keymux.log_with("invalid_client (AADSTS7000215)").await;
-    let reply = ask(&keymux, "azure/m").await;
+    let reply = send(&keymux, "azure/m").await;
     assert_eq!(reply.status(), 502);
-    assert!(reply.text().contains("the issuer of its tokens refuses"), "{}", reply.text());
+    assert!(reply.text().contains("the token issuer rejected"), "{}", reply.text());
     assert!(resource.requests().is_empty());
 
     let keymux = Keymux::start(&config("", &[azure(&issuer, &resource), other]), &[]).await;
     for _ in 0..5 {
-        let reply = ask(&keymux, "azure/m").await;
+        let reply = send(&keymux, "azure/m").await;
         assert_eq!((reply.status(), reply.header("x-keymux-key")), (200, Some("by-key")));
     }
 }
@@ -151,13 +154,13 @@ async fn an_issuer_that_hangs_delays_no_other_provider() {
     silent.request(1).await;
     let began = Instant::now();
     for _ in 0..20 {
-        assert_eq!(ask(&keymux, "other/m").await.status(), 200);
+        assert_eq!(send(&keymux, "other/m").await.status(), 200);
     }
     assert!(began.elapsed() < Duration::from_secs(2));
-    // Once the first mint has been given up, nobody waits for the next.
+    // After the first fetch has timed out, no request waits for the next.
     keymux.log_with("did not answer in time").await;
     let began = Instant::now();
-    let reply = ask(&keymux, "either").await;
+    let reply = send(&keymux, "either").await;
     assert_eq!((reply.status(), reply.header("x-keymux-provider")), (200, Some("other")));
     assert!(began.elapsed() < Duration::from_secs(2));
 }

@@ -10,18 +10,19 @@ mod exchanges;
 mod grammar;
 
 use exchanges::Exchange;
-use keymux::wire::Operation;
-use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
-use keymux::wire::ir::{Event, Reply};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Decoder, Encoder, Frame, Shown, Wire, decode_request, decode_whole, encode_request,
-    encode_whole,
-};
 use serde_json::{Map, Value, json};
 
-const WIRE: Wire = Wire::Anthropic;
+use keymux::wire::api::{Format, Framing, Operation};
+use keymux::wire::format::context::ResponseContext;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::Frame;
+use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
+use keymux::wire::ir::{Event, Response};
+use keymux::wire::translate::{
+    Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole,
+};
+
+const WIRE: Format = Format::Anthropic;
 
 /// Exchanges in this format, whoever served them.
 fn recorded() -> Vec<Exchange> {
@@ -43,8 +44,8 @@ fn bodies() -> impl Iterator<Item = Exchange> {
     recorded().into_iter().filter(|exchange| !exchange.is_stream())
 }
 
-fn shown() -> Shown {
-    Shown {
+fn shown() -> ResponseContext {
+    ResponseContext {
         id: "made".to_owned(),
         created: 1,
         model: "asked".to_owned(),
@@ -117,10 +118,10 @@ fn a_stream_written_for_a_caller_tells_the_same_again() {
         let told = heard(&exchange.body, usize::MAX);
         let again = heard(&written(&told), usize::MAX);
         grammar::check(&again).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
-        let mut expected = Reply::fold(&told);
+        let mut expected = Response::fold(&told);
         // What served is told at the beginning of a stream, when it is not known yet.
         expected.tier = None;
-        assert_eq!(Reply::fold(&again), expected, "{}", exchange.id);
+        assert_eq!(Response::fold(&again), expected, "{}", exchange.id);
     }
 }
 
@@ -130,12 +131,12 @@ fn whole_answers_tell_the_same_again() {
     for exchange in bodies() {
         let told = decode_whole(WIRE, &exchange.body, &PLAIN);
         grammar::check(&told).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
-        let reply = Reply::fold(&told);
+        let reply = Response::fold(&told);
         assert_eq!(reply.failed.is_some(), exchange.status >= 400, "{}", exchange.id);
         if reply.failed.is_none() {
             let again = decode_whole(WIRE, &encode_whole(WIRE, &reply, &shown()).unwrap(), &PLAIN);
-            assert_eq!(Reply::fold(&again), reply, "{}", exchange.id);
-            assert_eq!(Reply::fold(&heard(&written(&told), 9)).candidates, reply.candidates);
+            assert_eq!(Response::fold(&again), reply, "{}", exchange.id);
+            assert_eq!(Response::fold(&heard(&written(&told), 9)).candidates, reply.candidates);
             answers += 1;
         }
     }

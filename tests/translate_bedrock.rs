@@ -15,19 +15,22 @@ use std::collections::BTreeMap;
 
 use answers::{calls, events, frames, hold, more, opened, text};
 use exchanges::Exchange;
-use keymux::wire::Operation;
-use keymux::wire::failure::{Class, Failure};
-use keymux::wire::fields::Rejected;
-use keymux::wire::ir::{
-    Block, Choice, Content, Effort, Event, Form, Kind, Outcome, Piece, Reply, Request, Role, Seal,
-    Stop, Thinking, Told, Tool, Turn, Usage,
-};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Encoded, Encoder, Shown, Wire, decode_request, decode_whole, encode_request, encode_whole,
-};
 use serde_json::{Value, json};
+
+use keymux::wire::api::{Format, Framing, Operation};
+use keymux::wire::failure::ProviderError;
+use keymux::wire::failure::class::{Class, Failure};
+use keymux::wire::format::context::ResponseContext;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::inspect::usage::Usage;
+use keymux::wire::ir::{
+    Block, Choice, Content, Effort, Event, Form, Kind, Piece, Request, Response, Role, Signature,
+    Stop, Thinking, Tool, ToolResult, Turn,
+};
+use keymux::wire::json::fields::Rejected;
+use keymux::wire::translate::{
+    Encoded, Encoder, decode_request, decode_whole, encode_request, encode_whole,
+};
 
 fn recorded() -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default().into_iter();
@@ -35,8 +38,8 @@ fn recorded() -> Vec<Exchange> {
         .collect()
 }
 
-fn shown() -> Shown {
-    Shown {
+fn shown() -> ResponseContext {
+    ResponseContext {
         id: "r1".to_owned(),
         created: 1,
         model: "m".to_owned(),
@@ -47,7 +50,7 @@ fn shown() -> Shown {
 }
 
 fn stream(all: &[Event]) -> Vec<u8> {
-    let (mut encoder, mut out) = (Encoder::new(Wire::Bedrock, shown()).unwrap(), Vec::new());
+    let (mut encoder, mut out) = (Encoder::new(Format::Bedrock, shown()).unwrap(), Vec::new());
     for event in all {
         encoder.event(event, &mut out);
     }
@@ -57,8 +60,8 @@ fn stream(all: &[Event]) -> Vec<u8> {
 /// What a caller reads of a stream, event by event.
 fn read(bytes: &[u8]) -> Vec<(String, Value)> {
     let mut heard = Vec::new();
-    keymux::wire::frame::aws::Frames::new(1 << 20).push(bytes, |frame| {
-        use keymux::wire::frame::aws::Frame;
+    keymux::wire::frame::aws_event_stream::Frames::new(1 << 20).push(bytes, |frame| {
+        use keymux::wire::frame::aws_event_stream::Frame;
         heard.push(match frame {
             Frame::Event { kind, payload } | Frame::Exception { kind, payload } => {
                 (kind.to_owned(), serde_json::from_slice(payload).unwrap())
@@ -74,17 +77,17 @@ fn recorded_answers_keep_the_grammar_and_come_back_the_same() {
     let mut count = 0;
     for exchange in recorded().into_iter().filter(|one| one.status < 300) {
         let id = &exchange.id;
-        let events_of = hold(Wire::Bedrock, &exchange);
-        let reply = Reply::fold(&events_of);
+        let events_of = hold(Format::Bedrock, &exchange);
+        let reply = Response::fold(&events_of);
         assert!(reply.ended && reply.candidates.len() == 1, "{id}");
 
-        let body = encode_whole(Wire::Bedrock, &reply, &shown()).unwrap();
-        let again = Reply::fold(&decode_whole(Wire::Bedrock, &body, &PLAIN));
+        let body = encode_whole(Format::Bedrock, &reply, &shown()).unwrap();
+        let again = Response::fold(&decode_whole(Format::Bedrock, &body, &PLAIN));
         assert_eq!(again, spaceless(&reply), "{id}");
 
         let bytes = stream(&events_of);
         let kept = frames(Framing::Aws, &bytes, bytes.len());
-        let again = Reply::fold(&events(Wire::Bedrock, &kept, true));
+        let again = Response::fold(&events(Format::Bedrock, &kept, true));
         assert_eq!(spaceless(&again), spaceless(&reply), "{id}");
         count += 1;
     }
@@ -92,10 +95,10 @@ fn recorded_answers_keep_the_grammar_and_come_back_the_same() {
 }
 
 /// Arguments without the spaces that a whole answer's JSON may have.
-fn spaceless(reply: &Reply) -> Reply {
+fn spaceless(reply: &Response) -> Response {
     let mut reply = reply.clone();
     for block in reply.candidates.iter_mut().flat_map(|own| &mut own.blocks) {
-        if let Content::Call { arguments, .. } = &mut block.content {
+        if let Content::ToolCall { arguments, .. } = &mut block.content {
             let value: Value = serde_json::from_str(arguments).unwrap();
             *arguments = value.to_string();
         }
@@ -105,10 +108,10 @@ fn spaceless(reply: &Reply) -> Reply {
 
 #[test]
 fn recorded_answers_say_what_they_say() {
-    let all: BTreeMap<String, Reply> = recorded()
+    let all: BTreeMap<String, Response> = recorded()
         .into_iter()
         .filter(|one| one.status < 300)
-        .map(|one| (one.id.clone(), Reply::fold(&hold(Wire::Bedrock, &one))))
+        .map(|one| (one.id.clone(), Response::fold(&hold(Format::Bedrock, &one))))
         .collect();
     if all.is_empty() {
         return;
@@ -153,7 +156,7 @@ fn recorded_answers_say_what_they_say() {
         assert_eq!(json["toolResult"]["content"][0]["json"]["exitCode"], 0);
         assert_eq!(calls_of(part)[0].0, "final_result");
     }
-    let Content::Thought { text } = &of("unary-reasoning").candidates[0].blocks[0].content else {
+    let Content::Reasoning { text } = &of("unary-reasoning").candidates[0].blocks[0].content else {
         panic!()
     };
     assert!(text.starts_with("The user says"));
@@ -162,7 +165,7 @@ fn recorded_answers_say_what_they_say() {
 #[test]
 fn recorded_errors_fail() {
     for exchange in recorded().into_iter().filter(|one| one.status >= 400) {
-        let events = decode_whole(Wire::Bedrock, &exchange.body, &PLAIN);
+        let events = decode_whole(Format::Bedrock, &exchange.body, &PLAIN);
         let [Event::Fail(told)] = &*events else { panic!("{}: {events:?}", exchange.id) };
         assert!(told.message.len() > 20, "{}: {}", exchange.id, told.message);
     }
@@ -177,9 +180,9 @@ fn exceptions_within_a_stream_keep_class_status_and_words() {
         ("modelStreamErrorException", Class::Trouble, 424),
         ("serviceUnavailableException", Class::Trouble, 503),
     ] {
-        let bytes = keymux::wire::frame::aws::exception(kind, "no more");
+        let bytes = keymux::wire::frame::aws_event_stream::exception(kind, "no more");
         let kept = frames(Framing::Aws, &bytes, 1000);
-        let out = events(Wire::Bedrock, &kept, false);
+        let out = events(Format::Bedrock, &kept, false);
         let [Event::Fail(told)] = &*out else { panic!("{out:?}") };
         assert_eq!(
             (told.failure.class, told.status, &*told.message),
@@ -227,11 +230,11 @@ fn plain(mut request: Request) -> Request {
 }
 
 fn decode(body: &[u8]) -> Request {
-    decode_request(Wire::Bedrock, body, "m", true).unwrap()
+    decode_request(Format::Bedrock, body, "m", true).unwrap()
 }
 
 fn encode(request: &Request) -> Result<Encoded, Rejected> {
-    encode_request(Wire::Bedrock, Wire::OpenAiChat, request, &PLAIN)
+    encode_request(Format::Bedrock, Format::OpenAiChat, request, &PLAIN)
 }
 
 fn said(request: &Request) -> Value {
@@ -250,12 +253,12 @@ fn asking(model: &str, turns: Vec<Turn>) -> Request {
 
 fn call(id: Option<&str>, name: &str) -> Content {
     let (id, name) = (id.map(str::to_owned), name.to_owned());
-    Content::Call { id, name, arguments: "{\"a\": 1}".to_owned() }
+    Content::ToolCall { id, name, arguments: "{\"a\": 1}".to_owned() }
 }
 
 fn outcome(id: &str, text: &str) -> Content {
     let content = vec![Block::new(Content::text(text), "/o")];
-    Content::Outcome(Outcome { id: id.to_owned(), name: None, content, is_error: false })
+    Content::ToolResult(ToolResult { id: id.to_owned(), name: None, content, is_error: false })
 }
 
 fn tool(name: &str) -> Tool {
@@ -279,8 +282,8 @@ fn sides_alternate_and_outcomes_come_first() {
         vec![
             turn(Role::User, vec![Content::text("one"), Content::text(" ")]),
             turn(Role::User, vec![Content::text("two")]),
-            turn(Role::Model, vec![Content::text("")]),
-            turn(Role::Model, vec![call(Some("a|1"), "f"), call(None, "g")]),
+            turn(Role::Assistant, vec![Content::text("")]),
+            turn(Role::Assistant, vec![call(Some("a|1"), "f"), call(None, "g")]),
             turn(Role::User, vec![Content::text("and"), outcome("", "G"), outcome("a|1", "A")]),
         ],
     );
@@ -303,7 +306,7 @@ fn what_cannot_be_said_is_refused_with_its_place() {
     let refused = |request: &Request| encode(request).unwrap_err().at;
     let hi = || turn(Role::User, vec![Content::text("hi")]);
 
-    let history = vec![hi(), turn(Role::Model, vec![call(Some("a"), "f")])];
+    let history = vec![hi(), turn(Role::Assistant, vec![call(Some("a"), "f")])];
     assert_eq!(refused(&asking(NOVA, history.clone())), "/m/0");
 
     let mut none = asking(NOVA, history);
@@ -404,10 +407,15 @@ fn a_callers_body_is_read_with_marks_seals_and_places() {
     let request = decode(body.to_string().as_bytes());
     assert_eq!(request.system[0].cache.as_ref().unwrap().ttl.as_deref(), Some("1h"));
     assert!(request.turns[0].blocks[0].cache.is_some());
-    let seals: Vec<_> = request.turns[1].blocks.iter().map(|block| block.seal.clone()).collect();
-    let seal = |wire, data: &str| Some(Seal { wire, data: data.to_owned(), id: None });
-    assert_eq!(seals[..2], [seal(Wire::Gemini, "c2ln"), seal(Wire::Bedrock, "redacted:eA==")]);
-    let Content::Outcome(outcome) = &request.turns[2].blocks[0].content else { panic!() };
+    let signatures: Vec<_> =
+        request.turns[1].blocks.iter().map(|block| block.signature.clone()).collect();
+    let signature =
+        |format, data: &str| Some(Signature { format, data: data.to_owned(), id: None });
+    assert_eq!(
+        signatures[..2],
+        [signature(Format::Gemini, "c2ln"), signature(Format::Bedrock, "redacted:eA==")]
+    );
+    let Content::ToolResult(outcome) = &request.turns[2].blocks[0].content else { panic!() };
     assert!(outcome.is_error && outcome.content[0].content == Content::text("[1]"));
     assert_eq!(request.turns[2].blocks[0].at, "/messages/2/content/0");
     assert_eq!(request.thinking.unwrap().budget, Some(2000));
@@ -421,7 +429,7 @@ fn a_callers_body_is_read_with_marks_seals_and_places() {
     assert_eq!(asked, expected);
 
     let wrong = br#"{"messages":[{"role":"user","content":[{"text":1}]}]}"#;
-    let error = decode_request(Wire::Bedrock, wrong, "m", true).unwrap_err();
+    let error = decode_request(Format::Bedrock, wrong, "m", true).unwrap_err();
     assert_eq!(error.at, "/messages/0/content/0/text");
 }
 
@@ -429,7 +437,7 @@ fn a_callers_body_is_read_with_marks_seals_and_places() {
 fn blocks_are_told_one_after_the_other() {
     let all = [
         Event::Start { id: None, model: None, created: None },
-        Event::Open { block: 0, candidate: 0, kind: Kind::Thought },
+        Event::Open { block: 0, candidate: 0, kind: Kind::Reasoning },
         more(0, "hm"),
         opened(1, Some("a"), "f"),
         opened(2, None, "g"),
@@ -437,7 +445,11 @@ fn blocks_are_told_one_after_the_other() {
         more(1, "{}"),
         Event::Delta {
             block: 0,
-            piece: Piece::Seal(Seal { wire: Wire::Gemini, data: "s".to_owned(), id: None }),
+            piece: Piece::Signature(Signature {
+                format: Format::Gemini,
+                data: "s".to_owned(),
+                id: None,
+            }),
         },
         Event::Close { block: 0 },
         more(2, "1}"),
@@ -485,7 +497,7 @@ fn blocks_are_told_one_after_the_other() {
 
 #[test]
 fn a_failure_is_the_last_word() {
-    let told = Told {
+    let told = ProviderError {
         failure: Failure { class: Class::Throttled, retry_after: None },
         status: Some(429),
         kind: None,

@@ -13,22 +13,23 @@ mod grammar;
 
 use answers::{calls, hold, text};
 use exchanges::Exchange;
-use keymux::wire::Operation;
-use keymux::wire::failure::Class;
-use keymux::wire::ir::{
-    Block, Choice, Content, Event, Outcome, Reply, Request, Role, Sampling, Stop, Tool, Turn,
-};
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{Wire, decode_whole, encode_request};
 use serde_json::{Number, Value, json};
+
+use keymux::wire::api::{Format, Operation};
+use keymux::wire::failure::class::Class;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::ir::{
+    Block, Choice, Content, Event, Request, Response, Role, Sampling, Stop, Tool, ToolResult, Turn,
+};
+use keymux::wire::translate::{decode_whole, encode_request};
 
 fn recorded(operation: Operation) -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default().into_iter();
     all.filter(|one| one.operation == operation).collect()
 }
 
-fn said(wire: Wire, request: &Request) -> Value {
-    let encoded = encode_request(wire, Wire::OpenAiChat, request, &PLAIN).unwrap();
+fn said(format: Format, request: &Request) -> Value {
+    let encoded = encode_request(format, Format::OpenAiChat, request, &PLAIN).unwrap();
     serde_json::from_slice(&encoded.body).unwrap()
 }
 
@@ -44,12 +45,12 @@ fn recorded_chats_keep_the_grammar_and_say_what_they_say() {
     for exchange in &chats {
         let id = &exchange.id;
         if exchange.status >= 400 {
-            let events = decode_whole(Wire::Cohere, &exchange.body, &PLAIN);
+            let events = decode_whole(Format::Cohere, &exchange.body, &PLAIN);
             let [Event::Fail(told)] = &*events else { panic!("{id}: {events:?}") };
             assert!(told.message.len() > 20, "{id}");
             continue;
         }
-        let reply = Reply::fold(&hold(Wire::Cohere, exchange));
+        let reply = Response::fold(&hold(Format::Cohere, exchange));
         let candidate = &reply.candidates[0];
         assert!(reply.ended && reply.id.is_some() && reply.usage.input.is_some(), "{id}");
         let called = exchange.has("tool_call");
@@ -59,11 +60,11 @@ fn recorded_chats_keep_the_grammar_and_say_what_they_say() {
     }
     let of = |part: &str| {
         let exchange = chats.iter().find(|one| one.id.contains(part))?;
-        Some(Reply::fold(&hold(Wire::Cohere, exchange)))
+        Some(Response::fold(&hold(Format::Cohere, exchange)))
     };
     let Some(parallel) = of("unary-parallel-tools") else { return };
     assert_eq!(calls(&parallel).len(), 2);
-    let Content::Thought { text: plan } = &parallel.candidates[0].blocks[0].content else {
+    let Content::Reasoning { text: plan } = &parallel.candidates[0].blocks[0].content else {
         panic!()
     };
     assert!(plan.starts_with("I will use the weather tool"));
@@ -83,8 +84,8 @@ fn recorded_chats_keep_the_grammar_and_say_what_they_say() {
 
 #[test]
 fn a_chat_is_asked_in_coheres_words() {
-    let call = Content::Call { id: None, name: "f".to_owned(), arguments: String::new() };
-    let outcome = Outcome {
+    let call = Content::ToolCall { id: None, name: "f".to_owned(), arguments: String::new() };
+    let outcome = ToolResult {
         id: String::new(),
         name: Some("f".to_owned()),
         content: vec![Block::new(Content::text("3"), "/o")],
@@ -103,8 +104,8 @@ fn a_chat_is_asked_in_coheres_words() {
         system: vec![Block::new(Content::text("s"), "/s")],
         turns: vec![
             turn(Role::User, vec![Content::text("hi")]),
-            turn(Role::Model, vec![Content::Thought { text: "plan".to_owned() }, call]),
-            turn(Role::User, vec![Content::Outcome(outcome), Content::text("so?")]),
+            turn(Role::Assistant, vec![Content::Reasoning { text: "plan".to_owned() }, call]),
+            turn(Role::User, vec![Content::ToolResult(outcome), Content::text("so?")]),
         ],
         tools: vec![tool("f"), tool("g")],
         choice: Some(Choice::Tool("f".to_owned())),
@@ -139,7 +140,7 @@ fn a_chat_is_asked_in_coheres_words() {
         "p": 0.5,
         "k": 7,
     });
-    assert_eq!(said(Wire::Cohere, &request), expected);
+    assert_eq!(said(Format::Cohere, &request), expected);
 }
 
 #[test]
@@ -147,13 +148,13 @@ fn recorded_predictions_are_whole_only_when_they_are_done() {
     for exchange in recorded(Operation::Prediction) {
         let id = &exchange.id;
         if exchange.is_stream() {
-            let reply = Reply::fold(&hold(Wire::Replicate, &exchange));
+            let reply = Response::fold(&hold(Format::Replicate, &exchange));
             let joke = text(&reply);
             assert!(joke.starts_with("Sure, here's a joke about OpenTelemetry:\n"), "{joke}");
             assert!(joke.contains("trace!\n") && joke.ends_with("assist you with?"), "{joke}");
             assert!(reply.ended, "{id}");
         } else {
-            let events = hold(Wire::Replicate, &exchange);
+            let events = hold(Format::Replicate, &exchange);
             let Some(Event::Fail(told)) = events.last() else { panic!("{id}: {events:?}") };
             let denied = exchange.status == 401;
             assert!(!denied || told.message.contains("authentication"), "{id}: {told:?}");
@@ -168,13 +169,14 @@ fn a_prediction_that_succeeded_is_an_answer() {
         "output": ["\n", "Llama", " charm", ""], "error": null,
         "metrics": { "input_token_count": 6, "output_token_count": 9, "predict_time": 0.4 },
     });
-    let reply = Reply::fold(&decode_whole(Wire::Replicate, done.to_string().as_bytes(), &PLAIN));
+    let reply =
+        Response::fold(&decode_whole(Format::Replicate, done.to_string().as_bytes(), &PLAIN));
     assert_eq!(text(&reply), "\nLlama charm");
     assert_eq!((reply.usage.input, reply.usage.output), (Some(6), Some(9)));
     assert_eq!((reply.ended, reply.created), (true, Some(1_728_065_253)));
 
     let failed = json!({ "status": "failed", "output": null, "error": "CUDA out of memory" });
-    let events = decode_whole(Wire::Replicate, failed.to_string().as_bytes(), &PLAIN);
+    let events = decode_whole(Format::Replicate, failed.to_string().as_bytes(), &PLAIN);
     let Some(Event::Fail(told)) = events.last() else { panic!("{events:?}") };
     assert_eq!((told.failure.class, &*told.message), (Class::Trouble, "CUDA out of memory"));
 }
@@ -192,12 +194,12 @@ fn a_prediction_is_one_prompt_unless_the_model_takes_more() {
     let input = json!({
         "prompt": "hi", "system_prompt": "s", "max_tokens": 9, "stop_sequences": "a,b",
     });
-    assert_eq!(said(Wire::Replicate, &request), json!({ "input": input }));
+    assert_eq!(said(Format::Replicate, &request), json!({ "input": input }));
 
-    request.turns.push(turn(Role::Model, vec![Content::text("ho")]));
+    request.turns.push(turn(Role::Assistant, vec![Content::text("ho")]));
     request.turns.push(turn(Role::User, vec![Content::text("he")]));
     request.stop.clear();
-    let refused = encode_request(Wire::Replicate, Wire::OpenAiChat, &request, &PLAIN);
+    let refused = encode_request(Format::Replicate, Format::OpenAiChat, &request, &PLAIN);
     assert_eq!(refused.unwrap_err().at, "/m/0");
 
     "openai/gpt-4o".clone_into(&mut request.model);
@@ -209,5 +211,5 @@ fn a_prediction_is_one_prompt_unless_the_model_takes_more() {
         { "role": "user", "content": "he" },
     ]);
     let input = json!({ "messages": messages, "max_completion_tokens": 9 });
-    assert_eq!(said(Wire::Replicate, &request), json!({ "input": input, "stream": true }));
+    assert_eq!(said(Format::Replicate, &request), json!({ "input": input, "stream": true }));
 }

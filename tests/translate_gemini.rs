@@ -13,26 +13,29 @@ mod exchanges;
 use std::collections::BTreeSet;
 
 use exchanges::Exchange;
-use keymux::wire::gemini;
-use keymux::wire::ir::{Content, Event, Kind, Reply, Request, Stop};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    self, Decoder, Encoder, Frame, Saying, Shown, Translation, Wire, decode_whole,
-};
 use serde_json::{Map, Value, json};
+
+use keymux::wire::api::{Format, Framing};
+use keymux::wire::format::context::ResponseContext;
+use keymux::wire::format::gemini;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::Frame;
+use keymux::wire::ir::{Content, Event, Kind, Request, Response, Stop};
+use keymux::wire::translate;
+use keymux::wire::translate::{Decoder, Encoder, Fitting, Translation, decode_whole};
 
 fn recorded() -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default();
-    let own = all.into_iter().filter(|exchange| Wire::of(exchange.operation) == Some(Wire::Gemini));
+    let own =
+        all.into_iter().filter(|exchange| Format::of(exchange.operation) == Some(Format::Gemini));
     let own: Vec<_> = own.collect();
     assert!(own.is_empty() || own.len() > 30, "only {}", own.len());
     own
 }
 
-fn shown(framing: Framing) -> Shown {
+fn shown(framing: Framing) -> ResponseContext {
     let (id, model) = ("ours".to_owned(), "alias".to_owned());
-    Shown { id, created: 1, model, usage: true, framing, echo: None }
+    ResponseContext { id, created: 1, model, usage: true, framing, echo: None }
 }
 
 /// The request, and the model that its answer named.
@@ -40,7 +43,7 @@ fn request(exchange: &Exchange) -> Option<Request> {
     let body = exchange.request.as_deref()?;
     let model = serde_json::from_slice::<Value>(&exchange.body).unwrap_or_default();
     let model = model["modelVersion"].as_str().unwrap_or("gemini-2.5-flash").to_owned();
-    let read = translate::decode_request(Wire::Gemini, body, &model, exchange.is_stream());
+    let read = translate::decode_request(Format::Gemini, body, &model, exchange.is_stream());
     Some(read.unwrap_or_else(|error| panic!("{}: {error}", exchange.id)))
 }
 
@@ -53,11 +56,11 @@ fn every_request_says_the_same_when_it_is_written_again() {
         if exchange.id.contains("error-400-tool-result-vision") {
             continue;
         }
-        let mut saying = Saying::new(Wire::Gemini, Wire::Gemini);
+        let mut saying = Fitting::new(Format::Gemini, Format::Gemini);
         let written = gemini::encode_request(&request, &PLAIN, &mut saying)
             .unwrap_or_else(|error| panic!("{}: {error}", exchange.id));
         let again =
-            translate::decode_request(Wire::Gemini, &written, &request.model, request.stream);
+            translate::decode_request(Format::Gemini, &written, &request.model, request.stream);
         assert_eq!(meaning(again.unwrap()), meaning(request), "{}", exchange.id);
         let before: Value = serde_json::from_slice(exchange.request.as_deref().unwrap()).unwrap();
         let after: Value = serde_json::from_slice(&written).unwrap();
@@ -122,7 +125,7 @@ fn every_answer_keeps_to_the_grammar_and_ends() {
     for exchange in recorded() {
         let events = events(&exchange);
         grammar(&events).unwrap_or_else(|broken| panic!("{}: {broken}: {events:?}", exchange.id));
-        let reply = Reply::fold(&events);
+        let reply = Response::fold(&events);
         if exchange.status >= 400 {
             let told = reply.failed.unwrap_or_else(|| panic!("{}: no failure", exchange.id));
             assert_eq!(told.status, Some(exchange.status), "{}", exchange.id);
@@ -133,9 +136,9 @@ fn every_answer_keeps_to_the_grammar_and_ends() {
         let calls = reply.candidates[0]
             .blocks
             .iter()
-            .filter(|block| matches!(block.content, Content::Call { .. }))
+            .filter(|block| matches!(block.content, Content::ToolCall { .. }))
             .inspect(|block| {
-                let Content::Call { arguments, .. } = &block.content else { return };
+                let Content::ToolCall { arguments, .. } = &block.content else { return };
                 assert!(serde_json::from_str::<Map<String, Value>>(arguments).is_ok());
             })
             .count();
@@ -145,8 +148,8 @@ fn every_answer_keeps_to_the_grammar_and_ends() {
             if let Event::Open { kind, .. } = event {
                 kinds.insert(match kind {
                     Kind::Text => "text",
-                    Kind::Thought => "thought",
-                    Kind::Call { .. } => "call",
+                    Kind::Reasoning => "thought",
+                    Kind::ToolCall { .. } => "call",
                     Kind::Foreign { .. } => "foreign",
                     Kind::Media(_) | Kind::Refusal => "other",
                 });
@@ -164,9 +167,9 @@ fn every_answer_keeps_to_the_grammar_and_ends() {
 fn events(exchange: &Exchange) -> Vec<Event> {
     let mut events = Vec::new();
     if exchange.status >= 400 || !exchange.is_stream() {
-        return decode_whole(Wire::Gemini, &exchange.body, &PLAIN);
+        return decode_whole(Format::Gemini, &exchange.body, &PLAIN);
     }
-    let mut decoder = Decoder::new(Wire::Gemini, &PLAIN);
+    let mut decoder = Decoder::new(Format::Gemini, &PLAIN);
     for data in frames(exchange) {
         decoder.frame(Frame::Event { name: b"", data: data.as_bytes() }, &mut events);
     }
@@ -188,7 +191,7 @@ fn a_stream_that_breaks_off_has_no_end() {
     for exchange in recorded().iter().filter(|own| own.is_stream() && own.status == 200) {
         let frames = frames(exchange);
         for cut in 0..frames.len() {
-            let (mut decoder, mut events) = (Decoder::new(Wire::Gemini, &PLAIN), Vec::new());
+            let (mut decoder, mut events) = (Decoder::new(Format::Gemini, &PLAIN), Vec::new());
             for data in &frames[..cut] {
                 decoder.frame(Frame::Event { name: b"", data: data.as_bytes() }, &mut events);
             }
@@ -202,11 +205,11 @@ fn a_stream_that_breaks_off_has_no_end() {
 #[test]
 fn any_chunking_gives_the_same_stream_and_it_reads_as_the_recorded_one() {
     for exchange in recorded().iter().filter(|own| own.is_stream() && own.status == 200) {
-        let original = Reply::fold(&events(exchange));
+        let original = Response::fold(&events(exchange));
         for framing in [Framing::Events, Framing::Array] {
             let translated = |size: usize| {
-                let decoder = Decoder::new(Wire::Gemini, &PLAIN);
-                let encoder = Encoder::new(Wire::Gemini, shown(framing)).unwrap();
+                let decoder = Decoder::new(Format::Gemini, &PLAIN);
+                let encoder = Encoder::new(Format::Gemini, shown(framing)).unwrap();
                 let mut stream =
                     Translation::new(exchange.framing(), framing, decoder, encoder, None).unwrap();
                 let mut out = Vec::new();
@@ -238,7 +241,7 @@ fn any_chunking_gives_the_same_stream_and_it_reads_as_the_recorded_one() {
                 )],
                 body: whole,
             };
-            same(&Reply::fold(&events(&again)), &original, &exchange.id);
+            same(&Response::fold(&events(&again)), &original, &exchange.id);
         }
     }
 }
@@ -246,9 +249,9 @@ fn any_chunking_gives_the_same_stream_and_it_reads_as_the_recorded_one() {
 #[test]
 fn a_whole_answer_reads_as_the_recorded_one() {
     for exchange in recorded().iter().filter(|own| own.status == 200) {
-        let original = Reply::fold(&events(exchange));
+        let original = Response::fold(&events(exchange));
         let written = gemini::encode_whole(&original, &shown(Framing::Whole));
-        let again = Reply::fold(&decode_whole(Wire::Gemini, &written, &PLAIN));
+        let again = Response::fold(&decode_whole(Format::Gemini, &written, &PLAIN));
         same(&again, &original, &exchange.id);
         let twice = gemini::encode_whole(&again, &shown(Framing::Whole));
         assert!(twice == written, "{}: {}", exchange.id, String::from_utf8_lossy(&twice));
@@ -256,14 +259,14 @@ fn a_whole_answer_reads_as_the_recorded_one() {
 }
 
 /// All but the citations' segments, which are told with the whole answer only by who has them.
-fn same(again: &Reply, original: &Reply, id: &str) {
-    let plain = |reply: &Reply| {
+fn same(again: &Response, original: &Response, id: &str) {
+    let plain = |reply: &Response| {
         let mut reply = reply.clone();
         for block in reply.candidates.iter_mut().flat_map(|candidate| &mut candidate.blocks) {
             if let Content::Text { citations, .. } = &mut block.content {
                 citations.clear();
             }
-            if let Content::Call { arguments, .. } = &mut block.content {
+            if let Content::ToolCall { arguments, .. } = &mut block.content {
                 *arguments = serde_json::from_str::<Value>(arguments).unwrap().to_string();
             }
         }

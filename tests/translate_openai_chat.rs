@@ -9,15 +9,21 @@ mod exchanges;
 mod grammar;
 
 use exchanges::Exchange;
-use keymux::provider::Kind;
-use keymux::wire::Operation;
-use keymux::wire::frame::sse::{self, Sse};
-use keymux::wire::ir::{Candidate, Content, Event, Reply, Stop, Usage};
-use keymux::wire::listen::Framing;
-use keymux::wire::openai_chat::{Decoder, Encoder, decode_request, decode_whole, encode_whole};
-use keymux::wire::quirks::{self, CallIds, Quirks, Thoughts};
-use keymux::wire::translate::{Frame, Shown, Wire, encode_request};
 use serde_json::{Value, json};
+
+use keymux::provider::Kind;
+use keymux::wire::api::{Format, Framing, Operation};
+use keymux::wire::format::context::ResponseContext;
+use keymux::wire::format::openai_chat::{
+    Decoder, Encoder, decode_request, decode_whole, encode_whole,
+};
+use keymux::wire::format::quirks;
+use keymux::wire::format::quirks::{CallIds, Quirks, Thoughts};
+use keymux::wire::frame::sse::Sse;
+use keymux::wire::frame::{Frame, sse};
+use keymux::wire::inspect::usage::Usage;
+use keymux::wire::ir::{Candidate, Content, Event, Response, Stop};
+use keymux::wire::translate::encode_request;
 
 fn exchanges() -> Vec<Exchange> {
     let all = exchanges::all(true).unwrap_or_default();
@@ -181,9 +187,9 @@ fn seen_in(candidate: &Candidate) -> Seen {
     for block in &candidate.blocks {
         match &block.content {
             Content::Text { text, .. } => seen.text.push_str(text),
-            Content::Thought { text } => seen.thought.push_str(text),
+            Content::Reasoning { text } => seen.thought.push_str(text),
             Content::Refusal(text) => seen.refusal.push_str(text),
-            Content::Call { id, name, arguments } => {
+            Content::ToolCall { id, name, arguments } => {
                 let id = id.clone().unwrap_or_default();
                 seen.calls.push((id, name.clone(), arguments.clone()));
             }
@@ -197,7 +203,7 @@ fn seen_in(candidate: &Candidate) -> Seen {
 #[test]
 fn answers_say_what_a_plain_reading_finds() {
     for exchange in answers() {
-        let reply = Reply::fold(&decode_answer(&exchange));
+        let reply = Response::fold(&decode_answer(&exchange));
         // Of a failed answer the blocks are not told to be whole.
         let mut plain = see(&exchange.body, exchange.is_stream());
         let read: Vec<Seen> = reply.candidates.iter().map(seen_in).collect();
@@ -211,9 +217,11 @@ fn answers_say_what_a_plain_reading_finds() {
 #[test]
 fn recorded_endings_are_understood() {
     for exchange in answers() {
-        for candidate in Reply::fold(&decode_answer(&exchange)).candidates {
-            let called =
-                candidate.blocks.iter().any(|block| matches!(block.content, Content::Call { .. }));
+        for candidate in Response::fold(&decode_answer(&exchange)).candidates {
+            let called = candidate
+                .blocks
+                .iter()
+                .any(|block| matches!(block.content, Content::ToolCall { .. }));
             let refused =
                 candidate.blocks.iter().any(|block| matches!(block.content, Content::Refusal(_)));
             let expected = match candidate.raw.as_deref() {
@@ -233,8 +241,8 @@ fn recorded_endings_are_understood() {
     }
 }
 
-fn shown() -> Shown {
-    Shown {
+fn shown() -> ResponseContext {
+    ResponseContext {
         id: "id".to_owned(),
         created: 1,
         model: "m".to_owned(),
@@ -245,7 +253,7 @@ fn shown() -> Shown {
 }
 
 /// What is left of an answer behind a caller of the same format.
-fn told(reply: &Reply) -> (Vec<Seen>, Vec<Option<Stop>>, Usage, bool) {
+fn told(reply: &Response) -> (Vec<Seen>, Vec<Option<Stop>>, Usage, bool) {
     let stops = reply.candidates.iter().map(|one| one.stop).collect();
     let seen = reply.candidates.iter().map(|one| Seen { finish: String::new(), ..seen_in(one) });
     (seen.collect(), stops, reply.usage, reply.ended)
@@ -256,7 +264,7 @@ fn what_is_written_for_callers_reads_the_same() {
     for exchange in answers() {
         let id = &exchange.id;
         let events = decode_answer(&exchange);
-        let reply = Reply::fold(&events);
+        let reply = Response::fold(&events);
         if reply.failed.is_some() {
             continue;
         }
@@ -267,12 +275,12 @@ fn what_is_written_for_callers_reads_the_same() {
         }
         let again = decode(std::iter::once(stream.as_slice()), true);
         grammar::check(&again).unwrap_or_else(|broken| panic!("{id}: {broken}"));
-        assert_eq!(told(&Reply::fold(&again)), told(&reply), "{id}, as a stream");
+        assert_eq!(told(&Response::fold(&again)), told(&reply), "{id}, as a stream");
 
         let whole = encode_whole(&reply, &shown());
         let again = decode_whole(&whole, &quirks::PLAIN);
         grammar::check(&again).unwrap_or_else(|broken| panic!("{id}: {broken}"));
-        assert_eq!(told(&Reply::fold(&again)), told(&reply), "{id}, whole");
+        assert_eq!(told(&Response::fold(&again)), told(&reply), "{id}, whole");
 
         let written = see(&stream, true);
         assert_eq!(written, see(&whole, false), "{id}: stream and whole say the same");
@@ -291,7 +299,7 @@ fn recorded_requests_are_understood_and_said_again() {
         };
         let written: Value = serde_json::from_slice(body).unwrap();
         let encoded =
-            encode_request(Wire::OpenAiChat, Wire::OpenAiChat, &request, quirks_of(&exchange));
+            encode_request(Format::OpenAiChat, Format::OpenAiChat, &request, quirks_of(&exchange));
         match encoded {
             Ok(encoded) => {
                 let said: Value = serde_json::from_slice(&encoded.body).unwrap();

@@ -12,18 +12,20 @@ mod grammar;
 mod responses_body;
 
 use exchanges::Exchange;
-use keymux::wire::Operation;
-use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
-use keymux::wire::ir::{Content, Event, Kind, Piece, Reply, Request, Stop, Usage};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Decoder, Encoder, Frame, Shown, Wire, decode_request, decode_whole, encode_request,
-    encode_whole,
-};
 use serde_json::Value;
 
-const OWN: Wire = Wire::OpenAiResponses;
+use keymux::wire::api::{Format, Framing, Operation};
+use keymux::wire::format::context::ResponseContext;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::Frame;
+use keymux::wire::frame::sse::{Frame as SseFrame, Sse};
+use keymux::wire::inspect::usage::Usage;
+use keymux::wire::ir::{Content, Event, Kind, Piece, Request, Response, Stop};
+use keymux::wire::translate::{
+    Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole,
+};
+
+const OWN: Format = Format::OpenAiResponses;
 
 fn recorded() -> Option<Vec<Exchange>> {
     let own = |exchange: &Exchange| exchange.operation == Operation::Responses;
@@ -62,8 +64,8 @@ fn events(exchange: &Exchange) -> Vec<Event> {
     }
 }
 
-fn shown() -> Shown {
-    Shown {
+fn shown() -> ResponseContext {
+    ResponseContext {
         id: "0".to_owned(),
         created: 1,
         model: "m".to_owned(),
@@ -83,7 +85,7 @@ fn encoded(events: &[Event]) -> Vec<u8> {
 
 /// What an answer says, whoever says it: ids of the answer, its time and its model left aside, texts in a
 /// row as one.
-fn meaning(reply: &Reply) -> (Vec<Content>, Option<Stop>, Usage) {
+fn meaning(reply: &Response) -> (Vec<Content>, Option<Stop>, Usage) {
     let mut said: Vec<Content> = Vec::new();
     for block in reply.candidates.iter().flat_map(|candidate| &candidate.blocks) {
         match (said.last_mut(), &block.content) {
@@ -148,7 +150,7 @@ fn every_answer_keeps_to_the_grammar_and_is_whole() {
             continue;
         }
         assert_eq!(*last, Event::End, "{}", exchange.id);
-        let reply = Reply::fold(&events);
+        let reply = Response::fold(&events);
         assert!(reply.usage.output.is_some(), "{}", exchange.id);
         assert!(reply.candidates[0].stop.is_some(), "{}", exchange.id);
     }
@@ -168,7 +170,7 @@ fn a_stream_tells_what_its_last_event_repeats() {
         });
         let Some(response) = responses.next_back() else { continue };
         let whole = decode_whole(OWN, response.to_string().as_bytes(), &PLAIN);
-        let (streamed, whole) = (Reply::fold(&told(&frames)), Reply::fold(&whole));
+        let (streamed, whole) = (Response::fold(&told(&frames)), Response::fold(&whole));
         let (own, repeated) = (meaning(&streamed), meaning(&whole));
         assert_eq!((own.1, own.2), (repeated.1, repeated.2), "{}", exchange.id);
         // Some vendors leave the items out of their last event.
@@ -215,19 +217,19 @@ fn is_last(data: &[u8]) -> bool {
 fn an_answer_written_again_says_the_same() {
     let Some(answered) = answered() else { return };
     for exchange in answered.iter().filter(|exchange| !exchange.has("error_in_stream")) {
-        let first = Reply::fold(&events(exchange));
+        let first = Response::fold(&events(exchange));
         let stream = encoded(&first.events());
-        let again = Reply::fold(&told(&frames(&stream)));
+        let again = Response::fold(&told(&frames(&stream)));
         assert_eq!(meaning(&first), meaning(&again), "{}: streamed", exchange.id);
         let whole = encode_whole(OWN, &first, &shown()).unwrap();
-        let whole = Reply::fold(&decode_whole(OWN, &whole, &PLAIN));
+        let whole = Response::fold(&decode_whole(OWN, &whole, &PLAIN));
         assert_eq!(meaning(&first), meaning(&whole), "{}: whole", exchange.id);
-        let seals = |reply: &Reply| -> Vec<_> {
+        let signatures = |reply: &Response| -> Vec<_> {
             let blocks = reply.candidates.iter().flat_map(|own| &own.blocks);
-            blocks.filter_map(|block| Some(block.seal.clone()?.data)).collect()
+            blocks.filter_map(|block| Some(block.signature.clone()?.data)).collect()
         };
-        assert_eq!(seals(&first), seals(&again), "{}", exchange.id);
-        let logprobs = |reply: &Reply| reply.candidates[0].logprobs.clone();
+        assert_eq!(signatures(&first), signatures(&again), "{}", exchange.id);
+        let logprobs = |reply: &Response| reply.candidates[0].logprobs.clone();
         assert_eq!(logprobs(&first), logprobs(&again), "{}", exchange.id);
     }
 }
@@ -261,25 +263,25 @@ fn a_callers_stream_is_numbered_and_ends_with_all_that_was_said() {
 #[test]
 fn texts_calls_and_thoughts_of_the_recordings_are_seen() {
     let Some(answered) = answered() else { return };
-    let (mut calls, mut thoughts, mut seals, mut refusals, mut foreign, mut cited) =
+    let (mut calls, mut thoughts, mut signatures, mut refusals, mut foreign, mut cited) =
         (0, 0, 0, 0, 0, 0);
     for exchange in &answered {
         for event in events(exchange) {
             match event {
-                Event::Open { kind: Kind::Call { id, .. }, .. } => {
+                Event::Open { kind: Kind::ToolCall { id, .. }, .. } => {
                     assert!(id.is_some(), "{}", exchange.id);
                     calls += 1;
                 }
-                Event::Open { kind: Kind::Thought, .. } => thoughts += 1,
+                Event::Open { kind: Kind::Reasoning, .. } => thoughts += 1,
                 Event::Open { kind: Kind::Refusal, .. } => refusals += 1,
                 Event::Open { kind: Kind::Foreign { .. }, .. } => foreign += 1,
-                Event::Delta { piece: Piece::Seal(_), .. } => seals += 1,
+                Event::Delta { piece: Piece::Signature(_), .. } => signatures += 1,
                 Event::Delta { piece: Piece::Citation(_), .. } => cited += 1,
                 _ => {}
             }
         }
     }
-    let seen = [calls, thoughts, seals, refusals, foreign, cited];
+    let seen = [calls, thoughts, signatures, refusals, foreign, cited];
     assert!(seen.iter().all(|count| *count > 1), "{seen:?}");
 }
 

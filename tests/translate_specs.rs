@@ -16,40 +16,42 @@ mod specs;
 
 use std::collections::BTreeMap;
 
-use keymux::wire::feature::Feature;
-use keymux::wire::ir::Request;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{Wire, encode_request};
 use serde_json::Value;
 use specs::{Discovery, OpenApi, Service, spec};
 
+use keymux::wire::api::Format;
+use keymux::wire::feature::Feature;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::ir::Request;
+use keymux::wire::translate::encode_request;
+
 /// Models whose requests differ.
-fn models(provider: Wire) -> &'static [&'static str] {
+fn models(provider: Format) -> &'static [&'static str] {
     match provider {
-        Wire::OpenAiChat | Wire::OpenAiResponses => &["gpt-4o", "gpt-5"],
-        Wire::Anthropic => &["claude-sonnet-4-5", "claude-3-5-haiku-latest", "claude-opus-4-6"],
-        Wire::Gemini => &["gemini-2.0-flash", "gemini-2.5-flash", "gemini-3-pro-preview"],
-        Wire::Bedrock => &[
+        Format::OpenAiChat | Format::OpenAiResponses => &["gpt-4o", "gpt-5"],
+        Format::Anthropic => &["claude-sonnet-4-5", "claude-3-5-haiku-latest", "claude-opus-4-6"],
+        Format::Gemini => &["gemini-2.0-flash", "gemini-2.5-flash", "gemini-3-pro-preview"],
+        Format::Bedrock => &[
             "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
             "us.amazon.nova-lite-v1:0",
             "openai.gpt-oss-120b-1:0",
         ],
-        Wire::Cohere => &["command-a-reasoning-08-2025"],
-        Wire::Replicate => &["openai/gpt-5"],
+        Format::Cohere => &["command-a-reasoning-08-2025"],
+        Format::Replicate => &["openai/gpt-5"],
     }
 }
 
 /// Recorded requests and our own, with the format of their caller.
-fn asked(provider: Wire) -> Vec<(String, Wire, Request)> {
+fn asked(provider: Format) -> Vec<(String, Format, Request)> {
     let own = Feature::all().map(|feature| {
         let request = features::asking(feature, provider, "m");
-        (format!("own/{feature:?}"), Wire::OpenAiChat, request)
+        (format!("own/{feature:?}"), Format::OpenAiChat, request)
     });
     own.chain(cases::requests()).collect()
 }
 
 /// Holds every request for a provider to its description.
-fn hold(provider: Wire, check: &dyn Fn(&Value) -> Vec<String>) {
+fn hold(provider: Format, check: &dyn Fn(&Value) -> Vec<String>) {
     let (mut held, mut wrong) = (0, BTreeMap::<String, Vec<String>>::new());
     for (id, caller, mut request) in asked(provider) {
         // A limit that no provider takes is the caller's own (recorded of Ollama).
@@ -75,13 +77,13 @@ fn hold(provider: Wire, check: &dyn Fn(&Value) -> Vec<String>) {
 #[test]
 fn chat_completions() {
     let Some(spec) = spec("openai/openapi.json.gz").map(OpenApi) else { return skipped() };
-    hold(Wire::OpenAiChat, &|body| spec.check("CreateChatCompletionRequest", body));
+    hold(Format::OpenAiChat, &|body| spec.check("CreateChatCompletionRequest", body));
 }
 
 #[test]
 fn responses() {
     let Some(spec) = spec("openai/openapi.json.gz").map(OpenApi) else { return skipped() };
-    hold(Wire::OpenAiResponses, &|body| {
+    hold(Format::OpenAiResponses, &|body| {
         let mut body = body.clone();
         for item in body["input"].as_array_mut().into_iter().flatten() {
             // Encrypted thoughts are taken without their id where nothing is stored (recorded).
@@ -97,7 +99,7 @@ fn responses() {
 fn messages() {
     let Some(spec) = spec("anthropic/openapi.json.gz").map(OpenApi) else { return skipped() };
     // Files and some tools are in the beta alone.
-    hold(Wire::Anthropic, &|body| {
+    hold(Format::Anthropic, &|body| {
         let wrong = spec.check("CreateMessageParams", body);
         let beta = spec.check("BetaCreateMessageParams", body);
         if beta.is_empty() { beta } else { wrong }
@@ -109,7 +111,7 @@ fn generate_content() {
     let Some(spec) = spec("google/generativelanguage-discovery.json").map(Discovery) else {
         return skipped();
     };
-    hold(Wire::Gemini, &|body| spec.check("GenerateContentRequest", body));
+    hold(Format::Gemini, &|body| spec.check("GenerateContentRequest", body));
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn converse() {
     let Some(spec) = spec("aws/bedrock-runtime-service-2.json").map(Service) else {
         return skipped();
     };
-    hold(Wire::Bedrock, &|body| spec.check("ConverseRequest", body));
+    hold(Format::Bedrock, &|body| spec.check("ConverseRequest", body));
 }
 
 fn skipped() {

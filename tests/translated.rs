@@ -1,4 +1,4 @@
-//! Conversations between formats, through the program: callers of one API, a provider of another.
+//! Translated conversations through the program: callers of one API, a provider of another.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -12,7 +12,7 @@ use common::keymux::Keymux;
 use common::upstream::{Step, Upstream, chat_answer, chat_events, cut, json_answer, sse};
 use serde_json::{Value, json};
 
-/// A provider of a kind, and all callers welcome.
+/// Starts keymux with a provider of this kind and without clients.
 async fn keymux(kind: &str, upstream: &Upstream, more: &str) -> Keymux {
     Keymux::start(&config("", &[part(kind, upstream), more.to_owned()]), &[]).await
 }
@@ -29,7 +29,7 @@ fn claude(events: &[Value]) -> Vec<Step> {
     sse(&events.iter().map(event).collect::<Vec<_>>(), Duration::ZERO)
 }
 
-/// What Claude says to a question with a tool.
+/// Claude's response to a question with a tool.
 fn claude_calls() -> Vec<Value> {
     let start = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x",
         "content": [], "stop_reason": null, "usage": {"input_tokens": 7, "output_tokens": 1}});
@@ -62,7 +62,7 @@ fn question(stream: bool) -> Value {
 }
 
 #[tokio::test]
-async fn an_openai_caller_gets_claudes_stream_as_chunks() {
+async fn an_openai_caller_gets_a_claude_stream_as_chunks() {
     let upstream = Upstream::always(claude(&claude_calls())).await;
     let keymux = keymux("anthropic", &upstream, "").await;
     let reply = chat(&keymux, &question(true)).await;
@@ -115,7 +115,7 @@ async fn a_translated_stream_that_is_cut_never_looks_finished() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_is_named_and_what_cannot_be_said_has_its_place() {
+async fn dropped_settings_are_named_and_unsupported_ones_are_refused_at_their_place() {
     let upstream = Upstream::always(claude(&claude_calls())).await;
     let keymux = keymux("anthropic", &upstream, "").await;
     let mut body = question(true);
@@ -135,7 +135,7 @@ async fn what_is_left_out_is_named_and_what_cannot_be_said_has_its_place() {
 }
 
 #[tokio::test]
-async fn a_providers_error_comes_in_the_callers_form_with_its_words() {
+async fn a_providers_error_has_the_callers_format_and_its_own_message() {
     let error = json!({"type": "error", "error": {"type": "not_found_error", "message": "model: claude-9"}});
     let upstream = Upstream::always(json_answer(404, &error)).await;
     let keymux = keymux("anthropic", &upstream, "").await;
@@ -174,7 +174,7 @@ async fn a_route_falls_back_to_a_provider_of_another_format() {
 }
 
 #[tokio::test]
-async fn a_body_of_responses_at_the_address_of_chat_is_answered_in_chunks() {
+async fn a_responses_body_at_the_chat_path_is_answered_in_chunks() {
     let upstream = Upstream::always(sse(&chat_events(&["one ", "two"]), Duration::ZERO)).await;
     let keymux = keymux("openai", &upstream, "").await;
     let body = json!({"model": "openai/gpt-4o", "input": "count", "instructions": "Be brief.", "stream": true});

@@ -19,20 +19,22 @@ mod seen;
 
 use asked::asked;
 use cases::{Answer, CALLERS, answers, events, frames, requests, shown, streams, tell, told, way};
-use keymux::wire::ir::{Event, Reply, Usage};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{
-    Decoder, Wire, decode_request, decode_whole, encode_request, encode_whole,
-};
 use seen::{Said, Seen, left, seen};
+
+use keymux::wire::api::{Format, Framing};
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::inspect::usage::Usage;
+use keymux::wire::ir::{Event, Response};
+use keymux::wire::translate::{
+    Decoder, decode_request, decode_whole, encode_request, encode_whole,
+};
 
 fn is_long() -> bool {
     std::env::var_os("KEYMUX_LONG").is_some_and(|value| value == "1")
 }
 
 /// What a caller gets of a stream whose bytes come in pieces of these sizes, in turn.
-fn passed_on(answer: &Answer, caller: (Wire, Framing), sizes: &[usize]) -> Vec<u8> {
+fn passed_on(answer: &Answer, caller: (Format, Framing), sizes: &[usize]) -> Vec<u8> {
     let (mut way, mut out) = (way(answer, caller), Vec::new());
     let (mut rest, mut sizes) = (answer.body.as_slice(), sizes.iter().cycle());
     while !rest.is_empty() {
@@ -45,7 +47,7 @@ fn passed_on(answer: &Answer, caller: (Wire, Framing), sizes: &[usize]) -> Vec<u
 }
 
 /// What a caller reads with the decoder of its own format.
-fn read(caller: Wire, framing: Framing, bytes: &[u8]) -> Vec<Event> {
+fn read(caller: Format, framing: Framing, bytes: &[u8]) -> Vec<Event> {
     events(caller, &PLAIN, &frames(caller, framing, bytes))
 }
 
@@ -84,9 +86,9 @@ fn cuts(frames: usize) -> impl Iterator<Item = usize> {
 #[test]
 fn grammar_of_every_prefix_and_no_end_in_one() {
     for answer in streams() {
-        let kept = frames(answer.wire, answer.framing, &answer.body);
+        let kept = frames(answer.format, answer.framing, &answer.body);
         let (mut decoder, mut all, mut ends) =
-            (Decoder::new(answer.wire, answer.quirks), Vec::new(), Vec::new());
+            (Decoder::new(answer.format, answer.quirks), Vec::new(), Vec::new());
         for kept in &kept {
             tell(&mut decoder, kept, &mut all);
             ends.push(all.len());
@@ -97,7 +99,7 @@ fn grammar_of_every_prefix_and_no_end_in_one() {
             let open = some.len() <= end;
             assert_eq!(some.contains(&Event::End), !open, "{}, cut at {cut}", answer.id);
             // The same prefix, as a stream that its provider ends in order.
-            some = events(answer.wire, answer.quirks, &kept[..cut]);
+            some = events(answer.format, answer.quirks, &kept[..cut]);
             grammar::check(&some)
                 .unwrap_or_else(|broken| panic!("{}, cut at {cut}: {broken}", answer.id));
         }
@@ -107,11 +109,11 @@ fn grammar_of_every_prefix_and_no_end_in_one() {
 #[test]
 fn a_cut_stream_has_no_end_for_its_caller_but_an_error() {
     for answer in streams() {
-        let kept = frames(answer.wire, answer.framing, &answer.body);
+        let kept = frames(answer.format, answer.framing, &answer.body);
         for caller in CALLERS {
             for cut in cuts(kept.len()) {
                 let (mut decoder, mut events) =
-                    (Decoder::new(answer.wire, answer.quirks), Vec::new());
+                    (Decoder::new(answer.format, answer.quirks), Vec::new());
                 kept[..cut].iter().for_each(|kept| tell(&mut decoder, kept, &mut events));
                 if events.iter().any(|event| matches!(event, Event::End | Event::Fail(_))) {
                     break;
@@ -136,11 +138,11 @@ fn a_cut_stream_has_no_end_for_its_caller_but_an_error() {
 }
 
 /// What a caller gets of a stream that breaks off behind these events.
-fn broken_off((caller, framing): (Wire, Framing), events: &[Event]) -> Vec<u8> {
-    use keymux::wire::failure::{Class, Failure};
+fn broken_off((caller, framing): (Format, Framing), events: &[Event]) -> Vec<u8> {
+    use keymux::wire::failure::class::{Class, Failure};
     let mut encoder = keymux::wire::translate::Encoder::new(caller, shown(framing)).unwrap();
     let mut out = Vec::new();
-    let told = keymux::wire::ir::Told {
+    let told = keymux::wire::failure::ProviderError {
         failure: Failure { class: Class::Trouble, retry_after: None },
         status: None,
         kind: None,
@@ -155,19 +157,21 @@ fn broken_off((caller, framing): (Wire, Framing), events: &[Event]) -> Vec<u8> {
 }
 
 /// What no caller of the format can see, or no answer of the kind has: with the reason.
-fn skipped(caller: Wire, of: &Seen) -> Option<&'static str> {
+fn skipped(caller: Format, of: &Seen) -> Option<&'static str> {
     let damaged = |said: &Said| said.calls.iter().any(|(_, arguments)| !arguments.is_object());
     if of.candidates.iter().any(damaged)
-        && matches!(caller, Wire::Anthropic | Wire::Gemini | Wire::Bedrock)
+        && matches!(caller, Format::Anthropic | Format::Gemini | Format::Bedrock)
     {
         return Some("arguments are JSON in the format, and these were cut in the middle");
     }
-    if of.usage.cached_input > of.usage.input && matches!(caller, Wire::Anthropic | Wire::Bedrock) {
+    if of.usage.cached_input > of.usage.input
+        && matches!(caller, Format::Anthropic | Format::Bedrock)
+    {
         return Some(
             "the format adds cached tokens to the others, and the provider told more cached ones than all",
         );
     }
-    if of.candidates.len() > 1 && !matches!(caller, Wire::OpenAiChat | Wire::Gemini) {
+    if of.candidates.len() > 1 && !matches!(caller, Format::OpenAiChat | Format::Gemini) {
         return Some("the format has one answer, and its callers cannot ask for more");
     }
     None
@@ -178,7 +182,7 @@ fn grid_every_caller_reads_what_the_provider_said() {
     let (mut compared, mut skips, mut wrong) = (0, std::collections::BTreeMap::new(), Vec::new());
     for answer in answers() {
         let told = told(&answer);
-        let reply = Reply::fold(&told);
+        let reply = Response::fold(&told);
         let said = seen(&reply);
         for (caller, framing) in CALLERS {
             if let Some(why) = skipped(caller, &said) {
@@ -193,12 +197,12 @@ fn grid_every_caller_reads_what_the_provider_said() {
                 if let Err(broken) = grammar::check(&streamed) {
                     wrong.push(format!("{} to {}: {broken}", answer.id, caller.name()));
                 }
-                got.push(("streamed", seen(&Reply::fold(&streamed))));
+                got.push(("streamed", seen(&Response::fold(&streamed))));
             }
             if reply.failed.is_none() {
                 let whole = encode_whole(caller, &reply, &shown(Framing::Whole)).unwrap();
                 let whole = decode_whole(caller, &whole, &PLAIN);
-                got.push(("whole", seen(&Reply::fold(&whole))));
+                got.push(("whole", seen(&Response::fold(&whole))));
             }
             for (how, mut got) in got {
                 if got.failed.is_some() {
@@ -217,14 +221,14 @@ fn grid_every_caller_reads_what_the_provider_said() {
 }
 
 /// A model of a provider's, of which the least is refused.
-fn model(provider: Wire) -> &'static str {
+fn model(provider: Format) -> &'static str {
     match provider {
-        Wire::OpenAiChat | Wire::OpenAiResponses => "gpt-5",
-        Wire::Anthropic => "claude-sonnet-4-5",
-        Wire::Gemini => "gemini-2.5-flash",
-        Wire::Bedrock => "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-        Wire::Cohere => "command-a-03-2025",
-        Wire::Replicate => "openai/gpt-5",
+        Format::OpenAiChat | Format::OpenAiResponses => "gpt-5",
+        Format::Anthropic => "claude-sonnet-4-5",
+        Format::Gemini => "gemini-2.5-flash",
+        Format::Bedrock => "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        Format::Cohere => "command-a-03-2025",
+        Format::Replicate => "openai/gpt-5",
     }
 }
 
@@ -232,7 +236,7 @@ fn model(provider: Wire) -> &'static str {
 fn grid_every_provider_is_asked_what_the_caller_asked() {
     let (mut compared, mut refusals, mut wrong) = (0, 0, Vec::new());
     for (id, caller, mut request) in requests() {
-        for provider in Wire::OF_CALLERS {
+        for provider in Format::OF_CALLERS {
             model(provider).clone_into(&mut request.model);
             let encoded = match encode_request(provider, caller, &request, &PLAIN) {
                 Ok(encoded) => encoded,

@@ -3,16 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
 use bytes::Bytes;
-use keymux::wire::failure::classify;
-use keymux::wire::frame::aws::exception;
-use keymux::wire::frame::sse::{Frame, Sse};
-use keymux::wire::listen::{Framing, Listener};
-use keymux::wire::multipart;
-use keymux::wire::peek::peek;
-use keymux::wire::{Api, Operation};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
+
+use keymux::wire::api::{Api, Framing, Operation};
+use keymux::wire::failure::classify::classify;
+use keymux::wire::frame::aws_event_stream::exception;
+use keymux::wire::frame::sse::{Frame, Sse};
+use keymux::wire::inspect::model::peek;
+use keymux::wire::inspect::multipart;
+use keymux::wire::inspect::observer::ResponseObserver;
 
 /// A JSON value as somebody might write it: any spacing, escapes where none are needed.
 fn written() -> impl Strategy<Value = String> {
@@ -173,7 +174,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn heard(operation: Operation, framing: Framing, chunks: &[&[u8]]) -> String {
-    let mut listener = Listener::new(operation, framing);
+    let mut listener = ResponseObserver::new(operation, framing);
     for chunk in chunks {
         listener.hear(chunk);
     }

@@ -8,14 +8,16 @@ mod exchanges;
 
 use bytes::Bytes;
 use exchanges::Exchange;
-use keymux::wire::failure::{Class, Failure, classify};
-use keymux::wire::frame::sse::{Frame, Sse};
-use keymux::wire::ir::Usage;
-use keymux::wire::listen::Listener;
-use keymux::wire::peek::peek;
-use keymux::wire::quota;
-use keymux::wire::{Api, Operation};
 use serde_json::Value;
+
+use keymux::wire::api::{Api, Operation};
+use keymux::wire::failure::class::{Class, Failure};
+use keymux::wire::failure::classify::classify;
+use keymux::wire::failure::rate_limits;
+use keymux::wire::frame::sse::{Frame, Sse};
+use keymux::wire::inspect::model::peek;
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
 
 #[derive(Debug, PartialEq)]
 struct Heard {
@@ -28,7 +30,7 @@ struct Heard {
 }
 
 fn hear<'b>(exchange: &Exchange, chunks: impl Iterator<Item = &'b [u8]>) -> Heard {
-    let mut listener = Listener::new(exchange.operation, exchange.framing());
+    let mut listener = ResponseObserver::new(exchange.operation, exchange.framing());
     chunks.for_each(|chunk| listener.hear(chunk));
     Heard {
         begun: listener.begun(),
@@ -105,7 +107,7 @@ fn recorded_streams_are_complete_at_their_end_and_not_before() {
             _ => text.len(),
         };
         let finish = first_finish(text).unwrap_or(last_event);
-        let mut listener = Listener::new(exchange.operation, exchange.framing());
+        let mut listener = ResponseObserver::new(exchange.operation, exchange.framing());
         for (at, byte) in body.iter().enumerate() {
             assert!(!listener.done() || at > last_event, "{id} is done at {at}");
             assert!(!listener.complete() || at > finish, "{id} is complete at {at}");
@@ -355,7 +357,7 @@ fn what_recorded_answers_say_is_left_is_read() {
     for exchange in all {
         let told = |now| {
             let headers = exchange.headers.iter();
-            quota::read(headers.map(|(name, value)| (&**name, value.as_bytes())), now)
+            rate_limits::read(headers.map(|(name, value)| (&**name, value.as_bytes())), now)
         };
         // Resets were recorded as times and without the answer's date: of 2025, or of 2026.
         let told = told(1_735_689_600).or_else(|| told(1_767_225_600));

@@ -10,12 +10,14 @@ mod exchanges;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use exchanges::Exchange;
-use keymux::wire::failure::{Class, Failure, classify};
-use keymux::wire::frame::aws::{Frame, Frames};
-use keymux::wire::ir::Usage;
-use keymux::wire::listen::{Framing, Listener};
-use keymux::wire::{Api, Operation};
 use serde_json::Value;
+
+use keymux::wire::api::{Api, Framing, Operation};
+use keymux::wire::failure::class::{Class, Failure};
+use keymux::wire::failure::classify::classify;
+use keymux::wire::frame::aws_event_stream::{Frame, Frames};
+use keymux::wire::inspect::observer::ResponseObserver;
+use keymux::wire::inspect::usage::Usage;
 
 #[derive(Debug, PartialEq)]
 struct Heard {
@@ -28,8 +30,8 @@ struct Heard {
     usage: Usage,
 }
 
-fn listener(exchange: &Exchange) -> Listener {
-    let mut listener = Listener::new(exchange.operation, exchange.framing());
+fn listener(exchange: &Exchange) -> ResponseObserver {
+    let mut listener = ResponseObserver::new(exchange.operation, exchange.framing());
     listener.read_head(&|name| exchange.header(name));
     listener
 }

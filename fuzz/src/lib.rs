@@ -10,19 +10,18 @@
 mod grammar;
 
 use bytes::Bytes;
-use keymux::upstream::auth::redact;
-use keymux::wire::Api;
-use keymux::wire::address;
-use keymux::wire::failure::classify;
-use keymux::wire::frame::array::{Element, Elements};
-use keymux::wire::frame::aws;
-use keymux::wire::frame::sse::{self, Sse};
-use keymux::wire::ir::{Event, Reply};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
+
+use keymux::upstream::redact::redact;
+use keymux::wire::api::{Api, Format, Framing, routes};
+use keymux::wire::failure::classify::classify;
+use keymux::wire::format::context::ResponseContext;
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::json_array::{Element, Elements};
+use keymux::wire::frame::sse::Sse;
+use keymux::wire::frame::{Frame, aws_event_stream, sse};
+use keymux::wire::ir::{Event, Response};
 use keymux::wire::translate::{
-    Decoder, Encoder, Frame, Shown, Wire, decode_request, decode_whole, encode_request,
-    encode_whole,
+    Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole,
 };
 
 /// Something that takes any bytes.
@@ -30,25 +29,25 @@ pub type Target = fn(&[u8]);
 
 /// All of them, by name. Each has a file in `fuzz_targets`.
 pub const TARGETS: &[(&str, Target)] = &[
-    ("stream_openai_chat", |data| stream(Wire::OpenAiChat, data)),
-    ("stream_openai_responses", |data| stream(Wire::OpenAiResponses, data)),
-    ("stream_anthropic", |data| stream(Wire::Anthropic, data)),
-    ("stream_gemini", |data| stream(Wire::Gemini, data)),
-    ("stream_bedrock", |data| stream(Wire::Bedrock, data)),
-    ("stream_cohere", |data| stream(Wire::Cohere, data)),
-    ("stream_replicate", |data| stream(Wire::Replicate, data)),
-    ("whole_openai_chat", |data| whole(Wire::OpenAiChat, data)),
-    ("whole_openai_responses", |data| whole(Wire::OpenAiResponses, data)),
-    ("whole_anthropic", |data| whole(Wire::Anthropic, data)),
-    ("whole_gemini", |data| whole(Wire::Gemini, data)),
-    ("whole_bedrock", |data| whole(Wire::Bedrock, data)),
-    ("whole_cohere", |data| whole(Wire::Cohere, data)),
-    ("whole_replicate", |data| whole(Wire::Replicate, data)),
-    ("request_openai_chat", |data| request(Wire::OpenAiChat, data)),
-    ("request_openai_responses", |data| request(Wire::OpenAiResponses, data)),
-    ("request_anthropic", |data| request(Wire::Anthropic, data)),
-    ("request_gemini", |data| request(Wire::Gemini, data)),
-    ("request_bedrock", |data| request(Wire::Bedrock, data)),
+    ("stream_openai_chat", |data| stream(Format::OpenAiChat, data)),
+    ("stream_openai_responses", |data| stream(Format::OpenAiResponses, data)),
+    ("stream_anthropic", |data| stream(Format::Anthropic, data)),
+    ("stream_gemini", |data| stream(Format::Gemini, data)),
+    ("stream_bedrock", |data| stream(Format::Bedrock, data)),
+    ("stream_cohere", |data| stream(Format::Cohere, data)),
+    ("stream_replicate", |data| stream(Format::Replicate, data)),
+    ("whole_openai_chat", |data| whole(Format::OpenAiChat, data)),
+    ("whole_openai_responses", |data| whole(Format::OpenAiResponses, data)),
+    ("whole_anthropic", |data| whole(Format::Anthropic, data)),
+    ("whole_gemini", |data| whole(Format::Gemini, data)),
+    ("whole_bedrock", |data| whole(Format::Bedrock, data)),
+    ("whole_cohere", |data| whole(Format::Cohere, data)),
+    ("whole_replicate", |data| whole(Format::Replicate, data)),
+    ("request_openai_chat", |data| request(Format::OpenAiChat, data)),
+    ("request_openai_responses", |data| request(Format::OpenAiResponses, data)),
+    ("request_anthropic", |data| request(Format::Anthropic, data)),
+    ("request_gemini", |data| request(Format::Gemini, data)),
+    ("request_bedrock", |data| request(Format::Bedrock, data)),
     ("frames_sse", |data| frames(data, sse_frames)),
     ("frames_array", |data| frames(data, array_frames)),
     ("frames_aws", |data| frames(data, aws_frames)),
@@ -63,28 +62,28 @@ pub fn run(name: &str, data: &[u8]) {
 }
 
 /// The name of the targets for a format.
-pub fn name(what: &str, wire: Wire) -> String {
-    format!("{what}_{}", wire.name().replace('-', "_"))
+pub fn name(what: &str, format: Format) -> String {
+    format!("{what}_{}", format.name().replace('-', "_"))
 }
 
 /// How a caller's stream is framed.
-const CALLERS: [(Wire, Framing); 6] = [
-    (Wire::OpenAiChat, Framing::Events),
-    (Wire::OpenAiResponses, Framing::Events),
-    (Wire::Anthropic, Framing::Events),
-    (Wire::Gemini, Framing::Events),
-    (Wire::Gemini, Framing::Array),
-    (Wire::Bedrock, Framing::Aws),
+const CALLERS: [(Format, Framing); 6] = [
+    (Format::OpenAiChat, Framing::Events),
+    (Format::OpenAiResponses, Framing::Events),
+    (Format::Anthropic, Framing::Events),
+    (Format::Gemini, Framing::Events),
+    (Format::Gemini, Framing::Array),
+    (Format::Bedrock, Framing::Aws),
 ];
 
-fn shown(framing: Framing) -> Shown {
+fn shown(framing: Framing) -> ResponseContext {
     let (id, model) = ("made".to_owned(), "asked".to_owned());
-    Shown { id, created: 1, model, usage: true, framing, echo: None }
+    ResponseContext { id, created: 1, model, usage: true, framing, echo: None }
 }
 
 /// A stream as lines: the name of an event, a tab and its data; of an exception with a `!` before it.
-fn stream(wire: Wire, data: &[u8]) {
-    let (mut decoder, mut events) = (Decoder::new(wire, &PLAIN), Vec::new());
+fn stream(format: Format, data: &[u8]) {
+    let (mut decoder, mut events) = (Decoder::new(format, &PLAIN), Vec::new());
     for line in data.split(|byte| *byte == b'\n') {
         let tab = line.iter().position(|byte| *byte == b'\t');
         let (name, data) = tab.map_or((&b""[..], line), |at| (&line[..at], &line[at + 1..]));
@@ -109,11 +108,11 @@ fn stream(wire: Wire, data: &[u8]) {
 }
 
 /// A whole answer.
-fn whole(wire: Wire, data: &[u8]) {
-    let events = decode_whole(wire, data, &PLAIN);
+fn whole(format: Format, data: &[u8]) {
+    let events = decode_whole(format, data, &PLAIN);
     hold(&events);
     assert!(matches!(events.last(), Some(Event::End | Event::Fail(_))), "{:?}", events.last());
-    let reply = Reply::fold(&events);
+    let reply = Response::fold(&events);
     for (caller, _) in CALLERS {
         let body = encode_whole(caller, &reply, &shown(Framing::Whole)).unwrap();
         serde_json::from_slice::<serde_json::Value>(&body).unwrap();
@@ -125,10 +124,10 @@ fn hold(events: &[Event]) {
 }
 
 /// A caller's request, which may be refused, but says where; and what is written of it is JSON.
-fn request(wire: Wire, data: &[u8]) {
-    let Ok(request) = decode_request(wire, data, "m", false) else { return };
-    for provider in Wire::ALL {
-        match encode_request(provider, wire, &request, &PLAIN) {
+fn request(format: Format, data: &[u8]) {
+    let Ok(request) = decode_request(format, data, "m", false) else { return };
+    for provider in Format::ALL {
+        match encode_request(provider, format, &request, &PLAIN) {
             Ok(encoded) => {
                 serde_json::from_slice::<serde_json::Value>(&encoded.body).unwrap();
             }
@@ -175,11 +174,13 @@ fn array_frames(chunks: &mut dyn Iterator<Item = &[u8]>) -> Framed {
 }
 
 fn aws_frames(chunks: &mut dyn Iterator<Item = &[u8]>) -> Framed {
-    let (mut frames, mut out) = (aws::Frames::new(LONGEST), Vec::new());
+    let (mut frames, mut out) = (aws_event_stream::Frames::new(LONGEST), Vec::new());
     chunks.for_each(|chunk| {
         frames.push(chunk, |frame| {
             out.push(match frame {
-                aws::Frame::Event { kind, payload } => (kind.as_bytes().to_vec(), payload.to_vec()),
+                aws_event_stream::Frame::Event { kind, payload } => {
+                    (kind.as_bytes().to_vec(), payload.to_vec())
+                }
                 other => (format!("{other:?}").into_bytes(), Vec::new()),
             });
         });
@@ -206,7 +207,7 @@ fn hints(data: &[u8]) {
 /// A path that a caller asks for, and a model's name as one segment of ours.
 fn paths(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let _ = (address::find(&text), address::api_of(&text));
+    let _ = (routes::find(&text), routes::api_of(&text));
     if let Some(segment) = keymux::upstream::segment(&text) {
         let plain =
             |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%:@!$&'()*+,;=".contains(&byte);

@@ -1,5 +1,5 @@
-//! The second listener: health, metrics, how the keys fare, the configuration in force with its secrets
-//! hidden.
+//! The admin listener: health, metrics, the state of the keys, and the active configuration with its
+//! secrets replaced by fingerprints.
 
 mod keys;
 
@@ -19,48 +19,47 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use self::keys::Checks;
-use crate::gateway::Live;
-use crate::gateway::reload::Outcome;
-use crate::gateway::serve::{Listener, Stream, Trouble};
+use crate::gateway::server::{AcceptErrors, Listener, Socket};
+use crate::gateway::{Live, ReloadOutcome};
 use crate::secret::sha256;
 
-/// Connections at once: a scraper, a prober, an operator or two.
-const CONNECTIONS: usize = 64;
-/// How long the head of a request may take, and a connection rest.
-const HEAD: Duration = Duration::from_secs(10);
-const CHECK: &str = "/keys/check";
+/// Highest number of open connections: a scraper, a prober and a few operators.
+const MAX_CONNECTIONS: usize = 64;
+/// Longest time for the head of a request, and for an idle connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const CHECK_PATH: &str = "/keys/check";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
-/// The text format that Prometheus asks for first.
+/// The text format that Prometheus prefers.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves until the program ends.
+/// Serves until the process ends.
 pub async fn run(live: Arc<Live>, listener: Listener) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let checks = Arc::new(Checks::default());
-    let mut trouble = Trouble::default();
+    let mut errors = AcceptErrors::default();
     loop {
-        let Ok(permit) = free.clone().acquire_owned().await else { return };
+        let Ok(permit) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok(stream) => {
                 let (live, checks) = (live.clone(), checks.clone());
                 tokio::spawn(async move {
-                    connection(live, checks, stream).await;
+                    serve_connection(live, checks, stream).await;
                     drop(permit);
                 });
             }
-            Err(error) => trouble.rest(&error).await,
+            Err(error) => errors.back_off(&error).await,
         }
     }
 }
 
-async fn connection(live: Arc<Live>, checks: Arc<Checks>, stream: Stream) {
+async fn serve_connection(live: Arc<Live>, checks: Arc<Checks>, stream: Socket) {
     let service = service_fn(|request: Request<Incoming>| {
         let (live, checks) = (&live, &checks);
         async move {
-            let checks_keys = request.method() == Method::POST && request.uri().path() == CHECK;
-            Ok::<_, Infallible>(if checks_keys && allowed(live, &request) {
-                check(live, checks).await
+            let is_check = request.method() == Method::POST && request.uri().path() == CHECK_PATH;
+            Ok::<_, Infallible>(if is_check && is_authorized(live, &request) {
+                run_check(live, checks).await
             } else {
                 answer(live, checks, &request)
             })
@@ -68,57 +67,57 @@ async fn connection(live: Arc<Live>, checks: Arc<Checks>, stream: Stream) {
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    // A prober that leaves early is no news.
+    // A prober that disconnects early is not worth a log line.
     let _ = served.await;
 }
 
 fn answer(live: &Live, checks: &Checks, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
     match path {
-        _ if !reads && path != CHECK => text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n"),
+        _ if !is_read && path != CHECK_PATH => text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n"),
         "/livez" => text(StatusCode::OK, "ok\n"),
-        "/readyz" => ready(live),
-        _ if !allowed(live, request) => {
+        "/readyz" => readiness(live),
+        _ if !is_authorized(live, request) => {
             text(StatusCode::UNAUTHORIZED, "send the admin token as `Authorization: Bearer …`\n")
         }
         "/metrics" => {
-            live.gateway().measure();
-            respond(StatusCode::OK, OPENMETRICS, live.metrics.text())
+            live.gateway().update_key_gauges();
+            respond(StatusCode::OK, OPENMETRICS, live.metrics.encode())
         }
         "/config" => configuration(live),
-        "/keys" => known(live, checks),
-        CHECK => text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n"),
+        "/keys" => key_states(live, checks),
+        CHECK_PATH => text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n"),
         "/" => text(StatusCode::OK, "keymux: /livez /readyz /metrics /config /keys /keys/check\n"),
         _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /config /keys /keys/check\n"),
     }
 }
 
-/// Whether the request carries the admin token, where one is set.
-fn allowed(live: &Live, request: &Request<Incoming>) -> bool {
+/// Returns true if the request contains the admin token, or none is configured.
+fn is_authorized(live: &Live, request: &Request<Incoming>) -> bool {
     let gateway = live.gateway();
     let Some(token) = &gateway.config.admin.token_sha256 else { return true };
-    let shown = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let Some((scheme, shown)) = shown.and_then(|shown| shown.split_at_checked(7)) else {
+    let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let Some((scheme, sent)) = header.and_then(|value| value.split_at_checked(7)) else {
         return false;
     };
     scheme.eq_ignore_ascii_case(b"bearer ")
-        && aws_lc_rs::constant_time::verify_slices_are_equal(token, &sha256(shown.trim_ascii()))
+        && aws_lc_rs::constant_time::verify_slices_are_equal(token, &sha256(sent.trim_ascii()))
             .is_ok()
 }
 
-/// Ready to take requests; and how the latest change of the file fared, which makes nobody unready:
-/// the last good configuration is in force.
-fn ready(live: &Live) -> Response<Full<Bytes>> {
+/// Reports whether the process accepts requests, and the result of the latest reload. A rejected reload
+/// does not make it unready: the last valid configuration stays active.
+fn readiness(live: &Live) -> Response<Full<Bytes>> {
     let stopping = live.is_stopping();
     let hash = live.gateway().config.hash.clone();
-    let reload = match &*live.reloaded.lock().unwrap_or_else(PoisonError::into_inner) {
-        Outcome::Taken(at) => {
+    let reload = match &*live.last_reload.lock().unwrap_or_else(PoisonError::into_inner) {
+        ReloadOutcome::Applied(at) => {
             json!({"result": "success", "at": humantime::format_rfc3339_seconds(*at).to_string()})
         }
-        Outcome::Rejected(at, problems) => json!({
+        ReloadOutcome::Rejected(at, problems) => json!({
             "result": "rejected",
             "at": humantime::format_rfc3339_seconds(*at).to_string(),
             "problems": problems,
@@ -139,16 +138,16 @@ fn configuration(live: &Live) -> Response<Full<Bytes>> {
     respond(StatusCode::OK, JSON, format!("{body:#}"))
 }
 
-fn known(live: &Live, checks: &Checks) -> Response<Full<Bytes>> {
+fn key_states(live: &Live, checks: &Checks) -> Response<Full<Bytes>> {
     respond(StatusCode::OK, JSON, format!("{:#}", keys::list(&live.gateway(), checks)))
 }
 
-/// Asks the providers about the keys, and answers as `/keys` does then.
-async fn check(live: &Live, checks: &Checks) -> Response<Full<Bytes>> {
+/// Checks the keys at their providers and answers like `/keys`.
+async fn run_check(live: &Live, checks: &Checks) -> Response<Full<Bytes>> {
     if checks.run(live.gateway()).await {
-        known(live, checks)
+        key_states(live, checks)
     } else {
-        text(StatusCode::CONFLICT, "another check is under way\n")
+        text(StatusCode::CONFLICT, "another check is running\n")
     }
 }
 

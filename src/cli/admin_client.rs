@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::Listen;
 use crate::secret::Secret;
-use crate::upstream::auth::bearer;
+use crate::upstream::secret_header::bearer;
 
 /// A running gateway responds immediately.
 const TIMEOUT: Duration = Duration::from_secs(3);

@@ -8,9 +8,8 @@ use serde::Deserialize;
 
 use super::CommandOutput;
 use super::admin_client::get;
-
 use crate::config::{Affinity, Client, Config, Key, Provider, ResolvedModel};
-use crate::keys::{Out, Scope, verdict};
+use crate::keys::{ClientScope, Ineligible, eligibility};
 use crate::route::{self, ModelDenied, Target};
 
 /// The state of a key, as the running gateway reports it at `/keys`.
@@ -19,14 +18,13 @@ struct LiveKey {
     provider: String,
     key: String,
     state: String,
-    cooling_for_seconds: Option<u64>,
-    why: Option<String>,
+    cooldown_remaining_seconds: Option<u64>,
+    reason: Option<String>,
     models: Vec<LiveModel>,
     in_flight: u32,
     limits: LiveLimits,
     last_minute: LiveMinute,
-    #[serde(rename = "told")]
-    reported: Vec<ReportedLimit>,
+    rate_limits: Vec<ReportedLimit>,
 }
 
 /// The limits of the key in the file.
@@ -48,7 +46,7 @@ struct LiveMinute {
 #[derive(Deserialize)]
 struct ReportedLimit {
     model: String,
-    of: String,
+    kind: String,
     remaining: u64,
     limit: Option<u64>,
     resets_in_seconds: u64,
@@ -58,8 +56,8 @@ struct ReportedLimit {
 #[derive(Deserialize)]
 struct LiveModel {
     model: String,
-    cooling_for_seconds: Option<u64>,
-    why: Option<String>,
+    cooldown_remaining_seconds: Option<u64>,
+    reason: Option<String>,
 }
 
 pub(super) fn explain(
@@ -127,7 +125,8 @@ fn describe(
     let mut serves = 0;
     match resolved {
         ResolvedModel::Model { provider, model } => {
-            serves += hop(&mut out, config, client, live, Target { provider, model }, "");
+            serves +=
+                describe_target(&mut out, config, client, live, Target { provider, model }, "");
         }
         ResolvedModel::Route(route) => {
             let _ = writeln!(out, "{} is a route", route.name);
@@ -135,12 +134,25 @@ fn describe(
             for target in &route.targets {
                 let share = share(target.weight, total);
                 let at = Target { provider: target.provider, model: &target.model };
-                serves += hop(&mut out, config, client, live, at, &format!("target, {share}: "));
+                serves += describe_target(
+                    &mut out,
+                    config,
+                    client,
+                    live,
+                    at,
+                    &format!("target, {share}: "),
+                );
             }
             for (index, target) in route.fallbacks.iter().enumerate() {
                 let at = Target { provider: target.provider, model: &target.model };
-                serves +=
-                    hop(&mut out, config, client, live, at, &format!("fallback {}: ", index + 1));
+                serves += describe_target(
+                    &mut out,
+                    config,
+                    client,
+                    live,
+                    at,
+                    &format!("fallback {}: ", index + 1),
+                );
             }
         }
     }
@@ -152,24 +164,28 @@ fn describe(
 }
 
 /// Describes one target. Returns the number of keys that may serve it.
-fn hop(
+fn describe_target(
     out: &mut String,
     config: &Config,
     client: Option<&Client>,
     live: Option<&[LiveKey]>,
-    hop: Target<'_>,
+    target: Target<'_>,
     what: &str,
 ) -> usize {
-    let provider: &Provider = &config.providers[hop.provider];
-    let _ = writeln!(out, "{what}{}/{}", provider.name, hop.model);
-    if client.is_some_and(|client| !route::is_target_allowed(client, config, hop)) {
+    let provider: &Provider = &config.providers[target.provider];
+    let _ = writeln!(out, "{what}{}/{}", provider.name, target.model);
+    if client.is_some_and(|client| !route::is_target_allowed(client, config, target)) {
         let _ = writeln!(out, "  excluded: `blacklisted_models` of the client include it");
         return 0;
     }
     let name = client.map(|client| &*client.name);
-    let verdicts: Vec<Result<Scope, Out>> =
-        provider.keys.iter().map(|key| verdict(key, name, hop.model)).collect();
-    let scope = if verdicts.contains(&Ok(Scope::Named)) { Scope::Named } else { Scope::Everyone };
+    let verdicts: Vec<Result<ClientScope, Ineligible>> =
+        provider.keys.iter().map(|key| eligibility(key, name, target.model)).collect();
+    let scope = if verdicts.contains(&Ok(ClientScope::NamedClients)) {
+        ClientScope::NamedClients
+    } else {
+        ClientScope::AllClients
+    };
     let is_open = |index: usize| verdicts[index] == Ok(scope);
     let total: f64 = (0..provider.keys.len())
         .filter(|index| is_open(*index))
@@ -179,9 +195,10 @@ fn hop(
     for (index, key) in provider.keys.iter().enumerate() {
         let status = match verdicts[index] {
             Ok(_) if is_open(index) => {
-                let sent_as = key.deployment(hop.model);
+                let sent_as = key.deployment(target.model);
                 let sent_as = sent_as.map(|name| format!(", as {name}")).unwrap_or_default();
-                let now = live.map(|live| format!("; now {}", live_status(live, key, hop.model)));
+                let now =
+                    live.map(|live| format!("; now {}", live_status(live, key, target.model)));
                 format!("{}{sent_as}{}", share(key.weight, total), now.unwrap_or_default())
             }
             Ok(_) => "excluded: keys that name this client are preferred".to_owned(),
@@ -218,7 +235,7 @@ fn live_status(live: &[LiveKey], key: &Key, model: &str) -> String {
         return "not a key of the running gateway".to_owned();
     };
     let mut text = availability(own, model);
-    let LiveKey { in_flight, limits, last_minute, reported, .. } = own;
+    let LiveKey { in_flight, limits, last_minute, rate_limits, .. } = own;
     let _ = write!(text, ", {in_flight}{} in flight", of(limits.max_concurrent.map(u64::from)));
     for (name, used, limit) in
         [("requests", last_minute.requests, limits.rpm), ("tokens", last_minute.tokens, limits.tpm)]
@@ -227,9 +244,9 @@ fn live_status(live: &[LiveKey], key: &Key, model: &str) -> String {
             let _ = write!(text, ", {used}{} {name} in the last minute", of(limit.map(u64::from)));
         }
     }
-    for rest in reported.iter().filter(|rest| rest.model == model) {
+    for rest in rate_limits.iter().filter(|rest| rest.model == model) {
         let ReportedLimit { remaining, limit, resets_in_seconds, .. } = rest;
-        let name = rest.of.replace('_', " ");
+        let name = rest.kind.replace('_', " ");
         let _ = write!(text, ", {remaining}{} {name} left for {resets_in_seconds} s", of(*limit));
     }
     text
@@ -243,9 +260,11 @@ fn of(limit: Option<u64>) -> String {
 /// Describes whether a key can be used for a model.
 fn availability(own: &LiveKey, model: &str) -> String {
     let of_model = own.models.iter().find(|known| known.model == model);
-    let (left, why, with) = match (&own.why, of_model) {
-        (Some(why), _) => (own.cooling_for_seconds, Some(why), ""),
-        (None, Some(known)) => (known.cooling_for_seconds, known.why.as_ref(), " with this model"),
+    let (left, why, with) = match (&own.reason, of_model) {
+        (Some(why), _) => (own.cooldown_remaining_seconds, Some(why), ""),
+        (None, Some(known)) => {
+            (known.cooldown_remaining_seconds, known.reason.as_ref(), " with this model")
+        }
         (None, None) => return own.state.clone(),
     };
     let why = why.map_or("", String::as_str);

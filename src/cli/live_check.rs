@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{CommandOutput, check, load};
 use crate::config::{Config, LoadOptions, Provider, problem};
-use crate::upstream::probe::{self, Finding, Probe, Report};
-use crate::upstream::{Kept, Upstream};
+use crate::upstream::probe::{self, Probe, ProbeReport, ProbeResult};
+use crate::upstream::{CarryOver, Upstream};
 
 /// The result of one call.
 #[derive(Debug, Serialize)]
@@ -20,7 +20,7 @@ struct Row<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<String>,
     #[serde(flatten)]
-    report: Report,
+    report: ProbeReport,
 }
 
 /// Tests all keys of a valid file; the output is a table, or with `json` a list. Reports the problems of an
@@ -44,7 +44,7 @@ pub(super) fn check(
         }
         Err(error) => return CommandOutput::failed(format!("keymux: {error}\n"), 1),
     };
-    let all_ok = rows.iter().all(|row| row.report.finding == Finding::Ok);
+    let all_ok = rows.iter().all(|row| row.report.result == ProbeResult::Ok);
     if json {
         let mut text = serde_json::to_string_pretty(&rows).unwrap_or_default();
         text.push('\n');
@@ -55,7 +55,7 @@ pub(super) fn check(
 
 /// Makes all calls and returns their results in the order of the file.
 async fn probe_all(config: &Config, progress: bool) -> Vec<Row<'_>> {
-    let mut kept = Kept::default();
+    let mut kept = CarryOver::default();
     let (mut rows, mut calls) = (Vec::new(), Vec::new());
     for provider in &config.providers {
         match Upstream::new(provider, &mut kept, None) {
@@ -82,7 +82,7 @@ async fn probe_all(config: &Config, progress: bool) -> Vec<Row<'_>> {
     let (indices, calls): (Vec<usize>, Vec<_>) = calls.into_iter().unzip();
     let (total, mut done) = (indices.len(), 0);
     show_progress(progress, done, total);
-    probe::all(calls, |call, report| {
+    probe::run_all(calls, |call, report| {
         rows[indices[call]].report = report;
         done += 1;
         show_progress(progress, done, total);
@@ -109,7 +109,11 @@ impl<'c> Row<'c> {
             provider: &provider.name,
             key: &provider.keys[probe.key].name,
             region: probe.region.clone(),
-            report: Report { finding: Finding::Unreachable, latency: Duration::ZERO, detail: None },
+            report: ProbeReport {
+                result: ProbeResult::Unreachable,
+                latency: Duration::ZERO,
+                detail: None,
+            },
         }
     }
 
@@ -125,11 +129,11 @@ fn table(rows: &[Row<'_>], colour: bool) -> String {
     let width = |texts: &[String]| texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
     let latencies: Vec<String> =
         rows.iter().map(|row| format!("{} ms", row.report.latency.as_millis())).collect();
-    let results: Vec<String> = rows.iter().map(|row| display_name(row.report.finding)).collect();
+    let results: Vec<String> = rows.iter().map(|row| display_name(row.report.result)).collect();
     let (first, second, third) = (width(&names), width(&results), width(&latencies));
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
-        let result = colored(format!("{:second$}", results[index]), row.report.finding, colour);
+        let result = colored(format!("{:second$}", results[index]), row.report.result, colour);
         let line = format!("{:first$}  {result}  {:>third$}", names[index], latencies[index]);
         let detail =
             row.report.detail.as_ref().map(|detail| format!("  {detail}")).unwrap_or_default();
@@ -142,7 +146,7 @@ fn table(rows: &[Row<'_>], colour: bool) -> String {
 fn summary(rows: &[Row<'_>]) -> String {
     let mut counts = std::collections::BTreeMap::new();
     for row in rows {
-        *counts.entry(row.report.finding).or_insert(0_usize) += 1;
+        *counts.entry(row.report.result).or_insert(0_usize) += 1;
     }
     let counts =
         counts.into_iter().map(|(result, count)| format!("{count} {}", display_name(result)));
@@ -155,14 +159,14 @@ fn summary(rows: &[Row<'_>]) -> String {
     }
 }
 
-fn display_name(finding: Finding) -> String {
-    finding.name().replace('_', " ")
+fn display_name(result: ProbeResult) -> String {
+    result.name().replace('_', " ")
 }
 
-fn colored(text: String, finding: Finding, colour: bool) -> String {
-    match (colour, finding) {
+fn colored(text: String, result: ProbeResult, colour: bool) -> String {
+    match (colour, result) {
         (false, _) => text,
-        (true, Finding::Ok) => format!("\u{1b}[32m{text}\u{1b}[0m"),
+        (true, ProbeResult::Ok) => format!("\u{1b}[32m{text}\u{1b}[0m"),
         (true, _) => format!("\u{1b}[1m\u{1b}[91m{text}\u{1b}[0m"),
     }
 }
@@ -174,15 +178,15 @@ mod tests {
     fn row<'c>(
         key: &'c str,
         region: Option<&str>,
-        finding: Finding,
+        result: ProbeResult,
         detail: Option<&str>,
     ) -> Row<'c> {
         Row {
             provider: "main",
             key,
             region: region.map(str::to_owned),
-            report: Report {
-                finding,
+            report: ProbeReport {
+                result,
                 latency: Duration::from_millis(12),
                 detail: detail.map(str::to_owned),
             },
@@ -192,8 +196,8 @@ mod tests {
     #[test]
     fn the_table_is_aligned_and_has_a_summary() {
         let rows = [
-            row("a", None, Finding::Ok, None),
-            row("bb", Some("us-east-1"), Finding::BadCredential, Some("401 invalid_api_key")),
+            row("a", None, ProbeResult::Ok, None),
+            row("bb", Some("us-east-1"), ProbeResult::BadCredential, Some("401 invalid_api_key")),
         ];
         let text = "main/a             ok              12 ms\n\
                     main/bb us-east-1  bad credential  12 ms  401 invalid_api_key\n\

@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use super::{BAD_CONFIG, CommandOutput, load};
 use crate::admin;
 use crate::config::{self, Config, InputFiles, Listen, LoadOptions, LogFormat};
-use crate::gateway::contain::report_panics;
+use crate::gateway::catch_panic::log_panics;
 use crate::gateway::reload::Reloader;
-use crate::gateway::serve::{self, Listener, Phase};
+use crate::gateway::server::{self, Listener, Phase};
 use crate::gateway::{Gateway, Live};
 use crate::observe::log::{Format, Log};
 use crate::observe::metrics::Metrics;
@@ -43,7 +43,7 @@ pub(super) fn run(options: LoadOptions) -> CommandOutput {
         Ok(log) => log,
         Err(error) => return CommandOutput::failed(format!("keymux: {error}\n"), BAD_CONFIG),
     };
-    report_panics();
+    log_panics();
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
@@ -108,14 +108,14 @@ async fn serve_until_stopped(
     let listener = bind("server", server, &mut passed_sockets)?;
     let admin_listener = bind("admin", admin, &mut passed_sockets)?;
     let welcome = welcome_line(&gateway.config);
-    metrics.config(&hash, unix_time());
+    metrics.set_active_config(&hash, unix_time());
 
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let live = Arc::new(Live::new(gateway, metrics, log));
     let reloader = Reloader::new(live.clone(), options, inputs)?;
     let (phase, follow) = watch::channel(Phase::Running);
-    let serving = tokio::spawn(serve::run(live.clone(), listener, follow));
+    let serving = tokio::spawn(server::run(live.clone(), listener, follow));
     tokio::spawn(admin::run(live.clone(), admin_listener));
     tokio::spawn(reloader.run());
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet as Shown};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet as ResponseContext};
 use serde::Serialize;
 
 use super::file_text::Snippet;
@@ -135,7 +135,8 @@ impl Problem {
         let mut group = Group::with_title(level.primary_title(self.message.as_str()));
         if let Some(snippet) = &self.snippet {
             let mark = AnnotationKind::Primary.span(snippet.marked.clone()).label(&self.path);
-            let line = Shown::source(&snippet.line).line_start(self.line).annotation(mark);
+            let line =
+                ResponseContext::source(&snippet.line).line_start(self.line).annotation(mark);
             group = group.element(line);
         }
         if let Some(help) = &self.help {

@@ -1,40 +1,40 @@
-//! Whether the providers take the keys, asked by the running program.
+//! Tests the keys with their providers, on request of the running program.
 
 use std::sync::Arc;
 
 use super::Gateway;
 use crate::config::Key;
-use crate::upstream::probe::{self, Report};
+use crate::upstream::probe::{self, ProbeReport};
 
-/// What came of one call.
+/// The result of one call.
 #[derive(Debug)]
 pub struct Checked {
-    /// The key that was asked about.
+    /// The key that was tested.
     pub key: Arc<Key>,
-    /// The region that was asked.
+    /// The region that was called.
     pub region: Option<String>,
-    /// What it says of the key.
-    pub report: Report,
+    /// The result.
+    pub report: ProbeReport,
 }
 
-/// Asks about every enabled key with a free call; the answers in the order of the file. It changes
-/// nothing of what requests do: a list of models may be had where a completion is not.
+/// Tests every enabled key with a free call. Returns the results in the order of the file. It does not change the
+/// state of the keys: a list of models may work where a completion does not.
 pub async fn check(gateway: Arc<Gateway>) -> Vec<Checked> {
-    let mut asked = Vec::new();
+    let mut keys = Vec::new();
     let mut calls = Vec::new();
     for (at, provider) in gateway.providers.iter().enumerate() {
         let deadline = probe::deadline(&gateway.config.providers[at].timeouts);
         for probe in provider.upstream.probes() {
-            let key = provider.pool.members()[probe.key].key.clone();
-            asked.push((key, probe.region.clone()));
+            let key = provider.pool.keys()[probe.key].key.clone();
+            keys.push((key, probe.region.clone()));
             let gateway = gateway.clone();
             calls.push(async move { gateway.providers[at].upstream.probe(&probe, deadline).await });
         }
     }
     let mut reports = vec![None; calls.len()];
-    probe::all(calls, |at, report| reports[at] = Some(report)).await;
-    let answered = asked.into_iter().zip(reports);
-    let checked = answered
+    probe::run_all(calls, |at, report| reports[at] = Some(report)).await;
+    let results = keys.into_iter().zip(reports);
+    let checked = results
         .filter_map(|((key, region), report)| Some(Checked { key, region, report: report? }));
     checked.collect()
 }

@@ -1,113 +1,115 @@
-//! The running program: what one request needs, built from a [`Config`] and swapped whole.
+//! The running program: everything that a request needs, built from a [`Config`] and swapped as a whole. Each
+//! part uses only those before it in this list:
 //!
 //! ```text
-//! serve.rs    accept, connection limits, TLS             a caller's connection
-//!   protocol.rs  HTTP/1 or HTTP/2 on it, until it ends or is drained
-//!   conn.rs   deadlines on its reads and writes (alarm.rs)
-//!   head.rs   what the library does not tell of a head, and its refusals in our words
-//!   pace.rs   whether an HTTP/2 caller takes its answer
-//! handle.rs   one request, top to bottom                 a request
-//!   callers.rs   who sends it
-//!   incoming.rs  its body, under the limits
-//!   attempt/walk.rs  keys and providers in order, until one answers; attempt.rs: one of them
-//!   stored.rs    files, batches and what else providers keep; ids.rs: whose they are
-//! relay.rs    the answer's body on its way through       an answer
-//!   rescue.rs    a stream that may take more than one attempt
-//! contain.rs  a panic is one request's end
-//! answer.rs   whatever keymux says itself, and every status code it chooses
-//! record.rs   what is told of a request when it is over
-//! models.rs   the models list, made from the configuration
-//! reload.rs   watch -> load -> build -> swap -> tell     the next Gateway
-//!   changes.rs   what is different in it, in words
-//! check.rs    whether the providers take the keys
+//! deadline.rs      a timer for deadlines that move
+//! catch_panic.rs   confines a panic to its request
+//! tls.rs           TLS of the listener
+//! retry_budget.rs  limits retries after provider failures
+//! body_memory.rs   bounds the memory of large bodies
+//! mod.rs           `Gateway`: a configuration with its live parts; `Live`: the current gateway
+//! record.rs        writes the access line and the counters when a request ends
+//! response/        the response to a caller: forwarded, held, or an error of our own
+//! attempt/         sends a request with key after key until a response begins
+//! request/         one request, from its head to the response
+//! server/          connections, HTTP on them, and their limits
+//! reload.rs        a change of the file: watch, load, build, swap, report; diff.rs: what changed
+//! check.rs         tests keys with a free call to their provider
 //! ```
 
-mod alarm;
-mod answer;
 mod attempt;
-mod callers;
-mod changes;
+mod body_memory;
+pub mod catch_panic;
 pub mod check;
-mod conn;
-pub mod contain;
-mod handle;
-mod head;
-mod ids;
-mod incoming;
-mod models;
-mod pace;
-mod protocol;
+mod deadline;
+mod diff;
 mod record;
-mod relay;
 pub mod reload;
-mod rescue;
-pub mod serve;
-mod stored;
+mod request;
+mod response;
+mod retry_budget;
+#[cfg(test)]
+mod scripted_provider;
+pub mod server;
+mod tls;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use rustls::ServerConfig;
 
-use self::attempt::Retries;
+use self::body_memory::BodyMemory;
+use self::retry_budget::Retries;
 use crate::config::{Client, Config, Key, ServerAuth};
-use crate::keys::places::Places;
-use crate::keys::{Member, Pool, Standing};
+use crate::keys::concurrency::ConcurrencyLimit;
+use crate::keys::{KeyState, Pool, PooledKey};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
 use crate::share::TurnCounter;
-use crate::upstream::{Kept, Upstream};
+use crate::upstream::{CarryOver, Upstream};
 
-/// All that one request needs. Never changed once built: a request holds on to the one it began with.
+/// Everything that a request needs. It never changes once built: a request keeps the one it began with.
 #[derive(Debug)]
 pub struct Gateway {
     /// The configuration it was built from.
     pub config: Config,
-    callers: HashMap<[u8; 32], usize>,
-    /// By the access key that callers in the manner of AWS name.
-    signers: HashMap<String, usize>,
-    /// At the same places as in [`Config::clients`].
+    /// The index of each client, by the digest of its key.
+    clients_by_digest: HashMap<[u8; 32], usize>,
+    /// The index of each client that signs its requests, by its AWS access key.
+    clients_by_access_key: HashMap<String, usize>,
+    /// The metrics of each client, in the order of [`Config::clients`].
     client_meters: Vec<ClientMeter>,
-    /// What is counted of callers that have no name.
-    nobody: ClientMeter,
-    /// Requests under way, at the same places as in [`Config::clients`].
-    client_places: Vec<Arc<Places>>,
+    /// The metrics of callers without a client.
+    anonymous_meter: ClientMeter,
+    /// The concurrency limit of each client, in the order of [`Config::clients`].
+    client_limits: Vec<Arc<ConcurrencyLimit>>,
     providers: Vec<Provider>,
     turns: Arc<TurnCounter>,
     retries: Arc<Retries>,
-    kept: Kept,
+    kept: CarryOver,
     tls: Option<Arc<ServerConfig>>,
 }
 
-/// One provider of the configuration with its live parts; at the same place as in
-/// [`Config::providers`].
+/// One provider of the configuration with its live parts, in the order of [`Config::providers`].
 #[derive(Debug)]
 struct Provider {
     pool: Pool,
     upstream: Upstream,
     meter: ProviderMeter,
+    /// The metrics of each key.
     keys: Vec<KeyMeter>,
-    /// For each key, what answers call its provider and it.
-    names: Vec<(HeaderValue, HeaderValue)>,
-    /// Answers in place of the provider.
+    /// The values of the response headers that name the provider and each key.
+    header_names: Vec<(HeaderValue, HeaderValue)>,
+    /// A script that answers in place of the provider.
     #[cfg(test)]
-    script: Option<attempt::tests::Script>,
+    script: Option<scripted_provider::Script>,
+}
+
+/// The indexes of a provider in the configuration and of one of its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KeyIndex {
+    provider: usize,
+    key: usize,
 }
 
 impl Gateway {
-    /// Builds the gateway of a configuration beside its predecessor, whose connections, tokens, key
-    /// health, retry budget, turns and what is under way it takes over where they are the same. Of the predecessor
-    /// nothing is changed but the limits of what is the same, and they only when all went well. Must be called within
-    /// the runtime.
+    /// Builds the gateway of a configuration. It takes over connections, tokens, key health, the retry budget and
+    /// concurrency counts of `before`, its predecessor, for everything that is the same. The predecessor itself
+    /// does not change, except that shared limits get their new values when the build succeeds. Must be called
+    /// within the tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When a TLS client or the server's TLS settings cannot be built.
     pub fn build(config: Config, before: Option<&Gateway>, metrics: &Metrics) -> io::Result<Self> {
-        let mut kept = Kept::default();
+        let mut kept = CarryOver::default();
         let mut providers = Vec::with_capacity(config.providers.len());
         for provider in &config.providers {
             let old = before.and_then(|gateway| gateway.provider(&provider.name));
@@ -120,69 +122,73 @@ impl Gateway {
                     .iter()
                     .map(|key| metrics.key(&key.provider, &key.name))
                     .collect(),
-                names: provider.keys.iter().map(|key| names(key)).collect(),
+                header_names: provider.keys.iter().map(|key| header_names(key)).collect(),
                 #[cfg(test)]
                 script: None,
             });
         }
-        let callers = config.clients.iter().enumerate().map(|(at, client)| (client.key_sha256, at));
-        let signers = config.clients.iter().enumerate().filter_map(|(at, client)| {
+        let clients_by_digest =
+            config.clients.iter().enumerate().map(|(at, client)| (client.key_sha256, at));
+        let clients_by_access_key = config.clients.iter().enumerate().filter_map(|(at, client)| {
             client.aws.as_ref().map(|caller| (caller.access_key.clone(), at))
         });
-        let client_places = config.clients.iter().map(|client| {
-            let known = before.and_then(|gateway| gateway.places_of(&client.name));
-            known.map_or_else(|| Places::new(client.max_concurrent), Arc::clone)
+        let client_limits = config.clients.iter().map(|client| {
+            let old = before.and_then(|gateway| gateway.client_limit(&client.name));
+            old.map_or_else(|| ConcurrencyLimit::new(client.max_concurrent), Arc::clone)
         });
         let gateway = Self {
-            callers: callers.collect(),
-            signers: signers.collect(),
-            client_places: client_places.collect(),
+            clients_by_digest: clients_by_digest.collect(),
+            clients_by_access_key: clients_by_access_key.collect(),
+            client_limits: client_limits.collect(),
             client_meters: config.clients.iter().map(|c| metrics.client(&c.name)).collect(),
-            nobody: metrics.client(&Arc::default()),
+            anonymous_meter: metrics.client(&Arc::default()),
             providers,
             turns: before.map_or_else(Arc::default, |gateway| gateway.turns.clone()),
             retries: before.map_or_else(Arc::default, |gateway| gateway.retries.clone()),
             kept,
-            tls: config.server.tls.as_ref().map(serve::tls_config).transpose()?,
+            tls: config.server.tls.as_ref().map(tls::server_config).transpose()?,
             config,
         };
-        gateway.enforce();
+        gateway.apply_limits();
         Ok(gateway)
     }
 
-    /// Puts its limits in force, which it shares with its predecessor.
-    fn enforce(&self) {
-        self.providers.iter().for_each(|provider| provider.pool.enforce());
-        for (client, places) in self.config.clients.iter().zip(&self.client_places) {
-            places.limit_to(client.max_concurrent);
+    /// Applies its values to the limits that it shares with its predecessor.
+    fn apply_limits(&self) {
+        self.providers.iter().for_each(|provider| provider.pool.apply_limits());
+        for (client, limit) in self.config.clients.iter().zip(&self.client_limits) {
+            limit.set_limit(client.max_concurrent);
         }
     }
 
-    /// What the client of that name takes up.
-    fn places_of(&self, client: &str) -> Option<&Arc<Places>> {
+    /// Returns the concurrency limit of the client with this name.
+    fn client_limit(&self, client: &str) -> Option<&Arc<ConcurrencyLimit>> {
         let at = self.config.clients.iter().position(|own| &*own.name == client)?;
-        self.client_places.get(at)
+        self.client_limits.get(at)
     }
 
-    /// All keys with how they fare, in the order of the file.
-    pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.providers.iter().flat_map(|provider| provider.pool.members())
+    /// Returns all keys with their state, in the order of the file.
+    pub fn keys(&self) -> impl Iterator<Item = &PooledKey> {
+        self.providers.iter().flat_map(|provider| provider.pool.keys())
     }
 
-    /// Brings what the metrics say of how the keys stand up to date.
-    pub fn measure(&self) {
+    /// Updates the gauges of all keys.
+    pub fn update_key_gauges(&self) {
         let now = Instant::now();
         for provider in &self.providers {
-            for (member, meter) in provider.pool.members().iter().zip(&provider.keys) {
-                let (key, models) = member.health.told(now);
-                meter.cooling(key != Standing::Free, models.len());
-                meter.in_flight(member.places.taken());
+            for (member, meter) in provider.pool.keys().iter().zip(&provider.keys) {
+                let (key, models) = member.health.states(now);
+                meter.set_cooldowns(key != KeyState::Available, models.len());
+                meter.set_in_flight(member.concurrency.in_use());
                 let Key { max_concurrent, rpm, tpm, .. } = *member.key;
-                meter.limits([("max_concurrent", max_concurrent), ("rpm", rpm), ("tpm", tpm)]);
-                let told = member.learned.told(now);
-                meter.remaining(["requests", "tokens", "output_tokens"].map(|of| {
-                    let left = told.iter().filter(|rest| rest.of == of).map(|rest| rest.remaining);
-                    (of, left.min())
+                meter.set_limits([("max_concurrent", max_concurrent), ("rpm", rpm), ("tpm", tpm)]);
+                let reported = member.reported_limits.current(now);
+                meter.set_remaining(["requests", "tokens", "output_tokens"].map(|kind| {
+                    let left = reported
+                        .iter()
+                        .filter(|limit| limit.kind == kind)
+                        .map(|limit| limit.remaining);
+                    (kind, left.min())
                 }));
             }
         }
@@ -193,36 +199,36 @@ impl Gateway {
         self.providers.get(at)
     }
 
-    /// The client whose key has this digest.
+    /// Returns the client whose key has this digest, and its index.
     fn client(&self, digest: &[u8; 32]) -> Option<(usize, &Client)> {
-        // What a lookup's timing tells is about the SHA-256 of a guess, which says nothing about the
+        // The timing of the lookup reveals something about the SHA-256 of a guess, which does not help with the
         // next guess.
-        let at = *self.callers.get(digest)?;
+        let at = *self.clients_by_digest.get(digest)?;
         let client = &self.config.clients[at];
         aws_lc_rs::constant_time::verify_slices_are_equal(&client.key_sha256, digest).ok()?;
         Some((at, client))
     }
 
-    /// The client that signs with this access key, and what it signs with.
+    /// Returns the client that signs with this access key, its index, and its secret key.
     fn signer(&self, access_key: &str) -> Option<(usize, &Client, &Secret)> {
-        let at = *self.signers.get(access_key)?;
+        let at = *self.clients_by_access_key.get(access_key)?;
         let client = &self.config.clients[at];
         Some((at, client, &client.aws.as_ref()?.secret_key))
     }
 
-    /// What is counted of the client at this place, or of callers that have no name.
+    /// Returns the metrics of the client with this index, or of callers without a client.
     fn client_meter(&self, client: Option<usize>) -> &ClientMeter {
-        client.and_then(|at| self.client_meters.get(at)).unwrap_or(&self.nobody)
+        client.and_then(|at| self.client_meters.get(at)).unwrap_or(&self.anonymous_meter)
     }
 
-    /// Whether callers need no key.
+    /// Returns true if callers need no key.
     fn is_open(&self) -> bool {
         self.config.server.auth == ServerAuth::None || self.config.clients.is_empty()
     }
 }
 
-/// Provider and key as headers carry them; a name outside ASCII travels percent-encoded.
-fn names(key: &Key) -> (HeaderValue, HeaderValue) {
+/// Returns the names of provider and key as header values. Bytes outside ASCII are percent-encoded.
+fn header_names(key: &Key) -> (HeaderValue, HeaderValue) {
     let value = |name: &str| {
         let mut text = String::with_capacity(name.len());
         for byte in name.bytes() {
@@ -237,71 +243,85 @@ fn names(key: &Key) -> (HeaderValue, HeaderValue) {
     (value(&key.provider), value(&key.name))
 }
 
-/// The program's moving part: the gateway in force, and what outlives every gateway.
+/// The current gateway, and the state that outlives every gateway.
 #[derive(Debug)]
 pub struct Live {
     current: ArcSwap<Gateway>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Where lines go.
+    /// Writes the access log.
     pub log: Log,
-    /// How the latest change of the file fared.
-    pub reloaded: Mutex<reload::Outcome>,
-    /// What the bodies of callers take.
-    bodies: incoming::Store,
+    /// The result of the latest change of the file.
+    pub last_reload: Mutex<ReloadOutcome>,
+    body_memory: BodyMemory,
     stopping: AtomicBool,
     cut: AtomicBool,
 }
 
+/// The result of a change of the file.
+#[derive(Clone, Debug)]
+pub enum ReloadOutcome {
+    /// It is active since then.
+    Applied(SystemTime),
+    /// It was rejected then, for these problems, and the one before stays active.
+    Rejected(SystemTime, Vec<String>),
+}
+
+impl Default for ReloadOutcome {
+    fn default() -> Self {
+        ReloadOutcome::Applied(SystemTime::now())
+    }
+}
+
 impl Live {
-    /// Begins with this gateway.
+    /// Starts with this gateway.
     pub fn new(gateway: Gateway, metrics: Arc<Metrics>, log: Log) -> Self {
         Self {
             current: ArcSwap::from_pointee(gateway),
             metrics,
             log,
-            reloaded: Mutex::default(),
-            bodies: incoming::Store::default(),
+            last_reload: Mutex::default(),
+            body_memory: BodyMemory::default(),
             stopping: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         }
     }
 
-    /// The gateway in force.
+    /// Returns the current gateway.
     pub fn gateway(&self) -> Arc<Gateway> {
         self.current.load_full()
     }
 
-    /// Puts the next gateway in force; requests that have begun go on with theirs. What was counted of
-    /// clients and keys that it does not have is dropped.
+    /// Makes `next` the current gateway; running requests keep theirs. The metrics of clients and keys that it does
+    /// not have are dropped.
     fn swap(&self, next: Gateway) {
         let next = Arc::new(next);
         self.current.store(next.clone());
         let config = &next.config;
         let provider = |name: &str| config.providers.iter().find(|own| &*own.name == name);
-        self.metrics.keep(
+        self.metrics.retain(
             |name| config.clients.iter().any(|own| &*own.name == name),
             |name| provider(name).is_some(),
             |name, key| provider(name).is_some_and(|own| own.keys.iter().any(|k| &*k.name == key)),
         );
     }
 
-    /// The stop signal has come.
+    /// Records the stop signal.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The drain time is over.
+    /// Records that the drain timeout has passed.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the stop signal has come: no new connections, `/readyz` says so.
+    /// Returns true after the stop signal: no connections are accepted, and `/readyz` reports 503.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Whether the drain time is over: answers still running end with an error now.
+    /// Returns true after the drain timeout: running responses end with an error now.
     fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
     }

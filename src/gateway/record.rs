@@ -1,56 +1,58 @@
-//! What is told of a request when it is over: one access line, its counters. Written when the record
-//! is dropped, so in one place for every way a request can end.
+//! Writes the access line and the counters when a request ends. This happens when the record is dropped, so it is
+//! in one place for every way in which a request can end.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{Gateway, Live};
-use crate::keys::Held;
-use crate::keys::places::Permit;
-use crate::observe::access::{End, Line};
-use crate::wire::Operation;
-use crate::wire::ir::Usage;
+use super::{Gateway, KeyIndex, Live};
+use crate::keys::KeyReservation;
+use crate::keys::concurrency::Permit;
+use crate::observe::access::{AccessLine, End};
+use crate::wire::api::Operation;
+use crate::wire::inspect::usage::Usage;
 
-/// Longest model name that a log line repeats.
-const MODEL_SHOWN: usize = 128;
+/// The longest model name in a log line, in characters.
+const MODEL_LENGTH: usize = 128;
 
-/// A request on its way, as it will be told of.
+/// RequestKind the access line and the counters need of a request.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     live: Arc<Live>,
     gateway: Arc<Gateway>,
     began: Instant,
-    pub(super) id: String,
-    pub(super) client: Option<usize>,
-    pub(super) operation: Option<Operation>,
-    /// The list of models and other small answers of our own.
-    pub(super) page: Option<&'static str>,
-    pub(super) model: Option<String>,
-    /// Provider and key, by place.
-    pub(super) tried: Option<(usize, usize)>,
-    pub(super) attempts: u32,
-    /// Broken streams that another attempt has taken over.
-    pub(super) rescued: u32,
-    pub(super) status: u16,
-    pub(super) end: End,
-    pub(super) stream: bool,
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
-    pub(super) first_byte: Option<Duration>,
-    pub(super) usage: Usage,
-    pub(super) upstream_id: Option<String>,
-    /// What of the request was left out for a provider of another format, in the caller's names.
-    pub(super) dropped: Vec<String>,
-    /// What the attempt that is being answered takes up.
-    pub(super) held: Option<Held>,
-    /// The client's place.
-    pub(super) place: Option<Permit>,
+    pub(crate) id: String,
+    /// The index of the client.
+    pub(crate) client: Option<usize>,
+    pub(crate) operation: Option<Operation>,
+    /// The name of a response of our own, such as the models list.
+    pub(crate) page: Option<&'static str>,
+    pub(crate) model: Option<String>,
+    /// The key of the latest attempt.
+    pub(super) last_key: Option<KeyIndex>,
+    pub(crate) attempts: u32,
+    /// The number of broken streams that another attempt replaced.
+    pub(crate) rescued: u32,
+    pub(crate) status: u16,
+    pub(crate) end: End,
+    pub(crate) stream: bool,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) usage: Usage,
+    /// The provider's own id of the request.
+    pub(crate) upstream_id: Option<String>,
+    /// The settings that the provider's format does not support, in the caller's names.
+    pub(crate) dropped: Vec<String>,
+    /// RequestKind the running attempt reserves of its key's limits.
+    pub(crate) held: Option<KeyReservation>,
+    /// The permit of the client's `max_concurrent`.
+    pub(crate) client_permit: Option<Permit>,
 }
 
 impl Record {
-    pub(super) fn new(live: Arc<Live>, gateway: Arc<Gateway>) -> Box<Self> {
+    pub(crate) fn new(live: Arc<Live>, gateway: Arc<Gateway>) -> Box<Self> {
         live.metrics.in_flight.inc();
         Box::new(Self {
             live,
@@ -61,7 +63,7 @@ impl Record {
             operation: None,
             page: None,
             model: None,
-            tried: None,
+            last_key: None,
             attempts: 0,
             rescued: 0,
             status: 0,
@@ -74,42 +76,40 @@ impl Record {
             upstream_id: None,
             dropped: Vec::new(),
             held: None,
-            place: None,
+            client_permit: None,
         })
     }
 
-    /// The program that serves it.
-    pub(super) fn live(&self) -> &Live {
+    pub(crate) fn live(&self) -> &Live {
         &self.live
     }
 
-    /// The same, to hold on to.
-    pub(super) fn live_handle(&self) -> Arc<Live> {
+    pub(crate) fn live_handle(&self) -> Arc<Live> {
         self.live.clone()
     }
 
-    /// The gateway that it began with.
-    pub(super) fn gateway(&self) -> &Arc<Gateway> {
+    /// Returns the gateway that the request began with.
+    pub(crate) fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
     }
 
-    /// Remembers the model asked for, cut to what a log line can carry.
-    pub(super) fn asked(&mut self, model: &str) {
-        let shown = model.char_indices().nth(MODEL_SHOWN).map_or(model, |(end, _)| &model[..end]);
-        self.model = Some(shown.to_owned());
+    /// Records the requested model, cut to the length of a log line.
+    pub(crate) fn set_model(&mut self, model: &str) {
+        let cut = model.char_indices().nth(MODEL_LENGTH).map_or(model, |(end, _)| &model[..end]);
+        self.model = Some(cut.to_owned());
     }
 
-    /// The first byte of an answer has come.
-    pub(super) fn first_byte(&mut self) {
+    /// Records the time of the first byte of a response, once.
+    pub(crate) fn set_first_byte(&mut self) {
         if self.first_byte.is_none() {
             self.first_byte = Some(self.began.elapsed());
         }
     }
 
-    /// Gives back what the attempt that was being answered took up, now that its answer is over.
-    pub(super) fn release(&mut self, usage: Usage) {
-        if let (Some(mut held), Some(tokens)) = (self.held.take(), total_of(usage)) {
-            held.counted(tokens);
+    /// Releases what the attempt reserved of its key's limits, when its response has ended.
+    pub(crate) fn release(&mut self, usage: Usage) {
+        if let (Some(mut held), Some(tokens)) = (self.held.take(), total_tokens(usage)) {
+            held.correct_tokens(tokens);
         }
     }
 
@@ -125,20 +125,20 @@ impl Drop for Record {
         let total = self.began.elapsed();
         let client = self.client.map(|at| &config.clients[at].name);
         let mut provider_and_key = None;
-        if let Some((provider, key)) = self.tried {
+        if let Some(KeyIndex { provider, key }) = self.last_key {
             let live = &self.gateway.providers[provider];
             live.meter.duration.observe(total.as_secs_f64());
             if let Some(first_byte) = self.first_byte {
                 live.meter.first_byte.observe(first_byte.as_secs_f64());
             }
             let usage = self.usage;
-            live.keys[key].tokens(usage.input, usage.cached_input, usage.output);
+            live.keys[key].add_tokens(usage.input, usage.cached_input, usage.output);
             let provider = &config.providers[provider];
             provider_and_key = Some((&*provider.name, &*provider.keys[key].name));
         }
         self.live.metrics.in_flight.dec();
-        self.gateway.client_meter(self.client).request(self.operation_name(), self.status);
-        let line = Line {
+        self.gateway.client_meter(self.client).record_request(self.operation_name(), self.status);
+        let line = AccessLine {
             id: &self.id,
             client: client.map(|name| &**name),
             operation: self.operation_name(),
@@ -163,13 +163,13 @@ impl Drop for Record {
     }
 }
 
-/// All tokens, as far as the provider has counted them.
-fn total_of(usage: Usage) -> Option<u64> {
+/// Returns the sum of all tokens, as far as the provider has counted them.
+fn total_tokens(usage: Usage) -> Option<u64> {
     let Usage { input, output, .. } = usage;
     input.or(output).map(|_| input.unwrap_or(0).saturating_add(output.unwrap_or(0)))
 }
 
-/// An id that no other request has: `req_`, a random number of this process, and a count.
+/// Returns a unique id: `req_`, a random number of this process mixed with a counter, and the counter.
 fn request_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static PROCESS: OnceLock<u64> = OnceLock::new();
@@ -177,15 +177,15 @@ fn request_id() -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut id = String::with_capacity(28);
     id.push_str("req_");
-    // Two neighbours differ in more than their last digit, and all are different: a multiplication
-    // with an odd number is one to one.
-    hex(&mut id, process ^ count.wrapping_mul(0x9E37_79B9_7F4A_7C15), 16);
-    hex(&mut id, count, 8);
+    // Multiplication with an odd number is one to one, so all are different, and two successive ids differ in
+    // more than their last digit.
+    push_hex(&mut id, process ^ count.wrapping_mul(0x9E37_79B9_7F4A_7C15), 16);
+    push_hex(&mut id, count, 8);
     id
 }
 
-/// The last `digits` hex digits of a number. `format!` takes ten times as long.
-fn hex(out: &mut String, number: u64, digits: u32) {
+/// Appends the last `digits` hex digits of a number. `format!` takes ten times as long.
+fn push_hex(out: &mut String, number: u64, digits: u32) {
     for place in (0..digits).rev() {
         let digit = u32::try_from(number >> (4 * place) & 0xF).unwrap_or_default();
         out.push(char::from_digit(digit, 16).unwrap_or('0'));

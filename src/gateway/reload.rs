@@ -1,5 +1,5 @@
-//! A change of the file: watch -> load -> build -> swap -> tell. Nothing is torn down first, so
-//! nothing has to be rolled back: a file with a mistake changes nothing.
+//! A change of the file: watch -> load -> build -> swap -> report. Nothing is torn down first, so nothing has to be
+//! rolled back: a file with an error changes nothing.
 
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
@@ -8,32 +8,17 @@ use serde_json::Value as Json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 
-use super::changes::changes;
-use super::{Gateway, Live};
+use super::diff::describe_changes;
+use super::{Gateway, Live, ReloadOutcome};
 use crate::config::watch::Watcher;
 use crate::config::{
     self, Config, InputFiles, LoadOptions, Loaded, Problem, Severity, SystemEnvironment,
 };
 use crate::observe::unix_time;
 
-/// Settings that are read once, at the start.
+/// Settings that are read only at the start.
 const NEEDS_RESTART: [&str; 4] =
     ["server.listen", "server.max_connections", "server.log", "admin.listen"];
-
-/// How the latest change of the file fared.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// It is in force since then.
-    Taken(SystemTime),
-    /// It was refused then, and the one before is in force.
-    Rejected(SystemTime, Vec<String>),
-}
-
-impl Default for Outcome {
-    fn default() -> Self {
-        Outcome::Taken(SystemTime::now())
-    }
-}
 
 /// Follows the files of a configuration for as long as the program runs.
 #[derive(Debug)]
@@ -43,24 +28,29 @@ pub struct Reloader {
     inputs: InputFiles,
     watcher: Watcher,
     hangup: Signal,
-    /// The settings of [`NEEDS_RESTART`] as the program runs with them.
-    started: Vec<Vec<Json>>,
+    /// The values of [`NEEDS_RESTART`] at the start.
+    started_with: Vec<Vec<Json>>,
 }
 
 impl Reloader {
-    /// Begins with the files as they were loaded at the start.
+    /// Starts with the files as they were loaded at the start.
+    ///
+    /// # Errors
+    ///
+    /// When no handler for SIGHUP can be installed.
     pub fn new(live: Arc<Live>, options: LoadOptions, inputs: InputFiles) -> std::io::Result<Self> {
         let gateway = live.gateway();
         let watcher = Watcher::new(gateway.config.reload, inputs.set.clone());
-        let started = NEEDS_RESTART.map(|path| values(&gateway.config, path)).into();
-        Ok(Self { live, options, inputs, watcher, hangup: signal(SignalKind::hangup())?, started })
+        let started_with = NEEDS_RESTART.map(|path| values_at(&gateway.config, path)).into();
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Self { live, options, inputs, watcher, hangup, started_with })
     }
 
-    /// Takes every change; never ends.
+    /// Applies every change; never ends.
     pub async fn run(mut self) {
         let mut warned = Vec::new();
         loop {
-            let asked = tokio::select! {
+            let by_signal = tokio::select! {
                 () = self.watcher.changed() => false,
                 _ = self.hangup.recv() => true,
             };
@@ -70,45 +60,45 @@ impl Reloader {
                     tracing::warn!("{warning}");
                 }
             }
-            if asked {
-                reloading();
+            if by_signal {
+                notify_reloading();
             }
-            self.take(asked).await;
-            if asked {
+            self.reload(by_signal).await;
+            if by_signal {
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
             }
         }
     }
 
-    async fn take(&mut self, asked: bool) {
+    async fn reload(&mut self, by_signal: bool) {
         let (options, inputs) = (self.options.clone(), self.inputs.clone());
-        let read = spawn_blocking(move || {
-            if inputs.hash_now(&SystemEnvironment) == inputs.hash && !asked {
+        let load = spawn_blocking(move || {
+            if inputs.hash_now(&SystemEnvironment) == inputs.hash && !by_signal {
                 return None;
             }
             Some(config::load(&options, &SystemEnvironment))
         });
-        let Ok(Some(loaded)) = read.await else { return };
-        // Whoever asks about a file that stays refused is told again what is wrong with it.
-        if loaded.inputs.hash == self.inputs.hash && !(asked && self.refused()) {
-            if asked {
-                tracing::info!("asked to reload, but no file has changed");
-                status("no file has changed");
+        let Ok(Some(loaded)) = load.await else { return };
+        // A signal logs the problems of a rejected file again, though it has not changed.
+        if loaded.inputs.hash == self.inputs.hash && !(by_signal && self.was_rejected()) {
+            if by_signal {
+                tracing::info!("reload requested, but no file has changed");
+                notify_status("no file has changed");
             }
             return;
         }
         let Loaded { config, problems, inputs } = loaded;
-        let kept = self.live.gateway();
+        let current = self.live.gateway();
         match config {
             None => self.reject(&problems),
             Some(config) => {
-                let (live, before) = (self.live.clone(), kept.clone());
-                // A new TLS client reads the system's certificates: not on the runtime's threads.
-                let built =
+                let (live, before) = (self.live.clone(), current.clone());
+                // A new TLS client reads the system's certificates, which blocks.
+                let build =
                     spawn_blocking(move || Gateway::build(config, Some(&before), &live.metrics));
-                match built.await {
-                    Ok(Ok(next)) => self.swap(&kept, next, &problems),
-                    Ok(Err(error)) => self.reject(&[unbuilt(&error)]),
+                match build.await {
+                    Ok(Ok(next)) => self.apply(&current, next, &problems),
+                    Ok(Err(error)) => self.reject(&[build_problem(&error)]),
                     Err(_) => return,
                 }
             }
@@ -117,74 +107,71 @@ impl Reloader {
         self.watcher.update(self.live.gateway().config.reload, self.inputs.set.clone());
     }
 
-    fn swap(&self, before: &Gateway, next: Gateway, warnings: &[Problem]) {
+    fn apply(&self, before: &Gateway, next: Gateway, warnings: &[Problem]) {
         for problem in warnings {
             tracing::warn!("{problem}");
         }
-        let told = changes(&before.config, &next.config);
+        let changes = describe_changes(&before.config, &next.config);
         let hash = next.config.hash.clone();
-        for (path, started) in NEEDS_RESTART.into_iter().zip(&self.started) {
-            if values(&next.config, path) != *started {
-                tracing::warn!(
-                    "{path} has changed since the start; that takes effect at the next start"
-                );
+        for (path, value) in NEEDS_RESTART.into_iter().zip(&self.started_with) {
+            if values_at(&next.config, path) != *value {
+                tracing::warn!("{path} has changed; the change takes effect at the next start");
             }
         }
         self.live.swap(next);
-        self.live.metrics.reload(true);
-        self.live.metrics.config(&hash, unix_time());
-        self.note(Outcome::Taken(SystemTime::now()));
-        tracing::info!(hash, changes = told, "configuration reloaded");
-        status(&format!("configuration {hash}: {told}"));
+        self.live.metrics.record_reload(true);
+        self.live.metrics.set_active_config(&hash, unix_time());
+        self.set_outcome(ReloadOutcome::Applied(SystemTime::now()));
+        tracing::info!(hash, changes, "configuration reloaded");
+        notify_status(&format!("configuration {hash}: {changes}"));
     }
 
     fn reject(&self, problems: &[Problem]) {
-        self.live.metrics.reload(false);
-        let words: Vec<String> = problems
+        const REJECTED: &str =
+            "the changed configuration is rejected; the last valid one stays active";
+        self.live.metrics.record_reload(false);
+        let errors: Vec<String> = problems
             .iter()
             .filter(|problem| problem.severity == Severity::Error)
             .map(ToString::to_string)
             .collect();
-        for problem in &words {
-            tracing::error!("{problem}");
+        for error in &errors {
+            tracing::error!("{error}");
         }
-        tracing::error!(
-            problems = words.len(),
-            "the changed configuration is refused; the last good one stays in force"
-        );
-        status("the changed configuration is refused; the last good one stays in force");
-        self.note(Outcome::Rejected(SystemTime::now(), words));
+        tracing::error!(problems = errors.len(), "{REJECTED}");
+        notify_status(REJECTED);
+        self.set_outcome(ReloadOutcome::Rejected(SystemTime::now(), errors));
     }
 
-    fn refused(&self) -> bool {
-        let latest = self.live.reloaded.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(*latest, Outcome::Rejected(..))
+    fn was_rejected(&self) -> bool {
+        let latest = self.live.last_reload.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*latest, ReloadOutcome::Rejected(..))
     }
 
-    fn note(&self, outcome: Outcome) {
-        *self.live.reloaded.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+    fn set_outcome(&self, outcome: ReloadOutcome) {
+        *self.live.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 }
 
-fn unbuilt(error: &std::io::Error) -> Problem {
+fn build_problem(error: &std::io::Error) -> Problem {
     Problem::without_location(format!("the configuration cannot be used: {error}"))
 }
 
-/// Tells systemd that a reload has begun (sd_notify(3), `RELOADING=1` with its time).
-fn reloading() {
+/// Reports the start of a reload to systemd (sd_notify(3), `RELOADING=1` with its time).
+fn notify_reloading() {
     if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]);
     }
 }
 
-fn status(text: &str) {
+fn notify_status(text: &str) {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(text)]);
 }
 
-/// The values at a path and below it.
-fn values(config: &Config, path: &str) -> Vec<Json> {
-    let within = |setting: &&config::Setting| {
+/// Returns the values at a path and below it.
+fn values_at(config: &Config, path: &str) -> Vec<Json> {
+    let is_within = |setting: &&config::Setting| {
         setting.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    config.effective.iter().filter(within).map(|setting| setting.value.clone()).collect()
+    config.effective.iter().filter(is_within).map(|setting| setting.value.clone()).collect()
 }

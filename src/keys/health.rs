@@ -1,11 +1,11 @@
-//! How one key fares: what was last seen of it, and what of it is left alone until when.
+//! The health of one key: the result of its latest request, and its cooldowns.
 //!
-//! Two things can cool: the key, and the key with one model. A cooldown ends half-open: one request
-//! goes through as the probe, and to all others the key goes on cooling until the probe is back. Its
-//! success clears, its failure cools for twice as long. Who comes late, with a failure of a request that
-//! began before the cooldown, can extend it and never doubles it.
+//! A key cools down as a whole, or with one model. A cooldown ends half-open: one request is admitted as
+//! the probe, and for all others the key is still cooling down until the probe has its result. A
+//! successful probe ends the cooldown, a failed one starts the next, twice as long. The failure of a
+//! request that began before the cooldown can extend it and never doubles it.
 
-mod ailment;
+mod cooldown;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,18 +13,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use self::ailment::{Ailment, Jitter};
-use super::cooldown::{Cooldown, Reach};
-use super::standing::Standing;
-use crate::wire::failure::{Class, Failure};
+use self::cooldown::{Cooldown, Jitter};
+use super::cooldown_policy::{CooldownPolicy, CooldownScope};
+use super::state::KeyState;
+use crate::wire::failure::class::{Class, Failure};
 
-/// Models of one key that are remembered at once: callers choose their names.
-const MODELS: usize = 256;
-/// Longest name of a model that is remembered; the names of models are shorter.
-const NAME: usize = 512;
-/// How often is looked for models that nobody has asked for since their cooldown.
-const SWEEP: Duration = Duration::from_secs(60);
-/// The classes by the numbers that stand for them in one byte: 1 for the first. 0 is an answer.
+/// Highest number of models with a record for one key. A limit is needed because callers choose the names.
+const MAX_MODELS: usize = 256;
+/// Longest model name that gets a record; real names are shorter.
+const MAX_MODEL_NAME: usize = 512;
+/// Interval between two searches for stale records.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// The classes in the order of their codes in [`Health::last_result`]: 1 is the first. 0 is a success.
 const CLASSES: [Class; 7] = [
     Class::Caller,
     Class::ContextTooLong,
@@ -35,39 +35,39 @@ const CLASSES: [Class; 7] = [
     Class::Trouble,
 ];
 
-/// The live state of one key. It is read on every choice: without a lock as long as nothing ails the key.
+/// The health of one key. Every key choice reads it, without a lock while the key has no cooldown.
 #[derive(Debug)]
 pub struct Health {
-    /// Whether there is anything in `ails`.
-    ailing: AtomicBool,
-    ails: Mutex<Ails>,
-    /// Unix time in seconds, and in the lowest byte what was seen; 0: nothing yet.
-    last: AtomicU64,
+    /// Set when `cooldowns` has a record.
+    has_cooldowns: AtomicBool,
+    cooldowns: Mutex<Cooldowns>,
+    /// Unix time in seconds, and in the lowest byte the code of the result; 0 before the first result.
+    last_result: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Ails {
-    key: Option<Ailment>,
-    models: BTreeMap<Box<str>, Ailment>,
-    swept: Option<Instant>,
-    /// The number of the next probe.
-    ticket: u64,
+struct Cooldowns {
+    key: Option<Cooldown>,
+    models: BTreeMap<Box<str>, Cooldown>,
+    last_sweep: Option<Instant>,
+    /// The ticket of the next probe.
+    next_ticket: u64,
     jitter: Jitter,
 }
 
-/// What was last seen of a key.
+/// The result of the latest request with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// Why it failed; `None`: it answered.
+pub struct LastResult {
+    /// The class of its failure; `None` after a success.
     pub failure: Option<Class>,
     /// When the request began, to the second.
     pub at: SystemTime,
 }
 
-/// The leave for one request to use a key. A probe whose pass is dropped without a report did not take
-/// place, and the next request is the probe.
+/// The permission for one request to use a key. If the admission of a probe is dropped before a result is
+/// recorded, the next request becomes the probe.
 #[derive(Debug, Default)]
-pub struct Pass(Option<Box<Probe>>);
+pub struct Admission(Option<Box<Probe>>);
 
 #[derive(Debug)]
 struct Probe {
@@ -76,15 +76,15 @@ struct Probe {
     tickets: Tickets,
 }
 
-/// The probe's number at the key, and at the key with the model.
+/// The tickets of a probe for the cooldown of the key, and for that of the key with the model.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tickets {
     key: Option<u64>,
     model: Option<u64>,
 }
 
-impl Pass {
-    /// Whether it is for a half-open probe.
+impl Admission {
+    /// Returns true if the request is a probe.
     pub fn is_probe(&self) -> bool {
         self.0.is_some()
     }
@@ -96,239 +96,262 @@ impl Pass {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        let mut ails = self.health.ails();
-        if let Some(key) = &mut ails.key {
-            key.release(self.tickets.key);
+        let mut cooldowns = self.health.lock();
+        if let Some(cooldown) = &mut cooldowns.key {
+            cooldown.cancel_probe(self.tickets.key);
         }
-        if let Some(model) = ails.models.get_mut(&self.model) {
-            model.release(self.tickets.model);
+        if let Some(cooldown) = cooldowns.models.get_mut(&self.model) {
+            cooldown.cancel_probe(self.tickets.model);
         }
     }
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self::seeded(RandomState::new().hash_one(0))
+        Self::with_seed(RandomState::new().hash_one(0))
     }
 }
 
 impl Health {
-    /// A key of which nothing is known. The seed is for the jitter of its cooldowns.
-    pub fn seeded(seed: u64) -> Self {
-        let ails = Ails {
+    /// Creates the health of a key without any result. The seed sets the jitter of its cooldowns.
+    pub fn with_seed(seed: u64) -> Self {
+        let cooldowns = Cooldowns {
             key: None,
             models: BTreeMap::new(),
-            swept: None,
-            ticket: 1,
+            last_sweep: None,
+            next_ticket: 1,
             jitter: Jitter::new(seed),
         };
-        Self { ailing: AtomicBool::new(false), ails: Mutex::new(ails), last: AtomicU64::new(0) }
+        Self {
+            has_cooldowns: AtomicBool::new(false),
+            cooldowns: Mutex::new(cooldowns),
+            last_result: AtomicU64::new(0),
+        }
     }
 
-    /// Whether the key can be asked for the model.
-    pub fn standing(&self, model: &str, now: Instant) -> Standing {
-        if !self.ailing.load(Ordering::Relaxed) {
-            return Standing::Free;
+    /// Returns the state of the key with the model.
+    pub fn state(&self, model: &str, now: Instant) -> KeyState {
+        if !self.has_cooldowns.load(Ordering::Relaxed) {
+            return KeyState::Available;
         }
-        self.ails().standing(model, now)
+        self.lock().state(model, now)
     }
 
-    /// Leave to ask the key for the model; `None` while it is left alone.
-    pub fn admit(self: &Arc<Self>, model: &str, now: Instant) -> Option<Pass> {
-        if !self.ailing.load(Ordering::Relaxed) {
-            return Some(Pass::default());
+    /// Admits a request with the model, as the probe if one is due; `None` while the key is cooling down.
+    pub fn admit(self: &Arc<Self>, model: &str, now: Instant) -> Option<Admission> {
+        if !self.has_cooldowns.load(Ordering::Relaxed) {
+            return Some(Admission::default());
         }
-        let mut ails = self.ails();
-        if ails.is_to_be_swept(now) {
-            ails.sweep(now);
-            self.note(&ails);
+        let mut cooldowns = self.lock();
+        if cooldowns.is_sweep_due(now) {
+            cooldowns.sweep(now);
+            self.update_flag(&cooldowns);
         }
-        match ails.standing(model, now) {
-            Standing::Free => Some(Pass::default()),
-            Standing::Cooling { .. } | Standing::Probing { .. } | Standing::Busy(_) => None,
-            Standing::Due(_) => {
-                let tickets = ails.probe(model, now);
+        match cooldowns.state(model, now) {
+            KeyState::Available => Some(Admission::default()),
+            KeyState::CoolingDown { .. } | KeyState::Probing { .. } | KeyState::Busy(_) => None,
+            KeyState::ProbeDue(_) => {
+                let tickets = cooldowns.start_probe(model, now);
                 let health = self.clone();
-                Some(Pass(Some(Box::new(Probe { health, model: model.into(), tickets }))))
+                Some(Admission(Some(Box::new(Probe { health, model: model.into(), tickets }))))
             }
         }
     }
 
-    /// The key has answered a request that began at that Unix time.
-    pub fn answered(&self, model: &str, pass: Pass, began: u64) {
-        self.see(began << 8);
-        if self.ailing.load(Ordering::Relaxed) {
-            let mut ails = self.ails();
-            ails.answered(model, pass.tickets());
-            self.note(&ails);
+    /// Records the success of a request that began at this Unix time.
+    pub fn record_success(&self, model: &str, admission: Admission, began: u64) {
+        self.store_last_result(began << 8);
+        if self.has_cooldowns.load(Ordering::Relaxed) {
+            let mut cooldowns = self.lock();
+            cooldowns.record_success(model, admission.tickets());
+            self.update_flag(&cooldowns);
         }
-        // Only now: dropping it takes the lock.
-        drop(pass);
+        // Dropped only after the lock is released: `Probe::drop` takes it.
+        drop(admission);
     }
 
-    /// A request that began at that Unix time has failed with it. Without a model, a failure that is about
-    /// a model says nothing.
-    pub fn failed(&self, model: &str, failure: Failure, pass: Pass, began: u64, now: Instant) {
-        self.see(began << 8 | code(failure.class));
+    /// Records the failure of a request that began at this Unix time. With an empty `model`, a failure that
+    /// concerns a model starts no cooldown.
+    pub fn record_failure(
+        &self,
+        model: &str,
+        failure: Failure,
+        admission: Admission,
+        began: u64,
+        now: Instant,
+    ) {
+        self.store_last_result(began << 8 | code_of(failure.class));
         {
-            let mut ails = self.ails();
-            match Cooldown::of(failure.class) {
-                Some(row) => ails.failed(model, failure, row, pass.tickets(), now),
-                // The provider has let the key in.
-                None => ails.answered(model, pass.tickets()),
+            let mut cooldowns = self.lock();
+            match CooldownPolicy::of(failure.class) {
+                Some(policy) => {
+                    cooldowns.record_failure(model, failure, policy, admission.tickets(), now);
+                }
+                // The provider has accepted the key.
+                None => cooldowns.record_success(model, admission.tickets()),
             }
-            self.note(&ails);
+            self.update_flag(&cooldowns);
         }
-        drop(pass);
+        drop(admission);
     }
 
-    /// Another key of the same account has failed with it: a limit of the account is a limit of this key.
-    pub fn shares(&self, model: &str, failure: Failure, now: Instant) {
-        let Some(row) = Cooldown::of(failure.class) else { return };
-        let mut ails = self.ails();
-        ails.failed(model, failure, row, Tickets::default(), now);
-        self.note(&ails);
+    /// Records the failure of another key of the same account: a limit of the account limits this key too.
+    pub fn record_shared_failure(&self, model: &str, failure: Failure, now: Instant) {
+        let Some(policy) = CooldownPolicy::of(failure.class) else { return };
+        let mut cooldowns = self.lock();
+        cooldowns.record_failure(model, failure, policy, Tickets::default(), now);
+        self.update_flag(&cooldowns);
     }
 
-    /// How the key itself stands, and each model that is not free.
-    pub fn told(&self, now: Instant) -> (Standing, Vec<(Box<str>, Standing)>) {
-        if !self.ailing.load(Ordering::Relaxed) {
-            return (Standing::Free, Vec::new());
+    /// Returns the state of the key itself, and of each model that is not available.
+    pub fn states(&self, now: Instant) -> (KeyState, Vec<(Box<str>, KeyState)>) {
+        if !self.has_cooldowns.load(Ordering::Relaxed) {
+            return (KeyState::Available, Vec::new());
         }
-        let ails = self.ails();
-        let models = ails.models.iter().map(|(name, own)| (name.clone(), own.standing(now)));
-        let models = models.filter(|(_, standing)| *standing != Standing::Free).collect();
-        (ails.key.map_or(Standing::Free, |key| key.standing(now)), models)
+        let cooldowns = self.lock();
+        let models = cooldowns.models.iter().map(|(name, c)| (name.clone(), c.state(now)));
+        let models = models.filter(|(_, state)| *state != KeyState::Available).collect();
+        (cooldowns.key.map_or(KeyState::Available, |key| key.state(now)), models)
     }
 
-    /// What was last seen of it.
-    pub fn last(&self) -> Option<Seen> {
-        match self.last.load(Ordering::Relaxed) {
+    /// Returns the result of the latest request.
+    pub fn last_result(&self) -> Option<LastResult> {
+        match self.last_result.load(Ordering::Relaxed) {
             0 => None,
-            seen => {
-                let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seen >> 8);
-                Some(Seen { failure: class(seen), at })
+            stored => {
+                let at = SystemTime::UNIX_EPOCH + Duration::from_secs(stored >> 8);
+                Some(LastResult { failure: class_of(stored), at })
             }
         }
     }
 
-    /// Written at most once a second while all is well.
-    fn see(&self, seen: u64) {
-        if self.last.load(Ordering::Relaxed) != seen {
-            self.last.store(seen, Ordering::Relaxed);
+    /// Writes at most once a second while all requests succeed.
+    fn store_last_result(&self, result: u64) {
+        if self.last_result.load(Ordering::Relaxed) != result {
+            self.last_result.store(result, Ordering::Relaxed);
         }
     }
 
-    /// Ails change as a whole or not at all: a panic elsewhere leaves them as good as they were.
-    fn ails(&self) -> MutexGuard<'_, Ails> {
-        self.ails.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A panic elsewhere cannot leave the cooldowns half changed, so a poisoned lock is used as it is.
+    fn lock(&self) -> MutexGuard<'_, Cooldowns> {
+        self.cooldowns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, ails: &Ails) {
-        self.ailing.store(ails.key.is_some() || !ails.models.is_empty(), Ordering::Relaxed);
+    fn update_flag(&self, cooldowns: &Cooldowns) {
+        let has_any = cooldowns.key.is_some() || !cooldowns.models.is_empty();
+        self.has_cooldowns.store(has_any, Ordering::Relaxed);
     }
 }
 
-impl Ails {
-    fn standing(&self, model: &str, now: Instant) -> Standing {
-        let of =
-            |ailment: Option<&Ailment>| ailment.map_or(Standing::Free, |own| own.standing(now));
-        of(self.key.as_ref()).and(of(self.models.get(model)))
+impl Cooldowns {
+    fn state(&self, model: &str, now: Instant) -> KeyState {
+        let state = |cooldown: Option<&Cooldown>| {
+            cooldown.map_or(KeyState::Available, |cooldown| cooldown.state(now))
+        };
+        state(self.key.as_ref()).or_stricter(state(self.models.get(model)))
     }
 
-    /// Gives out the probe of what is due.
-    fn probe(&mut self, model: &str, now: Instant) -> Tickets {
-        let ticket = self.ticket;
-        self.ticket += 1;
-        let claim = |own: &mut Ailment| own.claim(ticket, now);
+    /// Starts the probe of each cooldown that is due one.
+    fn start_probe(&mut self, model: &str, now: Instant) -> Tickets {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let start = |cooldown: &mut Cooldown| cooldown.start_probe(ticket, now);
         Tickets {
-            key: self.key.as_mut().and_then(claim),
-            model: self.models.get_mut(model).and_then(claim),
+            key: self.key.as_mut().and_then(start),
+            model: self.models.get_mut(model).and_then(start),
         }
     }
 
-    fn answered(&mut self, model: &str, tickets: Tickets) {
+    fn record_success(&mut self, model: &str, tickets: Tickets) {
         if self.key.as_ref().is_some_and(|key| key.is_probe(tickets.key)) {
             self.key = None;
         }
-        // Without a cooldown, it was counting troubles in a row, and the row ends here.
-        let over = |own: &Ailment| own.is_probe(tickets.model) || !own.cools();
-        if self.models.get(model).is_some_and(over) {
+        // A record that has not started to cool down counts troubles in a row, and the row ends here.
+        let is_over = |own: &Cooldown| own.is_probe(tickets.model) || !own.has_started();
+        if self.models.get(model).is_some_and(is_over) {
             self.models.remove(model);
         }
     }
 
-    fn failed(
+    fn record_failure(
         &mut self,
         model: &str,
         failure: Failure,
-        row: Cooldown,
+        policy: CooldownPolicy,
         tickets: Tickets,
         now: Instant,
     ) {
         let Self { key, models, jitter, .. } = self;
-        match row.reach {
-            Reach::Key => {
-                Ailment::strike(key, failure, row, tickets.key, now, jitter);
-                // Nothing was learnt of the model.
-                if let Some(own) = models.get_mut(model) {
-                    own.release(tickets.model);
+        match policy.scope {
+            CooldownScope::Key => {
+                Cooldown::record_failure(key, failure, policy, tickets.key, now, jitter);
+                // The probe had no result for the model.
+                if let Some(cooldown) = models.get_mut(model) {
+                    cooldown.cancel_probe(tickets.model);
                 }
             }
-            Reach::Model => {
+            CooldownScope::Model => {
                 match key {
-                    // Nor of the key, in a provider's trouble.
-                    Some(own) if failure.class == Class::Trouble => own.release(tickets.key),
+                    // A trouble of the provider is no result for the key either.
+                    Some(own) if failure.class == Class::Trouble => own.cancel_probe(tickets.key),
                     Some(own) if own.is_probe(tickets.key) => *key = None,
                     _ => {}
                 }
-                if !model.is_empty() && model.len() <= NAME {
+                if !model.is_empty() && model.len() <= MAX_MODEL_NAME {
                     let mut slot = models.get(model).copied();
-                    Ailment::strike(&mut slot, failure, row, tickets.model, now, jitter);
-                    if let Some(ailment) = slot {
-                        self.keep(model, ailment, now);
+                    Cooldown::record_failure(
+                        &mut slot,
+                        failure,
+                        policy,
+                        tickets.model,
+                        now,
+                        jitter,
+                    );
+                    if let Some(cooldown) = slot {
+                        self.insert(model, cooldown, now);
                     }
                 }
             }
         }
     }
 
-    fn keep(&mut self, model: &str, ailment: Ailment, now: Instant) {
+    /// Inserts a record. At the limit, the one that ends first makes room.
+    fn insert(&mut self, model: &str, cooldown: Cooldown, now: Instant) {
         if let Some(own) = self.models.get_mut(model) {
-            *own = ailment;
+            *own = cooldown;
             return;
         }
-        if self.models.len() >= MODELS {
+        if self.models.len() >= MAX_MODELS {
             self.sweep(now);
         }
-        if self.models.len() >= MODELS {
-            let soonest = self.models.iter().min_by_key(|(_, own)| own.until());
-            if let Some(name) = soonest.map(|(name, _)| name.clone()) {
+        if self.models.len() >= MAX_MODELS {
+            let first = self.models.iter().min_by_key(|(_, own)| own.until());
+            if let Some(name) = first.map(|(name, _)| name.clone()) {
                 self.models.remove(&name);
             }
         }
-        self.models.insert(model.into(), ailment);
+        self.models.insert(model.into(), cooldown);
     }
 
-    fn is_to_be_swept(&self, now: Instant) -> bool {
-        self.swept.is_none_or(|at| now.saturating_duration_since(at) >= SWEEP)
+    fn is_sweep_due(&self, now: Instant) -> bool {
+        self.last_sweep.is_none_or(|at| now.saturating_duration_since(at) >= SWEEP_INTERVAL)
     }
 
     fn sweep(&mut self, now: Instant) {
-        self.swept = Some(now);
-        self.models.retain(|_, own| !own.is_stale(now));
+        self.last_sweep = Some(now);
+        self.models.retain(|_, cooldown| !cooldown.is_stale(now));
     }
 }
 
-fn code(class: Class) -> u64 {
-    let place = CLASSES.iter().position(|own| *own == class);
-    place.map_or(0, |place| place as u64 + 1)
+fn code_of(class: Class) -> u64 {
+    let index = CLASSES.iter().position(|own| *own == class);
+    index.map_or(0, |index| index as u64 + 1)
 }
 
-/// The class in the lowest byte.
-fn class(word: u64) -> Option<Class> {
-    let place = usize::try_from(word & 0xff).ok()?.checked_sub(1)?;
-    CLASSES.get(place).copied()
+/// Returns the class whose code is in the lowest byte.
+fn class_of(result: u64) -> Option<Class> {
+    let index = usize::try_from(result & 0xff).ok()?.checked_sub(1)?;
+    CLASSES.get(index).copied()
 }
 
 #[cfg(test)]

@@ -1,130 +1,144 @@
-//! Which key: rules 2 and 3 of "Which key". The request path and `explain` ask the same function.
+//! Eligibility of keys, and the choice between the eligible ones: rules 2 and 3 of "Which key" in the
+//! README. The request path and `explain` call the same function.
 
 use std::fmt;
 use std::time::Instant;
 
-use super::{Member, Standing, Want};
+use super::pooled_key::{KeyRequest, PooledKey};
+use super::state::KeyState;
 use crate::config::Key;
 use crate::config::pattern::any_matches;
 use crate::share::TurnCounter;
 
-/// On what ground a key may serve.
+/// The clients that an eligible key is configured for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// The key names this client.
-    Named,
-    /// The key is for everybody.
-    Everyone,
+pub enum ClientScope {
+    /// The `clients` of the key contain this client.
+    NamedClients,
+    /// The key has no `clients`.
+    AllClients,
 }
 
-/// Why a key may not serve.
+/// Why a key is not eligible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Out {
+pub enum Ineligible {
     /// `enabled = false`
     Disabled,
-    /// Its `clients` do not name the caller.
+    /// Its `clients` do not contain the client.
     OtherClients,
-    /// It does not have the region that the model is asked in.
+    /// It does not have the requested region.
     OtherRegion,
-    /// Its `models` do not cover the model.
+    /// Its `models` do not match the model.
     NotListed,
-    /// Its `blacklisted_models` cover the model.
+    /// Its `blacklisted_models` match the model.
     Blacklisted,
 }
 
-impl fmt::Display for Out {
+impl fmt::Display for Ineligible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Out::Disabled => "disabled",
-            Out::OtherClients => "for other clients",
-            Out::OtherRegion => "does not have this region",
-            Out::NotListed => "its models do not cover this one",
-            Out::Blacklisted => "its blacklisted_models cover this one",
+            Ineligible::Disabled => "disabled",
+            Ineligible::OtherClients => "for other clients",
+            Ineligible::OtherRegion => "does not have this region",
+            Ineligible::NotListed => "its models do not cover this one",
+            Ineligible::Blacklisted => "its blacklisted_models cover this one",
         })
     }
 }
 
-/// Whether the key may serve this model for this client.
-pub fn verdict(key: &Key, client: Option<&str>, model: &str) -> Result<Scope, Out> {
+/// Checks whether the key may serve this model for this client, whatever its current state.
+pub fn eligibility(
+    key: &Key,
+    client: Option<&str>,
+    model: &str,
+) -> Result<ClientScope, Ineligible> {
     if !key.enabled {
-        return Err(Out::Disabled);
+        return Err(Ineligible::Disabled);
     }
     let scope = match &key.clients {
-        None => Scope::Everyone,
-        Some(named) if client.is_some_and(|client| named.iter().any(|name| &**name == client)) => {
-            Scope::Named
+        None => ClientScope::AllClients,
+        Some(names) if client.is_some_and(|client| names.iter().any(|name| &**name == client)) => {
+            ClientScope::NamedClients
         }
-        Some(_) => return Err(Out::OtherClients),
+        Some(_) => return Err(Ineligible::OtherClients),
     };
     let (region, model) = key.region_and_model(model);
     if !key.has_region(region) {
-        return Err(Out::OtherRegion);
+        return Err(Ineligible::OtherRegion);
     }
     if any_matches(&key.blacklisted_models, model) {
-        return Err(Out::Blacklisted);
+        return Err(Ineligible::Blacklisted);
     }
     match &key.models {
-        Some(models) if !any_matches(models, model) => Err(Out::NotListed),
+        Some(models) if !any_matches(models, model) => Err(Ineligible::NotListed),
         _ => Ok(scope),
     }
 }
 
-/// Which of the candidates a request stays with, if with any.
-pub(super) type Home<'h> = dyn Fn(&[(usize, Standing)]) -> Option<usize> + 'h;
+/// Returns the index of the key that the conversation prefers, out of the given usable keys.
+pub(super) type PreferredKey<'p> = dyn Fn(&[(usize, KeyState)]) -> Option<usize> + 'p;
 
-/// The key that the request stays with, and else the one whose turn it is, by place: among the candidates
-/// that were not tried yet and are not left alone, the weighted before the standby. A request that stays
-/// takes no turn, and what providers say is left steers only those that do not stay; see [`super::stay`].
+/// Returns the index of the preferred key, or else of the key whose turn it is. Only eligible and usable
+/// keys that are not in `tried` are candidates; keys with a weight come before standby keys. A request
+/// with a preferred key takes no turn, and reported limits steer only requests without one; see
+/// [`super::affinity`].
 pub(super) fn choose(
-    members: &[Member],
-    want: Want<'_>,
+    keys: &[PooledKey],
+    request: KeyRequest<'_>,
     tried: &[usize],
     turns: &TurnCounter,
     now: Instant,
-    home: &Home<'_>,
+    preferred_key: &PreferredKey<'_>,
 ) -> Option<usize> {
-    // What is asked of every key is asked once: its patterns may be many, and the shares are gone
-    // over several times.
-    let mut open = candidates(members, want, now);
-    open.retain(|(place, standing)| standing.is_open() && !tried.contains(place));
-    if open.len() > 1
-        && let Some(place) = home(&open)
+    // The eligible keys are computed once: a key may have many patterns, and the weights are read
+    // several times.
+    let mut usable = eligible_keys(keys, request, now);
+    usable.retain(|(index, state)| state.is_usable() && !tried.contains(index));
+    if usable.len() > 1
+        && let Some(index) = preferred_key(&usable)
     {
-        return Some(place);
+        return Some(index);
     }
-    steer(&mut open, members, want, now);
-    let weights = open.iter().map(|(place, _)| members[*place].key.weight);
-    let at = turns.next().pick(weights).unwrap_or(0);
-    open.get(at).map(|(place, _)| *place)
+    remove_exhausted(&mut usable, keys, request, now);
+    let weights = usable.iter().map(|(index, _)| keys[*index].key.weight);
+    let turn = turns.next().pick(weights).unwrap_or(0);
+    usable.get(turn).map(|(index, _)| *index)
 }
 
-/// Leaves out the keys of which the provider has said that they are used up, while there is another.
-fn steer(open: &mut Vec<(usize, Standing)>, members: &[Member], want: Want<'_>, now: Instant) {
-    let has = |place: usize| members[place].learned.has(want.model, want.tokens, now);
-    if open.len() > 1 && open.iter().any(|(place, _)| has(*place)) {
-        open.retain(|(place, _)| has(*place));
-    }
-}
-
-/// All keys that may serve: those that name the client; where there are none, those for everybody.
-pub(super) fn candidates(
-    members: &[Member],
-    want: Want<'_>,
+/// Removes the keys whose reported limits are exhausted, unless all are.
+fn remove_exhausted(
+    usable: &mut Vec<(usize, KeyState)>,
+    keys: &[PooledKey],
+    request: KeyRequest<'_>,
     now: Instant,
-) -> Vec<(usize, Standing)> {
-    let mut best = Scope::Everyone;
-    let mut open = Vec::with_capacity(members.len());
-    for (place, member) in members.iter().enumerate() {
-        let Ok(scope) = verdict(&member.key, want.client, want.model) else { continue };
-        if scope == Scope::Named && best == Scope::Everyone {
-            best = Scope::Named;
-            open.clear();
+) {
+    let allows =
+        |index: usize| keys[index].reported_limits.allow(request.model, request.tokens, now);
+    if usable.len() > 1 && usable.iter().any(|(index, _)| allows(*index)) {
+        usable.retain(|(index, _)| allows(*index));
+    }
+}
+
+/// Returns the eligible keys, by index, with their states: those that name the client, or if there are
+/// none, those for all clients.
+pub(super) fn eligible_keys(
+    keys: &[PooledKey],
+    request: KeyRequest<'_>,
+    now: Instant,
+) -> Vec<(usize, KeyState)> {
+    let mut best = ClientScope::AllClients;
+    let mut eligible = Vec::with_capacity(keys.len());
+    for (index, key) in keys.iter().enumerate() {
+        let Ok(scope) = eligibility(&key.key, request.client, request.model) else { continue };
+        if scope == ClientScope::NamedClients && best == ClientScope::AllClients {
+            best = ClientScope::NamedClients;
+            eligible.clear();
         }
         if scope == best {
-            open.push((place, member.standing(want.model, want.tokens, now)));
+            eligible.push((index, key.state(request.model, request.tokens, now)));
         }
     }
-    open
+    eligible
 }
 
 #[cfg(test)]

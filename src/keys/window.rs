@@ -1,82 +1,84 @@
-//! What went through within the last minute.
+//! A sliding window over one minute.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What is counted together.
+/// Amounts within one slot are counted together.
 const SLOT: Duration = Duration::from_millis(100);
-/// For so many slots something counts, its own among them: a minute behind the end of its own, and one
-/// more, because two requests may take different times on their way to the provider.
-const SPAN: u64 = 602;
+/// Number of slots during which an amount counts: its own, the 600 of the minute after it, and one more
+/// because two requests may take different times on their way to the provider.
+const COUNTED_SLOTS: u64 = 602;
 
-/// A sliding window over a minute. In any 60 seconds, however they are chosen, no more goes through than
-/// the limit says: each amount counts for 60.1 to 60.2 seconds. It holds 602 numbers at most.
+/// A sliding window over one minute. In any 60 seconds at most the limit passes: each amount counts for
+/// 60.1 to 60.2 seconds. The window holds at most 602 numbers.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// When the first slot began.
+    /// When slot 0 began.
     began: Option<Instant>,
-    /// Number and amount of each slot that has one, oldest first.
+    /// Number and amount of each slot that is not empty, oldest first.
     slots: VecDeque<(u64, u64)>,
     used: u64,
 }
 
 impl Window {
-    /// How long until so much more is within the limit; nothing: it is now. More than the limit itself is
-    /// taken for the limit.
+    /// Returns the time until an amount fits under the limit; zero if it fits now. An amount above the
+    /// limit is treated as equal to the limit.
     pub(super) fn wait(&mut self, amount: u64, limit: u64, now: Instant) -> Duration {
-        self.forget(now);
-        let mut over = self.used.saturating_add(amount.min(limit)).saturating_sub(limit);
-        for (number, own) in &self.slots {
-            if over == 0 {
+        self.remove_old_slots(now);
+        let mut excess = self.used.saturating_add(amount.min(limit)).saturating_sub(limit);
+        for (slot, slot_amount) in &self.slots {
+            if excess == 0 {
                 break;
             }
-            over = over.saturating_sub(*own);
-            if over == 0 {
-                let free = Duration::from_millis((number + SPAN).saturating_mul(100));
-                let since = now.saturating_duration_since(self.began.unwrap_or(now));
-                return free.saturating_sub(since);
+            excess = excess.saturating_sub(*slot_amount);
+            if excess == 0 {
+                let free_at = Duration::from_millis((slot + COUNTED_SLOTS).saturating_mul(100));
+                let elapsed = now.saturating_duration_since(self.began.unwrap_or(now));
+                return free_at.saturating_sub(elapsed);
             }
         }
         Duration::ZERO
     }
 
-    /// Counts an amount; gives the number of the slot it is counted in.
+    /// Adds an amount and returns the number of its slot.
     pub(super) fn add(&mut self, amount: u64, now: Instant) -> u64 {
-        self.forget(now);
-        let number = self.number(now);
+        self.remove_old_slots(now);
+        let slot = self.slot_at(now);
         match self.slots.back_mut() {
-            Some((last, own)) if *last == number => *own += amount,
-            _ => self.slots.push_back((number, amount)),
+            Some((last, slot_amount)) if *last == slot => *slot_amount += amount,
+            _ => self.slots.push_back((slot, amount)),
         }
         self.used += amount;
-        number
+        slot
     }
 
-    /// Corrects an amount that was counted there; what has left the window stays out.
-    pub(super) fn correct(&mut self, number: u64, from: u64, to: u64) {
-        if let Ok(place) = self.slots.binary_search_by_key(&number, |(own, _)| *own) {
-            let own = &mut self.slots[place].1;
-            *own = (own.saturating_sub(from)).saturating_add(to);
+    /// Replaces an amount in a slot. Does nothing if the slot has left the window.
+    pub(super) fn correct(&mut self, slot: u64, from: u64, to: u64) {
+        if let Ok(index) = self.slots.binary_search_by_key(&slot, |(number, _)| *number) {
+            let slot_amount = &mut self.slots[index].1;
+            *slot_amount = slot_amount.saturating_sub(from).saturating_add(to);
             self.used = self.used.saturating_sub(from).saturating_add(to);
         }
     }
 
-    /// How much counts now.
+    /// Returns the sum of the amounts in the window.
     pub(super) fn used(&mut self, now: Instant) -> u64 {
-        self.forget(now);
+        self.remove_old_slots(now);
         self.used
     }
 
-    fn forget(&mut self, now: Instant) {
-        let current = self.number(now);
-        while let Some((_, own)) = self.slots.front().filter(|(own, _)| own + SPAN <= current) {
-            self.used = self.used.saturating_sub(*own);
+    fn remove_old_slots(&mut self, now: Instant) {
+        let current = self.slot_at(now);
+        while let Some((_, amount)) =
+            self.slots.front().filter(|(slot, _)| slot + COUNTED_SLOTS <= current)
+        {
+            self.used = self.used.saturating_sub(*amount);
             self.slots.pop_front();
         }
     }
 
-    /// A clock that seems to go back stands still.
-    fn number(&mut self, now: Instant) -> u64 {
+    /// Returns the number of the current slot. It never decreases, even if the clock seems to go back.
+    fn slot_at(&mut self, now: Instant) -> u64 {
         let began = *self.began.get_or_insert(now);
         let slots = now.saturating_duration_since(began).as_millis() / SLOT.as_millis();
         let last = self.slots.back().map_or(0, |(last, _)| *last);
@@ -93,7 +95,7 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     #[test]
-    fn what_is_used_up_comes_back_after_a_minute() {
+    fn an_amount_leaves_the_window_after_a_minute() {
         let (mut window, now) = (Window::default(), Instant::now());
         for _ in 0..3 {
             assert_eq!(window.wait(1, 3, now), Duration::ZERO);
@@ -101,20 +103,24 @@ mod tests {
         }
         assert_eq!(window.wait(1, 3, now), 60 * S + 2 * SLOT);
         assert_eq!(window.wait(1, 3, now + 20 * S), 40 * S + 2 * SLOT);
-        assert_eq!(window.wait(1, 4, now + 20 * S), Duration::ZERO, "another limit");
+        assert_eq!(window.wait(1, 4, now + 20 * S), Duration::ZERO, "with a higher limit");
         assert_eq!(window.wait(1, 3, now + 60 * S + 2 * SLOT), Duration::ZERO);
         assert_eq!(window.used(now + 61 * S), 0);
     }
 
     #[test]
-    fn a_large_amount_waits_for_as_much_as_it_needs() {
+    fn a_large_amount_waits_until_enough_has_left() {
         let (mut window, now) = (Window::default(), Instant::now());
         window.add(40, now);
         window.add(40, now + 10 * S);
         assert_eq!(window.wait(20, 100, now + 10 * S), Duration::ZERO);
         assert_eq!(window.wait(30, 100, now + 10 * S), 50 * S + 2 * SLOT);
         assert_eq!(window.wait(70, 100, now + 10 * S), 60 * S + 2 * SLOT);
-        assert_eq!(window.wait(5000, 100, now + 10 * S), 60 * S + 2 * SLOT, "all there is");
+        assert_eq!(
+            window.wait(5000, 100, now + 10 * S),
+            60 * S + 2 * SLOT,
+            "treated as equal to the limit"
+        );
     }
 
     #[test]
@@ -128,22 +134,22 @@ mod tests {
         assert_eq!(window.used(now), 10);
         assert_eq!(window.used(now + 61 * S), 0);
         window.correct(slot, 0, 7);
-        assert_eq!(window.used(now + 61 * S), 0, "it has left");
+        assert_eq!(window.used(now + 61 * S), 0, "the slot has left the window");
     }
 
     proptest! {
         #[test]
-        fn no_minute_sees_more_than_the_limit(
+        fn no_minute_exceeds_the_limit(
             pauses in prop::collection::vec(0..4000_u64, 1..400),
             limit in 1..40_u64,
         ) {
-            let (mut window, mut now, mut through) = (Window::default(), Instant::now(), vec![]);
+            let (mut window, mut now, mut passed) = (Window::default(), Instant::now(), vec![]);
             for pause in pauses {
                 now += Duration::from_millis(pause);
                 let wait = window.wait(1, limit, now);
                 if wait.is_zero() {
                     window.add(1, now);
-                    through.push(now);
+                    passed.push(now);
                 } else {
                     let before = now + wait.saturating_sub(Duration::from_millis(1));
                     prop_assert!(!window.wait(1, limit, before).is_zero());
@@ -151,7 +157,7 @@ mod tests {
                 }
             }
             let limit = usize::try_from(limit).expect("few");
-            for pair in through.windows(limit + 1) {
+            for pair in passed.windows(limit + 1) {
                 prop_assert!(pair[limit] - pair[0] > 60 * S);
             }
         }

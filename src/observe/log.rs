@@ -1,5 +1,5 @@
-//! Where lines go: a bounded buffer in memory, emptied to standard output by a thread of its own, so
-//! that no request waits for a slow pipe or a full disk.
+//! The log: a bounded buffer in memory that a separate thread writes to standard output, so no request
+//! waits for a slow pipe or a full disk.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -13,38 +13,38 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry;
 
-/// Lines waiting to be written, in bytes; what comes on top is dropped and counted.
-const LIMIT: usize = 1 << 20;
-/// Lines that come within this time of each other leave with one write.
-const GATHER: Duration = Duration::from_millis(10);
-/// Room for lines that is kept when they are written.
-const KEPT: usize = 64 * 1024;
-/// How long the last lines may take when the program ends.
-const LAST: Duration = Duration::from_secs(1);
+/// Size of the buffer in bytes. Lines that do not fit are dropped and counted.
+const MAX_BUFFERED: usize = 1 << 20;
+/// Lines that arrive within this time are written together.
+const BATCH_DELAY: Duration = Duration::from_millis(10);
+/// Capacity of the batch that is kept after a write.
+const BATCH_CAPACITY: usize = 64 * 1024;
+/// Longest time to write the last lines when the process ends.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Libraries, by the beginning of their name, of which warnings and errors are the most that is logged,
-/// whatever the filter asks for. At debug and trace they write out requests and answers: yup-oauth2
-/// private tokens, aws-sigv4 what it signs, the others headers and frames.
+/// Libraries, by prefix of their target, of which only warnings and errors are logged, whatever the filter
+/// contains. At debug and trace they log requests and answers: yup-oauth2 private tokens, aws-sigv4 the
+/// text that it signs, the others headers and frames.
 const CAPPED: [&str; 7] =
     ["aws_", "h2", "hyper", "reqsign", "rustls", "tokio_rustls", "yup_oauth2"];
 
-/// How lines look.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Plain text for people.
     Text,
 }
 
 impl Format {
-    /// Text on a terminal, JSON elsewhere.
+    /// Returns text if standard output is a terminal, else JSON.
     pub fn of_stdout() -> Self {
         if io::stdout().is_terminal() { Format::Text } else { Format::Json }
     }
 }
 
-/// The log. Cheap to clone.
+/// The log. A clone shares the buffer.
 #[derive(Clone, Debug)]
 pub struct Log {
     format: Format,
@@ -54,7 +54,9 @@ pub struct Log {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    /// Notified when the buffer gets its first line.
     filled: Condvar,
+    /// Notified when a batch has been written.
     emptied: Condvar,
 }
 
@@ -67,16 +69,16 @@ struct State {
 }
 
 impl Log {
-    /// Starts the log: standard output, and tracing's events into it. `filter` is in
-    /// tracing-subscriber's syntax, and some libraries are kept quiet whatever it says. Fails when it is
-    /// not in that syntax, or there is a log already.
+    /// Starts the log on standard output and sends the events of `tracing` to it. `filter` has the syntax of
+    /// `tracing_subscriber::EnvFilter`; the libraries in [`CAPPED`] are limited in addition. Fails if the
+    /// filter is invalid or a log was started before.
     pub fn start(filter: &str, format: Format) -> Result<Self, String> {
         let log = Self { format, shared: Arc::default() };
-        let colours = io::stdout().is_terminal();
-        let subscriber = subscriber(filter, format, colours, log.clone())
-            .map_err(|error| format!("not a log filter: {error}"))?;
+        let colors = io::stdout().is_terminal();
+        let subscriber = subscriber(filter, format, colors, log.clone())
+            .map_err(|error| format!("invalid log filter: {error}"))?;
         tracing::subscriber::set_global_default(subscriber).map_err(|error| error.to_string())?;
-        // Not `io::stdout`: it keeps what it could not write, and so lines in pieces.
+        // Not `io::stdout`: it keeps the bytes of a failed write, so lines would be torn.
         let out = io::stdout().as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
         let shared = log.shared.clone();
         std::thread::Builder::new()
@@ -86,48 +88,48 @@ impl Log {
         Ok(log)
     }
 
-    /// A log that nobody reads, for tests of what writes to it.
+    /// Creates a log that nothing reads, for tests of code that logs.
     #[cfg(test)]
     pub(crate) fn unread() -> Self {
         Self { format: Format::Json, shared: Arc::default() }
     }
 
-    /// How lines look.
+    /// Returns the format of the log.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Adds the line that `fill` appends, or drops it when too much is waiting already.
+    /// Adds the line that `fill` appends, or drops it if the buffer is full.
     pub fn line(&self, fill: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.shared.lock();
-        if state.lines.len() >= LIMIT {
+        if state.lines.len() >= MAX_BUFFERED {
             state.dropped += 1;
             return;
         }
-        let first = state.lines.is_empty();
+        let was_empty = state.lines.is_empty();
         fill(&mut state.lines);
         state.lines.push(b'\n');
         drop(state);
-        if first {
+        if was_empty {
             self.shared.filled.notify_one();
         }
     }
 
-    /// Waits, a second at most, until all lines are written.
+    /// Waits until all lines are written, at most [`FINISH_TIMEOUT`].
     pub fn finish(&self) {
         let mut state = self.shared.lock();
         state.closed = true;
         self.shared.filled.notify_one();
-        let busy = |state: &mut State| state.writing || !state.lines.is_empty();
-        drop(self.shared.emptied.wait_timeout_while(state, LAST, busy));
+        let is_busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        drop(self.shared.emptied.wait_timeout_while(state, FINISH_TIMEOUT, is_busy));
     }
 }
 
-/// What turns tracing's events into lines.
+/// Builds the subscriber that formats the events of `tracing` as lines.
 fn subscriber<W>(
     filter: &str,
     format: Format,
-    colours: bool,
+    colors: bool,
     out: W,
 ) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
 where
@@ -141,13 +143,13 @@ where
             Box::new(registry().with(lines.json().flatten_event(true).with_filter(filter)))
         }
         Format::Text => {
-            let lines = lines.with_ansi(colours).with_target(false);
+            let lines = lines.with_ansi(colors).with_target(false);
             Box::new(registry().with(lines.with_filter(filter)))
         }
     })
 }
 
-/// Whether an event with this description says too much.
+/// Returns true if the event is from a library in [`CAPPED`] and below a warning.
 fn is_capped(event: &Metadata<'_>) -> bool {
     *event.level() > Level::WARN && CAPPED.iter().any(|name| event.target().starts_with(name))
 }
@@ -163,7 +165,7 @@ impl Shared {
         loop {
             let dropped = self.next(&mut batch);
             if dropped > 0 {
-                lines_dropped(&mut batch, dropped, format);
+                write_dropped_count(&mut batch, dropped, format);
             }
             if torn {
                 batch.insert(0, b'\n');
@@ -172,20 +174,21 @@ impl Shared {
             if written > 0 {
                 torn = batch[written - 1] != b'\n';
             }
-            // Nowhere to report it: standard output is where reports go. It is told once it takes lines
-            // again: a full disk may have room, though a pipe without a reader has none ever after.
+            // Standard output is where problems are reported, so the loss is reported once it accepts lines
+            // again: a full disk may get space; a pipe without a reader stays closed.
             if written < batch.len() {
                 let lost = memchr::memchr_iter(b'\n', &batch[written..]).count() as u64;
-                // The line that tells of others stands for these, and no line is for its own sake.
-                let told = if dropped > 0 { dropped - 1 } else { 0 };
-                self.lock().dropped += lost + told;
+                // The lost batch may contain the report of earlier losses: those are added again, without the
+                // report itself.
+                let reported = dropped.saturating_sub(1);
+                self.lock().dropped += lost + reported;
             }
             batch.clear();
-            batch.shrink_to(KEPT);
+            batch.shrink_to(BATCH_CAPACITY);
         }
     }
 
-    /// Waits for lines; how many were dropped before them.
+    /// Waits for lines and moves them to `batch`; returns the number of lines dropped before them.
     fn next(&self, batch: &mut Vec<u8>) -> u64 {
         let mut state = self.lock();
         state.writing = false;
@@ -195,7 +198,7 @@ impl Shared {
         }
         if !state.closed {
             drop(state);
-            std::thread::sleep(GATHER);
+            std::thread::sleep(BATCH_DELAY);
             state = self.lock();
         }
         state.writing = true;
@@ -204,7 +207,7 @@ impl Shared {
     }
 }
 
-/// Writes as much as goes; how much that was.
+/// Writes as much as possible; returns the number of bytes written.
 fn write(out: &mut impl Write, batch: &[u8]) -> usize {
     let mut written = 0;
     while written < batch.len() {
@@ -212,9 +215,9 @@ fn write(out: &mut impl Write, batch: &[u8]) -> usize {
             Ok(0) => break,
             Ok(more) => written += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A pipe that whoever shares it has made non-blocking.
+            // Another process that shares the pipe has made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(GATHER);
+                std::thread::sleep(BATCH_DELAY);
             }
             Err(_) => break,
         }
@@ -222,19 +225,19 @@ fn write(out: &mut impl Write, batch: &[u8]) -> usize {
     written
 }
 
-fn lines_dropped(batch: &mut Vec<u8>, count: u64, format: Format) {
+fn write_dropped_count(batch: &mut Vec<u8>, count: u64, format: Format) {
     let now = humantime::format_rfc3339_millis(SystemTime::now());
-    // Writing into memory cannot fail.
+    // Writing to memory cannot fail.
     let _ = match format {
         Format::Json => writeln!(
             batch,
-            "{{\"timestamp\":\"{now}\",\"level\":\"WARN\",\"message\":\"lines dropped\",\"count\":{count}}}"
+            "{{\"timestamp\":\"{now}\",\"level\":\"WARN\",\"message\":\"log lines dropped\",\"count\":{count}}}"
         ),
-        Format::Text => writeln!(batch, "{now}  WARN lines dropped: {count}"),
+        Format::Text => writeln!(batch, "{now}  WARN log lines dropped: {count}"),
     };
 }
 
-/// What tracing writes one event with.
+/// The writer of one event of `tracing`.
 #[derive(Debug)]
 pub struct EventWriter<'a> {
     log: &'a Log,
@@ -264,7 +267,7 @@ impl Write for EventWriter<'_> {
 mod tests {
     use super::*;
 
-    /// What is logged of one event at each level for each of the targets.
+    /// Logs an event of each level for each target and returns the log.
     fn logged(filter: &str, format: Format) -> String {
         let log = Log { format, shared: Arc::default() };
         let subscriber = subscriber(filter, format, false, log.clone()).unwrap();
@@ -282,7 +285,7 @@ mod tests {
         String::from_utf8(lines).unwrap()
     }
 
-    /// Takes this many bytes, then fails until it is told to take more.
+    /// Accepts this many bytes, then fails until the test raises the number.
     struct Full(Vec<u8>, usize);
 
     impl Write for Full {
@@ -301,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_stops_where_the_disk_is_full() {
+    fn a_write_stops_when_the_disk_is_full() {
         let mut out = Full(Vec::new(), 5);
         assert_eq!(write(&mut out, b"one\ntwo\n"), 5);
         assert_eq!(write(&mut out, b"three\n"), 0);
@@ -311,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn no_filter_makes_libraries_write_out_what_they_send() {
+    fn no_filter_enables_debug_logs_of_capped_libraries() {
         let exact = "trace,yup_oauth2::service_account=trace,aws_sigv4[]=trace,hyper::proto=trace";
         for (filter, format) in
             [("trace", Format::Text), ("trace", Format::Json), (exact, Format::Json)]

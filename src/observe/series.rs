@@ -1,4 +1,5 @@
-//! One metric for each set of labels. The library's own `Family` cannot take a name away again.
+//! Metrics of one name by their labels. `prometheus_client`'s `Family` (0.25) neither lists its labels nor
+//! has a `retain`, so it could not remove the metrics of keys and clients that a reload has removed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,30 +11,30 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 /// The metrics of one name by their labels. A clone shares them.
 #[derive(Debug)]
 pub(super) struct Series<L, M> {
-    known: Arc<Mutex<BTreeMap<L, M>>>,
-    make: fn() -> M,
+    metrics: Arc<Mutex<BTreeMap<L, M>>>,
+    create: fn() -> M,
 }
 
 impl<L: Ord, M: Clone> Series<L, M> {
-    pub(super) fn new(make: fn() -> M) -> Self {
-        Self { known: Arc::default(), make }
+    pub(super) fn new(create: fn() -> M) -> Self {
+        Self { metrics: Arc::default(), create }
     }
 
-    /// The metric with these labels, which counts for as long as it is not taken away.
+    /// Returns the metric with these labels, and creates it if it does not exist.
     pub(super) fn with(&self, labels: L) -> M {
-        self.known().entry(labels).or_insert_with(self.make).clone()
+        self.lock().entry(labels).or_insert_with(self.create).clone()
     }
 
-    /// Takes away all whose labels are not wanted any more.
-    pub(super) fn keep(&self, wanted: impl Fn(&L) -> bool) {
-        self.known().retain(|labels, _| wanted(labels));
+    /// Removes the metrics whose labels do not fulfil the condition.
+    pub(super) fn retain(&self, condition: impl Fn(&L) -> bool) {
+        self.lock().retain(|labels, _| condition(labels));
     }
 }
 
 impl<L, M> Series<L, M> {
-    /// A panic elsewhere leaves the map as good as it was.
-    fn known(&self) -> MutexGuard<'_, BTreeMap<L, M>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A panic elsewhere cannot leave the map half changed, so a poisoned lock is used as it is.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<L, M>> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,7 +46,7 @@ impl<L: Ord, M: Clone + Default> Default for Series<L, M> {
 
 impl<L, M> Clone for Series<L, M> {
     fn clone(&self) -> Self {
-        Self { known: self.known.clone(), make: self.make }
+        Self { metrics: self.metrics.clone(), create: self.create }
     }
 }
 
@@ -55,7 +56,7 @@ where
     M: EncodeMetric + TypedMetric,
 {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        for (labels, metric) in self.known().iter() {
+        for (labels, metric) in self.lock().iter() {
             metric.encode(encoder.encode_family(labels)?)?;
         }
         Ok(())
@@ -66,6 +67,6 @@ where
     }
 
     fn is_empty(&self) -> bool {
-        self.known().is_empty()
+        self.lock().is_empty()
     }
 }

@@ -2,11 +2,11 @@
 //! the bytes are forwarded as they are; else the most expressive format of the provider.
 
 use super::Kind;
-use crate::wire::Operation;
-use crate::wire::counting::{self, Counter};
-use crate::wire::embeddings::Format;
+use crate::wire::api::{Format, Operation};
+use crate::wire::embeddings::EmbeddingsFormat;
 use crate::wire::ir::Request;
-use crate::wire::translate::Wire;
+use crate::wire::token_count;
+use crate::wire::token_count::Counter;
 
 /// How a client's request is converted for a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +14,9 @@ pub enum Conversion {
     /// Not converted: the provider supports the client's format.
     Verbatim,
     /// Translated to this format.
-    Translate(Wire),
+    Translate(Format),
     /// Converted to an embeddings request of this form.
-    Embeddings(Format),
+    Embeddings(EmbeddingsFormat),
     /// Converted to a token count request of this form.
     CountTokens(Counter),
     /// Not possible: the provider has no such operation.
@@ -29,13 +29,13 @@ impl Kind {
     pub fn conversion(
         self,
         operation: Operation,
-        body: Option<Wire>,
+        body: Option<Format>,
         model: [&str; 2],
     ) -> Conversion {
-        if let Some(wire) = counting::asked_in(operation) {
-            return self.token_count_conversion(operation, wire, model);
+        if let Some(format) = token_count::asked_in(operation) {
+            return self.token_count_conversion(operation, format, model);
         }
-        let Some(asked) = Wire::of(operation) else {
+        let Some(asked) = Format::of(operation) else {
             let made = if operation == Operation::Embeddings {
                 self.embeddings_format(model)
             } else {
@@ -49,28 +49,28 @@ impl Kind {
         };
         let [_, own] = model;
         if body.is_none()
-            && asked == Wire::OpenAiChat
+            && asked == Format::OpenAiChat
             && self.has_both()
             && needs_responses_api(own)
         {
-            return Conversion::Translate(Wire::OpenAiResponses);
+            return Conversion::Translate(Format::OpenAiResponses);
         }
         if body.is_none() && self.supports(operation) && self.has(asked, model) {
             return Conversion::Verbatim;
         }
         // Formats that only providers have are forwarded or refused.
-        if !Wire::OF_CALLERS.contains(&asked) {
+        if !Format::OF_CALLERS.contains(&asked) {
             return Conversion::Unsupported;
         }
         match self {
-            Kind::Anthropic => Conversion::Translate(Wire::Anthropic),
+            Kind::Anthropic => Conversion::Translate(Format::Anthropic),
             Kind::Vertex | Kind::Azure if is_claude(model) => {
-                Conversion::Translate(Wire::Anthropic)
+                Conversion::Translate(Format::Anthropic)
             }
-            Kind::Gemini | Kind::Vertex => Conversion::Translate(Wire::Gemini),
-            Kind::Bedrock => Conversion::Translate(Wire::Bedrock),
-            Kind::Cohere if asked != Wire::OpenAiChat => Conversion::Translate(Wire::Cohere),
-            Kind::Replicate => Conversion::Translate(Wire::Replicate),
+            Kind::Gemini | Kind::Vertex => Conversion::Translate(Format::Gemini),
+            Kind::Bedrock => Conversion::Translate(Format::Bedrock),
+            Kind::Cohere if asked != Format::OpenAiChat => Conversion::Translate(Format::Cohere),
+            Kind::Replicate => Conversion::Translate(Format::Replicate),
             Kind::OpenAi
             | Kind::Azure
             | Kind::Mistral
@@ -84,18 +84,18 @@ impl Kind {
             | Kind::Ollama
             | Kind::Sglang
             | Kind::OpenAiCompatible
-            | Kind::Echo => Conversion::Translate(Wire::OpenAiChat),
+            | Kind::Echo => Conversion::Translate(Format::OpenAiChat),
         }
     }
 
     /// Returns the form of its embeddings requests, if that is not OpenAI's.
-    fn embeddings_format(self, model: [&str; 2]) -> Option<Format> {
+    fn embeddings_format(self, model: [&str; 2]) -> Option<EmbeddingsFormat> {
         match self {
-            Kind::Gemini => Some(Format::Gemini),
-            Kind::Vertex => Format::on_vertex(model),
-            Kind::Bedrock => Format::on_bedrock(model),
+            Kind::Gemini => Some(EmbeddingsFormat::Gemini),
+            Kind::Vertex => EmbeddingsFormat::on_vertex(model),
+            Kind::Bedrock => EmbeddingsFormat::on_bedrock(model),
             // Its OpenAI-compatible endpoint has embeddings too, and is used if it supports the request.
-            Kind::Cohere => Some(Format::Cohere),
+            Kind::Cohere => Some(EmbeddingsFormat::Cohere),
             _ => None,
         }
     }
@@ -104,10 +104,10 @@ impl Kind {
     fn token_count_conversion(
         self,
         operation: Operation,
-        wire: Wire,
+        format: Format,
         model: [&str; 2],
     ) -> Conversion {
-        if self.supports(operation) && self.has(wire, model) {
+        if self.supports(operation) && self.has(format, model) {
             return Conversion::Verbatim;
         }
         match self {
@@ -125,20 +125,22 @@ impl Kind {
     }
 
     /// True if a provider that supports the API has this format for this model.
-    fn has(self, wire: Wire, model: [&str; 2]) -> bool {
-        match (self, wire) {
+    fn has(self, format: Format, model: [&str; 2]) -> bool {
+        match (self, format) {
             // <https://docs.mistral.ai/api>, <https://docs.z.ai/api-reference>,
             // <https://docs.cohere.com/docs/compatibility-api>: chat, and no responses.
-            (Kind::Mistral | Kind::Zai | Kind::Cohere, Wire::OpenAiResponses) => false,
+            (Kind::Mistral | Kind::Zai | Kind::Cohere, Format::OpenAiResponses) => false,
             // Only Claude is served in Anthropic's format. A name without a known model family may be
             // Claude's.
-            (Kind::Vertex | Kind::Azure | Kind::Bedrock, Wire::Anthropic) => {
+            (Kind::Vertex | Kind::Azure | Kind::Bedrock, Format::Anthropic) => {
                 is_claude(model) || !is_other_family(model)
             }
             (Kind::Vertex | Kind::Azure, _) => !is_claude(model),
             // <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html>: for
             // OpenAI's models only.
-            (Kind::Bedrock, Wire::OpenAiChat) => model.iter().any(|name| name.contains("openai.")),
+            (Kind::Bedrock, Format::OpenAiChat) => {
+                model.iter().any(|name| name.contains("openai."))
+            }
             _ => true,
         }
     }
@@ -151,13 +153,13 @@ impl Kind {
     /// Returns the format for a request if the kind has two: from GPT-5.4 on, OpenAI supports tools with
     /// reasoning only in its responses API, and some models only there
     /// (<https://github.com/openai/openai-openapi/issues/541>).
-    pub fn translation_format(self, wire: Wire, request: &Request, model: &str) -> Wire {
-        let has_both = self.has_both() && wire == Wire::OpenAiChat;
+    pub fn translation_format(self, format: Format, request: &Request, model: &str) -> Format {
+        let has_both = self.has_both() && format == Format::OpenAiChat;
         let reasons = request.thinking.is_some() || !request.tools.is_empty();
         if has_both && (needs_responses_api(model) || (reasons && is_from_gpt_5_4(model))) {
-            Wire::OpenAiResponses
+            Format::OpenAiResponses
         } else {
-            wire
+            format
         }
     }
 }
@@ -244,21 +246,21 @@ mod tests {
 
     #[test]
     fn another_format_is_translated_to_one_of_the_provider() {
-        for (kind, operation, model, wire) in [
-            (Kind::OpenAi, Operation::Messages, "gpt-4o", Wire::OpenAiChat),
-            (Kind::Mistral, Operation::Responses, "mistral-small", Wire::OpenAiChat),
-            (Kind::Anthropic, Operation::Chat, "claude-haiku-4-5", Wire::Anthropic),
-            (Kind::Vertex, Operation::Chat, "claude-sonnet-4@20250514", Wire::Anthropic),
-            (Kind::Vertex, Operation::Messages, "gemini-2.5-flash", Wire::Gemini),
-            (Kind::Bedrock, Operation::Messages, "amazon.nova-lite-v1:0", Wire::Bedrock),
-            (Kind::Bedrock, Operation::Chat, "amazon.nova-lite-v1:0", Wire::Bedrock),
-            (Kind::Cohere, Operation::Messages, "command-a-03-2025", Wire::Cohere),
-            (Kind::Replicate, Operation::Chat, "meta/meta-llama-3-8b-instruct", Wire::Replicate),
-            (Kind::OpenAi, Operation::Chat, "gpt-5-pro", Wire::OpenAiResponses),
-            (Kind::Azure, Operation::Chat, "gpt-5.1-codex", Wire::OpenAiResponses),
+        for (kind, operation, model, format) in [
+            (Kind::OpenAi, Operation::Messages, "gpt-4o", Format::OpenAiChat),
+            (Kind::Mistral, Operation::Responses, "mistral-small", Format::OpenAiChat),
+            (Kind::Anthropic, Operation::Chat, "claude-haiku-4-5", Format::Anthropic),
+            (Kind::Vertex, Operation::Chat, "claude-sonnet-4@20250514", Format::Anthropic),
+            (Kind::Vertex, Operation::Messages, "gemini-2.5-flash", Format::Gemini),
+            (Kind::Bedrock, Operation::Messages, "amazon.nova-lite-v1:0", Format::Bedrock),
+            (Kind::Bedrock, Operation::Chat, "amazon.nova-lite-v1:0", Format::Bedrock),
+            (Kind::Cohere, Operation::Messages, "command-a-03-2025", Format::Cohere),
+            (Kind::Replicate, Operation::Chat, "meta/meta-llama-3-8b-instruct", Format::Replicate),
+            (Kind::OpenAi, Operation::Chat, "gpt-5-pro", Format::OpenAiResponses),
+            (Kind::Azure, Operation::Chat, "gpt-5.1-codex", Format::OpenAiResponses),
         ] {
             let conversion = kind.conversion(operation, None, [model, model]);
-            assert_eq!(conversion, Conversion::Translate(wire), "{kind} {}", operation.name());
+            assert_eq!(conversion, Conversion::Translate(format), "{kind} {}", operation.name());
         }
     }
 
@@ -276,7 +278,7 @@ mod tests {
             Conversion::Verbatim
         );
         let through = Kind::Azure.conversion(Operation::Messages, None, ["gpt-4o", "prod-1"]);
-        assert_eq!(through, Conversion::Translate(Wire::OpenAiChat));
+        assert_eq!(through, Conversion::Translate(Format::OpenAiChat));
     }
 
     #[test]
@@ -301,11 +303,23 @@ mod tests {
             (Kind::OpenAi, "text-embedding-3-small", Conversion::Verbatim),
             (Kind::Mistral, "mistral-embed", Conversion::Verbatim),
             (Kind::Azure, "text-embedding-3-small", Conversion::Verbatim),
-            (Kind::Gemini, "gemini-embedding-001", Conversion::Embeddings(Format::Gemini)),
-            (Kind::Vertex, "text-embedding-005", Conversion::Embeddings(Format::VertexPredict)),
+            (
+                Kind::Gemini,
+                "gemini-embedding-001",
+                Conversion::Embeddings(EmbeddingsFormat::Gemini),
+            ),
+            (
+                Kind::Vertex,
+                "text-embedding-005",
+                Conversion::Embeddings(EmbeddingsFormat::VertexPredict),
+            ),
             (Kind::Vertex, "intfloat/multilingual-e5-large-instruct-maas", Conversion::Verbatim),
-            (Kind::Cohere, "embed-v4.0", Conversion::Embeddings(Format::Cohere)),
-            (Kind::Bedrock, "amazon.titan-embed-text-v2:0", Conversion::Embeddings(Format::Titan)),
+            (Kind::Cohere, "embed-v4.0", Conversion::Embeddings(EmbeddingsFormat::Cohere)),
+            (
+                Kind::Bedrock,
+                "amazon.titan-embed-text-v2:0",
+                Conversion::Embeddings(EmbeddingsFormat::Titan),
+            ),
             (Kind::Bedrock, "amazon.nova-lite-v1:0", Conversion::Unsupported),
             (Kind::Anthropic, "claude-haiku-4-5", Conversion::Unsupported),
             (Kind::Replicate, "a/b", Conversion::Unsupported),
@@ -386,8 +400,8 @@ mod tests {
     #[test]
     fn a_body_in_another_format_is_converted_for_a_supported_operation() {
         let conversion =
-            Kind::OpenAi.conversion(Operation::Chat, Some(Wire::OpenAiResponses), ["gpt-4o"; 2]);
-        assert_eq!(conversion, Conversion::Translate(Wire::OpenAiChat));
+            Kind::OpenAi.conversion(Operation::Chat, Some(Format::OpenAiResponses), ["gpt-4o"; 2]);
+        assert_eq!(conversion, Conversion::Translate(Format::OpenAiChat));
     }
 
     #[test]
@@ -397,13 +411,13 @@ mod tests {
         let thinks = Request { thinking, ..Request::default() };
         let plain = Request::default();
         let format =
-            |model, request| Kind::OpenAi.translation_format(Wire::OpenAiChat, request, model);
-        assert_eq!(format("gpt-5.4-mini", &thinks), Wire::OpenAiResponses);
-        assert_eq!(format("gpt-6-astra", &thinks), Wire::OpenAiResponses);
-        assert_eq!(format("gpt-5.4", &plain), Wire::OpenAiChat);
+            |model, request| Kind::OpenAi.translation_format(Format::OpenAiChat, request, model);
+        assert_eq!(format("gpt-5.4-mini", &thinks), Format::OpenAiResponses);
+        assert_eq!(format("gpt-6-astra", &thinks), Format::OpenAiResponses);
+        assert_eq!(format("gpt-5.4", &plain), Format::OpenAiChat);
         for older in ["gpt-5", "gpt-5.2", "gpt-4o", "gpt-4.1", "o4-mini", "gpt-oss-120b"] {
-            assert_eq!(format(older, &thinks), Wire::OpenAiChat, "{older}");
+            assert_eq!(format(older, &thinks), Format::OpenAiChat, "{older}");
         }
-        assert_eq!(format("gpt-5.1-codex", &plain), Wire::OpenAiResponses);
+        assert_eq!(format("gpt-5.1-codex", &plain), Format::OpenAiResponses);
     }
 }

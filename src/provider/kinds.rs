@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::wire::quirks::{self, Quirks};
-use crate::wire::{Api, Operation};
+use crate::wire::api::{Api, Operation};
+use crate::wire::format::quirks;
+use crate::wire::format::quirks::Quirks;
 
 /// A kind of provider, as in `kind = "…"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

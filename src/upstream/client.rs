@@ -1,12 +1,19 @@
-//! The connections to providers: one client, and so one pool, for each way of getting there.
+//! The connections to providers: one client, and so one pool, for each [`Transport`].
 //!
-//! A pool outlives the configuration it was made for: a new configuration takes over every client
-//! whose [`Transport`] it still needs. HTTP/1.1 connections are driven by the task that serves the
-//! caller; hosts that choose HTTP/2 are left to hyper-util's client.
+//! A pool outlives the configuration it was made for: the next configuration takes over every client
+//! whose [`Transport`] it still uses. HTTP/1.1 connections are driven by the task that serves the
+//! caller; hosts that negotiate HTTP/2 are left to hyper-util's client.
+//!
+//! ```text
+//! client/connect.rs        opens a connection: DNS, TCP, proxy, TLS
+//! client/h1_connection.rs  an HTTP/1.1 connection without a task of its own
+//! client/pool.rs           idle HTTP/1.1 connections by host
+//! client/body.rs           the body of an answer; returns its connection to the pool
+//! ```
 
+mod body;
 pub(super) mod connect;
-mod fetch;
-pub(super) mod link;
+mod h1_connection;
 mod pool;
 
 use std::io;
@@ -14,191 +21,173 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use http::header::HOST;
 use http::{Request, Response, Uri};
+use http_body_util::BodyExt as _;
+use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::Connection as _;
-use hyper_util::client::legacy::{self, Client as Pooled};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
+use self::body::H1Body;
+pub use self::body::HttpBody;
 use self::connect::Connector;
-use self::link::{Inline, Link};
-use self::pool::{IDLE, IDLE_PER_HOST, Place, Pool};
-use super::Arriving;
-use super::outgoing::Outgoing;
-use super::token::NoToken;
+use self::h1_connection::H1Connection;
+use self::pool::{Host, IDLE, IDLE_PER_HOST, Pool};
+use super::error::UpstreamError;
+use super::request_body::RequestBody;
 use crate::config::Transport;
 
-/// HTTP/2 connections are pinged that often while requests are open, so that a dead peer shows.
+/// Interval of pings on HTTP/2 connections with open requests, so that a dead peer is detected.
 const PING: Duration = Duration::from_secs(20);
+/// Bytes read of a short answer: a token, a list of models, an error.
+const SHORT: usize = 64 * 1024;
+
+type Sent = Result<Response<HttpBody>, UpstreamError>;
 
 /// A pool of connections for one [`Transport`].
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct HttpClient {
     connector: Connector,
     pool: Arc<Pool>,
-    /// For hosts that speak HTTP/2.
-    pooled: Pooled<Connector, Outgoing>,
+    /// For hosts that negotiate HTTP/2.
+    pooled: Pooled<Connector, RequestBody>,
 }
 
-impl Client {
-    /// Sends a request on a kept connection, where there is one, and waits for the head of its answer.
-    /// [`Broken::Stale`] says that the provider had left that connection: then [`Client::send_anew`] does
-    /// not meet the same.
-    pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Arriving>, Broken> {
-        let place = self.pool.place(request.uri()).ok_or(Broken::Connect)?;
-        let Some(mut link) = place.pop() else { return self.connect(request, place).await };
-        match link.send(addressed(request, &place)).await {
-            Ok(response) => Ok(inline(response, link, place)),
-            Err(_) if link.is_unheard() => Err(Broken::Stale),
-            Err(_) => Err(Broken::Lost),
+impl HttpClient {
+    /// Sends a request, on an idle connection if there is one, and waits for the head of its answer.
+    /// After [`UpstreamError::StaleConnection`] send the request again with [`HttpClient::send_on_new`],
+    /// which cannot fail that way.
+    pub async fn send(&self, request: Request<RequestBody>) -> Sent {
+        let host = self.pool.host(request.uri()).ok_or(UpstreamError::Connect)?;
+        let Some(mut connection) = host.pop() else { return self.connect(request, host).await };
+        match connection.send(in_origin_form(request, &host)).await {
+            Ok(response) => Ok(with_h1_body(response, connection, host)),
+            Err(_) if connection.has_read() => Err(UpstreamError::ConnectionLost),
+            Err(_) => Err(UpstreamError::StaleConnection),
         }
     }
 
-    /// Sends a request on a connection of its own.
-    pub async fn send_anew(
-        &self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Arriving>, Broken> {
-        let place = self.pool.place(request.uri()).ok_or(Broken::Connect)?;
-        self.connect(request, place).await
+    /// Sends a request on a new connection.
+    pub async fn send_on_new(&self, request: Request<RequestBody>) -> Sent {
+        let host = self.pool.host(request.uri()).ok_or(UpstreamError::Connect)?;
+        self.connect(request, host).await
     }
 
-    // In a box: it happens seldom, and is larger than all else that a request waits for.
-    fn connect(
-        &self,
-        request: Request<Outgoing>,
-        place: Arc<Place>,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<Arriving>, Broken>> + Send + '_>> {
-        Box::pin(self.send_to(request, place))
+    /// Sends a request on a new connection and reads its answer, at most its first 64 KiB. The caller
+    /// sets the time limit.
+    pub async fn fetch(&self, request: Request<Bytes>) -> Result<Response<Bytes>, UpstreamError> {
+        let response = self.send_on_new(request.map(RequestBody::whole)).await?;
+        let (head, body) = response.into_parts();
+        Ok(Response::from_parts(head, read_short(body).await?))
     }
 
-    /// Sends a request on a new connection, or leaves it to the client for HTTP/2.
-    async fn send_to(
-        &self,
-        request: Request<Outgoing>,
-        place: Arc<Place>,
-    ) -> Result<Response<Arriving>, Broken> {
-        if place.speaks_h2() {
-            return self.send_pooled(request).await;
-        }
-        let connecting = self.connector.clone().call(request.uri().clone());
-        let stream = connecting.await.map_err(|_| Broken::Connect)?;
-        if stream.connected().is_negotiated_h2() {
-            place.set_h2();
-            return self.send_pooled(request).await;
-        }
-        self.pool.keep_swept();
-        let mut link = Link::new(stream).await.map_err(|_| Broken::Connect)?;
-        let response = link.send(addressed(request, &place)).await.map_err(|_| Broken::Lost)?;
-        Ok(inline(response, link, place))
-    }
-
-    /// What opens its connections, for libraries that bring a client of their own.
+    /// Returns the connector, for libraries that have their own client.
     pub(super) fn connector(&self) -> Connector {
         self.connector.clone()
     }
 
-    async fn send_pooled(&self, request: Request<Outgoing>) -> Result<Response<Arriving>, Broken> {
-        let response = self.pooled.request(request).await;
-        Ok(response.map_err(|error| Broken::of(&error))?.map(Arriving::Http))
+    // In a box: it is rare, and larger than everything else that a request's future holds.
+    fn connect(
+        &self,
+        request: Request<RequestBody>,
+        host: Arc<Host>,
+    ) -> Pin<Box<dyn Future<Output = Sent> + Send + '_>> {
+        Box::pin(self.connect_and_send(request, host))
+    }
+
+    /// Sends a request on a new connection, or with hyper-util's client if the host negotiates HTTP/2.
+    async fn connect_and_send(&self, request: Request<RequestBody>, host: Arc<Host>) -> Sent {
+        if host.supports_h2() {
+            return self.send_pooled(request).await;
+        }
+        let connecting = self.connector.clone().call(request.uri().clone());
+        let stream = connecting.await.map_err(|_| UpstreamError::Connect)?;
+        if stream.connected().is_negotiated_h2() {
+            host.set_h2();
+            return self.send_pooled(request).await;
+        }
+        self.pool.start_sweeper();
+        let mut connection = H1Connection::new(stream).await.map_err(|_| UpstreamError::Connect)?;
+        let response = connection.send(in_origin_form(request, &host)).await;
+        let response = response.map_err(|_| UpstreamError::ConnectionLost)?;
+        Ok(with_h1_body(response, connection, host))
+    }
+
+    async fn send_pooled(&self, request: Request<RequestBody>) -> Sent {
+        let response = self.pooled.request(request).await.map_err(|error| {
+            if error.is_connect() { UpstreamError::Connect } else { UpstreamError::ConnectionLost }
+        })?;
+        Ok(response.map(HttpBody::Pooled))
     }
 }
 
-/// The request in the form it has on an HTTP/1.1 connection: a path, and the host in a header.
-fn addressed(mut request: Request<Outgoing>, place: &Place) -> Request<Outgoing> {
+/// Reads a body to its end, or its first 64 KiB.
+pub(super) async fn read_short(mut body: HttpBody) -> Result<Bytes, UpstreamError> {
+    let mut out = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| UpstreamError::ConnectionLost)?;
+        let bytes = frame.into_data().unwrap_or_default();
+        let room = SHORT - out.len();
+        out.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if bytes.len() > room {
+            break;
+        }
+    }
+    Ok(out.freeze())
+}
+
+/// Changes the URI to the path alone and adds the Host header, as HTTP/1.1 requires.
+fn in_origin_form(mut request: Request<RequestBody>, host: &Host) -> Request<RequestBody> {
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
-    request.headers_mut().entry(HOST).or_insert_with(|| place.host());
+    request.headers_mut().entry(HOST).or_insert_with(|| host.header());
     request
 }
 
-fn inline(
+fn with_h1_body(
     response: Response<hyper::body::Incoming>,
-    link: Link,
-    place: Arc<Place>,
-) -> Response<Arriving> {
-    response.map(|body| Arriving::Inline(Inline::new(body, link, place)))
-}
-
-/// Why no answer came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// The model's name can stand in no address of the provider's; it was not asked.
-    Name,
-    /// No connection came about.
-    Connect,
-    /// The connection broke before the head of an answer.
-    Lost,
-    /// A connection kept from an earlier request was closed, and not a byte of an answer came.
-    Stale,
-    /// Nothing came in time.
-    Silent,
-    /// The issuer of its tokens refuses the key's credential; the provider was not asked.
-    Refused,
-    /// The issuer of its tokens gave none; the provider was not asked.
-    NoToken,
-}
-
-impl Broken {
-    fn of(error: &legacy::Error) -> Self {
-        if error.is_connect() { Broken::Connect } else { Broken::Lost }
-    }
-
-    /// The failure in words for the caller; the library's own text may name addresses.
-    pub fn words(self) -> &'static str {
-        match self {
-            Broken::Name => "was not asked: it has no address for a model of this name",
-            Broken::Connect => "could not be reached",
-            Broken::Lost | Broken::Stale => "closed the connection before it answered",
-            Broken::Silent => "did not answer in time",
-            Broken::Refused => {
-                "was not asked: the issuer of its tokens refuses the key's credential"
-            }
-            Broken::NoToken => "was not asked: the issuer of its tokens gave none",
-        }
-    }
-}
-
-impl From<NoToken> for Broken {
-    fn from(why: NoToken) -> Self {
-        match why {
-            NoToken::Refused(_) => Broken::Refused,
-            NoToken::Unreachable(_) | NoToken::Silent => Broken::NoToken,
-        }
-    }
+    connection: H1Connection,
+    host: Arc<Host>,
+) -> Response<HttpBody> {
+    response.map(|body| HttpBody::H1(H1Body::new(body, connection, host)))
 }
 
 /// The clients of one configuration.
 #[derive(Debug, Default)]
-pub struct Clients {
-    known: Vec<(Transport, bool, Client)>,
+pub struct HttpClients {
+    clients: Vec<(Transport, bool, HttpClient)>,
 }
 
-impl Clients {
-    /// The client for this way of getting there: one made before, or from `before`, or a new one.
+impl HttpClients {
+    /// Returns the client for this transport: from this configuration, else from `before`, else a new
+    /// one.
     pub fn client(
         &mut self,
         transport: &Transport,
         tls: bool,
-        before: Option<&Clients>,
-    ) -> io::Result<Client> {
-        let same =
-            |(t, with_tls, _): &&(Transport, bool, Client)| t == transport && *with_tls == tls;
-        if let Some((_, _, client)) = self.known.iter().find(same) {
-            return Ok(client.clone());
+        before: Option<&HttpClients>,
+    ) -> io::Result<HttpClient> {
+        if let Some(client) = self.find(transport, tls) {
+            return Ok(client);
         }
-        let kept = before.and_then(|clients| clients.known.iter().find(same));
-        let client = match kept {
-            Some((_, _, client)) => client.clone(),
-            None => build(transport, tls)?,
+        let client = match before.and_then(|before| before.find(transport, tls)) {
+            Some(client) => client,
+            None => new_client(transport, tls)?,
         };
-        self.known.push((transport.clone(), tls, client.clone()));
+        self.clients.push((transport.clone(), tls, client.clone()));
         Ok(client)
+    }
+
+    fn find(&self, transport: &Transport, tls: bool) -> Option<HttpClient> {
+        let mut clients = self.clients.iter();
+        let found = clients.find(|(own, with_tls, _)| own == transport && *with_tls == tls);
+        found.map(|(_, _, client)| client.clone())
     }
 }
 
-fn build(transport: &Transport, tls: bool) -> io::Result<Client> {
+fn new_client(transport: &Transport, tls: bool) -> io::Result<HttpClient> {
     let connector = Connector::new(transport, tls)?;
     let pooled = Pooled::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
@@ -208,7 +197,7 @@ fn build(transport: &Transport, tls: bool) -> io::Result<Client> {
         .http2_keep_alive_interval(PING)
         .http2_adaptive_window(true)
         .build(connector.clone());
-    Ok(Client { connector, pool: Arc::default(), pooled })
+    Ok(HttpClient { connector, pool: Arc::default(), pooled })
 }
 
 #[cfg(test)]

@@ -1,31 +1,30 @@
-//! The echo provider: answers in-process, without a network, so that the example file, a demo and a
-//! client's tests run anywhere.
+//! The echo provider: answers inside this process, without a network, so that the example file, a demo
+//! and a client's tests run anywhere. It supports chat, completions, responses and embeddings.
 //!
-//! It answers with the words of the last user message, a word an event when streamed, and counts words
-//! as tokens. Some requests get more:
+//! It returns the text of the last user message, in a stream one event for each word, and counts words as
+//! tokens. Some requests get another answer:
 //!
 //! | request | answer |
 //! |---|---|
-//! | `tools`, and `tool_choice` is `"required"` or names a function | a call of that function (else the first) with arguments `{}` |
+//! | `tools`, and `tool_choice` is `"required"` or names a function | a call of that function (or the first) with arguments `{}` |
 //! | `tools`, and the last user message is `call NAME` | a call of `NAME` |
-//! | the last message is a tool's result | that result's words |
-//! | `max_tokens`, `max_completion_tokens`, `max_output_tokens` | an answer cut after so many words, and said to be |
-//! | model `error-STATUS`, as `error-429` | that status, 400 to 599, with an error in OpenAI's shape |
-//! | model `error-in-stream` | a stream that carries an error event half way |
-//! | model `cut-stream` | a stream that stops half way without a word |
+//! | the last message is a tool result | the text of the result |
+//! | `max_tokens`, `max_completion_tokens`, `max_output_tokens` | an answer of at most that many words, with the stop reason for it |
+//! | model `error-STATUS`, as `error-429` | that status, 400 to 599, with an error in OpenAI's format |
+//! | model `error-in-stream` | half of the stream, then an error event |
+//! | model `cut-stream` | half of the stream |
 //!
-//! Everything is made from the request alone: the same request gives the same answer.
+//! The answer depends on the request alone: the same request gets the same answer.
 
 mod chat;
-mod media;
+mod embeddings;
 mod responses;
-mod vectors;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::wire::Operation;
-use crate::wire::listen::{Framing, error_event};
+use crate::wire::api::{Framing, Operation};
+use crate::wire::failure::error_event::error_event;
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -37,21 +36,21 @@ pub struct Reply {
     pub status: u16,
     /// Value of the `content-type` header.
     pub content_type: &'static str,
-    /// The body: in one piece, or an event a piece.
+    /// The body in one piece, or one piece for each event.
     pub frames: Vec<Bytes>,
 }
 
-/// Answers a request. `id` is the request's own id, from which the answer's ids are made; `created` the
-/// time in seconds since 1970.
+/// Answers a request. The ids in the answer are made from `id`, the id of the request; `created` is Unix
+/// time in seconds.
 pub fn answer(operation: Operation, body: &[u8], id: &str, created: u64) -> Reply {
     match Ask::new(operation, body, id, created).and_then(|ask| reply(&ask)) {
         Ok(reply) => reply,
-        Err(refusal) => refusal.reply(),
+        Err(refusal) => refusal.into_reply(),
     }
 }
 
 fn reply(ask: &Ask<'_>) -> Result<Reply, Refusal> {
-    if let Some(refusal) = Refusal::asked_for(ask.model()) {
+    if let Some(refusal) = Refusal::for_model(ask.model()) {
         return Err(refusal);
     }
     let mut reply = match ask.operation {
@@ -59,20 +58,13 @@ fn reply(ask: &Ask<'_>) -> Result<Reply, Refusal> {
         Operation::Completions => chat::completions(ask),
         Operation::Responses => responses::responses(ask),
         Operation::ResponsesInputTokens => responses::input_tokens(ask),
-        Operation::Embeddings => vectors::embeddings(ask),
-        Operation::Moderations => vectors::moderations(ask),
-        Operation::Rerank => vectors::rerank(ask),
-        Operation::ImageGenerations | Operation::ImageEdits | Operation::ImageVariations => {
-            Ok(media::image(ask))
-        }
-        Operation::Speech => media::speech(ask),
-        Operation::Transcriptions | Operation::Translations => media::transcript(ask),
+        Operation::Embeddings => embeddings::embeddings(ask),
         operation => Err(Refusal::unsupported(operation)),
     }?;
     if reply.content_type == EVENTS && matches!(ask.model(), "error-in-stream" | "cut-stream") {
         reply.frames.truncate(reply.frames.len() / 2);
         if ask.model() == "error-in-stream" {
-            let message = "The echo provider was asked for an error.";
+            let message = "The echo provider returns an error for this model.";
             let event = error_event(ask.operation, Framing::Events, message, "server_error");
             reply.frames.push(event);
         }
@@ -90,28 +82,25 @@ impl Reply {
     }
 }
 
-/// An event without a name.
-fn data(value: &Value) -> Bytes {
+/// Returns an event without a name.
+fn data_event(value: &Value) -> Bytes {
     Bytes::from(format!("data: {value}\n\n"))
 }
 
-/// An event that is named like its type.
-fn named(value: &Value) -> Bytes {
+/// Returns an event with the name in its `type`.
+fn named_event(value: &Value) -> Bytes {
     let name = value["type"].as_str().unwrap_or("message");
     Bytes::from(format!("event: {name}\ndata: {value}\n\n"))
 }
 
-fn done() -> Bytes {
+fn done_event() -> Bytes {
     Bytes::from_static(b"data: [DONE]\n\n")
 }
 
-/// A request, read.
+/// A parsed request.
 struct Ask<'a> {
     operation: Operation,
-    /// Members of a JSON body; of a form, its text fields.
     fields: Map<String, Value>,
-    /// Name and size of a form's first file.
-    file: Option<(String, usize)>,
     id: &'a str,
     created: u64,
 }
@@ -123,18 +112,12 @@ impl<'a> Ask<'a> {
         id: &'a str,
         created: u64,
     ) -> Result<Ask<'a>, Refusal> {
-        let (mut fields, mut file) = (Map::new(), None);
-        if body.starts_with(b"--") {
-            file = media::read_form(body, &mut fields)?;
-        } else {
-            fields = serde_json::from_slice(body).map_err(|error| {
-                let at = (error.line(), error.column());
-                let message =
-                    format!("The body is not a JSON object (line {}, column {}).", at.0, at.1);
-                Refusal::of_param(None, message)
-            })?;
-        }
-        Ok(Ask { operation, fields, file, id, created })
+        let fields = serde_json::from_slice(body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let message = format!("The body is not a JSON object (line {line}, column {column}).");
+            Refusal::invalid(None, message)
+        })?;
+        Ok(Ask { operation, fields, id, created })
     }
 
     fn get(&self, name: &str) -> &Value {
@@ -149,25 +132,23 @@ impl<'a> Ask<'a> {
         self.text("model").unwrap_or("echo")
     }
 
-    /// Whether a stream is wanted; a form says it in words.
     fn stream(&self) -> bool {
-        let stream = self.get("stream");
-        stream.as_bool().unwrap_or(matches!(stream.as_str(), Some("true" | "True" | "1")))
+        self.get("stream") == true
     }
 
-    /// A member that must be there.
-    fn needed(&self, name: &'static str) -> Result<&Value, Refusal> {
+    /// Returns a member, or an error if it is missing.
+    fn required(&self, name: &'static str) -> Result<&Value, Refusal> {
         match self.get(name) {
             Value::Null => {
                 let message = format!("Missing required parameter: '{name}'.");
-                Err(Refusal::of_param(Some(name), message))
+                Err(Refusal::invalid(Some(name), message))
             }
             value => Ok(value),
         }
     }
 }
 
-/// Why a request gets an error.
+/// An error answer.
 struct Refusal {
     status: u16,
     kind: &'static str,
@@ -177,18 +158,18 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn of_param(param: Option<&'static str>, message: impl Into<String>) -> Refusal {
+    fn invalid(param: Option<&'static str>, message: impl Into<String>) -> Refusal {
         let message = message.into();
         Refusal { status: 400, kind: "invalid_request_error", code: None, param, message }
     }
 
     fn unsupported(operation: Operation) -> Refusal {
-        let message = format!("The echo provider does not answer {}.", operation.path());
-        Refusal { status: 404, ..Refusal::of_param(None, message) }
+        let message = format!("The echo provider does not support {}.", operation.path());
+        Refusal { status: 404, ..Refusal::invalid(None, message) }
     }
 
-    /// The error that a model `error-STATUS` stands for, as OpenAI words it.
-    fn asked_for(model: &str) -> Option<Refusal> {
+    /// Returns the error for a model `error-STATUS`, in OpenAI's terms.
+    fn for_model(model: &str) -> Option<Refusal> {
         let status = model.strip_prefix("error-")?.parse().ok()?;
         let (kind, code) = match status {
             401 => ("invalid_request_error", Some("invalid_api_key")),
@@ -199,45 +180,46 @@ impl Refusal {
             500..=599 => ("server_error", None),
             _ => return None,
         };
-        let message = format!("The echo provider was asked for status {status}.");
+        let message = format!("The echo provider returns status {status} for this model.");
         Some(Refusal { status, kind, code, param: None, message })
     }
 
-    fn reply(self) -> Reply {
+    fn into_reply(self) -> Reply {
         let Refusal { status, kind, code, param, message } = self;
         let error = json!({ "message": message, "type": kind, "param": param, "code": code });
         Reply { status, ..Reply::json(&json!({ "error": error })) }
     }
 }
 
-/// Tokens, as this provider counts them.
-fn count(text: &str) -> usize {
+/// Counts tokens: one for each word.
+fn count_tokens(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
-/// The text in pieces of a word each, with the blanks before it; together they are the text.
-fn pieces(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
+/// Splits the text into words, each with the whitespace before it. Concatenated they are the text.
+fn split_words(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let word = rest.len() - rest.trim_start().len();
-        let end = rest[word..].find(char::is_whitespace).map_or(rest.len(), |length| word + length);
+        let start = rest.len() - rest.trim_start().len();
+        let end =
+            rest[start..].find(char::is_whitespace).map_or(rest.len(), |length| start + length);
         let end = if rest[end..].trim_start().is_empty() { rest.len() } else { end };
-        let (piece, behind) = rest.split_at(end);
-        pieces.push(piece);
-        rest = behind;
+        let (word, after) = rest.split_at(end);
+        words.push(word);
+        rest = after;
     }
-    pieces
+    words
 }
 
-/// The text up to so many words, and whether that left something out.
-fn limited(text: &str, words: Option<u64>) -> (String, bool) {
-    let pieces = pieces(text);
-    let most = words.and_then(|words| usize::try_from(words).ok()).unwrap_or(usize::MAX);
-    (pieces.iter().take(most).copied().collect(), pieces.len() > most)
+/// Returns at most `limit` words of the text, and true if words were left out.
+fn truncate(text: &str, limit: Option<u64>) -> (String, bool) {
+    let words = split_words(text);
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    (words.iter().take(limit).copied().collect(), words.len() > limit)
 }
 
-/// The text of a message's content: a string, or parts of which some have text.
+/// Returns the text of a message's content: a string, or parts of which some have text.
 fn content_text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -249,17 +231,17 @@ fn content_text(content: &Value) -> String {
     }
 }
 
-/// The function that must be called, for tools whose names `name_of` gives. `last` is the last
-/// message's text, unless a tool wrote it.
-fn called<'v>(
+/// Returns the function to call. `name_of` reads the name of a tool; `user_text` is the last message, if it
+/// is from the user.
+fn function_to_call<'v>(
     ask: &'v Ask<'_>,
     name_of: fn(&Value) -> Option<&str>,
-    last: Option<&'v str>,
+    user_text: Option<&'v str>,
 ) -> Option<&'v str> {
     let tools = ask.get("tools").as_array()?;
     let names: Vec<&str> = tools.iter().filter_map(name_of).collect();
-    let (choice, last) = (ask.get("tool_choice"), last?);
-    let wanted = last.trim().strip_prefix("call ").filter(|name| names.contains(name));
+    let (choice, text) = (ask.get("tool_choice"), user_text?);
+    let wanted = text.trim().strip_prefix("call ").filter(|name| names.contains(name));
     match choice.as_str() {
         Some("none") => None,
         Some("required") => wanted.or(names.first().copied()),
@@ -272,15 +254,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_words_and_make_up_the_text() {
+    fn words_concatenate_to_the_text() {
         for text in ["", "  ", "one", " a  b\n\tc ", "\u{e9}\u{a0}\u{4e2d}\u{6587} x"] {
-            assert_eq!(pieces(text).concat(), text);
+            assert_eq!(split_words(text).concat(), text);
         }
-        assert_eq!(pieces("one two\nthree "), ["one", " two", "\nthree "]);
+        assert_eq!(split_words("one two\nthree "), ["one", " two", "\nthree "]);
     }
 
     #[test]
-    fn a_model_can_ask_for_an_error() {
+    fn a_model_name_selects_an_error() {
         let reply = answer(Operation::Chat, br#"{"model":"error-429"}"#, "1", 0);
         let body: Value = serde_json::from_slice(&reply.frames[0]).unwrap();
         assert_eq!((reply.status, reply.content_type), (429, JSON));
@@ -289,12 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_answered_is_an_error_in_openais_shape() {
+    fn an_invalid_request_gets_an_error_in_openais_format() {
         for (operation, body, status) in [
             (Operation::Chat, "{}", 400),
             (Operation::Chat, "[]", 400),
             (Operation::Embeddings, "{\"input\":{}}", 400),
             (Operation::Transcriptions, "--x\r\n", 400),
+            (Operation::Moderations, "{}", 404),
             (Operation::ResponsesCompact, "{\"input\":[]}", 404),
         ] {
             let reply = answer(operation, body.as_bytes(), "1", 0);

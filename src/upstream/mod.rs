@@ -1,210 +1,175 @@
-//! One attempt against one provider: the request as that provider wants it, with the key in it.
+//! Sends one attempt to one provider: builds the request in the provider's form, with the key in it.
+//! This is the only room that opens secrets; [`auth`] describes their way through it.
+//!
+//! ```text
+//! attempt.rs        the request of one attempt, the same for every key
+//! request_url.rs    URL and body for each kind of provider
+//! auth.rs           the credential in the request
+//! client.rs         connections
+//! response_body.rs  the body of the answer
+//! probe.rs          checks keys with calls that cost nothing
+//! echo.rs           a provider inside this process
+//! id_signer.rs      signs the ids of objects that a provider stores
+//! carry_over.rs     pools and tokens that outlive a configuration
+//! ```
 
-mod arriving;
+mod attempt;
 pub mod auth;
 pub mod aws;
+mod carry_over;
 pub mod client;
 pub mod echo;
-pub mod outgoing;
+mod error;
+pub mod id_signer;
 pub mod probe;
-pub mod seal;
-mod target;
+pub mod redact;
+pub mod request_body;
+mod request_url;
+mod response_body;
+pub mod secret_header;
 pub mod token;
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
-pub use arriving::Arriving;
-pub use client::{Broken, Clients};
-pub use outgoing::Outgoing;
-pub use target::segment;
+pub use attempt::{Attempt, RequestKind};
+pub use carry_over::CarryOver;
+pub use error::UpstreamError;
+pub use request_url::segment;
+pub use response_body::ResponseBody;
 
-use self::auth::{Credential, Shown};
-use self::client::Client;
-use self::seal::Seal;
-use self::target::{Paths, Target};
-use self::token::Cells;
+use self::auth::Credential;
+use self::aws::Service;
+use self::carry_over::Builder;
+use self::client::HttpClient;
+use self::id_signer::IdSigner;
+use self::request_body::RequestBody;
+use self::request_url::{Paths, Target};
 use crate::config::{Key, Provider};
 use crate::provider::Kind;
-use crate::wire::Operation;
-use crate::wire::address::Address;
-use crate::wire::peek::Peek;
-use crate::wire::stored::Stored;
+use crate::wire::api::Operation;
 
-/// What the next configuration takes over where it is the same.
-#[derive(Debug, Default)]
-pub struct Kept {
-    /// The connections.
-    pub clients: Clients,
-    /// The tokens that go into `authorization`.
-    pub bearers: Cells<HeaderValue>,
-    /// The credentials that requests to AWS are signed with.
-    pub aws: Cells<aws::Keys>,
-}
-
-/// A provider as requests reach it.
+/// A provider, ready for requests.
 #[derive(Debug)]
 pub struct Upstream {
     kind: Kind,
     channel: Channel,
     headers: HeaderMap,
-    keys: Vec<Ready>,
+    keys: Vec<ReadyKey>,
 }
 
 #[derive(Debug)]
 enum Channel {
-    Http(Box<Client>),
+    Http(Box<HttpClient>),
     Echo,
 }
 
-/// A key with all that its requests have in common.
+/// A key with everything that its requests have in common.
 #[derive(Debug)]
-struct Ready {
+struct ReadyKey {
     key: Arc<Key>,
     credential: Credential,
     paths: Paths,
-    seal: Seal,
-}
-
-/// What one attempt asks, whatever the key.
-#[derive(Debug)]
-pub struct Attempt<'a> {
-    /// What is asked for.
-    pub what: What<'a>,
-    /// The model asked of the provider, before `deployments` maps it.
-    pub model: &'a str,
-    /// The caller's query string.
-    pub query: Option<&'a str>,
-    /// The caller's headers.
-    pub headers: &'a HeaderMap,
-    /// The caller's body.
-    pub body: &'a Bytes,
-    /// The id that an answer made here is to carry.
-    pub id: &'a str,
-    /// Unix time in seconds, for an answer made here.
-    pub now: u64,
-}
-
-/// What an attempt asks for.
-#[derive(Clone, Copy, Debug)]
-pub enum What<'a> {
-    /// An answer of a model.
-    Operation {
-        /// As the caller's path has it.
-        address: &'a Address<'a>,
-        /// What was found in the body.
-        peek: &'a Peek<'a>,
-    },
-    /// Something that the provider keeps.
-    Stored {
-        /// With `id` as the provider knows it.
-        stored: &'a Stored<'a>,
-        /// The caller's method.
-        method: &'a Method,
-    },
-}
-
-impl What<'_> {
-    /// What it is in the table of operations.
-    pub fn operation(&self) -> Operation {
-        match self {
-            What::Operation { address, .. } => address.operation,
-            What::Stored { stored, .. } => stored.operation,
-        }
-    }
-
-    /// Whether the answer is asked for as a stream.
-    pub fn streams(&self) -> bool {
-        match self {
-            What::Operation { address, peek } => peek.stream || address.operation.streams(),
-            What::Stored { .. } => false,
-        }
-    }
+    id_signer: IdSigner,
 }
 
 impl Upstream {
-    /// The provider made ready. Fails on what only shows when it is made: a certificate that the TLS
-    /// library refuses, a secret that no header can carry. Must be called within the runtime.
-    pub fn new(provider: &Provider, kept: &mut Kept, before: Option<&Kept>) -> io::Result<Self> {
+    /// Prepares a provider; pools and tokens come from `before` where they are the same. Fails on errors
+    /// that only appear now: a certificate that the TLS library rejects, a secret that is no valid header
+    /// value. Must be called within the runtime.
+    pub fn new(
+        provider: &Provider,
+        next: &mut CarryOver,
+        before: Option<&CarryOver>,
+    ) -> io::Result<Self> {
+        let mut builder = Builder { transport: &provider.transport, next, before };
         let channel = if provider.kind == Kind::Echo {
             Channel::Echo
         } else {
-            // Who AWS's credentials are is asked of another address than what they are used at.
+            // A probe of Bedrock calls STS, at another address than the endpoint.
             let tls = provider.kind == Kind::Bedrock
                 || provider.keys.iter().any(|key| key.endpoint.scheme == http::uri::Scheme::HTTPS);
-            let clients = before.map(|kept| &kept.clients);
-            Channel::Http(Box::new(kept.clients.client(&provider.transport, tls, clients)?))
+            Channel::Http(Box::new(builder.client(tls)?))
         };
         let mut headers = HeaderMap::new();
         for (name, value) in &provider.headers {
-            headers.insert(name.clone(), auth::header(value)?);
+            headers.insert(name.clone(), secret_header::plain(value)?);
         }
-        let ready = |key| Ready::new(key, provider, kept, before);
+        let ready = |key| ReadyKey::new(key, provider, &mut builder);
         let keys = provider.keys.iter().map(ready).collect::<io::Result<_>>()?;
         Ok(Self { kind: provider.kind, channel, headers, keys })
     }
 
-    /// Sends the attempt with that key, by its place, and waits for the head of the answer. It is sent once
-    /// more, made anew, when the provider had left the connection, and when it does not take the token any
-    /// more.
+    /// Sends the attempt with the key of this index and waits for the head of the answer. Builds and sends
+    /// the request a second time if the provider closed an idle connection, and if it rejected a token.
     pub async fn send(
         &self,
         key: usize,
         attempt: Attempt<'_>,
-    ) -> Result<Response<Arriving>, Broken> {
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
+        let key = &self.keys[key];
         let Channel::Http(client) = &self.channel else {
-            return Ok(echoed(&self.keys[key].key, &attempt));
+            return Ok(echo_response(&key.key, &attempt));
         };
-        let ready = &self.keys[key];
-        let (mut stale, mut renewed) = (false, false);
+        let (region, _) = key.key.region_and_model(attempt.model);
+        let (mut is_stale, mut is_renewed) = (false, false);
         loop {
-            let mut request = self.request(ready, &attempt).ok_or(Broken::Name)?;
-            let shown = ready.authorize(&mut request, &attempt).await?;
-            let sent =
-                if stale { client.send_anew(request).await } else { client.send(request).await };
-            match sent {
-                Err(Broken::Stale) if !stale => stale = true,
-                Ok(response) if !renewed && ready.credential.answered(&response, &shown) => {
-                    renewed = true;
+            let request = self.request(key, &attempt);
+            let mut request = request.ok_or(UpstreamError::InvalidModelName)?;
+            // Last, because it may sign the request.
+            let sent = key.credential.authorize(&mut request, region, Service::Bedrock).await?;
+            let response = if is_stale {
+                client.send_on_new(request).await
+            } else {
+                client.send(request).await
+            };
+            match response {
+                Err(UpstreamError::StaleConnection) if !is_stale => is_stale = true,
+                Ok(response)
+                    if !is_renewed && key.credential.renew_if_rejected(&response, &sent) =>
+                {
+                    is_renewed = true;
                 }
-                Ok(response) if self.packs(&attempt) => return arriving::unpacked(response).await,
-                sent => return sent,
+                Ok(response) if self.is_anthropic_on_bedrock(&attempt) => {
+                    return response_body::anthropic_from_bedrock(response).await;
+                }
+                response => return response.map(|response| response.map(ResponseBody::Http)),
             }
         }
     }
 
-    /// Whether the answer comes in another envelope than the caller's.
-    fn packs(&self, attempt: &Attempt<'_>) -> bool {
-        self.kind == Kind::Bedrock && attempt.what.operation() == Operation::Messages
+    /// Returns true if the answer is an Anthropic answer in Bedrock's envelope.
+    fn is_anthropic_on_bedrock(&self, attempt: &Attempt<'_>) -> bool {
+        self.kind == Kind::Bedrock && attempt.kind.operation() == Operation::Messages
     }
 
-    /// The body of an error without the key that it may echo.
+    /// Returns the body of an error without the key, which the provider may echo.
     pub fn redact(&self, key: usize, body: Bytes) -> Bytes {
         self.keys[key].credential.redact(body)
     }
 
-    /// Signs the ids that a key's requests are given.
-    pub fn seal(&self, key: usize) -> &Seal {
-        &self.keys[key].seal
+    /// Returns the signer for ids in the answers to this key.
+    pub fn id_signer(&self, key: usize) -> &IdSigner {
+        &self.keys[key].id_signer
     }
 
-    /// The request, without the credential.
-    fn request(&self, key: &Ready, attempt: &Attempt<'_>) -> Option<Request<Outgoing>> {
+    /// Builds the request, without the credential.
+    fn request(&self, key: &ReadyKey, attempt: &Attempt<'_>) -> Option<Request<RequestBody>> {
         let Target { uri, body } = key.paths.target(self.kind, &key.key, attempt)?;
         let mut request = Request::new(body);
-        *request.method_mut() = match attempt.what {
-            What::Operation { .. } => Method::POST,
-            What::Stored { method, .. } => method.clone(),
+        *request.method_mut() = match attempt.kind {
+            RequestKind::Operation { .. } => Method::POST,
+            RequestKind::StoredObject { method, .. } => method.clone(),
         };
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        // Most requests have fewer, and more would be past what the allocator keeps at hand.
+        // Enough for most requests, and small enough that the allocator serves it from its thread cache.
         headers.reserve(8);
         for (name, value) in attempt.headers {
-            if goes_upstream(name) {
+            if is_forwarded(name) {
                 headers.append(name.clone(), value.clone());
             }
         }
@@ -215,38 +180,22 @@ impl Upstream {
     }
 }
 
-impl Ready {
-    fn new(
-        key: &Arc<Key>,
-        provider: &Provider,
-        kept: &mut Kept,
-        before: Option<&Kept>,
-    ) -> io::Result<Self> {
-        let others = provider.headers.iter().map(|(_, value)| value);
-        let transport = &provider.transport;
+impl ReadyKey {
+    fn new(key: &Arc<Key>, provider: &Provider, builder: &mut Builder<'_>) -> io::Result<Self> {
+        let header_secrets = provider.headers.iter().map(|(_, value)| value);
         Ok(Self {
-            credential: Credential::of(key, provider.kind, others, transport, kept, before)?,
+            credential: Credential::new(key, provider.kind, header_secrets, builder)?,
             paths: Paths::new(provider.kind, key)?,
-            seal: Seal::of(key),
+            id_signer: IdSigner::for_key(key),
             key: key.clone(),
         })
     }
-
-    /// Comes last of all that is done to a request: it may be signed.
-    async fn authorize(
-        &self,
-        request: &mut Request<Outgoing>,
-        attempt: &Attempt<'_>,
-    ) -> Result<Shown, Broken> {
-        let (region, _) = self.key.region_and_model(attempt.model);
-        self.credential.authorize(request, region).await
-    }
 }
 
-/// Which of a caller's headers a provider gets to see. All others stay here: the caller's credential
-/// and cookies, hop-by-hop headers, `accept-encoding` (answers are listened to on their way), account
-/// choices such as `openai-organization` (they belong to the key), and what we do not know.
-fn goes_upstream(name: &HeaderName) -> bool {
+/// Returns true for the caller's headers that a provider receives. Not forwarded: the caller's credential
+/// and cookies, hop-by-hop headers, `accept-encoding` (answers are read on their way), account choices such
+/// as `openai-organization` (they belong to the key), and headers that keymux does not know.
+fn is_forwarded(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "accept"
@@ -273,19 +222,19 @@ fn goes_upstream(name: &HeaderName) -> bool {
     )
 }
 
-fn echoed(key: &Key, attempt: &Attempt<'_>) -> Response<Arriving> {
-    let operation = attempt.what.operation();
-    let body = match attempt.what {
-        What::Operation { address, peek } => {
+fn echo_response(key: &Key, attempt: &Attempt<'_>) -> Response<ResponseBody> {
+    let body = match attempt.kind {
+        RequestKind::Operation { address, peek } => {
             let model = key.deployment(attempt.model).unwrap_or(attempt.model);
-            target::body(Kind::Echo, address, peek, attempt.headers, attempt.body, model).joined()
+            let (headers, body) = (attempt.headers, attempt.body);
+            request_url::body(Kind::Echo, address, peek, headers, body, model).joined()
         }
-        What::Stored { .. } => attempt.body.clone(),
+        RequestKind::StoredObject { .. } => attempt.body.clone(),
     };
-    let reply = echo::answer(operation, &body, attempt.id, attempt.now);
-    let mut response = Response::new(Arriving::Made(reply.frames.into_iter()));
+    let reply = echo::answer(attempt.kind.operation(), &body, attempt.id, attempt.now);
+    let mut response = Response::new(ResponseBody::Buffered(reply.frames.into_iter()));
     *response.status_mut() =
-        http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let content_type = HeaderValue::from_static(reply.content_type);
     response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     response

@@ -1,12 +1,12 @@
-//! Whether a provider takes a key, shown by a call that costs nothing.
+//! Checks keys with calls to their providers that cost nothing.
 //!
 //! ```text
-//! probe/call.rs     what is asked of each kind of provider
-//! probe/answer.rs   what its answer says of the key
+//! probe/request.rs    the call for each kind of provider
+//! probe/response.rs   what its answer means for the key
 //! ```
 
-mod answer;
-mod call;
+mod request;
+mod response;
 
 use std::time::Duration;
 
@@ -16,73 +16,71 @@ use serde::{Serialize, Serializer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use self::answer::Said;
-use self::call::Call;
-use super::client::Client;
-use super::outgoing::Outgoing;
-use super::token::NoToken;
-use super::{Broken, Channel, Ready, Upstream};
+use self::request::ProbeRequest;
+use self::response::Support;
+use super::client::HttpClient;
+use super::error::TokenError;
+use super::{Channel, ReadyKey, Upstream, UpstreamError};
 use crate::config::{Cloud, Timeouts};
 
-/// How long a probe may take, unless the provider's own answers must come sooner.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// How many calls are under way at once.
-const AT_ONCE: usize = 64;
+/// Time limit of a probe, unless the provider's own limit for the first byte is shorter.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Number of concurrent calls.
+const CONCURRENCY: usize = 64;
 
-/// One call to be made: a key has one, on Bedrock one for each of its regions.
+/// A call to make: one for each key; on Bedrock one for each region of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// The key's place in the file.
+    /// The key's index in the file.
     pub key: usize,
-    /// The region that is asked.
+    /// The region to call.
     pub region: Option<String>,
 }
 
-/// What came of a [`Probe`]. Nothing in it is of a secret.
+/// The result of a [`Probe`]. It contains no part of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// What it says of the key.
-    #[serde(rename = "result")]
-    pub finding: Finding,
-    /// How long it took, the wait for a token included.
+pub struct ProbeReport {
+    /// What the answer means for the key.
+    pub result: ProbeResult,
+    /// The time it took, including the wait for a token.
     #[serde(rename = "latency_ms", serialize_with = "millis")]
     pub latency: Duration,
-    /// Status and error code, or the address that did not answer; `None` when all is well.
+    /// Status and error code, or the address that did not answer; `None` if the key works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// What a probe says of a key.
+/// What a probe found out about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "&'static str")]
-pub enum Finding {
-    /// The provider takes it.
+pub enum ProbeResult {
+    /// The provider accepts the key.
     Ok,
-    /// The provider, or the issuer of its tokens, does not take it.
+    /// The provider, or the token issuer, rejected the key.
     BadCredential,
-    /// It is known, and may not do what was asked.
+    /// The key is valid but lacks the permission for the call.
     NoAccess,
-    /// Its account has no credit or quota left.
+    /// The account has no credit or quota left.
     NoCredit,
-    /// It is good, and asks too much for now.
+    /// The key is valid but over its rate limit.
     Throttled,
-    /// Nothing was heard of the key: no connection, or an answer that is not of the provider's API.
+    /// The key could not be checked: no connection, or an answer that is not from the provider's API.
     Unreachable,
-    /// No answer, or no token, within the deadline.
+    /// No answer, or no token, within the time limit.
     Timeout,
 }
 
-impl Finding {
-    /// Its name in JSON: that of the failure's class in metrics, where it has one.
+impl ProbeResult {
+    /// Returns its name in JSON: the name of the failure class in metrics, if there is one.
     pub fn name(self) -> &'static str {
         match self {
-            Finding::Ok => "ok",
-            Finding::BadCredential => "bad_credential",
-            Finding::NoAccess => "no_access",
-            Finding::NoCredit => "no_credit",
-            Finding::Throttled => "throttled",
-            Finding::Unreachable => "unreachable",
-            Finding::Timeout => "timeout",
+            ProbeResult::Ok => "ok",
+            ProbeResult::BadCredential => "bad_credential",
+            ProbeResult::NoAccess => "no_access",
+            ProbeResult::NoCredit => "no_credit",
+            ProbeResult::Throttled => "throttled",
+            ProbeResult::Unreachable => "unreachable",
+            ProbeResult::Timeout => "timeout",
         }
     }
 }
@@ -91,33 +89,35 @@ fn millis<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
-impl From<Finding> for &'static str {
-    fn from(finding: Finding) -> Self {
+impl From<ProbeResult> for &'static str {
+    fn from(finding: ProbeResult) -> Self {
         finding.name()
     }
 }
 
-/// How long a probe of a provider with these deadlines may take.
+/// Returns the time limit for a probe of a provider with these timeouts.
 pub fn deadline(timeouts: &Timeouts) -> Duration {
-    DEADLINE.min(timeouts.first_byte)
+    TIMEOUT.min(timeouts.first_byte)
 }
 
-/// Makes many calls, `AT_ONCE` of them at once. `ended` hears of each by its place among them, in the
-/// order in which they end.
-pub async fn all<P>(probes: impl IntoIterator<Item = P>, mut ended: impl FnMut(usize, Report))
-where
-    P: Future<Output = Report> + Send + 'static,
+/// Runs these calls, at most [`CONCURRENCY`] at once. Calls `on_end` with the index and report of each, in
+/// the order in which they end.
+pub async fn run_all<P>(
+    probes: impl IntoIterator<Item = P>,
+    mut on_end: impl FnMut(usize, ProbeReport),
+) where
+    P: Future<Output = ProbeReport> + Send + 'static,
 {
     let mut waiting = probes.into_iter().enumerate();
     let mut running = JoinSet::new();
     loop {
-        while running.len() < AT_ONCE
-            && let Some((place, probe)) = waiting.next()
+        while running.len() < CONCURRENCY
+            && let Some((index, probe)) = waiting.next()
         {
-            running.spawn(async move { (place, probe.await) });
+            running.spawn(async move { (index, probe.await) });
         }
         match running.join_next().await {
-            Some(Ok((place, report))) => ended(place, report),
+            Some(Ok((index, report))) => on_end(index, report),
             Some(Err(_)) => {}
             None => return,
         }
@@ -125,7 +125,7 @@ where
 }
 
 impl Upstream {
-    /// The calls that show whether its keys are good; none for a key that is disabled.
+    /// Returns the calls that check its keys; none for a disabled key.
     pub fn probes(&self) -> Vec<Probe> {
         let enabled = self.keys.iter().enumerate().filter(|(_, ready)| ready.key.enabled);
         let probes = enabled.flat_map(|(key, ready)| {
@@ -140,65 +140,66 @@ impl Upstream {
         probes.collect()
     }
 
-    /// Makes one call. Redirects are not followed: they would take the key elsewhere.
-    pub async fn probe(&self, probe: &Probe, deadline: Duration) -> Report {
+    /// Makes one call. Redirects are not followed: they would send the key to another address.
+    pub async fn probe(&self, probe: &Probe, deadline: Duration) -> ProbeReport {
         let began = Instant::now();
-        let (finding, detail) = match &self.channel {
-            Channel::Echo => (Finding::Ok, None),
+        let (result, detail) = match &self.channel {
+            Channel::Echo => (ProbeResult::Ok, None),
             Channel::Http(client) => {
-                let ready = &self.keys[probe.key];
-                match Call::new(self.kind, &ready.key, probe.region.as_deref()) {
-                    Some(call) => self.ask(client, ready, &call, probe, deadline).await,
-                    None => (Finding::Unreachable, Some("its address cannot be made".to_owned())),
+                let key = &self.keys[probe.key];
+                match ProbeRequest::new(self.kind, &key.key, probe.region.as_deref()) {
+                    Some(call) => self.call(client, key, &call, probe, deadline).await,
+                    None => (ProbeResult::Unreachable, Some("its URL is invalid".to_owned())),
                 }
             }
         };
-        Report { finding, latency: began.elapsed(), detail }
+        ProbeReport { result, latency: began.elapsed(), detail }
     }
 
-    async fn ask(
+    async fn call(
         &self,
-        client: &Client,
-        ready: &Ready,
-        call: &Call,
+        client: &HttpClient,
+        key: &ReadyKey,
+        call: &ProbeRequest,
         probe: &Probe,
         deadline: Duration,
-    ) -> Said {
+    ) -> Support {
         let by = Instant::now() + deadline;
         let region = probe.region.as_deref();
-        match timeout_at(by, ready.credential.token(region)).await {
+        match timeout_at(by, key.credential.wait_for_token(region)).await {
             Ok(Ok(())) => {}
-            Ok(Err(why)) => return no_token(&why),
+            Ok(Err(error)) => return no_token(&error),
             Err(_) => {
-                let words = format!("no token came within {deadline:?}");
-                return (Finding::Timeout, Some(words));
+                let detail = format!("no token within {deadline:?}");
+                return (ProbeResult::Timeout, Some(detail));
             }
         }
         let origin = call.origin();
-        match timeout_at(by, self.exchange(client, ready, call, region)).await {
-            Ok(Ok(response)) => call.read(&response, &ready.credential),
-            Ok(Err(broken)) => (Finding::Unreachable, Some(format!("{origin} {}", broken.words()))),
+        match timeout_at(by, self.send_probe(client, key, call, region)).await {
+            Ok(Ok(response)) => call.read(&response, &key.credential),
+            Ok(Err(error)) => {
+                (ProbeResult::Unreachable, Some(format!("{origin} {}", error.message())))
+            }
             Err(_) => {
-                (Finding::Timeout, Some(format!("{origin} did not answer within {deadline:?}")))
+                (ProbeResult::Timeout, Some(format!("{origin} did not answer within {deadline:?}")))
             }
         }
     }
 
-    /// Sends the call; once more with a new token where the one it went with has run out.
-    async fn exchange(
+    /// Sends the call; a second time with a new token if the provider rejected the first one.
+    async fn send_probe(
         &self,
-        client: &Client,
-        ready: &Ready,
-        call: &Call,
+        client: &HttpClient,
+        key: &ReadyKey,
+        call: &ProbeRequest,
         region: Option<&str>,
-    ) -> Result<Response<Bytes>, Broken> {
+    ) -> Result<Response<Bytes>, UpstreamError> {
         let mut is_second = false;
         loop {
             let mut request = call.request(&self.headers);
-            let shown =
-                ready.credential.authorize_for(&mut request, region, call.service()).await?;
-            let response = client.fetch(request.map(|body: Outgoing| body.joined())).await?;
-            if is_second || !ready.credential.answered(&response, &shown) {
+            let sent = key.credential.authorize(&mut request, region, call.service()).await?;
+            let response = client.fetch(request.map(|body| body.joined())).await?;
+            if is_second || !key.credential.renew_if_rejected(&response, &sent) {
                 return Ok(response);
             }
             is_second = true;
@@ -206,11 +207,11 @@ impl Upstream {
     }
 }
 
-fn no_token(why: &NoToken) -> Said {
-    let finding = match why {
-        NoToken::Refused(_) => Finding::BadCredential,
-        NoToken::Unreachable(_) => Finding::Unreachable,
-        NoToken::Silent => Finding::Timeout,
+fn no_token(error: &TokenError) -> Support {
+    let result = match error {
+        TokenError::Refused(_) => ProbeResult::BadCredential,
+        TokenError::Unreachable(_) => ProbeResult::Unreachable,
+        TokenError::Timeout => ProbeResult::Timeout,
     };
-    (finding, Some(format!("the issuer of its tokens {why}")))
+    (result, Some(format!("the token issuer {error}")))
 }

@@ -1,38 +1,31 @@
-//! Bytes and their meaning. Synchronous; no sockets, clock, configuration or logging in here.
+//! Bytes and their meaning. Synchronous: no I/O, clock, configuration or logging in here.
+//!
+//! Each room below uses only those above it; `tests/layers.rs` holds the order.
+//!
+//! ```text
+//! json         one scanner over JSON text, and splices into it
+//! api          whose API, which operation, in which format, at which path
+//! frame        server-sent events, AWS event streams, JSON arrays
+//! failure      classes of failure, retry-after, rate limits; an error in another API's form
+//! inspect      what is read of a body that passes as it is: model, conversation, usage, end
+//! ir           the hub between formats: Request, Event, Response
+//! feature      what a request may ask for: one row a feature, one column a format
+//! models       what each family of models takes
+//! fit          Request -> a Request that the target can take
+//! format       decode and encode, one folder a format
+//! translate    the only file that names all formats
+//! ```
 
-pub mod address;
-pub mod anthropic;
-pub mod batch;
-pub mod bedrock;
-mod carried;
-pub mod cohere;
-pub mod counting;
-pub mod digest;
+pub mod api;
 pub mod embeddings;
-pub mod envelope;
-pub mod errors;
 pub mod failure;
 pub mod feature;
-pub mod fields;
+mod fit;
+pub mod format;
 pub mod frame;
-pub mod gemini;
-pub mod google;
-pub mod ids;
+pub mod inspect;
 pub mod ir;
-pub mod listen;
-pub mod multipart;
-pub mod openai_chat;
-pub mod openai_responses;
-mod operation;
-pub mod peek;
-pub mod quirks;
-pub mod quota;
-pub mod replicate;
-pub mod resume;
-mod scan;
-pub mod seals;
-pub mod stable;
-pub mod stored;
+pub mod json;
+mod models;
+pub mod token_count;
 pub mod translate;
-
-pub use operation::{Api, Operation};

@@ -9,40 +9,20 @@
 //! This file is the only place that names all formats; each match is without a wildcard, so a new one
 //! cannot be forgotten. stream.rs: bytes in, bytes out.
 
-mod forced;
 mod stream;
 
-use std::sync::Arc;
+use super::fit;
+use super::format::quirks::Quirks;
+use super::format::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, replicate};
+use super::ir::{Event, Request, Response};
+use super::json::fields::Rejected;
+use crate::wire::api::Format;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::frame::Frame;
 
-use super::feature::{Feature, Verdict};
-use super::fields::{Rejected, child};
-use super::ir::{Echo, Event, Reply, Request};
-use super::listen::Framing;
-use super::quirks::Quirks;
-use super::{Api, Operation};
-use super::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, replicate};
-
-pub use forced::Forced;
+pub use super::fit::Fitting;
+pub use super::fit::forced_tool::Forced;
 pub use stream::Translation;
-
-/// The formats of conversations with a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Wire {
-    /// `/v1/chat/completions` of OpenAI and of all who copied it.
-    OpenAiChat,
-    /// `/v1/responses` of OpenAI.
-    OpenAiResponses,
-    /// `/v1/messages` of Anthropic.
-    Anthropic,
-    /// `generateContent` of Gemini and Vertex.
-    Gemini,
-    /// `Converse` of Bedrock.
-    Bedrock,
-    /// `/v2/chat` of Cohere; of providers only.
-    Cohere,
-    /// Predictions of language models on Replicate; of providers only.
-    Replicate,
-}
 
 /// A request as a provider is to get it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,119 +36,6 @@ pub struct Encoded {
     pub forced: Option<String>,
 }
 
-/// What an answer is to show that does not come from the provider.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shown {
-    /// Our id of the request: the seed of the ids that the caller's format needs and the provider's lacks.
-    pub id: String,
-    /// Unix time in seconds, likewise.
-    pub created: u64,
-    /// The model as the caller asked for it.
-    pub model: String,
-    /// Whether a stream tells its usage.
-    pub usage: bool,
-    /// How a stream is framed.
-    pub framing: Framing,
-    /// What it repeats of the request: [`Request::echo`].
-    pub echo: Option<Arc<Echo>>,
-}
-
-impl Wire {
-    /// All of them.
-    pub const ALL: [Wire; 7] = [
-        Wire::OpenAiChat,
-        Wire::OpenAiResponses,
-        Wire::Anthropic,
-        Wire::Gemini,
-        Wire::Bedrock,
-        Wire::Cohere,
-        Wire::Replicate,
-    ];
-
-    /// Those that callers speak.
-    pub const OF_CALLERS: [Wire; 5] =
-        [Wire::OpenAiChat, Wire::OpenAiResponses, Wire::Anthropic, Wire::Gemini, Wire::Bedrock];
-
-    /// The format in which an operation asks a model; `None`: it asks for something else.
-    pub fn of(operation: Operation) -> Option<Wire> {
-        match operation {
-            Operation::Chat => Some(Wire::OpenAiChat),
-            Operation::Responses => Some(Wire::OpenAiResponses),
-            Operation::Messages => Some(Wire::Anthropic),
-            Operation::GenerateContent | Operation::StreamGenerateContent => Some(Wire::Gemini),
-            Operation::Converse | Operation::ConverseStream => Some(Wire::Bedrock),
-            Operation::CohereChat => Some(Wire::Cohere),
-            Operation::Prediction => Some(Wire::Replicate),
-            _ => None,
-        }
-    }
-
-    /// The operation that asks in this format.
-    pub fn operation(self, stream: bool) -> Operation {
-        match (self, stream) {
-            (Wire::OpenAiChat, _) => Operation::Chat,
-            (Wire::OpenAiResponses, _) => Operation::Responses,
-            (Wire::Anthropic, _) => Operation::Messages,
-            (Wire::Gemini, false) => Operation::GenerateContent,
-            (Wire::Gemini, true) => Operation::StreamGenerateContent,
-            (Wire::Bedrock, false) => Operation::Converse,
-            (Wire::Bedrock, true) => Operation::ConverseStream,
-            (Wire::Cohere, _) => Operation::CohereChat,
-            (Wire::Replicate, _) => Operation::Prediction,
-        }
-    }
-
-    /// Whose API it is of.
-    pub fn api(self) -> Api {
-        self.operation(false).api()
-    }
-
-    /// Its name: in the README, and before the signatures that other formats keep for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Wire::OpenAiChat => "openai-chat",
-            Wire::OpenAiResponses => "openai-responses",
-            Wire::Anthropic => "anthropic",
-            Wire::Gemini => "gemini",
-            Wire::Bedrock => "bedrock",
-            Wire::Cohere => "cohere",
-            Wire::Replicate => "replicate",
-        }
-    }
-
-    /// The format of that name.
-    pub fn named(name: &str) -> Option<Wire> {
-        Wire::ALL.into_iter().find(|wire| wire.name() == name)
-    }
-
-    /// What becomes of a feature at a provider of this format.
-    pub fn verdict(self, feature: Feature) -> Verdict {
-        match self {
-            Wire::OpenAiChat => openai_chat::verdict(feature),
-            Wire::OpenAiResponses => openai_responses::verdict(feature),
-            Wire::Anthropic => anthropic::verdict(feature),
-            Wire::Gemini => gemini::verdict(feature),
-            Wire::Bedrock => bedrock::verdict(feature),
-            Wire::Cohere => cohere::verdict(feature),
-            Wire::Replicate => replicate::verdict(feature),
-        }
-    }
-
-    /// Where a caller of this format asks for a feature, in the form of the API's reference
-    /// (`generationConfig.topK`, `tools[].strict`); `None`: the format has no such thing.
-    pub fn place(self, feature: Feature) -> Option<&'static str> {
-        match self {
-            Wire::OpenAiChat => openai_chat::place(feature),
-            Wire::OpenAiResponses => openai_responses::place(feature),
-            Wire::Anthropic => anthropic::place(feature),
-            Wire::Gemini => gemini::place(feature),
-            Wire::Bedrock => bedrock::place(feature),
-            // Of providers only.
-            Wire::Cohere | Wire::Replicate => None,
-        }
-    }
-}
-
 /// Reads a caller's request. `model` and `stream` are as routing found them: of some formats they stand in
 /// the path.
 ///
@@ -176,18 +43,18 @@ impl Wire {
 ///
 /// When the body is not what the format asks for.
 pub fn decode_request(
-    wire: Wire,
+    format: Format,
     body: &[u8],
     model: &str,
     stream: bool,
 ) -> Result<Request, Rejected> {
-    let mut request = match wire {
-        Wire::OpenAiChat => openai_chat::decode_request(body)?,
-        Wire::OpenAiResponses => openai_responses::decode_request(body)?,
-        Wire::Anthropic => anthropic::decode_request(body)?,
-        Wire::Gemini => gemini::decode_request(body)?,
-        Wire::Bedrock => bedrock::decode_request(body)?,
-        Wire::Cohere | Wire::Replicate => {
+    let mut request = match format {
+        Format::OpenAiChat => openai_chat::decode_request(body)?,
+        Format::OpenAiResponses => openai_responses::decode_request(body)?,
+        Format::Anthropic => anthropic::decode_request(body)?,
+        Format::Gemini => gemini::decode_request(body)?,
+        Format::Bedrock => bedrock::decode_request(body)?,
+        Format::Cohere | Format::Replicate => {
             return Err(Rejected::new("", "is of a format that is not read here"));
         }
     };
@@ -196,105 +63,33 @@ pub fn decode_request(
     Ok(request)
 }
 
-/// Writes a request for a provider.
+/// Fits a request to a provider of `format`, and encodes it.
 ///
 /// # Errors
 ///
-/// When it asks for something that the format cannot say, and that may not be left out.
+/// When it asks for something that the provider does not support and that may not be left out.
 pub fn encode_request(
-    wire: Wire,
-    caller: Wire,
+    format: Format,
+    caller: Format,
     request: &Request,
     quirks: &Quirks,
 ) -> Result<Encoded, Rejected> {
-    let mut saying = Saying::new(wire, caller);
-    for (feature, at) in &request.asked {
-        saying.says(*feature, at)?;
-    }
-    for name in &request.unknown {
-        saying.drop(&child("", name));
-    }
-    let body = match wire {
-        Wire::OpenAiChat => openai_chat::encode_request(request, quirks, &mut saying)?,
-        Wire::OpenAiResponses => openai_responses::encode_request(request, quirks, &mut saying)?,
-        Wire::Anthropic => anthropic::encode_request(request, quirks, &mut saying)?,
-        Wire::Gemini => gemini::encode_request(request, quirks, &mut saying)?,
-        Wire::Bedrock => bedrock::encode_request(request, quirks, &mut saying)?,
-        Wire::Cohere => cohere::encode_request(request, quirks, &mut saying)?,
-        Wire::Replicate => replicate::encode_request(request, quirks, &mut saying)?,
+    let mut fitting = Fitting::new(format, caller);
+    let mut request = request.clone();
+    fit::generic::fit(&mut request, &mut fitting)?;
+    let body = match format {
+        Format::OpenAiChat => openai_chat::encode_request(&request, quirks, &mut fitting)?,
+        Format::OpenAiResponses => {
+            openai_responses::encode_request(&request, quirks, &mut fitting)?
+        }
+        Format::Anthropic => anthropic::encode_request(&request, quirks, &mut fitting)?,
+        Format::Gemini => gemini::encode_request(&request, quirks, &mut fitting)?,
+        Format::Bedrock => bedrock::encode_request(&request, quirks, &mut fitting)?,
+        Format::Cohere => cohere::encode_request(&request, quirks, &mut fitting)?,
+        Format::Replicate => replicate::encode_request(&request, quirks, &mut fitting)?,
     };
-    Ok(Encoded { body, dropped: saying.dropped, forced: saying.forced })
-}
-
-/// What an encoder asks before it says something, and where it notes what it leaves out.
-#[derive(Debug)]
-pub struct Saying {
-    wire: Wire,
-    caller: Wire,
-    dropped: Vec<String>,
-    forced: Option<String>,
-}
-
-impl Saying {
-    /// For a provider of `wire`, on behalf of a caller of `caller`.
-    pub fn new(wire: Wire, caller: Wire) -> Saying {
-        Saying { wire, caller, dropped: Vec::new(), forced: None }
-    }
-
-    /// Whether the feature that stands at `at` is to be said: by the format's table. An empty `at` stands
-    /// for the place where the caller's format has the feature.
-    ///
-    /// # Errors
-    ///
-    /// When the format cannot say it, and it may not be left out.
-    pub fn says(&mut self, feature: Feature, at: &str) -> Result<bool, Rejected> {
-        match self.wire.verdict(feature) {
-            Verdict::Said => Ok(true),
-            Verdict::Dropped => {
-                self.leave(feature, at);
-                Ok(false)
-            }
-            Verdict::Refused => Err(self.refusal(feature, at)),
-        }
-    }
-
-    /// Leaves out a feature that the format could say, in this one case (a vendor or a model that cannot).
-    pub fn leave(&mut self, feature: Feature, at: &str) {
-        let at = self.at(feature, at);
-        self.drop(&at);
-    }
-
-    /// Refuses a feature that the format could say, in this one case.
-    pub fn refusal(&self, feature: Feature, at: &str) -> Rejected {
-        let why = format!(
-            "cannot be said to a provider of the format {} ({})",
-            self.wire.name(),
-            feature.name()
-        );
-        Rejected::new(self.at(feature, at), why)
-    }
-
-    /// Names something that is left out, once.
-    pub fn drop(&mut self, name: &str) {
-        if !self.dropped.iter().any(|known| known == name) {
-            self.dropped.push(name.to_owned());
-        }
-    }
-
-    /// Notes the tool whose arguments are the answer.
-    pub fn force(&mut self, tool: &str) {
-        self.forced = Some(tool.to_owned());
-    }
-
-    fn at(&self, feature: Feature, at: &str) -> String {
-        match at {
-            "" => {
-                let place = self.caller.place(feature).unwrap_or(feature.name());
-                format!("/{}", place.replace("[]", "").replace('.', "/"))
-            }
-            at => at.to_owned(),
-        }
-    }
+    let (dropped, forced_tool) = fitting.finish();
+    Ok(Encoded { body, dropped, forced: forced_tool })
 }
 
 /// Makes events of a provider's stream, frame by frame.
@@ -310,38 +105,19 @@ pub enum Decoder {
     Replicate(replicate::Decoder),
 }
 
-/// What a stream falls into, however it is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frame<'f> {
-    /// An event: its name, empty where it has none, and its JSON. Of an array an element.
-    Event {
-        /// `event:` or `:event-type`.
-        name: &'f [u8],
-        /// JSON, but for OpenAI's `[DONE]`.
-        data: &'f [u8],
-    },
-    /// An exception of an AWS event stream.
-    Exception {
-        /// `:exception-type`
-        kind: &'f str,
-        /// JSON.
-        payload: &'f [u8],
-    },
-}
-
 impl Decoder {
     /// For a stream of this format.
-    pub fn new(wire: Wire, quirks: &'static Quirks) -> Decoder {
-        match wire {
-            Wire::OpenAiChat => Decoder::OpenAiChat(openai_chat::Decoder::new(quirks)),
-            Wire::OpenAiResponses => {
+    pub fn new(format: Format, quirks: &'static Quirks) -> Decoder {
+        match format {
+            Format::OpenAiChat => Decoder::OpenAiChat(openai_chat::Decoder::new(quirks)),
+            Format::OpenAiResponses => {
                 Decoder::OpenAiResponses(openai_responses::Decoder::new(quirks))
             }
-            Wire::Anthropic => Decoder::Anthropic(anthropic::Decoder::new(quirks)),
-            Wire::Gemini => Decoder::Gemini(gemini::Decoder::new(quirks)),
-            Wire::Bedrock => Decoder::Bedrock(bedrock::Decoder::new(quirks)),
-            Wire::Cohere => Decoder::Cohere(cohere::Decoder::new(quirks)),
-            Wire::Replicate => Decoder::Replicate(replicate::Decoder::new(quirks)),
+            Format::Anthropic => Decoder::Anthropic(anthropic::Decoder::new(quirks)),
+            Format::Gemini => Decoder::Gemini(gemini::Decoder::new(quirks)),
+            Format::Bedrock => Decoder::Bedrock(bedrock::Decoder::new(quirks)),
+            Format::Cohere => Decoder::Cohere(cohere::Decoder::new(quirks)),
+            Format::Replicate => Decoder::Replicate(replicate::Decoder::new(quirks)),
         }
     }
 
@@ -375,15 +151,15 @@ impl Decoder {
 
 /// Makes events of a provider's whole answer, ending with [`Event::End`], or with [`Event::Fail`] where the
 /// body holds an error whatever its status, or is no answer of the format.
-pub fn decode_whole(wire: Wire, body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
-    match wire {
-        Wire::OpenAiChat => openai_chat::decode_whole(body, quirks),
-        Wire::OpenAiResponses => openai_responses::decode_whole(body, quirks),
-        Wire::Anthropic => anthropic::decode_whole(body, quirks),
-        Wire::Gemini => gemini::decode_whole(body, quirks),
-        Wire::Bedrock => bedrock::decode_whole(body, quirks),
-        Wire::Cohere => cohere::decode_whole(body, quirks),
-        Wire::Replicate => replicate::decode_whole(body, quirks),
+pub fn decode_whole(format: Format, body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
+    match format {
+        Format::OpenAiChat => openai_chat::decode_whole(body, quirks),
+        Format::OpenAiResponses => openai_responses::decode_whole(body, quirks),
+        Format::Anthropic => anthropic::decode_whole(body, quirks),
+        Format::Gemini => gemini::decode_whole(body, quirks),
+        Format::Bedrock => bedrock::decode_whole(body, quirks),
+        Format::Cohere => cohere::decode_whole(body, quirks),
+        Format::Replicate => replicate::decode_whole(body, quirks),
     }
 }
 
@@ -400,16 +176,16 @@ pub enum Encoder {
 
 impl Encoder {
     /// For a caller of this format; `None`: no caller speaks it.
-    pub fn new(wire: Wire, shown: Shown) -> Option<Encoder> {
-        Some(match wire {
-            Wire::OpenAiChat => Encoder::OpenAiChat(openai_chat::Encoder::new(shown)),
-            Wire::OpenAiResponses => {
+    pub fn new(format: Format, shown: ResponseContext) -> Option<Encoder> {
+        Some(match format {
+            Format::OpenAiChat => Encoder::OpenAiChat(openai_chat::Encoder::new(shown)),
+            Format::OpenAiResponses => {
                 Encoder::OpenAiResponses(openai_responses::Encoder::new(shown))
             }
-            Wire::Anthropic => Encoder::Anthropic(anthropic::Encoder::new(shown)),
-            Wire::Gemini => Encoder::Gemini(gemini::Encoder::new(shown)),
-            Wire::Bedrock => Encoder::Bedrock(bedrock::Encoder::new(shown)),
-            Wire::Cohere | Wire::Replicate => return None,
+            Format::Anthropic => Encoder::Anthropic(anthropic::Encoder::new(shown)),
+            Format::Gemini => Encoder::Gemini(gemini::Encoder::new(shown)),
+            Format::Bedrock => Encoder::Bedrock(bedrock::Encoder::new(shown)),
+            Format::Cohere | Format::Replicate => return None,
         })
     }
 
@@ -427,13 +203,13 @@ impl Encoder {
 }
 
 /// Writes a whole answer for the caller; `None`: no caller speaks the format.
-pub fn encode_whole(wire: Wire, reply: &Reply, shown: &Shown) -> Option<Vec<u8>> {
-    Some(match wire {
-        Wire::OpenAiChat => openai_chat::encode_whole(reply, shown),
-        Wire::OpenAiResponses => openai_responses::encode_whole(reply, shown),
-        Wire::Anthropic => anthropic::encode_whole(reply, shown),
-        Wire::Gemini => gemini::encode_whole(reply, shown),
-        Wire::Bedrock => bedrock::encode_whole(reply, shown),
-        Wire::Cohere | Wire::Replicate => return None,
+pub fn encode_whole(format: Format, reply: &Response, shown: &ResponseContext) -> Option<Vec<u8>> {
+    Some(match format {
+        Format::OpenAiChat => openai_chat::encode_whole(reply, shown),
+        Format::OpenAiResponses => openai_responses::encode_whole(reply, shown),
+        Format::Anthropic => anthropic::encode_whole(reply, shown),
+        Format::Gemini => gemini::encode_whole(reply, shown),
+        Format::Bedrock => bedrock::encode_whole(reply, shown),
+        Format::Cohere | Format::Replicate => return None,
     })
 }

@@ -1,4 +1,4 @@
-//! Signature Version 4 as its documentation has it, written without regard to how the program does it.
+//! Signature Version 4 from its documentation, independent of the program's implementation.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use super::common::http::request;
 use super::common::upstream::Received;
 
-/// A pair, and the session token of a temporary one.
+/// A key pair; a temporary one has a session token.
 #[derive(Clone, Copy)]
 pub(crate) struct Pair {
     pub(crate) id: &'static str,
@@ -18,11 +18,11 @@ pub(crate) struct Pair {
     pub(crate) token: Option<&'static str>,
 }
 
-/// What the request should have said in `authorization`, from what it did say.
+/// Computes the correct `authorization` header of a received request.
 pub(crate) fn expected(received: &Received, pair: Pair, region: &str, service: &str) -> String {
-    let time = received.header("x-amz-date").expect("a time");
-    let shown = received.header("authorization").expect("a signature");
-    let names = shown.split_once("SignedHeaders=").expect("signed headers").1;
+    let time = received.header("x-amz-date").expect("x-amz-date");
+    let sent = received.header("authorization").expect("a signature");
+    let names = sent.split_once("SignedHeaders=").expect("signed headers").1;
     let names: Vec<&str> = names.split(',').next().unwrap().split(';').collect();
     let headers: Vec<_> =
         names.iter().map(|name| (*name, received.header(name).expect("a header"))).collect();
@@ -30,7 +30,7 @@ pub(crate) fn expected(received: &Received, pair: Pair, region: &str, service: &
     authorization(pair, [region, service], time, method, path, &headers, &received.body)
 }
 
-/// The bytes of a request that an AWS SDK would send, signed at that time.
+/// Returns the bytes of a request that an AWS SDK sends, signed at that time.
 pub(crate) fn signed(pair: Pair, region: &str, at: SystemTime, path: &str, body: &str) -> Vec<u8> {
     let time = humantime::format_rfc3339_seconds(at).to_string().replace(['-', ':'], "");
     let kind = ("content-type", "application/json");
@@ -41,9 +41,9 @@ pub(crate) fn signed(pair: Pair, region: &str, at: SystemTime, path: &str, body:
         .chain(pair.token.map(|token| ("x-amz-security-token", token)))
         .collect();
     let scope = [region, "bedrock"];
-    let shown = authorization(pair, scope, &time, "POST", path, &signed, body.as_bytes());
+    let value = authorization(pair, scope, &time, "POST", path, &signed, body.as_bytes());
     let mut headers: Vec<_> = signed.into_iter().filter(|(name, _)| *name != "host").collect();
-    headers.push(("authorization", &shown));
+    headers.push(("authorization", &value));
     request("POST", path, &headers, body.as_bytes())
 }
 

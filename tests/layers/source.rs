@@ -44,7 +44,7 @@ impl Source {
     }
 
     /// The module's path: `["keys", "select"]`; empty for `lib.rs`.
-    fn module(&self) -> Vec<&str> {
+    pub(super) fn module(&self) -> Vec<&str> {
         let path = self.path.strip_prefix("src/").unwrap_or(&self.path);
         let path = path.strip_suffix(".rs").unwrap_or(path);
         let mut names: Vec<&str> = path.split('/').collect();

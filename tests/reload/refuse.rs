@@ -43,7 +43,7 @@ async fn an_invalid_file_changes_nothing_and_is_reported_everywhere() {
     let problems = ready["last_reload"]["problems"].as_array().unwrap();
     let said = |problem: &Value| problem.as_str().unwrap().starts_with(&place);
     assert!(problems.len() == 2 && problems.iter().any(said), "{problems:?} without {place}");
-    let log = keymux.log_with("the last good one stays in force").await;
+    let log = keymux.log_with("the last valid one stays active").await;
     assert!(log.contains(&place) && log.contains("did you mean `weight`?"), "{log}");
 
     keymux.signal(Signal::HUP);

@@ -26,9 +26,9 @@ async fn systemd_is_notified_of_each_step() {
     // The third reload has the same rejected file as the second.
     let steps = [
         (unwatched("two"), "key echo/two added"),
-        (bad.clone(), "is refused"),
-        (bad, "is refused"),
-        (unwatched("two"), "nothing that is used"),
+        (bad.clone(), "is rejected"),
+        (bad, "is rejected"),
+        (unwatched("two"), "no effective change"),
         (unwatched("two"), "no file has changed"),
     ];
     for (text, status) in steps {

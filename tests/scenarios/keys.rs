@@ -1,4 +1,4 @@
-//! A key fails, and what becomes of it.
+//! Failures of one key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +11,13 @@ use crate::common::config::{keys_asked, name_of_key};
 use crate::common::http::{Connection, json_request};
 
 #[tokio::test]
-async fn a_throttled_key_is_left_alone_for_as_long_as_its_provider_asks() {
+async fn a_throttled_key_cools_down_for_retry_after() {
     let upstream = Upstream::start(|request| match name_of_key(request).as_str() {
         "a" if request.number < 2 => answer(429, &[("retry-after", "2")], b"{\"error\":{}}"),
         _ => chat_answer("hello"),
     })
     .await;
-    // The first two requests go to `a`, once each at most, since `b` is on standby.
+    // The first two requests go to `a`, at most once each, since `b` is on standby.
     let keymux = with_keys(&upstream, "", &[("a", ""), ("b", "weight = 0")]).await;
     let start = Instant::now();
     assert_eq!(told(&ask(&keymux, "m").await), (200, "main", "b", "2"));
@@ -27,13 +27,13 @@ async fn a_throttled_key_is_left_alone_for_as_long_as_its_provider_asks() {
         sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(count(&keys_asked(&upstream), "a"), 1);
-    // Two seconds and a tenth of them.
+    // Two seconds and a tenth of jitter.
     sleep(Duration::from_millis(2300).saturating_sub(start.elapsed())).await;
     assert_eq!(told(&ask(&keymux, "m").await), (200, "main", "a", "1"));
 }
 
 #[tokio::test]
-async fn a_revoked_key_costs_one_attempt_and_no_reload_brings_it_back() {
+async fn a_revoked_key_costs_one_attempt_and_stays_out_after_a_reload() {
     let upstream = failing(&["a"], error(401, "invalid_api_key", "No such key.")).await;
     let keys = [("a", "weight = 9"), ("b", "")];
     let keymux = with_keys(&upstream, "", &keys).await;
@@ -50,7 +50,7 @@ async fn a_revoked_key_costs_one_attempt_and_no_reload_brings_it_back() {
 }
 
 #[tokio::test]
-async fn a_key_without_credit_is_not_taken_for_a_throttled_one() {
+async fn a_key_without_credit_is_distinguished_from_a_throttled_one() {
     let body =
         br#"{"error":{"code":"insufficient_quota","message":"You exceeded your current quota."}}"#;
     let upstream = failing(&["a"], answer(429, &[("retry-after-ms", "100")], body)).await;
@@ -92,7 +92,7 @@ async fn a_recovered_key_gets_one_probe_and_then_its_share() {
         } else if own.load(Ordering::SeqCst) {
             throttled(1000)
         } else {
-            // The probe takes its time.
+            // The probe is slow.
             [vec![Step::Pause(Duration::from_millis(300))], chat_answer("hello")].concat()
         }
     })
@@ -111,7 +111,7 @@ async fn a_recovered_key_gets_one_probe_and_then_its_share() {
     let served = callers.join_all().await;
     assert!(served.iter().all(|reply| reply.status() == 200));
     assert_eq!(count(&keys_asked(&upstream), "a"), 2, "the failure and one probe");
-    // Weights are followed again, exactly.
+    // The shares follow the weights exactly again.
     let before = upstream.requests().len();
     for _ in 0..16 {
         assert_eq!(ask(&keymux, "m").await.status(), 200);
@@ -121,7 +121,7 @@ async fn a_recovered_key_gets_one_probe_and_then_its_share() {
 }
 
 #[tokio::test]
-async fn while_a_key_cools_the_others_share_by_weight() {
+async fn while_a_key_cools_down_the_others_share_by_weight() {
     let upstream = failing(&["a"], throttled(60_000)).await;
     let keys = [("a", "weight = 6"), ("b", "weight = 3"), ("c", "weight = 1")];
     let keymux = with_keys(&upstream, "", &keys).await;
@@ -138,10 +138,10 @@ async fn while_a_key_cools_the_others_share_by_weight() {
 }
 
 #[tokio::test]
-async fn when_all_keys_cool_nobody_is_asked_and_the_answer_says_until_when() {
+async fn when_all_keys_cool_down_no_provider_is_called_and_retry_after_is_set() {
     let upstream = Upstream::always(throttled(5000)).await;
     let keymux = with_keys(&upstream, "", &[("a", ""), ("b", ""), ("c", "")]).await;
-    // The provider's own words, of the last.
+    // The last provider's own error.
     let reply = ask(&keymux, "m").await;
     assert_eq!((reply.status(), reply.header("x-keymux-attempts")), (429, Some("3")));
     let mut caller = Connection::open(keymux.address()).await;
@@ -164,7 +164,7 @@ async fn when_all_keys_cool_nobody_is_asked_and_the_answer_says_until_when() {
 }
 
 #[tokio::test]
-async fn a_reload_in_the_middle_of_a_failover_leaves_it_its_keys() {
+async fn a_reload_during_a_failover_keeps_its_keys() {
     let upstream = Upstream::start(|request| match name_of_key(request).as_str() {
         "a" => [vec![Step::Pause(Duration::from_millis(700))], throttled(60_000)].concat(),
         _ => chat_answer("hello"),
@@ -175,11 +175,11 @@ async fn a_reload_in_the_middle_of_a_failover_leaves_it_its_keys() {
     let asked =
         tokio::spawn(async move { http::post(address, CHAT, &[], &chat("m", false)).await });
     upstream.request(0).await;
-    // `b` is gone and `c` new before `a` has said a word.
+    // `b` is removed and `c` added before `a` has sent anything.
     keymux.rewrite(&with_keys_text(&upstream, "", &[("c", "weight = 0"), ("a", "")]));
     keymux.log_with("reloaded").await;
     assert_eq!(told(&asked.await.unwrap()), (200, "main", "b", "2"), "the file it began with");
-    // What the old file's request learnt of `a` holds in the new one.
+    // What a request of the old file learned about `a` applies in the new one.
     assert_eq!(told(&ask(&keymux, "m").await), (200, "main", "c", "1"));
     assert_eq!(keys_asked(&upstream), ["a", "b", "c"]);
 }

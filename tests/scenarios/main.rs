@@ -1,10 +1,10 @@
 //! Scenarios of failure from end to end: the real program between a provider that fails as scripted and a
-//! caller that sees every byte. Each is looked at from both sides, in the provider's log and in what the
+//! caller that sees every byte. Each is checked on both sides, in the provider's log and in what the
 //! caller got.
 //!
 //! ```text
-//! keys.rs       a key fails, and what becomes of it
-//! providers.rs  a provider fails: before the head, behind it, in a whole answer, and for all keys
+//! keys.rs       failures of one key
+//! providers.rs  a provider fails: before the head, after it, in a whole response, and for all keys
 //! streams.rs    a stream fails: before its first event and after it
 //! ```
 
@@ -26,7 +26,7 @@ use common::upstream::{Received, Step, Upstream, answer, chat_answer, json_answe
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
-/// What one attempt or a few take when nothing is waited for, on a busy machine.
+/// The longest time of a few attempts without any wait, on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(900);
 
 fn chat(model: &str, stream: bool) -> Value {
@@ -42,7 +42,7 @@ async fn stream(keymux: &Keymux, model: &str) -> Reply {
     http::post(keymux.address(), CHAT, &[], &chat(model, true)).await
 }
 
-/// The provider `main` with these keys, each with settings of its own.
+/// Returns the provider `main` with these keys, each with its settings.
 async fn with_keys(upstream: &Upstream, settings: &str, keys: &[(&str, &str)]) -> Keymux {
     Keymux::start(&with_keys_text(upstream, settings, keys), &[]).await
 }
@@ -52,7 +52,7 @@ fn with_keys_text(upstream: &Upstream, settings: &str, keys: &[(&str, &str)]) ->
     config("[reload]\nsettle = \"40ms\"\n", &[provider("main", upstream, settings, &keys)])
 }
 
-/// The route `r`: the provider `first` with the keys `a` and `b`, and `second` with the key `c` for its
+/// Returns the route `r`: the provider `first` with the keys `a` and `b`, and `second` with the key `c` as its
 /// fallback.
 async fn with_fallback(first: &Upstream, settings: &str, second: &Upstream) -> Keymux {
     let route = "[routes.r]\ntargets = [{ model = \"first/m\" }]\nfallbacks = [\"second/m\"]\n";
@@ -67,7 +67,7 @@ async fn with_fallback(first: &Upstream, settings: &str, second: &Upstream) -> K
     Keymux::start(&text, &[]).await
 }
 
-/// The same with a fallback that speaks Anthropic's API.
+/// The same with a fallback that has Anthropic's API.
 async fn with_foreign_fallback(first: &Upstream, settings: &str, second: &Upstream) -> Keymux {
     let route = "[routes.r]\ntargets = [{ model = \"first/m\" }]\nfallbacks = [\"second/m\"]\n";
     let text = config(
@@ -81,7 +81,7 @@ async fn with_foreign_fallback(first: &Upstream, settings: &str, second: &Upstre
     Keymux::start(&text, &[]).await
 }
 
-/// What every answer tells: status, provider, key, attempts.
+/// Returns what every response reports: status, provider, key, attempts.
 fn told(reply: &Reply) -> (u16, &str, &str, &str) {
     assert!(reply.header("x-request-id").is_some_and(|id| !id.is_empty()), "{:?}", reply.head);
     let header = |name| reply.header(name).unwrap_or_default();
@@ -89,21 +89,21 @@ fn told(reply: &Reply) -> (u16, &str, &str, &str) {
     (reply.status(), provider, key, header("x-keymux-attempts"))
 }
 
-/// The text of a whole chat completion.
+/// Returns the text of a whole chat completion.
 fn said(reply: &Reply) -> String {
     let json = reply.json();
     assert_eq!(json["object"], "chat.completion", "{json}");
     json["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The text of a stream that ended as it should.
+/// Returns the text of a stream, which must be complete.
 fn streamed(reply: &Reply) -> String {
     let (text, finished) = heard(reply);
     assert!(finished && reply.complete, "{}", reply.text());
     text
 }
 
-/// The text of a stream that ended with an error event and looks in no way finished.
+/// Returns the text of a stream, which must end with an error event and must not look finished.
 fn broken_off(reply: &Reply) -> String {
     let (text, finished) = heard(reply);
     let events = http::sse_data(&reply.body);
@@ -113,7 +113,7 @@ fn broken_off(reply: &Reply) -> String {
     text
 }
 
-/// The text of a stream, and whether anything in it would let an SDK take it for finished.
+/// Returns the text of a stream, and true if anything in it lets an SDK take it for finished.
 fn heard(reply: &Reply) -> (String, bool) {
     let (mut text, mut finished) = (String::new(), false);
     for data in http::sse_data(&reply.body) {
@@ -133,13 +133,13 @@ fn count(keys: &[String], name: &str) -> usize {
     keys.iter().filter(|own| *own == name).count()
 }
 
-/// How the admin listener tells of a key.
+/// Returns the key as the admin listener reports it.
 async fn state(keymux: &Keymux, name: &str) -> (String, String) {
     let keys = keymux.admin("/keys").await.json();
     let own = keys.as_array().unwrap().iter().find(|own| own["key"] == name);
     let own = own.unwrap_or_else(|| panic!("no {name} in {keys}"));
     let text = |field: &str| own[field].as_str().unwrap_or_default().to_owned();
-    (text("state"), text("why"))
+    (text("state"), text("reason"))
 }
 
 fn error(status: u16, code: &str, message: &str) -> Vec<Step> {
@@ -150,7 +150,7 @@ fn throttled(millis: u64) -> Vec<Step> {
     answer(429, &[("retry-after-ms", &millis.to_string())], b"{\"error\":{}}")
 }
 
-/// Answers every key but these well.
+/// A provider that succeeds for every key except these.
 async fn failing(bad: &'static [&'static str], failure: Vec<Step>) -> Upstream {
     Upstream::start(move |request: &Received| {
         if bad.contains(&&*common::config::name_of_key(request)) {

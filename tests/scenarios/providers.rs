@@ -1,4 +1,4 @@
-//! A provider fails: before the head, behind it, in a whole answer, and for all of its keys.
+//! A provider fails: before the head, after it, in a whole response, and for all of its keys.
 
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use crate::common::config::keys_asked;
 use crate::common::http::{Connection, json_request};
 use crate::common::upstream::message_answer;
 
-/// Head and half a body of a whole answer that then ends so.
+/// The head and half of the body of a whole response that then ends like this.
 fn truncated(end: Step) -> Vec<Step> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 400\r\n\r\n";
     let half = r#"{"object":"chat.completion","choices":[{"message":{"content":"hel"#;
@@ -19,7 +19,7 @@ fn truncated(end: Step) -> Vec<Step> {
     ]
 }
 
-/// The same answer with more headers.
+/// The same response with more headers.
 fn with_headers(steps: &[Step], headers: &[(&str, &str)]) -> Vec<Step> {
     let [Step::Send(bytes)] = steps else { panic!("one step") };
     let text = String::from_utf8_lossy(bytes);
@@ -31,7 +31,7 @@ fn with_headers(steps: &[Step], headers: &[(&str, &str)]) -> Vec<Step> {
 }
 
 #[tokio::test]
-async fn a_burst_of_errors_is_never_seen_and_ends_in_a_cooldown() {
+async fn a_burst_of_errors_is_hidden_and_ends_in_a_cooldown() {
     let upstream = failing(&["a"], error(500, "server_error", "Oops.")).await;
     let keymux = with_keys(&upstream, "", &[("a", "weight = 9"), ("b", "")]).await;
     for _ in 0..30 {
@@ -39,11 +39,11 @@ async fn a_burst_of_errors_is_never_seen_and_ends_in_a_cooldown() {
     }
     assert_eq!(count(&keys_asked(&upstream), "a"), 3, "the third in a row is one too many");
     let key = keymux.admin("/keys").await.json()[0].clone();
-    assert_eq!(key["models"][0]["why"], "trouble", "{key}");
+    assert_eq!(key["models"][0]["reason"], "trouble", "{key}");
 }
 
 #[tokio::test]
-async fn an_overloaded_provider_makes_way_for_the_fallback() {
+async fn an_overloaded_provider_falls_back() {
     let overloaded =
         json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
     let first = Upstream::always(json_answer(529, &overloaded)).await;
@@ -73,7 +73,7 @@ async fn an_overloaded_provider_makes_way_for_the_fallback() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_costs_nothing() {
+async fn a_refused_connection_fails_over_at_once() {
     let gone = Upstream::always(vec![Step::Close]).await;
     let second = Upstream::always(chat_answer("hello")).await;
     let keymux = with_fallback(&gone, "", &second).await;
@@ -84,7 +84,7 @@ async fn a_refused_connection_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_reset_before_the_head_makes_way_for_the_next_key() {
+async fn a_connection_reset_before_the_head_moves_to_the_next_key() {
     for failure in [
         vec![Step::Reset],
         vec![Step::Close],
@@ -99,11 +99,11 @@ async fn a_connection_that_is_reset_before_the_head_makes_way_for_the_next_key()
 }
 
 #[tokio::test]
-async fn a_broken_handshake_makes_way_for_the_fallback() {
+async fn a_failed_handshake_falls_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        // It takes the connection and wants no TLS.
+        // It accepts the connection but does not support TLS.
         while let Ok((stream, _)) = listener.accept().await {
             drop(stream);
         }
@@ -123,13 +123,13 @@ async fn a_broken_handshake_makes_way_for_the_fallback() {
     );
     let keymux = Keymux::start(&text, &[]).await;
     let start = Instant::now();
-    // The only key of the target has a second try.
+    // The only key of the target gets a second try.
     assert_eq!(told(&ask(&keymux, "r").await), (200, "second", "c", "3"));
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
-async fn a_provider_that_hangs_before_its_head_is_asked_once() {
+async fn a_provider_that_hangs_before_its_head_is_tried_once() {
     let first = Upstream::always(vec![Step::Hang]).await;
     let second = Upstream::always(chat_answer("hello")).await;
     let keymux = with_fallback(&first, "timeouts = { first_byte = \"400ms\" }", &second).await;
@@ -142,13 +142,13 @@ async fn a_provider_that_hangs_before_its_head_is_asked_once() {
 }
 
 #[tokio::test]
-async fn an_error_that_says_it_is_none_is_not_passed_on() {
+async fn an_error_with_status_200_is_not_forwarded() {
     let error = json!({"error": {"message": "The engine is overloaded.", "type": "server_error"}});
     let upstream = failing(&["a"], json_answer(200, &error)).await;
     let keymux = with_keys(&upstream, "", &[("a", ""), ("b", "weight = 0")]).await;
     let reply = ask(&keymux, "m").await;
     assert_eq!((told(&reply), said(&reply)), ((200, "main", "b", "2"), "hello".into()));
-    // Where nobody else can be asked the caller gets the words, and a status that fits them.
+    // Without another key the caller gets the provider's error, with the right status.
     let upstream = Upstream::always(json_answer(200, &error)).await;
     let keymux = with_keys(&upstream, "", &[("a", "")]).await;
     let reply = ask(&keymux, "m").await;
@@ -157,7 +157,7 @@ async fn an_error_that_says_it_is_none_is_not_passed_on() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_that_breaks_off_is_had_from_another_key() {
+async fn a_truncated_whole_response_is_retried_with_another_key() {
     for end in [Step::Close, Step::Reset] {
         let upstream = failing(&["a"], truncated(end)).await;
         let keymux = with_keys(&upstream, "", &[("a", ""), ("b", "weight = 0")]).await;
@@ -168,7 +168,7 @@ async fn a_whole_answer_that_breaks_off_is_had_from_another_key() {
 }
 
 #[tokio::test]
-async fn a_prompt_that_is_too_long_goes_to_the_larger_model_alone() {
+async fn a_prompt_over_the_context_limit_goes_only_to_the_larger_model() {
     let upstream = Upstream::start(|request| match request.json()["model"].as_str().unwrap() {
         "large" => chat_answer("hello"),
         _ => error(
@@ -196,7 +196,7 @@ async fn a_prompt_that_is_too_long_goes_to_the_larger_model_alone() {
 }
 
 #[tokio::test]
-async fn what_a_policy_forbids_is_asked_of_nobody_else() {
+async fn a_content_policy_refusal_is_not_retried() {
     let body = json!({"error": {
         "code": "content_policy_violation", "type": "invalid_request_error", "param": null,
         "message": "Your request was rejected as a result of our safety system.",
@@ -214,7 +214,7 @@ async fn what_a_policy_forbids_is_asked_of_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_fallback_of_another_format_answers_in_the_callers() {
+async fn a_translated_fallback_answers_in_the_callers_format() {
     let first = Upstream::always(error(503, "unavailable", "Down for maintenance.")).await;
     let headers = [("request-id", "req_of_c"), ("anthropic-ratelimit-requests-remaining", "7")];
     let second = Upstream::always(with_headers(&message_answer("hello"), &headers)).await;
@@ -234,7 +234,7 @@ async fn a_fallback_of_another_format_answers_in_the_callers() {
 }
 
 #[tokio::test]
-async fn when_the_fallback_of_another_format_fails_too_the_error_is_in_the_callers() {
+async fn a_failed_translated_fallback_returns_an_error_in_the_callers_format() {
     let first = Upstream::always(error(503, "unavailable", "Down for maintenance.")).await;
     let body =
         json!({"type": "error", "error": {"type": "rate_limit_error", "message": "Slow down."}});
@@ -247,7 +247,7 @@ async fn when_the_fallback_of_another_format_fails_too_the_error_is_in_the_calle
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_ends_the_walk() {
+async fn a_disconnect_of_the_caller_ends_the_attempts() {
     let first = Upstream::always(vec![Step::Hang]).await;
     let second = Upstream::always(chat_answer("hello")).await;
     let keymux = with_fallback(&first, "timeouts = { first_byte = \"600ms\" }", &second).await;

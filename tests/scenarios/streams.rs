@@ -1,4 +1,4 @@
-//! A stream fails: before its first event, where the caller is none the wiser, and after it.
+//! A stream fails: before its first event, where the caller does not notice, and after it.
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::common::upstream::{chat_events, cut, message_events, sse};
 const PACE: Duration = Duration::from_millis(15);
 const WORDS: [&str; 3] = ["one ", "two ", "three"];
 
-/// A provider that streams well for every key but `a`, for which it does that.
+/// A provider that succeeds for every key except `a`, which it answers with these steps.
 async fn streaming(failure: Vec<Step>) -> Upstream {
     Upstream::start(move |request| match name_of_key(request).as_str() {
         "a" => failure.clone(),
@@ -22,7 +22,7 @@ fn events() -> Vec<Step> {
     sse(&chat_events(&WORDS), PACE)
 }
 
-/// The answer of a provider with `a` first and `b` after it.
+/// Returns the response of a provider with the keys `a` and then `b`.
 async fn of_two(failure: Vec<Step>, settings: &str) -> (Upstream, Reply) {
     let upstream = streaming(failure).await;
     let keymux = with_keys(&upstream, settings, &[("a", ""), ("b", "weight = 0")]).await;
@@ -31,7 +31,7 @@ async fn of_two(failure: Vec<Step>, settings: &str) -> (Upstream, Reply) {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_before_its_first_event_is_had_from_another_key() {
+async fn a_stream_that_ends_before_its_first_event_is_retried_with_another_key() {
     for end in [Step::Close, Step::Reset, Step::Send(b"0\r\n\r\n".to_vec())] {
         let (upstream, reply) = of_two(cut(events(), 0, end), "").await;
         assert_eq!(told(&reply), (200, "main", "b", "2"));
@@ -41,7 +41,7 @@ async fn a_stream_that_ends_before_its_first_event_is_had_from_another_key() {
 }
 
 #[tokio::test]
-async fn a_stream_that_hangs_behind_its_head_makes_way_for_the_fallback() {
+async fn a_stream_that_hangs_after_its_head_falls_back() {
     let comment = sse(&[": keep-alive\n\n".to_owned()], PACE);
     let first = Upstream::always(cut(comment, 1, Step::Hang)).await;
     let second = Upstream::always(sse(&chat_events(&WORDS), PACE)).await;
@@ -57,13 +57,13 @@ async fn a_stream_that_hangs_behind_its_head_makes_way_for_the_fallback() {
 }
 
 #[tokio::test]
-async fn an_error_for_a_first_event_is_had_better_from_another_key() {
+async fn an_error_as_the_first_event_is_retried_with_another_key() {
     let error =
         json!({"error": {"message": "Overloaded", "type": "server_error", "code": "overloaded"}});
     let failure = sse(&[format!("data: {error}\n\n")], PACE);
     let (_, reply) = of_two(failure.clone(), "").await;
     assert_eq!((told(&reply), streamed(&reply)), ((200, "main", "b", "2"), "one two three".into()));
-    // With nobody else to ask it is an error from the first line on.
+    // Without another key it is an error status.
     let upstream = Upstream::always(failure).await;
     let keymux = with_keys(&upstream, "", &[("a", "")]).await;
     let reply = stream(&keymux, "m").await;
@@ -72,7 +72,7 @@ async fn an_error_for_a_first_event_is_had_better_from_another_key() {
 }
 
 #[tokio::test]
-async fn a_stream_cut_in_the_middle_ends_with_an_error_and_is_not_begun_anew() {
+async fn a_stream_cut_in_the_middle_ends_with_an_error_and_is_not_restarted() {
     for end in [Step::Close, Step::Reset, Step::Send(b"0\r\n\r\n".to_vec())] {
         let (upstream, reply) = of_two(cut(events(), 2, end), "").await;
         assert_eq!(told(&reply), (200, "main", "a", "1"));
@@ -82,7 +82,7 @@ async fn a_stream_cut_in_the_middle_ends_with_an_error_and_is_not_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_stream_that_stalls_in_the_middle_ends_with_an_error_when_its_time_is_over() {
+async fn a_stalled_stream_ends_with_an_error_after_the_idle_timeout() {
     let start = Instant::now();
     let stalled = cut(events(), 2, Step::Hang);
     let (upstream, reply) = of_two(stalled, "timeouts = { idle = \"400ms\" }").await;
@@ -93,7 +93,7 @@ async fn a_stream_that_stalls_in_the_middle_ends_with_an_error_when_its_time_is_
 }
 
 #[tokio::test]
-async fn a_fallback_of_another_format_streams_in_the_callers() {
+async fn a_translated_fallback_streams_in_the_callers_format() {
     let first = Upstream::always(cut(events(), 0, Step::Reset)).await;
     let second = Upstream::always(sse(&message_events(&WORDS), PACE)).await;
     let keymux = with_foreign_fallback(&first, "", &second).await;
@@ -102,7 +102,7 @@ async fn a_fallback_of_another_format_streams_in_the_callers() {
         (told(&reply), streamed(&reply)),
         ((200, "second", "c", "3"), "one two three".into())
     );
-    // And breaks off in them.
+    // The stream breaks off within the comments.
     let second = Upstream::always(cut(sse(&message_events(&WORDS), PACE), 4, Step::Close)).await;
     let keymux = with_foreign_fallback(&first, "", &second).await;
     let reply = stream(&keymux, "r").await;

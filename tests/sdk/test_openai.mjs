@@ -99,14 +99,6 @@ describe("echo", () => {
     });
   });
 
-  it("takes an upload", async () => {
-    const sound = randomBytes(256_000);
-    const file = new File([sound], "speech.wav", { type: "audio/wav" });
-    const answer = await keymux.audio.transcriptions.create({ model: "echo/echo", file });
-    assert.match(answer.text, /speech\.wav/);
-    assert.match(answer.text, /256000/);
-  });
-
   it("answers the Responses API", async () => {
     const answer = await keymux.responses.create({ model: "echo/echo", input: sentence });
     assert.equal(answer.output_text, sentence);

@@ -105,12 +105,6 @@ class Echo(unittest.TestCase):
                 self.assertAlmostEqual(x, y, places=5)
         self.assertNotEqual(plain.data[0].embedding, plain.data[1].embedding)
 
-    def test_transcription(self):
-        sound = bytes(range(256)) * 1000
-        answer = keymux.audio.transcriptions.create(model="echo/echo", file=("speech.wav", io.BytesIO(sound)))
-        self.assertIn("speech.wav", answer.text)
-        self.assertIn(str(len(sound)), answer.text)
-
     def test_responses(self):
         answer = keymux.responses.create(model="echo/echo", input=SENTENCE)
         self.assertEqual(answer.output_text, SENTENCE)

@@ -1,11 +1,11 @@
 //! Recorded answers as events, and what must hold of the events of any.
 
-use keymux::wire::frame::aws;
-use keymux::wire::frame::sse::{self, Sse};
-use keymux::wire::ir::{Content, Event, Kind, Piece, Reply};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::PLAIN;
-use keymux::wire::translate::{Decoder, Frame, Wire, decode_whole};
+use keymux::wire::api::{Format, Framing};
+use keymux::wire::format::quirks::PLAIN;
+use keymux::wire::frame::sse::Sse;
+use keymux::wire::frame::{Frame, aws_event_stream, sse};
+use keymux::wire::ir::{Content, Event, Kind, Piece, Response};
+use keymux::wire::translate::{Decoder, decode_whole};
 
 use crate::exchanges::Exchange;
 use crate::grammar;
@@ -20,16 +20,16 @@ pub(crate) struct Kept {
 /// The frames of a stream, cut into chunks of that size.
 pub(crate) fn frames(framing: Framing, body: &[u8], size: usize) -> Vec<Kept> {
     let mut kept = Vec::new();
-    let (mut events, mut aws) = (Sse::new(1 << 20), aws::Frames::new(1 << 20));
+    let (mut events, mut aws) = (Sse::new(1 << 20), aws_event_stream::Frames::new(1 << 20));
     for chunk in body.chunks(size) {
         if framing == Framing::Aws {
             aws.push(chunk, |frame| match frame {
-                aws::Frame::Event { kind, payload } => kept.push(Kept {
+                aws_event_stream::Frame::Event { kind, payload } => kept.push(Kept {
                     name: kind.to_owned(),
                     data: payload.to_vec(),
                     exception: false,
                 }),
-                aws::Frame::Exception { kind, payload } => kept.push(Kept {
+                aws_event_stream::Frame::Exception { kind, payload } => kept.push(Kept {
                     name: kind.to_owned(),
                     data: payload.to_vec(),
                     exception: true,
@@ -48,8 +48,8 @@ pub(crate) fn frames(framing: Framing, body: &[u8], size: usize) -> Vec<Kept> {
 }
 
 /// The events of these frames; `ended`: the stream ends in order behind them.
-pub(crate) fn events(wire: Wire, frames: &[Kept], ended: bool) -> Vec<Event> {
-    let (mut decoder, mut out) = (Decoder::new(wire, &PLAIN), Vec::new());
+pub(crate) fn events(format: Format, frames: &[Kept], ended: bool) -> Vec<Event> {
+    let (mut decoder, mut out) = (Decoder::new(format, &PLAIN), Vec::new());
     for Kept { name, data, exception } in frames {
         let frame = if *exception {
             Frame::Exception { kind: name, payload: data }
@@ -65,23 +65,23 @@ pub(crate) fn events(wire: Wire, frames: &[Kept], ended: bool) -> Vec<Event> {
 }
 
 /// What must hold of every recorded answer of a format; gives its events.
-pub(crate) fn hold(wire: Wire, exchange: &Exchange) -> Vec<Event> {
+pub(crate) fn hold(format: Format, exchange: &Exchange) -> Vec<Event> {
     let id = &exchange.id;
     if !exchange.is_stream() {
-        let events = decode_whole(wire, &exchange.body, &PLAIN);
+        let events = decode_whole(format, &exchange.body, &PLAIN);
         grammar::check(&events).unwrap_or_else(|broken| panic!("{id}: {broken}"));
         return events;
     }
     let framing = exchange.framing();
     let kept = frames(framing, &exchange.body, exchange.body.len());
-    let whole = events(wire, &kept, true);
+    let whole = events(format, &kept, true);
     grammar::check(&whole).unwrap_or_else(|broken| panic!("{id}: {broken}"));
     for size in [1, 7, 100] {
-        assert_eq!(events(wire, &frames(framing, &exchange.body, size), true), whole, "{id}");
+        assert_eq!(events(format, &frames(framing, &exchange.body, size), true), whole, "{id}");
     }
     let end = whole.iter().position(|event| *event == Event::End).unwrap();
     for cut in 0..kept.len() {
-        let some = events(wire, &kept[..cut], false);
+        let some = events(format, &kept[..cut], false);
         grammar::check(&some).unwrap_or_else(|broken| panic!("{id}, cut at {cut}: {broken}"));
         assert_eq!(some.contains(&Event::End), some.len() > end, "{id}, cut at {cut}");
     }
@@ -90,7 +90,7 @@ pub(crate) fn hold(wire: Wire, exchange: &Exchange) -> Vec<Event> {
 
 /// The text of an answer, thoughts left out.
 #[allow(dead_code, reason = "each test reads what it needs")]
-pub(crate) fn text(reply: &Reply) -> String {
+pub(crate) fn text(reply: &Response) -> String {
     let blocks = reply.candidates.iter().flat_map(|own| &own.blocks);
     blocks
         .filter_map(|block| match &block.content {
@@ -102,11 +102,11 @@ pub(crate) fn text(reply: &Reply) -> String {
 
 /// Names and arguments of the calls.
 #[allow(dead_code, reason = "each test reads what it needs")]
-pub(crate) fn calls(reply: &Reply) -> Vec<(String, String)> {
+pub(crate) fn calls(reply: &Response) -> Vec<(String, String)> {
     let blocks = reply.candidates.iter().flat_map(|own| &own.blocks);
     blocks
         .filter_map(|block| match &block.content {
-            Content::Call { name, arguments, .. } => Some((name.clone(), arguments.clone())),
+            Content::ToolCall { name, arguments, .. } => Some((name.clone(), arguments.clone())),
             _ => None,
         })
         .collect()
@@ -115,7 +115,7 @@ pub(crate) fn calls(reply: &Reply) -> Vec<(String, String)> {
 /// A call as a stream tells it.
 #[allow(dead_code, reason = "each test reads what it needs")]
 pub(crate) fn opened(block: u32, id: Option<&str>, name: &str) -> Event {
-    let kind = Kind::Call { id: id.map(str::to_owned), name: name.to_owned() };
+    let kind = Kind::ToolCall { id: id.map(str::to_owned), name: name.to_owned() };
     Event::Open { block, candidate: 0, kind }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Asked {
 enum Said {
     Text(String),
     Call(String, Value),
-    Outcome(String),
+    ToolResult(String),
     Media,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn asked(request: &Request) -> Asked {
         text(block, &mut asked.system);
     }
     for turn in &request.turns {
-        let model = turn.role == Role::Model;
+        let model = turn.role == Role::Assistant;
         for block in &turn.blocks {
             let Some(said) = said(block) else { continue };
             match asked.turns.last_mut() {
@@ -78,14 +78,14 @@ fn said(block: &Block) -> Option<Said> {
             let text: String = text.split_whitespace().collect();
             return (!text.is_empty()).then_some(Said::Text(text));
         }
-        Content::Call { name, arguments, .. } => {
+        Content::ToolCall { name, arguments, .. } => {
             let arguments = if arguments.is_empty() { "{}" } else { arguments };
             Said::Call(name.clone(), serde_json::from_str(arguments).unwrap_or_default())
         }
-        Content::Outcome(outcome) => {
+        Content::ToolResult(outcome) => {
             let mut all = String::new();
             outcome.content.iter().for_each(|block| text(block, &mut all));
-            Said::Outcome(all)
+            Said::ToolResult(all)
         }
         // A document that is text may stand among the text.
         Content::Media(Media { source: Source::Text(text), .. }) => {
@@ -93,7 +93,7 @@ fn said(block: &Block) -> Option<Said> {
         }
         Content::Media(_) => Said::Media,
         // Of other formats' thoughts and tools nothing is said.
-        Content::Thought { .. } | Content::Foreign { .. } => return None,
+        Content::Reasoning { .. } | Content::Foreign { .. } => return None,
     })
 }
 

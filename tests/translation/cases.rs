@@ -1,49 +1,52 @@
 //! Answers of providers, recorded and our own, and how they are read and passed on.
 
-use keymux::provider::Kind;
-use keymux::wire::Operation;
-use keymux::wire::failure::{Class, Failure};
-use keymux::wire::frame::array::{Element, Elements};
-use keymux::wire::frame::aws;
-use keymux::wire::frame::sse::{self, Sse};
-use keymux::wire::ir::{Block, Candidate, Content, Event, Reply, Request, Seal, Stop, Told, Usage};
-use keymux::wire::listen::Framing;
-use keymux::wire::quirks::{COMPATIBLE, PLAIN, Quirks};
-use keymux::wire::translate::{
-    Decoder, Encoder, Frame, Shown, Translation, Wire, decode_request, decode_whole, encode_whole,
-};
 use serde_json::Value;
+
+use keymux::provider::Kind;
+use keymux::wire::api::{Format, Framing, Operation};
+use keymux::wire::failure::ProviderError;
+use keymux::wire::failure::class::{Class, Failure};
+use keymux::wire::format::context::ResponseContext;
+use keymux::wire::format::quirks::{COMPATIBLE, PLAIN, Quirks};
+use keymux::wire::frame::json_array::{Element, Elements};
+use keymux::wire::frame::sse::Sse;
+use keymux::wire::frame::{Frame, aws_event_stream, sse};
+use keymux::wire::inspect::usage::Usage;
+use keymux::wire::ir::{Block, Candidate, Content, Event, Request, Response, Signature, Stop};
+use keymux::wire::translate::{
+    Decoder, Encoder, Translation, decode_request, decode_whole, encode_whole,
+};
 
 use crate::exchanges::{self, Exchange};
 
 /// An answer in a provider's format.
 pub(crate) struct Answer {
     pub(crate) id: String,
-    pub(crate) wire: Wire,
+    pub(crate) format: Format,
     pub(crate) framing: Framing,
     pub(crate) body: Vec<u8>,
     pub(crate) quirks: &'static Quirks,
 }
 
 /// How each caller format may be framed as a stream.
-pub(crate) const CALLERS: [(Wire, Framing); 6] = [
-    (Wire::OpenAiChat, Framing::Events),
-    (Wire::OpenAiResponses, Framing::Events),
-    (Wire::Anthropic, Framing::Events),
-    (Wire::Gemini, Framing::Events),
-    (Wire::Gemini, Framing::Array),
-    (Wire::Bedrock, Framing::Aws),
+pub(crate) const CALLERS: [(Format, Framing); 6] = [
+    (Format::OpenAiChat, Framing::Events),
+    (Format::OpenAiResponses, Framing::Events),
+    (Format::Anthropic, Framing::Events),
+    (Format::Gemini, Framing::Events),
+    (Format::Gemini, Framing::Array),
+    (Format::Bedrock, Framing::Aws),
 ];
 
 /// All exchanges in a format that is translated, with it.
-pub(crate) fn exchanges() -> Vec<(Wire, Exchange)> {
+pub(crate) fn exchanges() -> Vec<(Format, Exchange)> {
     let all = [true, false].into_iter().filter_map(exchanges::all).flatten();
     let own = all.filter_map(|exchange| {
-        let wire = match exchange.operation {
-            Operation::RawPredict | Operation::StreamRawPredict => Wire::Anthropic,
-            operation => Wire::of(operation)?,
+        let format = match exchange.operation {
+            Operation::RawPredict | Operation::StreamRawPredict => Format::Anthropic,
+            operation => Format::of(operation)?,
         };
-        Some((wire, exchange))
+        Some((format, exchange))
     });
     own.collect()
 }
@@ -51,11 +54,11 @@ pub(crate) fn exchanges() -> Vec<(Wire, Exchange)> {
 /// Every answer, the recorded ones behind our own.
 pub(crate) fn answers() -> Vec<Answer> {
     let recorded = exchanges().into_iter().filter(|(_, exchange)| exchange.status < 300);
-    let recorded = recorded.map(|(wire, exchange)| {
+    let recorded = recorded.map(|(format, exchange)| {
         let provider = exchange.id.split('/').next().unwrap();
         let quirks = Kind::from_name(provider).map_or(&COMPATIBLE, |kind| kind.info().quirks);
         let framing = exchange.framing();
-        Answer { id: exchange.id, wire, framing, body: exchange.body, quirks }
+        Answer { id: exchange.id, format, framing, body: exchange.body, quirks }
     });
     own().into_iter().chain(recorded).collect()
 }
@@ -69,35 +72,35 @@ pub(crate) fn streams() -> Vec<Answer> {
 fn own() -> Vec<Answer> {
     let mut all = Vec::new();
     for (name, reply) in replies() {
-        for (wire, framing) in CALLERS {
-            let mut encoder = Encoder::new(wire, shown(framing)).unwrap();
+        for (format, framing) in CALLERS {
+            let mut encoder = Encoder::new(format, shown(framing)).unwrap();
             let mut body = Vec::new();
             reply.events().iter().for_each(|event| encoder.event(event, &mut body));
-            let id = format!("own/{name}/{}/{framing:?}", wire.name());
-            all.push(Answer { id, wire, framing, body, quirks: &PLAIN });
+            let id = format!("own/{name}/{}/{framing:?}", format.name());
+            all.push(Answer { id, format, framing, body, quirks: &PLAIN });
             if framing != Framing::Array && reply.failed.is_none() {
-                let body = encode_whole(wire, &reply, &shown(Framing::Whole)).unwrap();
-                let id = format!("own/{name}/{}/whole", wire.name());
-                all.push(Answer { id, wire, framing: Framing::Whole, body, quirks: &PLAIN });
+                let body = encode_whole(format, &reply, &shown(Framing::Whole)).unwrap();
+                let id = format!("own/{name}/{}/whole", format.name());
+                all.push(Answer { id, format, framing: Framing::Whole, body, quirks: &PLAIN });
             }
         }
     }
     all
 }
 
-fn replies() -> Vec<(&'static str, Reply)> {
-    let call = |id: &str, name: &str, arguments: &str| Content::Call {
+fn replies() -> Vec<(&'static str, Response)> {
+    let call = |id: &str, name: &str, arguments: &str| Content::ToolCall {
         id: Some(id.to_owned()),
         name: name.to_owned(),
         arguments: arguments.to_owned(),
     };
     let text = Content::text;
-    let thought = || Content::Thought { text: "Let me\n\u{1f914} see.".to_owned() };
+    let thought = || Content::Reasoning { text: "Let me\n\u{1f914} see.".to_owned() };
     let odd = "\u{0}\u{1f600}\u{4e2d}\"\\\n\r\u{2028} data: [DONE]\n\n";
     let mut cut = reply(vec![text("so f")], Stop::End);
     cut.candidates[0].stop = None;
     cut.ended = false;
-    cut.failed = Some(Told {
+    cut.failed = Some(ProviderError {
         failure: Failure { class: Class::Throttled, retry_after: None },
         status: Some(429),
         kind: None,
@@ -107,7 +110,8 @@ fn replies() -> Vec<(&'static str, Reply)> {
     });
     let mut sealed = reply(vec![thought(), text("yes")], Stop::End);
     let data = "c2VhbA==".to_owned();
-    sealed.candidates[0].blocks[0].seal = Some(Seal { wire: Wire::Anthropic, data, id: None });
+    sealed.candidates[0].blocks[0].signature =
+        Some(Signature { format: Format::Anthropic, data, id: None });
     vec![
         ("text", reply(vec![text("One, two.")], Stop::End)),
         ("odd text", reply(vec![text(odd)], Stop::End)),
@@ -134,23 +138,23 @@ fn replies() -> Vec<(&'static str, Reply)> {
     ]
 }
 
-fn reply(content: Vec<Content>, stop: Stop) -> Reply {
+fn reply(content: Vec<Content>, stop: Stop) -> Response {
     let blocks = content.into_iter().map(|content| Block::new(content, "")).collect();
     let candidate = Candidate { blocks, stop: Some(stop), ..Candidate::default() };
-    Reply {
+    Response {
         id: Some("own_1".to_owned()),
         model: Some("own".to_owned()),
         created: Some(1),
         candidates: vec![candidate],
         usage: Usage { input: Some(11), output: Some(7), ..Usage::default() },
         ended: true,
-        ..Reply::default()
+        ..Response::default()
     }
 }
 
 /// What an answer shows that is not the provider's.
-pub(crate) fn shown(framing: Framing) -> Shown {
-    Shown {
+pub(crate) fn shown(framing: Framing) -> ResponseContext {
+    ResponseContext {
         id: "made".to_owned(),
         created: 1,
         model: "asked".to_owned(),
@@ -161,8 +165,8 @@ pub(crate) fn shown(framing: Framing) -> Shown {
 }
 
 /// The way of an answer to a caller.
-pub(crate) fn way(answer: &Answer, (caller, framing): (Wire, Framing)) -> Translation {
-    let decoder = Decoder::new(answer.wire, answer.quirks);
+pub(crate) fn way(answer: &Answer, (caller, framing): (Format, Framing)) -> Translation {
+    let decoder = Decoder::new(answer.format, answer.quirks);
     let encoder = Encoder::new(caller, shown(framing)).unwrap();
     Translation::new(answer.framing, framing, decoder, encoder, None).unwrap()
 }
@@ -175,10 +179,10 @@ pub(crate) struct Kept {
 }
 
 /// The frames of a stream.
-pub(crate) fn frames(wire: Wire, framing: Framing, body: &[u8]) -> Vec<Kept> {
+pub(crate) fn frames(format: Format, framing: Framing, body: &[u8]) -> Vec<Kept> {
     let mut kept = Vec::new();
     let mut keep = |name: &[u8], data: &[u8], exception| {
-        let data = if wire == Wire::Replicate { data } else { data.trim_ascii() };
+        let data = if format == Format::Replicate { data } else { data.trim_ascii() };
         kept.push(Kept { name: name.to_vec(), data: data.to_vec(), exception });
     };
     match framing {
@@ -190,9 +194,13 @@ pub(crate) fn frames(wire: Wire, framing: Framing, body: &[u8]) -> Vec<Kept> {
             let Element::Whole(data) = element else { panic!("no element is that long") };
             keep(b"", data, false);
         }),
-        Framing::Aws => aws::Frames::new(1 << 24).push(body, |frame| match frame {
-            aws::Frame::Event { kind, payload } => keep(kind.as_bytes(), payload, false),
-            aws::Frame::Exception { kind, payload } => keep(kind.as_bytes(), payload, true),
+        Framing::Aws => aws_event_stream::Frames::new(1 << 24).push(body, |frame| match frame {
+            aws_event_stream::Frame::Event { kind, payload } => {
+                keep(kind.as_bytes(), payload, false)
+            }
+            aws_event_stream::Frame::Exception { kind, payload } => {
+                keep(kind.as_bytes(), payload, true)
+            }
             frame => panic!("{frame:?}"),
         }),
         Framing::Whole => panic!("that is no stream"),
@@ -211,8 +219,8 @@ pub(crate) fn tell(decoder: &mut Decoder, kept: &Kept, out: &mut Vec<Event>) {
 }
 
 /// The events of a stream that ends in order behind these frames.
-pub(crate) fn events(wire: Wire, quirks: &'static Quirks, frames: &[Kept]) -> Vec<Event> {
-    let (mut decoder, mut out) = (Decoder::new(wire, quirks), Vec::new());
+pub(crate) fn events(format: Format, quirks: &'static Quirks, frames: &[Kept]) -> Vec<Event> {
+    let (mut decoder, mut out) = (Decoder::new(format, quirks), Vec::new());
     for kept in frames {
         tell(&mut decoder, kept, &mut out);
     }
@@ -223,25 +231,25 @@ pub(crate) fn events(wire: Wire, quirks: &'static Quirks, frames: &[Kept]) -> Ve
 /// The events of an answer.
 pub(crate) fn told(answer: &Answer) -> Vec<Event> {
     if answer.framing.is_stream() {
-        events(answer.wire, answer.quirks, &frames(answer.wire, answer.framing, &answer.body))
+        events(answer.format, answer.quirks, &frames(answer.format, answer.framing, &answer.body))
     } else {
-        decode_whole(answer.wire, &answer.body, answer.quirks)
+        decode_whole(answer.format, &answer.body, answer.quirks)
     }
 }
 
 /// A caller's request as it was recorded, read.
-pub(crate) fn requests() -> Vec<(String, Wire, Request)> {
-    let all = exchanges().into_iter().filter(|(wire, exchange)| {
+pub(crate) fn requests() -> Vec<(String, Format, Request)> {
+    let all = exchanges().into_iter().filter(|(format, exchange)| {
         // What the API itself refuses need not be said to another.
-        Wire::OF_CALLERS.contains(wire) && exchange.status < 300
+        Format::OF_CALLERS.contains(format) && exchange.status < 300
     });
-    let read = all.filter_map(|(wire, exchange)| {
+    let read = all.filter_map(|(format, exchange)| {
         let body = exchange.request.as_deref()?;
         let value: Value = serde_json::from_slice(body).ok()?;
         let model = value["model"].as_str().unwrap_or("m");
         let stream = exchange.is_stream();
-        match decode_request(wire, body, model, stream) {
-            Ok(request) => Some((exchange.id, wire, request)),
+        match decode_request(format, body, model, stream) {
+            Ok(request) => Some((exchange.id, format, request)),
             Err(refused) => panic!("{}: {refused}", exchange.id),
         }
     });

@@ -1,12 +1,13 @@
 //! Requests that ask for one thing each: every feature, as a caller's request reads.
 
+use serde_json::{Number, Value, json};
+
+use keymux::wire::api::Format;
 use keymux::wire::feature::Feature;
 use keymux::wire::ir::{
-    Block, Cache, Choice, Content, Effort, Form, Logprobs, Media, MediaKind, Outcome, Request,
-    Role, Seal, Source, Thinking, Tier, Tool, Turn,
+    Block, Cache, Choice, Content, Effort, Form, Logprobs, Media, MediaKind, Request, Role,
+    Signature, Source, Thinking, Tier, Tool, ToolResult, Turn,
 };
-use keymux::wire::translate::Wire;
-use serde_json::{Number, Value, json};
 
 /// A question, and nothing else.
 pub(crate) fn plain(model: &str) -> Request {
@@ -16,7 +17,7 @@ pub(crate) fn plain(model: &str) -> Request {
 
 /// A question that asks for this as well. `provider`: who is asked; what is another provider's own is of
 /// another format than that.
-pub(crate) fn asking(feature: Feature, provider: Wire, model: &str) -> Request {
+pub(crate) fn asking(feature: Feature, provider: Format, model: &str) -> Request {
     let mut request = plain(model);
     if !(of_turns(feature, provider, &mut request)
         || of_tools(feature, provider, &mut request)
@@ -29,7 +30,7 @@ pub(crate) fn asking(feature: Feature, provider: Wire, model: &str) -> Request {
 
 /// Whether a request has a member of its own for it.
 pub(crate) fn has_member(feature: Feature) -> bool {
-    asking(feature, Wire::OpenAiChat, "m").asked.is_empty()
+    asking(feature, Format::OpenAiChat, "m").asked.is_empty()
 }
 
 fn turn(role: Role, content: Content, at: &str) -> Turn {
@@ -49,11 +50,11 @@ fn url(name: &str) -> Source {
 }
 
 /// A format that is not this one.
-fn other(wire: Wire) -> Wire {
-    if wire == Wire::Anthropic { Wire::OpenAiResponses } else { Wire::Anthropic }
+fn other(format: Format) -> Format {
+    if format == Format::Anthropic { Format::OpenAiResponses } else { Format::Anthropic }
 }
 
-fn of_turns(feature: Feature, provider: Wire, request: &mut Request) -> bool {
+fn of_turns(feature: Feature, provider: Format, request: &mut Request) -> bool {
     let user = |content| turn(Role::User, content, "/m/1");
     let mut with = |content| {
         request.turns[0].blocks.push(Block::new(content, "/m/0/1"));
@@ -78,40 +79,42 @@ fn of_turns(feature: Feature, provider: Wire, request: &mut Request) -> bool {
         Feature::Video => return with(media(MediaKind::Video, base64("video/mp4"))),
         Feature::FileId => {
             // An id of another provider's means nothing to one that keeps none by id.
-            let wire = if provider == Wire::Gemini { other(provider) } else { provider };
-            let source = Source::File { wire, id: "file-1".to_owned() };
+            let format = if provider == Format::Gemini { other(provider) } else { provider };
+            let source = Source::File { format, id: "file-1".to_owned() };
             return with(media(MediaKind::Document, source));
         }
         _ => {}
     }
     match feature {
-        Feature::LateSystem => {
+        Feature::SystemTurn => {
             let system = turn(Role::System, Content::text("two"), "/m/1");
             request.turns.extend([system, user(Content::text("three"))]);
         }
-        Feature::SpeakerName => request.turns[0].name = Some("anna".to_owned()),
-        Feature::Prefill => request.turns.push(turn(Role::Model, Content::text("two"), "/m/1")),
-        Feature::Thoughts | Feature::Seals => {
+        Feature::ParticipantName => request.turns[0].name = Some("anna".to_owned()),
+        Feature::Prefill => request.turns.push(turn(Role::Assistant, Content::text("two"), "/m/1")),
+        Feature::Reasoning | Feature::ForeignSignatures => {
             let mut thought =
-                turn(Role::Model, Content::Thought { text: "two".to_owned() }, "/m/1");
-            let wire = if feature == Feature::Seals { other(provider) } else { provider };
+                turn(Role::Assistant, Content::Reasoning { text: "two".to_owned() }, "/m/1");
+            let format =
+                if feature == Feature::ForeignSignatures { other(provider) } else { provider };
             let data = "c2VhbA==".to_owned();
             // Cohere signs none.
-            if feature == Feature::Seals || provider != Wire::Cohere {
-                thought.blocks[0].seal = Some(Seal { wire, data, id: Some("rs_1".to_owned()) });
+            if feature == Feature::ForeignSignatures || provider != Format::Cohere {
+                thought.blocks[0].signature =
+                    Some(Signature { format, data, id: Some("rs_1".to_owned()) });
             }
             thought.blocks.push(Block::new(Content::text("three"), "/m/1/1"));
             request.turns.extend([thought, turn(Role::User, Content::text("four"), "/m/2")]);
         }
-        Feature::ForeignBlock => {
+        Feature::ServerToolBlock => {
             let json =
                 json!({ "type": "server_tool_use", "id": "s1", "name": "web_search", "input": {} });
-            let foreign = Content::Foreign { wire: other(provider), json };
+            let foreign = Content::Foreign { format: other(provider), json };
             let next = turn(Role::User, Content::text("two"), "/m/2");
-            request.turns.extend([turn(Role::Model, foreign, "/m/1"), next]);
+            request.turns.extend([turn(Role::Assistant, foreign, "/m/1"), next]);
         }
-        Feature::CacheMark => request.turns[0].blocks[0].cache = Some(Cache::default()),
-        Feature::OutcomeError | Feature::OutcomeMedia => outcome(feature, request),
+        Feature::CachePoint => request.turns[0].blocks[0].cache = Some(Cache::default()),
+        Feature::ToolResultError | Feature::ToolResultMedia => outcome(feature, request),
         _ => return false,
     }
     true
@@ -119,20 +122,21 @@ fn of_turns(feature: Feature, provider: Wire, request: &mut Request) -> bool {
 
 fn outcome(feature: Feature, request: &mut Request) {
     request.tools = vec![function("f", None)];
-    let call = Content::Call {
+    let call = Content::ToolCall {
         id: Some("call_1".to_owned()),
         name: "f".to_owned(),
         arguments: "{}".to_owned(),
     };
     let mut content = vec![Block::new(Content::text("two"), "/m/2/0")];
-    if feature == Feature::OutcomeMedia {
+    if feature == Feature::ToolResultMedia {
         let image = media(MediaKind::Image, base64("image/png"));
         content.push(Block::new(image, "/m/2/1"));
     }
-    let is_error = feature == Feature::OutcomeError;
+    let is_error = feature == Feature::ToolResultError;
     let name = Some("f".to_owned());
-    let outcome = Content::Outcome(Outcome { id: "call_1".to_owned(), name, content, is_error });
-    request.turns.extend([turn(Role::Model, call, "/m/1"), turn(Role::User, outcome, "/m/2")]);
+    let outcome =
+        Content::ToolResult(ToolResult { id: "call_1".to_owned(), name, content, is_error });
+    request.turns.extend([turn(Role::Assistant, call, "/m/1"), turn(Role::User, outcome, "/m/2")]);
 }
 
 fn function(name: &str, strict: Option<bool>) -> Tool {
@@ -155,7 +159,7 @@ fn schema() -> Value {
     })
 }
 
-fn of_tools(feature: Feature, provider: Wire, request: &mut Request) -> bool {
+fn of_tools(feature: Feature, provider: Format, request: &mut Request) -> bool {
     let strict = (feature == Feature::StrictTools).then_some(true);
     request.tools = vec![function("f", strict), function("g", strict)];
     match feature {
@@ -163,13 +167,13 @@ fn of_tools(feature: Feature, provider: Wire, request: &mut Request) -> bool {
         Feature::ServerTool => {
             let json = json!({ "type": "web_search_20250305", "name": "web_search" });
             let at = "/tools/0".to_owned();
-            request.tools = vec![Tool::Foreign { wire: other(provider), json, at }];
+            request.tools = vec![Tool::Foreign { format: other(provider), json, at }];
         }
-        Feature::ChoiceAny => request.choice = Some(Choice::Any),
-        Feature::ChoiceTool => request.choice = Some(Choice::Tool("f".to_owned())),
-        Feature::ChoiceNone => request.choice = Some(Choice::None),
-        Feature::ChoiceAnyOf => request.choice = Some(Choice::AnyOf(vec!["g".to_owned()])),
-        Feature::OneCall => request.parallel = Some(false),
+        Feature::ToolChoiceAny => request.choice = Some(Choice::Any),
+        Feature::ToolChoiceNamed => request.choice = Some(Choice::Tool("f".to_owned())),
+        Feature::ToolChoiceNone => request.choice = Some(Choice::None),
+        Feature::ToolChoiceAnyOf => request.choice = Some(Choice::AnyOf(vec!["g".to_owned()])),
+        Feature::SingleToolCall => request.parallel = Some(false),
         _ => {
             request.tools.clear();
             return false;
@@ -183,8 +187,8 @@ fn of_settings(feature: Feature, request: &mut Request) -> bool {
     match feature {
         Feature::MaxTokens => request.max_tokens = Some(77),
         Feature::StopSequences => request.stop = vec!["END".to_owned()],
-        Feature::Json => request.form = Some(Form::Json),
-        Feature::Schema => {
+        Feature::JsonObject => request.form = Some(Form::Json),
+        Feature::JsonSchema => {
             let name = Some("answer".to_owned());
             let (description, strict) = (None, Some(true));
             request.form = Some(Form::Schema { name, description, schema: schema(), strict });
@@ -197,20 +201,20 @@ fn of_settings(feature: Feature, request: &mut Request) -> bool {
         Feature::FrequencyPenalty => request.sampling.frequency_penalty = half(),
         Feature::PresencePenalty => request.sampling.presence_penalty = half(),
         Feature::Seed => request.sampling.seed = Some(Number::from(5)),
-        Feature::Effort => {
+        Feature::ReasoningEffort => {
             let effort = Some(Effort::Low);
             request.thinking = Some(Thinking { effort, budget: None, shown: None });
         }
-        Feature::Budget => {
+        Feature::ReasoningBudget => {
             let budget = Some(2048);
             request.thinking = Some(Thinking { effort: None, budget, shown: None });
         }
-        Feature::User => request.user = Some("u1".to_owned()),
+        Feature::EndUser => request.user = Some("u1".to_owned()),
         Feature::Metadata => {
             request.metadata = json!({ "a": "b" }).as_object().cloned();
         }
-        Feature::Tier => request.tier = Some(Tier::Standard),
-        Feature::CacheKey => request.cache_key = Some("k1".to_owned()),
+        Feature::ServiceTier => request.tier = Some(Tier::Standard),
+        Feature::PromptCacheKey => request.cache_key = Some("k1".to_owned()),
         _ => return false,
     }
     true

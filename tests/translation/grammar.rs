@@ -86,7 +86,7 @@ fn fits(kind: &Kind, piece: &Piece) -> bool {
         | (Kind::Media(_), Piece::Text(_) | Piece::Citation(_) | Piece::Logprobs(_)) => false,
         (_, Piece::Text(text)) => !text.is_empty(),
         (_, Piece::Citation(_)) => matches!(kind, Kind::Text),
-        (_, Piece::Seal(_) | Piece::Logprobs(_)) => true,
+        (_, Piece::Signature(_) | Piece::Logprobs(_)) => true,
     }
 }
 

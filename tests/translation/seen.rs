@@ -1,8 +1,10 @@
 //! What a caller sees of an answer, and what of it each caller's format cannot say.
 
-use keymux::wire::ir::{Candidate, Content, Reply, Stop, Usage};
-use keymux::wire::translate::Wire;
 use serde_json::Value;
+
+use keymux::wire::api::Format;
+use keymux::wire::inspect::usage::Usage;
+use keymux::wire::ir::{Candidate, Content, Response, Stop};
 
 /// An answer by what matters of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +29,7 @@ pub(crate) struct Said {
 }
 
 /// What a reply says.
-pub(crate) fn seen(reply: &Reply) -> Seen {
+pub(crate) fn seen(reply: &Response) -> Seen {
     Seen {
         candidates: reply.candidates.iter().map(said).collect(),
         usage: reply.usage,
@@ -41,13 +43,13 @@ fn said(candidate: &Candidate) -> Said {
     for block in &candidate.blocks {
         match &block.content {
             Content::Text { text, .. } => said.text.push_str(text),
-            Content::Thought { text } => said.thought.push_str(text),
+            Content::Reasoning { text } => said.thought.push_str(text),
             Content::Refusal(text) => said.refusal.push_str(text),
-            Content::Call { name, arguments, .. } => {
+            Content::ToolCall { name, arguments, .. } => {
                 said.calls.push((name.clone(), read(arguments)));
             }
             Content::Media(_) => said.media += 1,
-            Content::Foreign { .. } | Content::Outcome(_) => {}
+            Content::Foreign { .. } | Content::ToolResult(_) => {}
         }
     }
     said
@@ -62,7 +64,7 @@ fn read(arguments: &str) -> Value {
 }
 
 /// What is left of an answer in a caller's format, by that format's reference.
-pub(crate) fn left(of: &Seen, caller: Wire) -> Seen {
+pub(crate) fn left(of: &Seen, caller: Format) -> Seen {
     let mut left = of.clone();
     left.usage = usage_left(of.usage, caller);
     if of.failed.is_some() {
@@ -73,7 +75,7 @@ pub(crate) fn left(of: &Seen, caller: Wire) -> Seen {
         let refused = !said.refusal.is_empty();
         said.stop = said.stop.map(|stop| stop_left(stop, caller, refused, !said.calls.is_empty()));
         // Only OpenAI's formats tell a refusal from text.
-        if !matches!(caller, Wire::OpenAiChat | Wire::OpenAiResponses) {
+        if !matches!(caller, Format::OpenAiChat | Format::OpenAiResponses) {
             said.text.push_str(&std::mem::take(&mut said.refusal));
         }
     }
@@ -81,9 +83,9 @@ pub(crate) fn left(of: &Seen, caller: Wire) -> Seen {
 }
 
 /// What a caller reads of the counts.
-fn usage_left(usage: Usage, caller: Wire) -> Usage {
+fn usage_left(usage: Usage, caller: Format) -> Usage {
     match caller {
-        Wire::OpenAiResponses => {
+        Format::OpenAiResponses => {
             // The reference requires all of them: what is not counted is 0.
             let told = usage != Usage::default();
             let zero = |count: Option<u64>| count.or(told.then_some(0));
@@ -96,20 +98,20 @@ fn usage_left(usage: Usage, caller: Wire) -> Usage {
             }
         }
         // Likewise of these two.
-        Wire::Anthropic => {
+        Format::Anthropic => {
             Usage { input: usage.input.or(Some(0)), output: usage.output.or(Some(0)), ..usage }
         }
-        Wire::Gemini => Usage { cache_write: None, ..usage },
-        Wire::Bedrock => Usage { reasoning: None, ..usage },
-        Wire::OpenAiChat | Wire::Cohere | Wire::Replicate => usage,
+        Format::Gemini => Usage { cache_write: None, ..usage },
+        Format::Bedrock => Usage { reasoning: None, ..usage },
+        Format::OpenAiChat | Format::Cohere | Format::Replicate => usage,
     }
 }
 
 /// The ending that a caller reads.
-fn stop_left(stop: Stop, caller: Wire, refused: bool, calls: bool) -> Stop {
+fn stop_left(stop: Stop, caller: Format, refused: bool, calls: bool) -> Stop {
     let done = if calls { Stop::Calls } else { Stop::End };
     match caller {
-        Wire::OpenAiChat => match stop {
+        Format::OpenAiChat => match stop {
             Stop::Window => Stop::Length,
             Stop::Refusal if !refused => Stop::Filter,
             Stop::End | Stop::Sequence | Stop::Pause | Stop::Malformed | Stop::Other => {
@@ -121,7 +123,7 @@ fn stop_left(stop: Stop, caller: Wire, refused: bool, calls: bool) -> Stop {
             }
             other => other,
         },
-        Wire::OpenAiResponses => match stop {
+        Format::OpenAiResponses => match stop {
             Stop::Window => Stop::Length,
             Stop::Refusal if !refused => Stop::Filter,
             Stop::End | Stop::Sequence => {
@@ -136,22 +138,22 @@ fn stop_left(stop: Stop, caller: Wire, refused: bool, calls: bool) -> Stop {
             Stop::Pause | Stop::Malformed => Stop::Other,
             other => other,
         },
-        Wire::Anthropic => match stop {
+        Format::Anthropic => match stop {
             Stop::Filter => Stop::Refusal,
             Stop::Malformed | Stop::Other => Stop::End,
             other => other,
         },
-        Wire::Gemini => match stop {
+        Format::Gemini => match stop {
             Stop::Window => Stop::Length,
             Stop::Refusal => Stop::Filter,
             Stop::Pause => Stop::Other,
             Stop::End | Stop::Sequence => done,
             other => other,
         },
-        Wire::Bedrock => match stop {
+        Format::Bedrock => match stop {
             Stop::Refusal => Stop::Filter,
             other => other,
         },
-        Wire::Cohere | Wire::Replicate => stop,
+        Format::Cohere | Format::Replicate => stop,
     }
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use keymux::wire::listen::Framing;
-use keymux::wire::{Api, Operation};
 use serde_json::Value;
+
+use keymux::wire::api::{Api, Framing, Operation};
 
 #[allow(dead_code, reason = "each test reads what it needs")]
 pub(crate) struct Exchange {

@@ -1,5 +1,5 @@
-//! An attempt for embeddings or for a count, at a provider that has them in a form of its own: sent in as
-//! many requests as it takes, with one key, and answered at once. The first that fails fails the attempt.
+//! Attempts for embeddings or a token count that the provider has in a form of its own. They take as many requests
+//! as needed, all with one key. The first request that fails makes the attempt fail.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -8,92 +8,98 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::foreign::{Asks, WHOLE, Written, content_type, read, unreadable};
-use super::{Answered, Call, Fallen, Limits, Part, begun};
-use crate::route::Target;
-use crate::wire::listen::Framing;
-use crate::wire::{counting, embeddings};
+use super::context::{AttemptContext, Deadlines};
+use super::failed::FailedAttempt;
+use super::read::whole_body;
+use super::send::{Part, send};
+use super::translated::{Task, TranslatedRequest, WHOLE_BODY};
+use crate::gateway::response::started::StartedResponse;
+use crate::wire::api::Framing;
+use crate::wire::{embeddings, token_count};
 
-/// How many of the requests are under way at a time.
-const ABREAST: usize = 8;
-/// How long all answers together may be: OpenAI's 2048 texts, with 3072 numbers each.
-const ALL: usize = 256 * 1024 * 1024;
+/// The most concurrent requests.
+const CONCURRENCY: usize = 8;
+/// The largest size of all responses together: OpenAI's 2048 texts, with 3072 numbers each.
+const ALL_BODIES: usize = 256 * 1024 * 1024;
 
-/// What a provider says to one request.
-enum Said {
+/// The result of one request.
+enum PartResult {
     Vectors(embeddings::Part),
     Count(u64),
 }
 
-pub(super) async fn once(
-    call: &Call<'_>,
-    hop: Target<'_>,
-    key: usize,
-    limits: Limits,
-    written: &Written,
-    id: &str,
-) -> Result<Answered, Fallen> {
-    let provider = &*call.gateway.config.providers[hop.provider].name;
-    let most = (ALL / written.parts().max(1)).min(WHOLE);
-    let patience = limits.first_byte - limits.began;
-    let ask = async |at: usize| {
-        let began = Instant::now();
-        let first_byte = (began + patience).min(limits.total);
-        let limits = Limits { began, first_byte, ..limits };
-        let part = Some(Part { written, at });
-        let mut answered = begun(call, hop, key, limits, part, id).await?;
-        let body = read(answered.response.body_mut(), limits, most).await;
-        let body =
-            body.map_err(|broken| Fallen::unanswered(provider.to_owned(), broken, limits))?;
-        answered.listener.hear(&body);
-        let counted = answered.listener.usage().input;
-        let said = heard(written.asks(), at, &body, counted).ok_or_else(|| unreadable(provider))?;
-        // The caller gets the head of the first.
-        Ok(((at == 0).then_some(answered), said))
-    };
-    let all = in_order((0..written.parts()).map(ask)).await?;
+/// Sends all parts, and joins their results into one response.
+pub(super) async fn send_parts(
+    attempt: AttemptContext<'_>,
+    request: &TranslatedRequest,
+) -> Result<StartedResponse, FailedAttempt> {
+    let parts = request.bodies().len();
+    let limit = (ALL_BODIES / parts.max(1)).min(WHOLE_BODY);
+    let results =
+        in_order((0..parts).map(|index| send_part(attempt, request, index, limit))).await?;
     let (mut heads, mut vectors, mut tokens) = (Vec::new(), Vec::new(), 0);
-    for (head, said) in all {
+    for (head, result) in results {
         heads.extend(head);
-        match said {
-            Said::Vectors(part) => vectors.push(part),
-            Said::Count(count) => tokens = count,
+        match result {
+            PartResult::Vectors(part) => vectors.push(part),
+            PartResult::Count(count) => tokens = count,
         }
     }
-    let Some(mut answered) = heads.pop() else { return Err(unreadable(provider)) };
-    let body = match written.asks() {
-        Asks::Count(_) => counting::answer(written.caller(), tokens),
-        Asks::Conversation(_) | Asks::Embeddings { .. } => {
-            embeddings::write(call.asked_for, &vectors)
+    let Some(mut started) = heads.pop() else { return Err(FailedAttempt::unparsable(attempt)) };
+    let body = match request.task() {
+        Task::Count(_) => token_count::answer(request.caller_operation(), tokens),
+        Task::Conversation(_) | Task::Embeddings { .. } => {
+            embeddings::write(attempt.call.requested_model, &vectors)
         }
     };
-    content_type(&mut answered.response, Framing::Whole);
-    Ok(answered.rewritten(written.caller(), Framing::Whole, Bytes::from(body)))
+    started.set_content_type(Framing::Whole);
+    Ok(started.with_body(request.caller_operation(), Framing::Whole, Bytes::from(body)))
 }
 
-/// What the request at this place is answered; `None`: it is no answer to it.
-fn heard(asks: &Asks, at: usize, body: &[u8], tokens: Option<u64>) -> Option<Said> {
-    match asks {
-        Asks::Embeddings { format, encoding, texts } => {
+/// Sends one part. The caller gets the head of the first.
+async fn send_part(
+    attempt: AttemptContext<'_>,
+    request: &TranslatedRequest,
+    index: usize,
+    limit: usize,
+) -> Result<(Option<StartedResponse>, PartResult), FailedAttempt> {
+    let whole = attempt.deadlines;
+    let began = Instant::now();
+    let first_byte = (began + (whole.first_byte - whole.began)).min(whole.total);
+    let deadlines = Deadlines { began, first_byte, ..whole };
+    let attempt = AttemptContext { deadlines, ..attempt };
+    let mut started = send(attempt, Some(Part { request, index })).await?;
+    let body = whole_body(started.response.body_mut(), deadlines, limit).await;
+    let body = body.map_err(|error| FailedAttempt::no_response(attempt, error))?;
+    started.passage.observe(&body);
+    let result = decode_part(request.task(), index, &body, started.passage.usage().input);
+    let result = result.ok_or_else(|| FailedAttempt::unparsable(attempt))?;
+    Ok(((index == 0).then_some(started), result))
+}
+
+/// Decodes the response to a part. Returns `None` if it does not match its request.
+fn decode_part(task: &Task, index: usize, body: &[u8], tokens: Option<u64>) -> Option<PartResult> {
+    match task {
+        Task::Embeddings { format, encoding, texts } => {
             let part = format.read(body, tokens, *encoding)?;
-            (Some(&part.count()) == texts.get(at)).then_some(Said::Vectors(part))
+            (Some(&part.count()) == texts.get(index)).then_some(PartResult::Vectors(part))
         }
-        Asks::Count(counter) => counter.read(body).map(Said::Count),
-        Asks::Conversation(_) => None,
+        Task::Count(counter) => counter.read(body).map(PartResult::Count),
+        Task::Conversation(_) => None,
     }
 }
 
-/// What all futures come to, in their order, with a few of them under way at a time; or the first failure,
-/// with which the others are dropped.
+/// Runs the futures with bounded concurrency, and returns their results in their order. The first failure drops
+/// all others.
 async fn in_order<T, E, F>(mut futures: impl Iterator<Item = F>) -> Result<Vec<T>, E>
 where
     F: Future<Output = Result<T, E>>,
 {
     let mut done: Vec<Option<T>> = Vec::new();
-    let mut running: Vec<(usize, Pin<Box<F>>)> = Vec::with_capacity(ABREAST);
+    let mut running: Vec<(usize, Pin<Box<F>>)> = Vec::with_capacity(CONCURRENCY);
     poll_fn(|cx| {
         loop {
-            while running.len() < ABREAST {
+            while running.len() < CONCURRENCY {
                 let Some(next) = futures.next() else { break };
                 running.push((done.len(), Box::pin(next)));
                 done.push(None);
@@ -128,32 +134,32 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_few_run_at_a_time_and_all_come_back_in_order() {
+    async fn concurrency_is_bounded_and_results_keep_their_order() {
         let (running, most) = (Cell::new(0), Cell::new(0));
         let began = Instant::now();
         let one = async |n: u64| {
             running.set(running.get() + 1);
             most.set(most.get().max(running.get()));
-            // The earlier, the longer.
+            // An earlier one takes longer.
             sleep(Duration::from_millis(100 - n)).await;
             running.set(running.get() - 1);
             Ok::<_, ()>(n)
         };
         let all = in_order((0..20).map(one)).await.unwrap();
         assert_eq!(all, (0..20).collect::<Vec<_>>());
-        assert_eq!(most.get(), ABREAST);
+        assert_eq!(most.get(), CONCURRENCY);
         assert!(began.elapsed() <= Duration::from_millis(300), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_failure_ends_all() {
-        let begun = Cell::new(0);
+    async fn the_first_failure_drops_all_others() {
+        let started = Cell::new(0);
         let one = async |n: u64| {
-            begun.set(begun.get() + 1);
+            started.set(started.get() + 1);
             sleep(Duration::from_millis(10)).await;
             if n == 3 { Err(n) } else { Ok(n) }
         };
         assert_eq!(in_order((0..100).map(one)).await, Err(3));
-        assert!(begun.get() < 20, "{}", begun.get());
+        assert!(started.get() < 20, "{}", started.get());
     }
 }

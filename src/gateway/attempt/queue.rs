@@ -1,54 +1,63 @@
-//! A wait for a place where there is no choice: of a client, or at the one key that will do.
+//! Waits for a concurrency permit where there is no choice: of a client, or of the one key that can serve.
 
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::Call;
-use crate::keys::places::{Permit, Places, Waiter};
-use crate::keys::{Held, Standing, Whose};
+use super::call::Call;
+use crate::keys::concurrency::{ConcurrencyLimit, Permit, Waiter};
+use crate::keys::{KeyReservation, KeyState, LimitScope};
 use crate::route::Target;
 
-/// One of these places, as soon as one is free. `None`: not by then, or too many wait already.
-pub(in crate::gateway) async fn place(places: &Arc<Places>, by: Instant) -> Option<Permit> {
-    if let Some(permit) = places.take() {
+/// Acquires a permit. Returns `None` if none is free by then, or if the queue is full.
+pub(crate) async fn acquire(limit: &Arc<ConcurrencyLimit>, by: Instant) -> Option<Permit> {
+    if let Some(permit) = limit.try_acquire() {
         return Some(permit);
     }
     let mut waiter = Waiter::default();
-    if !waiter.line_up(places) {
+    if !waiter.enqueue(limit) {
         return None;
     }
     timeout_at(by, waiter).await.ok()
 }
 
-/// What a request takes up at this key, as soon as its limits allow; why not, when that is not within
-/// `server.queue_timeout`.
-pub(super) async fn hold(call: &Call<'_>, hop: Target<'_>, key: usize) -> Result<Held, Standing> {
-    let pool = &call.gateway.providers[hop.provider].pool;
+/// Reserves what a request uses of this key, as soon as the key's limits allow.
+///
+/// # Errors
+///
+/// The key's state, if its limits do not allow it within `server.queue_timeout`.
+pub(super) async fn reserve(
+    call: &Call<'_>,
+    target: Target<'_>,
+    key: usize,
+) -> Result<KeyReservation, KeyState> {
+    let pool = &call.gateway.providers[target.provider].pool;
     let by = Instant::now() + call.gateway.config.server.queue_timeout;
-    let mut given = None;
+    let mut permit = None;
     loop {
         let now = Instant::now();
-        let standing = match pool.hold(key, call.want(hop), &mut given, now.into_std()) {
+        let state = match pool.reserve(key, call.want(target), &mut permit, now.into_std()) {
             Ok(held) => return Ok(held),
-            Err(standing) => standing,
+            Err(state) => state,
         };
-        // A place that cannot be used now is for whoever can use it.
-        given = None;
-        match standing {
-            _ if now >= by => return Err(standing),
-            Standing::Cooling { left, .. } if now + left <= by => sleep_until(now + left).await,
-            Standing::Busy(whose) => {
-                let places = match whose {
-                    Whose::Key => &pool.members()[key].places,
-                    Whose::Provider => pool.places(),
+        // A permit that cannot be used now goes to the next waiter.
+        permit = None;
+        match state {
+            _ if now >= by => return Err(state),
+            KeyState::CoolingDown { remaining, .. } if now + remaining <= by => {
+                sleep_until(now + remaining).await;
+            }
+            KeyState::Busy(whose) => {
+                let limit = match whose {
+                    LimitScope::Key => &pool.keys()[key].concurrency,
+                    LimitScope::Provider => pool.concurrency(),
                 };
-                given = place(places, by).await;
-                if given.is_none() {
-                    return Err(standing);
+                permit = acquire(limit, by).await;
+                if permit.is_none() {
+                    return Err(state);
                 }
             }
-            _ => return Err(standing),
+            _ => return Err(state),
         }
     }
 }

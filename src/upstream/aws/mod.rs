@@ -1,19 +1,19 @@
-//! Signature Version 4: of requests to Bedrock, and of callers.
+//! AWS Signature Version 4, of requests to AWS and of callers' requests.
 //!
 //! ```text
-//! regions.rs    what a key's requests are allowed by, region by region
-//! sign.rs       the signature of a request to Bedrock
-//! verify.rs     the signature of a caller's request
-//!   canonical.rs  what a signature is made over
+//! signing_keys.rs       the keys of an account, ready to sign
+//! sign.rs               signs a request to AWS
+//! caller_signature.rs   verifies the signature of a caller's request
+//! canonical_request.rs  the text that a signature covers
 //! ```
 
-mod canonical;
-mod regions;
+pub mod caller_signature;
+mod canonical_request;
 mod sign;
-pub mod verify;
+mod signing_keys;
 
-pub use regions::{Keys, Regions, has_expired};
 pub use sign::Service;
+pub use signing_keys::SigningKeys;
 
 #[cfg(test)]
 mod tests;

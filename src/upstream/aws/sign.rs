@@ -1,4 +1,4 @@
-//! Signature Version 4 of a request to AWS, by `aws-sigv4`.
+//! Signs requests to AWS with Signature Version 4, by `aws-sigv4`.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
 use std::time::SystemTime;
@@ -12,45 +12,45 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::config::AwsCredentials;
-use crate::upstream::Outgoing;
+use crate::upstream::request_body::RequestBody;
 
-/// The name under which Bedrock is signed for (`signingName` of its service models).
-pub(super) const SERVICE: &str = "bedrock";
-/// How much is hashed before others have their turn.
-const AT_ONCE: usize = 256 * 1024;
+/// The signing name of Bedrock (`signingName` of its service models).
+pub(super) const BEDROCK: &str = "bedrock";
+/// Bytes hashed before other tasks of the thread get a turn.
+const HASH_CHUNK: usize = 256 * 1024;
 
-/// What is asked of AWS.
+/// A service of AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// A model, or what the control plane knows of models.
+    /// The runtime and the control plane of Bedrock.
     Bedrock,
-    /// Who the credentials are.
+    /// The Security Token Service.
     Sts,
 }
 
 impl Service {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Service::Bedrock => SERVICE,
+            Service::Bedrock => BEDROCK,
             Service::Sts => "sts",
         }
     }
 }
 
-/// What requests are signed with, made once for many.
+/// Converts the keys for `aws-sigv4`, once for many requests.
 pub(super) fn identity(pair: &AwsCredentials) -> Identity {
     let token = pair.session_token.as_ref().map(|token| token.expose().to_owned());
     let (id, secret) = (pair.access_key.expose(), pair.secret_key.expose());
     Credentials::new(id, secret, token, None, "keymux").into()
 }
 
-/// Signs a request that is otherwise complete, whose body has this hash. `None`: it holds what cannot be
-/// signed, such as a session token that no header can carry.
+/// Signs a request that is otherwise complete and whose body has this hash. `None`: it contains something
+/// that cannot be signed, such as a session token that is no valid header value.
 pub(super) fn sign(
-    request: &mut Request<Outgoing>,
+    request: &mut Request<RequestBody>,
     hash: String,
     identity: &Identity,
-    good: For<'_>,
+    scope: Scope<'_>,
     now: SystemTime,
 ) -> Option<()> {
     let (headers, uri) = (request.headers(), request.uri().to_string());
@@ -60,37 +60,39 @@ pub(super) fn sign(
     let body = SignableBody::Precomputed(hash);
     let method = request.method().as_str();
     let signable = SignableRequest::new(method, uri, signed.into_iter(), body).ok()?;
-    let made = signature(signable, identity, good, SigningSettings::default(), now)?;
-    request.headers_mut().extend(made);
+    let new_headers = signature(signable, identity, scope, SigningSettings::default(), now)?;
+    request.headers_mut().extend(new_headers);
     Some(())
 }
 
-/// What a signature is good for.
+/// Region and service that a signature is valid for.
 #[derive(Clone, Copy)]
-pub(super) struct For<'s> {
+pub(super) struct Scope<'s> {
     pub(super) region: &'s str,
     pub(super) service: &'s str,
 }
 
-/// `authorization`, `x-amz-date`, and `x-amz-security-token` where there is one. The default settings
-/// encode the path a second time and take out its dot segments, as every service but S3 wants it.
+/// Returns the headers `authorization`, `x-amz-date` and, with a session token, `x-amz-security-token`.
+/// The default settings encode the path a second time and remove its dot segments, as every service
+/// except S3 requires.
 pub(super) fn signature(
     request: SignableRequest<'_>,
     identity: &Identity,
-    good: For<'_>,
+    scope: Scope<'_>,
     settings: SigningSettings,
     now: SystemTime,
 ) -> Option<HeaderMap> {
     let params = v4::SigningParams::builder()
         .identity(identity)
-        .region(good.region)
-        .name(good.service)
+        .region(scope.region)
+        .name(scope.service)
         .time(now)
         .settings(settings)
         .build()
         .ok()?;
-    let (made, _) = aws_sigv4::http_request::sign(request, &params.into()).ok()?.into_parts();
-    let (headers, _) = made.into_parts();
+    let (instructions, _) =
+        aws_sigv4::http_request::sign(request, &params.into()).ok()?.into_parts();
+    let (headers, _) = instructions.into_parts();
     headers
         .into_iter()
         .map(|header| {
@@ -101,26 +103,26 @@ pub(super) fn signature(
         .collect()
 }
 
-/// What must reach Bedrock as it was signed. Headers that a proxy on the way may change are left out;
-/// `host` is added from the address.
+/// Returns true for headers that the signature covers. Headers that a proxy may change are left out; `host`
+/// is added from the URI.
 fn is_signed(name: &HeaderName) -> bool {
     matches!(name.as_str(), "host" | "content-type") || name.as_str().starts_with("x-amzn-bedrock-")
 }
 
-/// SHA-256 of a body in pieces. A long one is no reason for others on the same thread to wait: 32 MiB
-/// take from 20 ms to ten times that, depending on the processor.
+/// Returns the SHA-256 of a body in pieces, in hex. Yields between chunks, so that a long body does not
+/// block other tasks: 32 MiB take from 20 ms to ten times that, depending on the processor.
 pub(super) async fn hash(pieces: &[Bytes]) -> String {
     let mut context = Context::new(&SHA256);
-    for part in pieces.iter().flat_map(|piece| piece.chunks(AT_ONCE)) {
-        context.update(part);
-        if part.len() == AT_ONCE {
+    for chunk in pieces.iter().flat_map(|piece| piece.chunks(HASH_CHUNK)) {
+        context.update(chunk);
+        if chunk.len() == HASH_CHUNK {
             tokio::task::yield_now().await;
         }
     }
     hex(context.finish().as_ref())
 }
 
-/// In lower case, as signatures have it.
+/// Encodes in lower-case hex, as signatures require.
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);

@@ -10,12 +10,12 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::Value;
 
-use super::canonical::{self, Scope, Signed};
-use super::sign::{self, For, hex};
-use super::verify::{Shown, Why};
+use super::caller_signature::{CallerSignature, SignatureError};
+use super::canonical_request::{self, SignedRequest};
+use super::sign::{self, hex};
 use crate::config::AwsCredentials;
 use crate::secret::{Secret, sha256};
-use crate::upstream::Outgoing;
+use crate::upstream::RequestBody;
 
 const ID: &str = "AKIDEXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -39,15 +39,15 @@ fn noon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_718_452_800)
 }
 
-/// A request with the body `{"messages":[]}` in three pieces, signed at noon.
+/// Returns a request with the body `{"messages":[]}` in three pieces, signed at noon.
 fn signed(
     uri: &str,
     region: &str,
     token: Option<&str>,
     more: &[(&'static str, &'static str)],
-) -> Request<Outgoing> {
+) -> Request<RequestBody> {
     let pieces = [&b"{\"mess"[..], b"", b"ages\":[]}"].map(Bytes::from_static);
-    let mut request = Request::post(uri).body(Outgoing::new(pieces)).unwrap();
+    let mut request = Request::post(uri).body(RequestBody::new(pieces)).unwrap();
     let usual = [
         ("content-type", "application/json"),
         ("accept", "*/*"),
@@ -62,14 +62,14 @@ fn signed(
     request
 }
 
-fn authorization(request: &Request<Outgoing>) -> &str {
+fn authorization(request: &Request<RequestBody>) -> &str {
     request.headers()[AUTHORIZATION].to_str().unwrap()
 }
 
 /// The signatures are those of botocore 1.44: `SigV4Auth.canonical_request`, `.string_to_sign` and
 /// `.signature` of an `AWSRequest` with the same URL, headers and body, at the same time.
 #[test]
-fn requests_are_signed_as_botocore_signs_them() {
+fn signatures_match_those_of_botocore() {
     let request = signed(SONNET, "us-east-1", None, &[]);
     assert_eq!(
         authorization(&request),
@@ -112,7 +112,7 @@ fn requests_are_signed_as_botocore_signs_them() {
 }
 
 #[tokio::test]
-async fn a_body_is_hashed_as_it_leaves() {
+async fn the_hash_covers_all_pieces_of_a_body() {
     let long = Bytes::from(vec![7; 600 * 1024]);
     let pieces = [long.slice(..300 * 1024), Bytes::new(), long.slice(300 * 1024..)];
     assert_eq!(sign::hash(&pieces).await, hex(&sha256(&long)));
@@ -120,8 +120,8 @@ async fn a_body_is_hashed_as_it_leaves() {
 }
 
 #[test]
-fn a_token_that_no_header_can_carry_is_not_signed() {
-    let mut request = Request::post(SONNET).body(Outgoing::default()).unwrap();
+fn an_invalid_session_token_is_not_signed() {
+    let mut request = Request::post(SONNET).body(RequestBody::default()).unwrap();
     let identity = sign::identity(&pair(Some("line\nbreak")));
     assert_eq!(
         sign::sign(&mut request, String::new(), &identity, bedrock("us-east-1"), noon()),
@@ -129,12 +129,12 @@ fn a_token_that_no_header_can_carry_is_not_signed() {
     );
 }
 
-fn bedrock(region: &str) -> For<'_> {
-    For { region, service: sign::SERVICE }
+fn bedrock(region: &str) -> sign::Scope<'_> {
+    sign::Scope { region, service: sign::BEDROCK }
 }
 
-/// What a caller's request arrives as.
-fn arrived(uri: &str, change: impl FnOnce(&mut HeaderMap)) -> http::request::Parts {
+/// Returns the head of a signed request, as a server receives it.
+fn received_head(uri: &str, change: impl FnOnce(&mut HeaderMap)) -> http::request::Parts {
     let (mut head, _) = signed(uri, "us-east-1", None, &[]).into_parts();
     let host = HeaderValue::from_str(head.uri.authority().unwrap().as_str()).unwrap();
     head.headers.insert("host", host);
@@ -143,105 +143,109 @@ fn arrived(uri: &str, change: impl FnOnce(&mut HeaderMap)) -> http::request::Par
     head
 }
 
-async fn verified(head: &http::request::Parts, body: &str, with: &str) -> Result<(), Why> {
-    let shown = Shown::in_headers(&head.headers, noon()).expect("an AWS signature")?;
-    assert_eq!(shown.access_key(), ID);
-    shown.verify(head, &Bytes::from(body.to_owned()), &secret(with)).await
+async fn verify(head: &http::request::Parts, body: &str, with: &str) -> Result<(), SignatureError> {
+    let signature =
+        CallerSignature::from_headers(&head.headers, noon()).expect("an AWS signature")?;
+    assert_eq!(signature.access_key(), ID);
+    signature.verify(head, &Bytes::from(body.to_owned()), &secret(with)).await
 }
 
 const BODY: &str = r#"{"messages":[]}"#;
 
 #[tokio::test]
-async fn a_callers_signature_is_of_its_request_and_its_secret() {
-    let head = arrived(SONNET, |_| ());
-    assert_eq!(verified(&head, BODY, SECRET).await, Ok(()));
-    assert_eq!(verified(&head, BODY, "another").await, Err(Why::Signature));
-    assert_eq!(verified(&head, r#"{"messages":[1]}"#, SECRET).await, Err(Why::Signature));
+async fn a_callers_signature_must_match_request_and_secret() {
+    let head = received_head(SONNET, |_| ());
+    assert_eq!(verify(&head, BODY, SECRET).await, Ok(()));
+    assert_eq!(verify(&head, BODY, "another").await, Err(SignatureError::Mismatch));
+    assert_eq!(verify(&head, r#"{"messages":[1]}"#, SECRET).await, Err(SignatureError::Mismatch));
     let unencoded = "http://localhost:1/model/a:0/b/converse?x=1&a=";
-    assert_eq!(verified(&arrived(unencoded, |_| ()), BODY, SECRET).await, Ok(()));
+    assert_eq!(verify(&received_head(unencoded, |_| ()), BODY, SECRET).await, Ok(()));
 
-    let mut other = arrived(SONNET, |_| ());
+    let mut other = received_head(SONNET, |_| ());
     other.uri = "/model/another/converse".parse().unwrap();
-    assert_eq!(verified(&other, BODY, SECRET).await, Err(Why::Signature));
-    let other = arrived(SONNET, |headers| {
+    assert_eq!(verify(&other, BODY, SECRET).await, Err(SignatureError::Mismatch));
+    let other = received_head(SONNET, |headers| {
         headers.insert("host", HeaderValue::from_static("elsewhere"));
     });
-    assert_eq!(verified(&other, BODY, SECRET).await, Err(Why::Signature));
-    let spaced = arrived(SONNET, |headers| {
+    assert_eq!(verify(&other, BODY, SECRET).await, Err(SignatureError::Mismatch));
+    let spaced = received_head(SONNET, |headers| {
         headers.insert("user-agent", HeaderValue::from_static("changed on the way"));
     });
-    assert_eq!(verified(&spaced, BODY, SECRET).await, Ok(()));
+    assert_eq!(verify(&spaced, BODY, SECRET).await, Ok(()));
 }
 
 #[tokio::test]
-async fn http2_has_its_host_in_the_address() {
+async fn http2_has_its_host_in_the_uri() {
     let (head, _) = signed(SONNET, "us-east-1", None, &[]).into_parts();
     assert!(!head.headers.contains_key("host"));
-    assert_eq!(verified(&head, BODY, SECRET).await, Ok(()));
+    assert_eq!(verify(&head, BODY, SECRET).await, Ok(()));
 }
 
 #[test]
-fn a_signature_is_good_for_fifteen_minutes() {
-    let head = arrived(SONNET, |_| ());
-    let at = |now| Shown::in_headers(&head.headers, now).unwrap().map(drop);
+fn a_signature_is_valid_for_fifteen_minutes() {
+    let head = received_head(SONNET, |_| ());
+    let at = |now| CallerSignature::from_headers(&head.headers, now).unwrap().map(drop);
     let minute = Duration::from_secs(60);
     for good in [noon() - 15 * minute, noon() + 15 * minute] {
         assert_eq!(at(good), Ok(()));
     }
     for bad in [noon() - 16 * minute, noon() + 16 * minute, SystemTime::UNIX_EPOCH] {
-        assert_eq!(at(bad), Err(Why::Time));
+        assert_eq!(at(bad), Err(SignatureError::Expired));
     }
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_form_is_said_before_the_body_is_read() {
-    let head = arrived(SONNET, |_| ());
+async fn malformed_signatures_are_rejected_before_the_body_is_read() {
+    let head = received_head(SONNET, |_| ());
     let good = head.headers[AUTHORIZATION].to_str().unwrap().to_owned();
     let why = |text: String| {
         let mut headers = head.headers.clone();
         headers.insert(AUTHORIZATION, HeaderValue::try_from(text).unwrap());
-        Shown::in_headers(&headers, noon()).map(|read| read.map(drop).unwrap_err())
+        CallerSignature::from_headers(&headers, noon()).map(|read| read.map(drop).unwrap_err())
     };
     let with = |from: &str, to: &str| why(good.replace(from, to));
-    assert_eq!(with("/bedrock/", "/s3/"), Some(Why::Service));
-    assert_eq!(with("host;", ""), Some(Why::Headers));
-    assert_eq!(with(";x-amz-date", ""), Some(Why::Headers));
-    assert_eq!(with("content-type;host", "host;content-type"), Some(Why::Headers));
-    assert_eq!(with("/20240615/", "/20240614/"), Some(Why::Form));
-    assert_eq!(with("Signature=90", "Signature="), Some(Why::Form));
-    assert_eq!(with("Signature=90", "Signature=9A"), Some(Why::Form));
-    assert_eq!(with("SignedHeaders", "Headers"), Some(Why::Form));
-    assert_eq!(with("AKIDEXAMPLE/", ""), Some(Why::Form));
-    assert_eq!(why("AWS4-HMAC-SHA256".to_owned()), Some(Why::Form));
+    assert_eq!(with("/bedrock/", "/s3/"), Some(SignatureError::WrongService));
+    assert_eq!(with("host;", ""), Some(SignatureError::WrongHeaders));
+    assert_eq!(with(";x-amz-date", ""), Some(SignatureError::WrongHeaders));
+    assert_eq!(with("content-type;host", "host;content-type"), Some(SignatureError::WrongHeaders));
+    assert_eq!(with("/20240615/", "/20240614/"), Some(SignatureError::Malformed));
+    assert_eq!(with("Signature=90", "Signature="), Some(SignatureError::Malformed));
+    assert_eq!(with("Signature=90", "Signature=9A"), Some(SignatureError::Malformed));
+    assert_eq!(with("SignedHeaders", "Headers"), Some(SignatureError::Malformed));
+    assert_eq!(with("AKIDEXAMPLE/", ""), Some(SignatureError::Malformed));
+    assert_eq!(why("AWS4-HMAC-SHA256".to_owned()), Some(SignatureError::Malformed));
     assert_eq!(why("Bearer AKIDEXAMPLE".to_owned()), None);
     for time in ["20240615T12000Z", "20240615 120000Z", "20241315T120000Z", "2024-06-15T12:00"] {
         let mut headers = head.headers.clone();
         headers.insert("x-amz-date", HeaderValue::from_str(time).unwrap());
-        assert_eq!(Shown::in_headers(&headers, noon()).unwrap().map(drop), Err(Why::Form));
+        assert_eq!(
+            CallerSignature::from_headers(&headers, noon()).unwrap().map(drop),
+            Err(SignatureError::Malformed)
+        );
     }
-    let mut head = arrived(SONNET, |_| ());
+    let mut head = received_head(SONNET, |_| ());
     let missing = good.replace("content-type;host", "content-type;host;missing");
     head.headers.insert(AUTHORIZATION, HeaderValue::try_from(missing).unwrap());
-    assert_eq!(verified(&head, BODY, SECRET).await, Err(Why::Headers));
+    assert_eq!(verify(&head, BODY, SECRET).await, Err(SignatureError::WrongHeaders));
 }
 
 #[tokio::test]
-async fn a_hash_that_is_signed_is_the_hash_of_the_body() {
-    for (told, expected) in [
-        (hex(&sha256(BODY.as_bytes())), Err(Why::Signature)),
-        ("UNSIGNED-PAYLOAD".to_owned(), Err(Why::Body)),
+async fn a_signed_hash_must_match_the_body() {
+    for (hash, expected) in [
+        (hex(&sha256(BODY.as_bytes())), Err(SignatureError::Mismatch)),
+        ("UNSIGNED-PAYLOAD".to_owned(), Err(SignatureError::BodyMismatch)),
     ] {
-        let head = arrived(SONNET, |headers| {
+        let head = received_head(SONNET, |headers| {
             let good = headers[AUTHORIZATION].to_str().unwrap();
             let with = good.replace("host;x-amz-date", "host;x-amz-content-sha256;x-amz-date");
             headers.insert(AUTHORIZATION, HeaderValue::try_from(with).unwrap());
-            headers.insert("x-amz-content-sha256", HeaderValue::try_from(told).unwrap());
+            headers.insert("x-amz-content-sha256", HeaderValue::try_from(hash).unwrap());
         });
-        assert_eq!(verified(&head, BODY, SECRET).await, expected);
+        assert_eq!(verify(&head, BODY, SECRET).await, expected);
     }
 }
 
-/// One case of the published vectors: a request as it was sent, and what was made of it on the way.
+/// One case of the published vectors: a request and the intermediate results of its signature.
 struct Case {
     name: String,
     request: String,
@@ -295,9 +299,9 @@ fn vectors() -> Option<Vec<Case>> {
     Some(cases)
 }
 
-/// A request as text: method, target, headers, body. A line that begins with a space belongs to the one
+/// Parses a request: method, target, headers, body. A line that begins with a space continues the line
 /// before it.
-fn read(request: &str) -> (&str, &str, HeaderMap, &str) {
+fn parse(request: &str) -> (&str, &str, HeaderMap, &str) {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
     let (first, fields) = head.split_once('\n').unwrap();
     let (method, rest) = first.split_once(' ').unwrap();
@@ -311,25 +315,28 @@ fn read(request: &str) -> (&str, &str, HeaderMap, &str) {
     (method, target, headers, body)
 }
 
-const SCOPE: Scope<'static> = Scope { date: "20150830", region: "us-east-1", service: "service" };
+const SCOPE: canonical_request::Scope<'static> =
+    canonical_request::Scope { date: "20150830", region: "us-east-1", service: "service" };
 
 #[test]
-fn callers_are_verified_as_the_published_vectors_say() {
+fn verification_matches_the_published_vectors() {
     let Some(cases) = vectors() else { return println!("skipped: KEYMUX_SHARED is not set") };
     let mut checked = 0;
-    // Dot segments are never kept here: only S3 does that.
+    // Only S3 keeps dot segments, and keymux does not sign for S3.
     for case in cases.iter().filter(|case| case.normalize) {
-        let (method, target, headers, body) = read(&case.request);
+        let (method, target, headers, body) = parse(&case.request);
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let authorization = headers[AUTHORIZATION].to_str().unwrap();
         let names = authorization.split_once("SignedHeaders=").unwrap().1;
         let names = names.split(',').next().unwrap();
-        let signed = Signed { method, path, query, headers: &headers, authority: None, names };
+        let signed =
+            SignedRequest { method, path, query, headers: &headers, authority: None, names };
         let canonical = signed.canonical(&hex(&sha256(body.as_bytes()))).unwrap();
         assert_eq!(canonical, case.canonical.trim_end(), "{}", case.name);
-        let string_to_sign = canonical::string_to_sign("20150830T123600Z", SCOPE, &canonical);
+        let string_to_sign =
+            canonical_request::string_to_sign("20150830T123600Z", SCOPE, &canonical);
         assert_eq!(string_to_sign, case.string_to_sign.trim_end(), "{}", case.name);
-        let signature = canonical::signature(SECRET, SCOPE, &string_to_sign);
+        let signature = canonical_request::signature(SECRET, SCOPE, &string_to_sign);
         assert_eq!(hex(signature.as_ref()), case.signature.trim_end(), "{}", case.name);
         checked += 1;
     }
@@ -337,13 +344,13 @@ fn callers_are_verified_as_the_published_vectors_say() {
 }
 
 #[test]
-fn requests_are_signed_as_the_published_vectors_say() {
+fn signing_matches_the_published_vectors() {
     let Some(cases) = vectors() else { return println!("skipped: KEYMUX_SHARED is not set") };
     let (mut checked, mut skipped) = (0, Vec::new());
     // 2015-08-30T12:36:00Z
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160);
     for case in &cases {
-        let (method, target, mut headers, body) = read(&case.request);
+        let (method, target, mut headers, body) = parse(&case.request);
         for made in ["authorization", "x-amz-date"] {
             headers.remove(made);
         }
@@ -368,14 +375,14 @@ fn requests_are_signed_as_the_published_vectors_say() {
             continue;
         };
         let identity = sign::identity(&pair(case.token.as_deref()));
-        let good = For { region: "us-east-1", service: "service" };
-        let made = sign::signature(request, &identity, good, settings, now).unwrap();
+        let scope = sign::Scope { region: "us-east-1", service: "service" };
+        let made = sign::signature(request, &identity, scope, settings, now).unwrap();
         let authorization = made[AUTHORIZATION].to_str().unwrap();
         let signature = authorization.rsplit_once("Signature=").unwrap().1;
         assert_eq!(signature, case.signature.trim_end(), "{}: {authorization}", case.name);
         checked += 1;
     }
-    // A target with a space in it is none, so no request of ours has one.
+    // A target with a space is invalid, so keymux sends none.
     assert!(skipped.iter().all(|name| name.contains("space")), "{skipped:?}");
     assert!(checked > 60, "{checked}");
 }

@@ -1,4 +1,4 @@
-//! How a connection to a provider comes about: name lookup, TCP, a proxy, TLS.
+//! Opens connections to providers: DNS, TCP, a proxy, TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -17,23 +17,23 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::config::Transport;
-use crate::upstream::auth;
+use crate::upstream::secret_header;
 
-/// Opens connections: directly or through a proxy's CONNECT, with TLS where the address says https.
+/// Opens connections: directly or through a proxy's CONNECT, with TLS for https URLs.
 #[derive(Clone, Debug)]
 pub(in crate::upstream) struct Connector {
-    path: Path,
+    stack: Stack,
     timeout: Duration,
 }
 
 #[derive(Clone, Debug)]
-enum Path {
-    Plain(Via),
-    Tls(HttpsConnector<Via>),
+enum Stack {
+    Plain(TcpConnector),
+    Tls(HttpsConnector<TcpConnector>),
 }
 
 #[derive(Clone, Debug)]
-enum Via {
+enum TcpConnector {
     Direct(HttpConnector),
     Proxy(Tunnel<HttpConnector>),
 }
@@ -49,24 +49,24 @@ impl Connector {
         http.set_nodelay(true);
         http.enforce_http(false);
         http.set_keepalive(Some(Duration::from_secs(30)));
-        let via = match &transport.proxy {
-            None => Via::Direct(http),
+        let tcp = match &transport.proxy {
+            None => TcpConnector::Direct(http),
             Some(proxy) => {
                 let tunnel = Tunnel::new(proxy.uri.clone(), http);
-                Via::Proxy(match &proxy.credentials {
+                TcpConnector::Proxy(match &proxy.credentials {
                     None => tunnel,
-                    Some(secret) => tunnel.with_auth(auth::proxy(secret)?),
+                    Some(secret) => tunnel.with_auth(secret_header::basic(secret)?),
                 })
             }
         };
-        let path = if tls {
+        let stack = if tls {
             let config = tls_config(transport.ca.as_deref())?;
             let https = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
-            Path::Tls(https.enable_all_versions().wrap_connector(via))
+            Stack::Tls(https.enable_all_versions().wrap_connector(tcp))
         } else {
-            Path::Plain(via)
+            Stack::Plain(tcp)
         };
-        Ok(Self { path, timeout: transport.connect_timeout })
+        Ok(Self { stack, timeout: transport.connect_timeout })
     }
 }
 
@@ -80,21 +80,21 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Connecting<Stream> {
-        let (path, timeout) = (self.path.clone(), self.timeout);
+        let (stack, timeout) = (self.stack.clone(), self.timeout);
         Box::pin(async move {
             let connecting = async {
-                match path {
-                    Path::Plain(mut via) => Ok(MaybeHttpsStream::Http(via.call(uri).await?)),
-                    Path::Tls(mut https) => https.call(uri).await,
+                match stack {
+                    Stack::Plain(mut tcp) => Ok(MaybeHttpsStream::Http(tcp.call(uri).await?)),
+                    Stack::Tls(mut https) => https.call(uri).await,
                 }
             };
-            // One limit for name lookup, TCP, the proxy and the TLS handshake together.
+            // One limit for DNS, TCP, the proxy and the TLS handshake together.
             tokio::time::timeout(timeout, connecting).await?
         })
     }
 }
 
-impl Service<Uri> for Via {
+impl Service<Uri> for TcpConnector {
     type Response = TokioIo<TcpStream>;
     type Error = BoxError;
     type Future = Connecting<TokioIo<TcpStream>>;
@@ -104,18 +104,18 @@ impl Service<Uri> for Via {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let mut via = self.clone();
+        let mut connector = self.clone();
         Box::pin(async move {
-            Ok(match &mut via {
-                Via::Direct(http) => http.call(uri).await?,
-                Via::Proxy(tunnel) => tunnel.call(uri).await?,
+            Ok(match &mut connector {
+                TcpConnector::Direct(http) => http.call(uri).await?,
+                TcpConnector::Proxy(tunnel) => tunnel.call(uri).await?,
             })
         })
     }
 }
 
-/// Trusts `ca` alone when the file names one; else the system's certificates, or Mozilla's where the
-/// system has none (an image built FROM scratch).
+/// Trusts only `ca` if the configuration sets it; else the system's certificates, or Mozilla's if the system
+/// has none (an image built FROM scratch).
 fn tls_config(ca: Option<&[CertificateDer<'static>]>) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     if let Some(certificates) = ca {

@@ -3,24 +3,28 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Ask, Refusal, Reply, called, content_text, count, data, done, limited, pieces};
+use super::{
+    Ask, Refusal, Reply, content_text, count_tokens, data_event, done_event, function_to_call,
+    split_words, truncate,
+};
 
 pub(super) fn chat(ask: &Ask<'_>) -> Result<Reply, Refusal> {
-    one_choice(ask)?;
-    let messages = ask.needed("messages")?.as_array().filter(|messages| !messages.is_empty());
+    require_one_choice(ask)?;
+    let messages = ask.required("messages")?.as_array().filter(|messages| !messages.is_empty());
     let messages = messages.ok_or_else(|| {
-        Refusal::of_param(Some("messages"), "'messages' must be a list of at least one message.")
+        Refusal::invalid(Some("messages"), "'messages' must be a list of at least one message.")
     })?;
     let last = messages.iter().rfind(|message| message["role"] == "user");
     let last = messages.last().filter(|message| message["role"] == "tool").or(last);
     let text = last.map(|message| content_text(&message["content"])).unwrap_or_default();
-    let by_user = last.is_some_and(|message| message["role"] == "user").then_some(text.as_str());
-    let most = ask.get("max_completion_tokens").as_u64().or(ask.get("max_tokens").as_u64());
-    let answer = match called(ask, |tool| tool["function"]["name"].as_str(), by_user) {
-        Some(function) => Answer::Call(function),
-        None => Answer::text(&text, most),
+    let user_text = last.is_some_and(|message| message["role"] == "user").then_some(text.as_str());
+    let limit = ask.get("max_completion_tokens").as_u64().or(ask.get("max_tokens").as_u64());
+    let answer = match function_to_call(ask, |tool| tool["function"]["name"].as_str(), user_text) {
+        Some(function) => Answer::ToolCall(function),
+        None => Answer::text(&text, limit),
     };
-    let prompt = messages.iter().map(|message| count(&content_text(&message["content"]))).sum();
+    let prompt =
+        messages.iter().map(|message| count_tokens(&content_text(&message["content"]))).sum();
     let usage = usage(prompt, answer.tokens());
     Ok(if ask.stream() {
         Reply::events(chat_events(ask, &answer, &usage))
@@ -29,7 +33,7 @@ pub(super) fn chat(ask: &Ask<'_>) -> Result<Reply, Refusal> {
             "index": 0,
             "message": answer.message(ask),
             "logprobs": null,
-            "finish_reason": answer.reason(),
+            "finish_reason": answer.finish_reason(),
         });
         let mut reply = head(ask, "chatcmpl", "chat.completion");
         reply["choices"] = json!([choice]);
@@ -39,28 +43,28 @@ pub(super) fn chat(ask: &Ask<'_>) -> Result<Reply, Refusal> {
 }
 
 enum Answer<'v> {
-    Text { text: String, cut: bool },
-    Call(&'v str),
+    Text { text: String, is_cut: bool },
+    ToolCall(&'v str),
 }
 
 impl Answer<'_> {
-    fn text(text: &str, most: Option<u64>) -> Self {
-        let (text, cut) = limited(text, most);
-        Answer::Text { text, cut }
+    fn text(text: &str, limit: Option<u64>) -> Self {
+        let (text, is_cut) = truncate(text, limit);
+        Answer::Text { text, is_cut }
     }
 
     fn tokens(&self) -> usize {
         match self {
-            Answer::Text { text, .. } => count(text),
-            Answer::Call(_) => 1,
+            Answer::Text { text, .. } => count_tokens(text),
+            Answer::ToolCall(_) => 1,
         }
     }
 
-    fn reason(&self) -> &'static str {
+    fn finish_reason(&self) -> &'static str {
         match self {
-            Answer::Text { cut: true, .. } => "length",
-            Answer::Text { cut: false, .. } => "stop",
-            Answer::Call(_) => "tool_calls",
+            Answer::Text { is_cut: true, .. } => "length",
+            Answer::Text { is_cut: false, .. } => "stop",
+            Answer::ToolCall(_) => "tool_calls",
         }
     }
 
@@ -68,7 +72,7 @@ impl Answer<'_> {
         let mut message = json!({ "role": "assistant", "content": null, "refusal": null });
         match self {
             Answer::Text { text, .. } => message["content"] = json!(text),
-            Answer::Call(name) => message["tool_calls"] = json!([call(ask, name, "{}")]),
+            Answer::ToolCall(name) => message["tool_calls"] = json!([call(ask, name, "{}")]),
         }
         message
     }
@@ -83,14 +87,14 @@ fn call(ask: &Ask<'_>, name: &str, arguments: &str) -> Value {
 }
 
 fn chat_events(ask: &Ask<'_>, answer: &Answer<'_>, usage: &Value) -> Vec<Bytes> {
-    let counted = ask.get("stream_options")["include_usage"] == true;
+    let with_usage = ask.get("stream_options")["include_usage"] == true;
     let event = |choices: Value, usage: &Value| {
         let mut chunk = head(ask, "chatcmpl", "chat.completion.chunk");
         chunk["choices"] = choices;
-        if counted {
+        if with_usage {
             chunk["usage"] = usage.clone();
         }
-        data(&chunk)
+        data_event(&chunk)
     };
     let choice = |delta: Value, reason: Option<&str>| {
         let choice =
@@ -101,10 +105,11 @@ fn chat_events(ask: &Ask<'_>, answer: &Answer<'_>, usage: &Value) -> Vec<Bytes> 
     match answer {
         Answer::Text { text, .. } => {
             events.push(choice(json!({ "role": "assistant", "content": "" }), None));
-            events
-                .extend(pieces(text).iter().map(|piece| choice(json!({ "content": piece }), None)));
+            events.extend(
+                split_words(text).iter().map(|word| choice(json!({ "content": word }), None)),
+            );
         }
-        Answer::Call(name) => {
+        Answer::ToolCall(name) => {
             let mut first = call(ask, name, "");
             first["index"] = json!(0);
             let delta = json!({ "role": "assistant", "content": null, "tool_calls": [first] });
@@ -113,34 +118,34 @@ fn chat_events(ask: &Ask<'_>, answer: &Answer<'_>, usage: &Value) -> Vec<Bytes> 
             events.push(choice(json!({ "tool_calls": [rest] }), None));
         }
     }
-    events.push(choice(json!({}), Some(answer.reason())));
-    if counted {
+    events.push(choice(json!({}), Some(answer.finish_reason())));
+    if with_usage {
         events.push(event(json!([]), usage));
     }
-    events.push(done());
+    events.push(done_event());
     events
 }
 
 pub(super) fn completions(ask: &Ask<'_>) -> Result<Reply, Refusal> {
-    one_choice(ask)?;
-    let prompts: Option<Vec<&str>> = match ask.needed("prompt")? {
+    require_one_choice(ask)?;
+    let prompts: Option<Vec<&str>> = match ask.required("prompt")? {
         Value::String(prompt) => Some(vec![prompt]),
         Value::Array(prompts) => prompts.iter().map(Value::as_str).collect(),
         _ => None,
     };
     let prompts = prompts.ok_or_else(|| {
-        Refusal::of_param(Some("prompt"), "'prompt' must be a string or a list of strings.")
+        Refusal::invalid(Some("prompt"), "'prompt' must be a string or a list of strings.")
     })?;
-    let most = ask.get("max_tokens").as_u64();
-    let answers: Vec<_> = prompts.iter().map(|prompt| Answer::text(prompt, most)).collect();
-    let prompt = prompts.iter().map(|prompt| count(prompt)).sum();
+    let limit = ask.get("max_tokens").as_u64();
+    let answers: Vec<_> = prompts.iter().map(|prompt| Answer::text(prompt, limit)).collect();
+    let prompt = prompts.iter().map(|prompt| count_tokens(prompt)).sum();
     let usage = usage(prompt, answers.iter().map(Answer::tokens).sum());
     let choice = |index: usize, text: &str, reason: Option<&str>| json!({ "text": text, "index": index, "logprobs": null, "finish_reason": reason });
     let mut reply = head(ask, "cmpl", "text_completion");
     if !ask.stream() {
         let choices = answers.iter().enumerate().map(|(index, answer)| match answer {
-            Answer::Text { text, .. } => choice(index, text, Some(answer.reason())),
-            Answer::Call(_) => Value::Null,
+            Answer::Text { text, .. } => choice(index, text, Some(answer.finish_reason())),
+            Answer::ToolCall(_) => Value::Null,
         });
         reply["choices"] = choices.collect();
         reply["usage"] = usage;
@@ -149,29 +154,30 @@ pub(super) fn completions(ask: &Ask<'_>) -> Result<Reply, Refusal> {
     let mut events = Vec::new();
     for (index, answer) in answers.iter().enumerate() {
         if let Answer::Text { text, .. } = answer {
-            for piece in pieces(text) {
-                reply["choices"] = json!([choice(index, piece, None)]);
-                events.push(data(&reply));
+            for word in split_words(text) {
+                reply["choices"] = json!([choice(index, word, None)]);
+                events.push(data_event(&reply));
             }
         }
-        reply["choices"] = json!([choice(index, "", Some(answer.reason()))]);
-        events.push(data(&reply));
+        reply["choices"] = json!([choice(index, "", Some(answer.finish_reason()))]);
+        events.push(data_event(&reply));
     }
     if ask.get("stream_options")["include_usage"] == true {
         reply["choices"] = json!([]);
         reply["usage"] = usage;
-        events.push(data(&reply));
+        events.push(data_event(&reply));
     }
-    events.push(done());
+    events.push(done_event());
     Ok(Reply::events(events))
 }
 
-fn one_choice(ask: &Ask<'_>) -> Result<(), Refusal> {
+fn require_one_choice(ask: &Ask<'_>) -> Result<(), Refusal> {
     match ask.get("n").as_u64() {
         None | Some(1) => Ok(()),
-        Some(_) => {
-            Err(Refusal::of_param(Some("n"), "The echo provider makes one choice, 'n' = 1."))
-        }
+        Some(_) => Err(Refusal::invalid(
+            Some("n"),
+            "The echo provider supports one choice: 'n' must be 1.",
+        )),
     }
 }
 

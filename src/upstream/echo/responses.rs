@@ -3,18 +3,21 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Ask, Refusal, Reply, called, content_text, count, limited, named, pieces};
+use super::{
+    Ask, Refusal, Reply, content_text, count_tokens, function_to_call, named_event, split_words,
+    truncate,
+};
 
 pub(super) fn responses(ask: &Ask<'_>) -> Result<Reply, Refusal> {
-    let input = Input::of(ask)?;
-    let by_user = input.by_user.then_some(input.last.as_str());
-    let function = called(ask, |tool| tool["name"].as_str(), by_user);
-    let (text, cut) = limited(&input.last, ask.get("max_output_tokens").as_u64());
+    let input = Input::parse(ask)?;
+    let user_text = input.is_from_user.then_some(input.text.as_str());
+    let function = function_to_call(ask, |tool| tool["name"].as_str(), user_text);
+    let (text, cut) = truncate(&input.text, ask.get("max_output_tokens").as_u64());
     let (item, tokens) = match function {
         Some(name) => (call(ask, name, "{}", "completed"), 1),
-        None => (message(ask, Some(&text), "completed"), count(&text)),
+        None => (message(ask, Some(&text), "completed"), count_tokens(&text)),
     };
-    let mut whole = response(ask);
+    let mut whole = empty_response(ask);
     whole["status"] = json!(if cut && function.is_none() { "incomplete" } else { "completed" });
     if whole["status"] == "incomplete" {
         whole["incomplete_details"] = json!({ "reason": "max_output_tokens" });
@@ -31,37 +34,37 @@ pub(super) fn responses(ask: &Ask<'_>) -> Result<Reply, Refusal> {
 }
 
 pub(super) fn input_tokens(ask: &Ask<'_>) -> Result<Reply, Refusal> {
-    let tokens = Input::of(ask)?.tokens;
+    let tokens = Input::parse(ask)?.tokens;
     Ok(Reply::json(&json!({ "object": "response.input_tokens", "input_tokens": tokens })))
 }
 
 struct Input {
-    /// The text to answer with.
-    last: String,
-    by_user: bool,
+    /// The text to return.
+    text: String,
+    is_from_user: bool,
     tokens: usize,
 }
 
 impl Input {
-    fn of(ask: &Ask<'_>) -> Result<Input, Refusal> {
-        let instructions = ask.text("instructions").map_or(0, count);
-        match ask.needed("input")? {
+    fn parse(ask: &Ask<'_>) -> Result<Input, Refusal> {
+        let instructions = ask.text("instructions").map_or(0, count_tokens);
+        match ask.required("input")? {
             Value::String(text) => {
-                let tokens = instructions + count(text);
-                Ok(Input { last: text.clone(), by_user: true, tokens })
+                let tokens = instructions + count_tokens(text);
+                Ok(Input { text: text.clone(), is_from_user: true, tokens })
             }
             Value::Array(items) => {
                 let is_result = |item: &&Value| item["type"] == "function_call_output";
                 let user = items.iter().rfind(|item| item["role"] == "user");
                 let last = items.last().filter(is_result).or(user);
-                let tokens: usize = items.iter().map(|item| count(&text_of(item))).sum();
+                let tokens: usize = items.iter().map(|item| count_tokens(&text_of(item))).sum();
                 Ok(Input {
-                    last: last.map(text_of).unwrap_or_default(),
-                    by_user: last.is_some_and(|item| !is_result(&item)),
+                    text: last.map(text_of).unwrap_or_default(),
+                    is_from_user: last.is_some_and(|item| !is_result(&item)),
                     tokens: instructions + tokens,
                 })
             }
-            _ => Err(Refusal::of_param(Some("input"), "'input' must be a string or a list.")),
+            _ => Err(Refusal::invalid(Some("input"), "'input' must be a string or a list.")),
         }
     }
 }
@@ -70,9 +73,9 @@ fn text_of(item: &Value) -> String {
     content_text(if item["output"].is_null() { &item["content"] } else { &item["output"] })
 }
 
-/// A response as it stands at its beginning: what was asked is repeated in it.
-fn response(ask: &Ask<'_>) -> Value {
-    let asked = |name: &str, or: Value| match ask.get(name) {
+/// Returns a response without output. It repeats the settings of the request.
+fn empty_response(ask: &Ask<'_>) -> Value {
+    let setting = |name: &str, or: Value| match ask.get(name) {
         Value::Null => or,
         value => value.clone(),
     };
@@ -88,18 +91,18 @@ fn response(ask: &Ask<'_>) -> Value {
         "max_output_tokens": ask.get("max_output_tokens"),
         "model": ask.model(),
         "output": [],
-        "parallel_tool_calls": asked("parallel_tool_calls", json!(true)),
+        "parallel_tool_calls": setting("parallel_tool_calls", json!(true)),
         "previous_response_id": ask.get("previous_response_id"),
-        "reasoning": asked("reasoning", json!({ "effort": null, "summary": null })),
-        "store": asked("store", json!(true)),
-        "temperature": asked("temperature", json!(1.0)),
-        "text": asked("text", json!({ "format": { "type": "text" } })),
-        "tool_choice": asked("tool_choice", json!("auto")),
-        "tools": asked("tools", json!([])),
-        "top_p": asked("top_p", json!(1.0)),
-        "truncation": asked("truncation", json!("disabled")),
+        "reasoning": setting("reasoning", json!({ "effort": null, "summary": null })),
+        "store": setting("store", json!(true)),
+        "temperature": setting("temperature", json!(1.0)),
+        "text": setting("text", json!({ "format": { "type": "text" } })),
+        "tool_choice": setting("tool_choice", json!("auto")),
+        "tools": setting("tools", json!([])),
+        "top_p": setting("top_p", json!(1.0)),
+        "truncation": setting("truncation", json!("disabled")),
         "usage": null,
-        "metadata": asked("metadata", json!({})),
+        "metadata": setting("metadata", json!({})),
     })
 }
 
@@ -130,14 +133,14 @@ fn call(ask: &Ask<'_>, name: &str, arguments: &str, status: &str) -> Value {
 }
 
 fn events(ask: &Ask<'_>, whole: &Value, text: &str) -> Vec<Bytes> {
-    let begun = response(ask);
+    let empty = empty_response(ask);
     let item = &whole["output"][0];
     let at = json!({ "item_id": item["id"], "output_index": 0 });
     let in_part = json!({ "item_id": item["id"], "output_index": 0, "content_index": 0 });
     let of_item = |item: &Value| json!({ "output_index": 0, "item": item });
     let mut events = vec![
-        ("response.created", json!({ "response": begun })),
-        ("response.in_progress", json!({ "response": begun })),
+        ("response.created", json!({ "response": empty })),
+        ("response.in_progress", json!({ "response": empty })),
     ];
     if let Some(name) = item["name"].as_str() {
         let added = of_item(&call(ask, name, "", "in_progress"));
@@ -150,8 +153,8 @@ fn events(ask: &Ask<'_>, whole: &Value, text: &str) -> Vec<Bytes> {
         events.push(("response.output_item.added", added));
         events.push(("response.content_part.added", with(&in_part, "part", part(""))));
         let logged = with(&in_part, "logprobs", json!([]));
-        for piece in pieces(text) {
-            let delta = with(&logged, "delta", json!(piece));
+        for word in split_words(text) {
+            let delta = with(&logged, "delta", json!(word));
             events.push(("response.output_text.delta", delta));
         }
         events.push(("response.output_text.done", with(&logged, "text", json!(text))));
@@ -163,7 +166,7 @@ fn events(ask: &Ask<'_>, whole: &Value, text: &str) -> Vec<Bytes> {
     events.push((last, json!({ "response": whole })));
     let numbered = events.into_iter().enumerate().map(|(number, (kind, event))| {
         let event = with(&event, "sequence_number", json!(number));
-        named(&with(&event, "type", json!(kind)))
+        named_event(&with(&event, "type", json!(kind)))
     });
     numbered.collect()
 }

@@ -1,5 +1,5 @@
-//! Temporary credentials of AWS: what the default chain finds, and roles that are assumed, both by
-//! `reqsign`, over connections of ours.
+//! Temporary AWS credentials: those that the default chain finds and those of assumed roles, both
+//! fetched by `reqsign` over keymux's own connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -18,70 +18,73 @@ use reqsign_core::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::Ways;
-use super::cell::{Fresh, Mint, NoToken};
+use super::TokenClients;
+use super::cache::{NewToken, TokenSource};
 use crate::config::AwsCredentials;
 use crate::secret::{Fingerprint, Secret};
-use crate::upstream::aws::Keys;
+use crate::upstream::aws::SigningKeys;
+use crate::upstream::error::TokenError;
 
-/// How long credentials without an end are used before the chain is asked again: what a profile holds
-/// may change.
-const UNSAID: Duration = Duration::from_secs(300);
-/// Largest file of the chain: a profile, or the token of a web identity.
-const FILE: u64 = 256 * 1024;
-/// What sessions of an assumed role are called in CloudTrail.
+/// How long credentials without an expiry are used before the chain is asked again: a profile may change.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
+/// Bytes read of a file of the chain: a profile, or the token of a web identity.
+const MAX_FILE: u64 = 256 * 1024;
+/// The session name of assumed roles in CloudTrail.
 const SESSION: &str = "keymux";
-/// Another address of STS, as all AWS SDKs take it.
+/// Replaces the address of STS, as in all AWS SDKs.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
 const STS: &str = "AWS_ENDPOINT_URL_STS";
 
-/// Where temporary credentials come from.
+/// Fetches temporary credentials.
 #[derive(Debug)]
-pub(super) struct Minter {
-    /// The role to be assumed, and the region whose STS is asked.
-    role: Option<(String, String)>,
-    /// Who asks; `None`: whoever the default chain finds.
-    from: Option<AwsCredentials>,
-    ways: Ways,
+pub(in crate::upstream) struct AwsSource {
+    /// `None`: the credentials that the default chain finds.
+    role: Option<Role>,
+    clients: TokenClients,
 }
 
-impl Minter {
-    /// What the default chain finds.
-    pub(super) fn chain(ways: Ways) -> Self {
-        Self { role: None, from: None, ways }
+/// A role to assume.
+#[derive(Clone, Debug)]
+pub(in crate::upstream) struct Role {
+    pub(in crate::upstream) arn: String,
+    /// The region of the STS endpoint.
+    pub(in crate::upstream) region: String,
+    /// The credentials that assume the role; `None`: those that the default chain finds.
+    pub(in crate::upstream) from: Option<AwsCredentials>,
+}
+
+impl AwsSource {
+    pub(in crate::upstream) fn new(role: Option<Role>, clients: TokenClients) -> Self {
+        Self { role, clients }
     }
 
-    /// A role assumed by that pair, or by what the default chain finds.
-    pub(super) fn role(arn: &str, region: &str, from: Option<&AwsCredentials>, ways: Ways) -> Self {
-        let role = Some((arn.to_owned(), region.to_owned()));
-        Self { role, from: from.cloned(), ways }
+    /// Returns the fingerprint of role and credentials.
+    pub(in crate::upstream) fn identity(&self) -> Fingerprint {
+        let Some(Role { arn, region, from }) = &self.role else {
+            return super::fingerprint(&["aws"]);
+        };
+        let pair = from.as_ref().map(|pair| {
+            let token = pair.session_token.as_ref().map_or("", Secret::expose);
+            [pair.access_key.expose(), pair.secret_key.expose(), token]
+        });
+        let [id, secret, token] = pair.unwrap_or_default();
+        super::fingerprint(&["aws", arn, region, id, secret, token])
     }
 }
 
-/// What credentials hash to that come of these.
-pub(super) fn identity(role: Option<(&str, &str)>, from: Option<&AwsCredentials>) -> Fingerprint {
-    let (arn, region) = role.unwrap_or_default();
-    let pair = from.map(|pair| {
-        let token = pair.session_token.as_ref().map_or("", Secret::expose);
-        [pair.access_key.expose(), pair.secret_key.expose(), token]
-    });
-    let [id, secret, token] = pair.unwrap_or_default();
-    super::identity(&["aws", arn, region, id, secret, token])
-}
-
-impl Mint<Keys> for Minter {
-    async fn mint(&self) -> Result<Fresh<Keys>, NoToken> {
-        let http = Http { ways: self.ways.clone(), status: Arc::default() };
-        let status = http.status.clone();
+impl TokenSource<SigningKeys> for AwsSource {
+    async fn fetch(&self) -> Result<NewToken<SigningKeys>, TokenError> {
+        let http = Http { clients: self.clients.clone(), last_status: Arc::default() };
+        let last_status = http.last_status.clone();
         let context = Context::new().with_env(OsEnv).with_file_read(Files).with_http_send(http);
-        // Made anew each time: they keep what they find.
-        let found = match (&self.role, &self.from) {
-            (None, _) => chain().provide_credential(&context).await,
-            (Some((arn, region)), from) => {
+        // New providers for each fetch, because they cache what they find.
+        let found = match &self.role {
+            None => default_chain().provide_credential(&context).await,
+            Some(Role { arn, region, from }) => {
                 let sign = RequestSigner::new("sts", region);
                 let signer = match from {
-                    Some(pair) => Signer::new(context.clone(), fixed(pair), sign),
-                    None => Signer::new(context.clone(), chain(), sign),
+                    Some(pair) => Signer::new(context.clone(), static_provider(pair), sign),
+                    None => Signer::new(context.clone(), default_chain(), sign),
                 };
                 let role = AssumeRoleCredentialProvider::new(arn.clone(), signer)
                     .with_region(region.clone())
@@ -91,25 +94,27 @@ impl Mint<Keys> for Minter {
             }
         };
         match found {
-            Ok(Some(credential)) => Ok(fresh(credential)),
-            Ok(None) => Err(nothing()),
-            Err(error) => Err(failed(&error, status.load(Ordering::Relaxed))),
+            Ok(Some(credential)) => Ok(new_token(credential)),
+            Ok(None) => Err(TokenError::unreachable(
+                "was not called: AWS's default credential chain found no credentials",
+            )),
+            Err(error) => Err(error_from_library(&error, last_status.load(Ordering::Relaxed))),
         }
     }
 }
 
-/// Where STS is asked, when not at AWS's own address.
-pub fn sts() -> Option<String> {
-    OsEnv.var(STS).filter(|own| !own.is_empty())
+/// Returns the address of STS that the environment sets, if it sets one.
+pub(in crate::upstream) fn sts_override() -> Option<String> {
+    OsEnv.var(STS).filter(|address| !address.is_empty())
 }
 
-/// The environment, profiles, web identity, container, machine. A profile's `credential_process` is not
-/// run: nothing is started by this program.
-fn chain() -> DefaultCredentialProvider {
+/// Environment, profiles, web identity, container, machine. A profile's `credential_process` is not run:
+/// keymux starts no programs.
+fn default_chain() -> DefaultCredentialProvider {
     DefaultCredentialProvider::builder().no_process().build()
 }
 
-fn fixed(pair: &AwsCredentials) -> StaticCredentialProvider {
+fn static_provider(pair: &AwsCredentials) -> StaticCredentialProvider {
     let provider =
         StaticCredentialProvider::new(pair.access_key.expose(), pair.secret_key.expose());
     match &pair.session_token {
@@ -118,79 +123,76 @@ fn fixed(pair: &AwsCredentials) -> StaticCredentialProvider {
     }
 }
 
-fn fresh(credential: Credential) -> Fresh<Keys> {
-    let end = credential.expires_in.map(reqsign_core::time::Timestamp::as_system_time);
-    let left = end.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
+fn new_token(credential: Credential) -> NewToken<SigningKeys> {
+    let expires = credential.expires_in.map(reqsign_core::time::Timestamp::as_system_time);
+    let left = expires.map(|time| time.duration_since(SystemTime::now()).unwrap_or_default());
     let pair = AwsCredentials {
         access_key: Secret::new(credential.access_key_id),
         secret_key: Secret::new(credential.secret_access_key),
         session_token: credential.session_token.map(Secret::new),
     };
-    Fresh { value: Keys::new(pair), lives: left.unwrap_or(UNSAID) }
+    NewToken { value: SigningKeys::new(pair), lifetime: left.unwrap_or(DEFAULT_LIFETIME) }
 }
 
-fn nothing() -> NoToken {
-    NoToken::unreachable("was not asked: the default chain of AWS finds no credentials")
-}
-
-/// The library's own text is not passed on: it repeats what it was sent.
-fn failed(error: &Error, status: u16) -> NoToken {
-    let refused = status == StatusCode::FORBIDDEN
+/// The library's error text is not used: it repeats the request. `status` is that of the last answer, 0
+/// without an answer.
+fn error_from_library(error: &Error, status: u16) -> TokenError {
+    let is_refused = status == StatusCode::FORBIDDEN
         || matches!(
             error.kind(),
             ErrorKind::CredentialInvalid | ErrorKind::PermissionDenied | ErrorKind::ConfigInvalid
         );
-    match (refused, status) {
-        (true, 0) => NoToken::Refused("was not asked: no credentials to ask with".to_owned()),
-        (true, _) => NoToken::Refused(format!("refuses the credential (status {status})")),
-        (false, 0) => NoToken::unreachable("did not answer"),
-        (false, _) => NoToken::unreachable(format!("did not give one (status {status})")),
+    match (is_refused, status) {
+        (true, 0) => TokenError::refused("was not called: there are no valid credentials for it"),
+        (true, _) => TokenError::refused(format!("rejected the credential (status {status})")),
+        (false, 0) => TokenError::unreachable("did not answer"),
+        (false, _) => TokenError::unreachable(format!("returned no credentials (status {status})")),
     }
 }
 
-/// Requests of the library over connections of ours.
+/// Sends the library's requests over keymux's own connections.
 #[derive(Debug)]
 struct Http {
-    ways: Ways,
-    /// Of the last answer; 0: there is none.
-    status: Arc<AtomicU16>,
+    clients: TokenClients,
+    /// The status of the last answer; 0 without an answer.
+    last_status: Arc<AtomicU16>,
 }
 
 impl HttpSend for Http {
     async fn http_send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
-        self.status.store(0, Ordering::Relaxed);
-        // The machine and its container answer without TLS at addresses that no proxy reaches.
-        let outside = request.uri().scheme() == Some(&Scheme::HTTPS);
-        if outside && let Some(own) = sts() {
-            elsewhere(&mut request, &own)
-                .ok_or_else(|| Error::config_invalid(format!("{STS} is no address")))?;
+        self.last_status.store(0, Ordering::Relaxed);
+        // The metadata services of machine and container have no TLS, and no proxy reaches them.
+        let is_external = request.uri().scheme() == Some(&Scheme::HTTPS);
+        if is_external && let Some(address) = sts_override() {
+            redirect_sts(&mut request, &address)
+                .ok_or_else(|| Error::config_invalid(format!("{STS} is not a valid URL")))?;
         }
-        let client = if outside { &self.ways.outside } else { &self.ways.machine };
+        let client = if is_external { &self.clients.provider } else { &self.clients.direct };
         let answer = client.fetch(request).await;
-        let answer = answer.map_err(|broken| Error::unexpected(broken.words()))?;
-        self.status.store(answer.status().as_u16(), Ordering::Relaxed);
+        let answer = answer.map_err(|error| Error::unexpected(error.message()))?;
+        self.last_status.store(answer.status().as_u16(), Ordering::Relaxed);
         Ok(answer)
     }
 }
 
-/// Sends a request for STS to another address. It is signed already, so it keeps the host that it is
-/// signed for.
-fn elsewhere(request: &mut Request<Bytes>, own: &str) -> Option<()> {
+/// Sends a request for STS to another address. It is signed already, so it keeps the host of its
+/// signature.
+fn redirect_sts(request: &mut Request<Bytes>, address: &str) -> Option<()> {
     let host = request.uri().authority()?.clone();
     if !host.as_str().starts_with("sts.") {
         return Some(());
     }
-    let own: Uri = own.parse().ok()?;
+    let address: Uri = address.parse().ok()?;
     let mut parts = request.uri().clone().into_parts();
-    parts.scheme = Some(own.scheme()?.clone());
-    parts.authority = Some(own.authority()?.clone());
+    parts.scheme = Some(address.scheme()?.clone());
+    parts.authority = Some(address.authority()?.clone());
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     let host = HeaderValue::from_str(Authority::as_str(&host)).ok()?;
     request.headers_mut().entry(HOST).or_insert(host);
     Some(())
 }
 
-/// Files of the library, bounded.
+/// Reads the library's files, with a size limit.
 #[derive(Debug)]
 struct Files;
 
@@ -198,7 +200,7 @@ impl FileRead for Files {
     async fn file_read(&self, path: &str) -> Result<Vec<u8>, Error> {
         let read = async {
             let mut bytes = Vec::new();
-            tokio::fs::File::open(path).await?.take(FILE).read_to_end(&mut bytes).await?;
+            tokio::fs::File::open(path).await?.take(MAX_FILE).read_to_end(&mut bytes).await?;
             Ok(bytes)
         };
         read.await.map_err(|error: std::io::Error| Error::unexpected(error.kind().to_string()))

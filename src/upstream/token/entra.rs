@@ -5,134 +5,133 @@
 
 use std::io;
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 
-use super::cell::{Fresh, Mint, NoToken};
-use super::{Ways, oauth};
+use super::cache::{NewToken, TokenSource};
+use super::{TokenClients, oauth};
 use crate::config::{EntraAuth, EntraCredential};
 use crate::secret::{Fingerprint, Secret};
-use crate::upstream::auth;
+use crate::upstream::error::TokenError;
+use crate::upstream::secret_header;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Mints for one credential.
-pub(super) struct Minter {
+/// Fetches tokens for one credential.
+pub(in crate::upstream) struct EntraSource {
     uri: Uri,
     scope: String,
-    proof: EntraCredential,
-    ways: Ways,
+    credential: EntraCredential,
+    clients: TokenClients,
 }
 
-impl Minter {
-    pub(super) fn new(entra: &EntraAuth, ways: Ways) -> io::Result<Self> {
+impl EntraSource {
+    pub(in crate::upstream) fn new(entra: &EntraAuth, clients: TokenClients) -> io::Result<Self> {
         let scope = entra.scopes.join(" ");
         let uri = match &entra.credential {
             EntraCredential::ClientSecret { authority, tenant, .. }
             | EntraCredential::WorkloadIdentity { authority, tenant, .. } => {
-                oauth::at(authority, &format!("/{}/oauth2/v2.0/token", oauth::component(tenant)))?
+                let tenant = oauth::percent_encode(tenant);
+                oauth::uri_at(authority, &format!("/{tenant}/oauth2/v2.0/token"))?
             }
             EntraCredential::MachineIdentity { address, client } => {
                 let query = identity_query("2018-02-01", &entra.scopes, client.as_deref());
-                oauth::at(address, &format!("/metadata/identity/oauth2/token?{query}"))?
+                oauth::uri_at(address, &format!("/metadata/identity/oauth2/token?{query}"))?
             }
             EntraCredential::AppServiceIdentity { address, client, .. } => {
                 let query = identity_query("2019-08-01", &entra.scopes, client.as_deref());
-                oauth::at(address, &format!("?{query}"))?
+                oauth::uri_at(address, &format!("?{query}"))?
             }
         };
-        Ok(Self { uri, scope, proof: entra.credential.clone(), ways })
+        Ok(Self { uri, scope, credential: entra.credential.clone(), clients })
     }
 
-    async fn token_for(&self, client: &str, proof: &[(&str, &str)]) -> Answered {
+    /// Returns the fingerprint of the credential. The URI contains authority, tenant and, of a managed
+    /// identity, the client.
+    pub(in crate::upstream) fn identity(&self) -> Fingerprint {
+        let uri = self.uri.to_string();
+        let file;
+        let (kind, client, secret) = match &self.credential {
+            EntraCredential::ClientSecret { client, secret, .. } => {
+                ("secret", &**client, secret.expose())
+            }
+            EntraCredential::WorkloadIdentity { client, file: path, .. } => {
+                file = path.to_string_lossy();
+                ("federated", &**client, &*file)
+            }
+            EntraCredential::MachineIdentity { .. } => ("machine", "", ""),
+            EntraCredential::AppServiceIdentity { header, .. } => {
+                ("app service", "", header.expose())
+            }
+        };
+        super::fingerprint(&[kind, &self.scope, &uri, client, secret])
+    }
+
+    /// Requests a token for an application, which proves its identity with these fields.
+    async fn fetch_for_client(
+        &self,
+        client: &str,
+        proof: &[(&str, &str)],
+    ) -> Result<NewToken<Secret>, TokenError> {
         let grant = [
             ("grant_type", "client_credentials"),
             ("client_id", client),
             ("scope", self.scope.as_str()),
         ];
         let form = oauth::form(&self.uri, grant.into_iter().chain(proof.iter().copied()));
-        oauth::token(&self.ways.outside, form).await
+        oauth::fetch(&self.clients.provider, form).await
     }
 
-    async fn identity_with(&self, name: &'static str, value: HeaderValue) -> Answered {
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = self.uri.clone();
+    /// Requests a token for a managed identity, with the header that its service requires.
+    async fn fetch_from_machine(
+        &self,
+        name: &'static str,
+        value: HeaderValue,
+    ) -> Result<NewToken<Secret>, TokenError> {
+        let mut request = oauth::get(&self.uri);
         request.headers_mut().insert(HeaderName::from_static(name), value);
-        oauth::token(&self.ways.machine, request).await
+        oauth::fetch(&self.clients.direct, request).await
     }
 }
 
-type Answered = Result<Fresh<Secret>, NoToken>;
-
-impl Mint<HeaderValue> for Minter {
-    async fn mint(&self) -> Result<Fresh<HeaderValue>, NoToken> {
-        let fresh = match &self.proof {
+impl TokenSource<HeaderValue> for EntraSource {
+    async fn fetch(&self) -> Result<NewToken<HeaderValue>, TokenError> {
+        let token = match &self.credential {
             EntraCredential::ClientSecret { client, secret, .. } => {
-                self.token_for(client, &[("client_secret", secret.expose())]).await?
+                self.fetch_for_client(client, &[("client_secret", secret.expose())]).await?
             }
             EntraCredential::WorkloadIdentity { client, file, .. } => {
-                let assertion = oauth::file(file).await.map_err(|_| {
-                    NoToken::unreachable("was not asked: the federated token file cannot be read")
+                let assertion = oauth::read_token_file(file).await.map_err(|_| {
+                    TokenError::unreachable(
+                        "was not called: the federated token file cannot be read",
+                    )
                 })?;
                 let proof = [
                     ("client_assertion_type", JWT_BEARER),
                     ("client_assertion", assertion.expose()),
                 ];
-                self.token_for(client, &proof).await?
+                self.fetch_for_client(client, &proof).await?
             }
             EntraCredential::MachineIdentity { .. } => {
-                self.identity_with("metadata", HeaderValue::from_static("true")).await?
+                self.fetch_from_machine("metadata", HeaderValue::from_static("true")).await?
             }
             EntraCredential::AppServiceIdentity { header, .. } => {
-                let header = auth::header(header).map_err(|_| {
-                    NoToken::Refused("was not asked: IDENTITY_HEADER is no header".to_owned())
+                let header = secret_header::plain(header).map_err(|_| {
+                    TokenError::refused(
+                        "was not called: IDENTITY_HEADER contains characters that are not allowed in an HTTP header",
+                    )
                 })?;
-                self.identity_with("x-identity-header", header).await?
+                self.fetch_from_machine("x-identity-header", header).await?
             }
         };
-        oauth::bearer(&fresh)
+        oauth::into_bearer(&token)
     }
 }
 
-/// What the credential hashes to.
-pub(super) fn identity(entra: &EntraAuth) -> Fingerprint {
-    let scope = entra.scopes.join(" ");
-    match &entra.credential {
-        EntraCredential::ClientSecret { authority, tenant, client, secret } => super::identity(&[
-            "secret",
-            &scope,
-            &format!("{authority:?}"),
-            tenant,
-            client,
-            secret.expose(),
-        ]),
-        EntraCredential::WorkloadIdentity { authority, tenant, client, file } => {
-            super::identity(&[
-                "federated",
-                &scope,
-                &format!("{authority:?}"),
-                tenant,
-                client,
-                &file.to_string_lossy(),
-            ])
-        }
-        EntraCredential::MachineIdentity { address, client } => {
-            super::identity(&["machine", &scope, &format!("{address:?}{client:?}")])
-        }
-        EntraCredential::AppServiceIdentity { address, header, client } => super::identity(&[
-            "app service",
-            &scope,
-            &format!("{address:?}{client:?}"),
-            header.expose(),
-        ]),
-    }
-}
-
-/// Managed identities are asked for a resource, where the token endpoint is asked for a scope: the
-/// same without `/.default`. They take one.
+/// Managed identities take one `resource` where the token endpoint takes scopes: the scope without
+/// `/.default`.
 fn identity_query(version: &str, scopes: &[String], client: Option<&str>) -> String {
     let scope = scopes.first().map_or("", String::as_str);
     let resource = scope.strip_suffix("/.default").unwrap_or(scope);
-    let named = client.map(|client| ("client_id", client));
-    oauth::encoded([("api-version", version), ("resource", resource)].into_iter().chain(named))
+    let client = client.map(|client| ("client_id", client));
+    oauth::form_encode([("api-version", version), ("resource", resource)].into_iter().chain(client))
 }

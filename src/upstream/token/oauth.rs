@@ -1,4 +1,4 @@
-//! Requests to a token endpoint, and what its answers mean.
+//! Requests to a token endpoint and their answers.
 //! <https://www.rfc-editor.org/rfc/rfc6749#section-5>
 
 use std::io;
@@ -13,21 +13,22 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
-use super::cell::{Fresh, NoToken};
+use super::cache::NewToken;
 use crate::config::Endpoint;
 use crate::secret::Secret;
-use crate::upstream::auth;
-use crate::upstream::client::Client;
+use crate::upstream::client::HttpClient;
+use crate::upstream::error::TokenError;
+use crate::upstream::secret_header;
 
-/// All but RFC 3986's unreserved characters.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Largest file with a token in it; they are a few kilobytes.
-const FILE: u64 = 64 * 1024;
-/// Where the issuer does not say how long a token lives (RFC 6749 lets it be left out).
-pub(super) const UNSAID: Duration = Duration::from_secs(300);
-/// Error codes that are passed on as they are: those of RFC 6749, RFC 8693, Entra ID and Google. Of
-/// any other text it is not known what it holds.
-const CODES: [&str; 20] = [
+/// All characters except RFC 3986's unreserved ones.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Bytes read of a file with a token; such files have a few kilobytes.
+const MAX_FILE: u64 = 64 * 1024;
+/// Lifetime of a token whose issuer reports none (RFC 6749 makes it optional).
+pub(super) const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
+/// Error codes that are logged and reported: those of RFC 6749, RFC 8693, Entra ID and Google. Any other
+/// text could contain a secret.
+const KNOWN_CODES: [&str; 20] = [
     "invalid_request",
     "invalid_client",
     "invalid_grant",
@@ -49,10 +50,10 @@ const CODES: [&str; 20] = [
     "UNAUTHENTICATED",
     "NOT_FOUND",
 ];
-/// Those of them that are no judgement of the credential.
-const PASSING: [&str; 3] = ["server_error", "temporarily_unavailable", "internal_failure"];
+/// Codes that mean a temporary failure of the issuer, not a bad credential.
+const TEMPORARY_CODES: [&str; 3] = ["server_error", "temporarily_unavailable", "internal_failure"];
 
-/// A token as endpoints of OAuth and Google's IAM tell it. Numbers come as strings from some.
+/// The answer of an OAuth token endpoint or of Google's IAM. Some issuers send numbers as strings.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Answer {
@@ -60,64 +61,73 @@ struct Answer {
     access_token: Option<String>,
     token_type: Option<String>,
     expires_in: Option<Value>,
-    /// Unix time, of Azure's managed identities.
+    /// Unix time, from Azure's managed identities.
     expires_on: Option<Value>,
     #[serde(rename = "expireTime")]
     expire_time: Option<String>,
     error: Option<Value>,
-    /// Of Entra ID: the numbers behind `AADSTS`.
+    /// From Entra ID: the numbers of `AADSTS` codes.
     error_codes: Vec<u32>,
 }
 
-/// Sends the request and reads the token out of its answer.
-pub(super) async fn token(
-    client: &Client,
+/// Sends the request and returns the token of its answer.
+pub(super) async fn fetch(
+    client: &HttpClient,
     request: Request<Bytes>,
-) -> Result<Fresh<Secret>, NoToken> {
+) -> Result<NewToken<Secret>, TokenError> {
     let answer = client.fetch(request).await;
-    read(&answer.map_err(|broken| NoToken::unreachable(broken.words()))?)
+    parse(&answer.map_err(|error| TokenError::unreachable(error.message()))?)
 }
 
-/// The token as `authorization` carries it.
-pub(super) fn bearer(fresh: &Fresh<Secret>) -> Result<Fresh<HeaderValue>, NoToken> {
-    let value = auth::bearer(&fresh.value).map_err(|_| no_token())?;
-    Ok(Fresh { value, lives: fresh.lives })
+/// Converts a token to the value of `authorization`.
+pub(super) fn into_bearer(token: &NewToken<Secret>) -> Result<NewToken<HeaderValue>, TokenError> {
+    let value = secret_header::bearer(&token.value).map_err(|_| invalid_answer())?;
+    Ok(NewToken { value, lifetime: token.lifetime })
 }
 
-/// The content of a file with a token of another issuer, who replaces it before it runs out.
-pub(super) async fn file(path: &Path) -> io::Result<Secret> {
+/// Reads a file with a token of another issuer, which replaces it before it expires.
+pub(super) async fn read_token_file(path: &Path) -> io::Result<Secret> {
     let mut text = String::new();
-    tokio::fs::File::open(path).await?.take(FILE).read_to_string(&mut text).await?;
+    tokio::fs::File::open(path).await?.take(MAX_FILE).read_to_string(&mut text).await?;
     text.truncate(text.trim_end().len());
     Ok(Secret::new(text))
 }
 
-/// A POST of a form.
+pub(super) fn get(uri: &Uri) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = uri.clone();
+    request
+}
+
+pub(super) fn post(uri: &Uri, content_type: &'static str, body: String) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::from(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri.clone();
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    request
+}
+
+/// Returns a POST of a form.
 pub(super) fn form<'a>(
     uri: &Uri,
     fields: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Request<Bytes> {
-    let mut request = Request::new(Bytes::from(encoded(fields)));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri.clone();
-    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-    request.headers_mut().insert(CONTENT_TYPE, kind);
-    request
+    post(uri, "application/x-www-form-urlencoded", form_encode(fields))
 }
 
-/// `name=value&…`, for a form or a query.
-pub(super) fn encoded<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let field = |(name, value)| format!("{name}={}", component(value));
+/// Returns `name=value&...`, for a form or a query.
+pub(super) fn form_encode<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let field = |(name, value)| format!("{name}={}", percent_encode(value));
     fields.into_iter().map(field).collect::<Vec<_>>().join("&")
 }
 
-/// The text so that it stands for itself within a URI.
-pub(super) fn component(text: &str) -> impl std::fmt::Display {
-    utf8_percent_encode(text, COMPONENT)
+/// Escapes a text for one component of a URI.
+pub(super) fn percent_encode(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, RESERVED)
 }
 
-/// The address with this path behind it.
-pub(super) fn at(endpoint: &Endpoint, path: &str) -> io::Result<Uri> {
+/// Returns the URI of this path, appended to the endpoint's prefix.
+pub(super) fn uri_at(endpoint: &Endpoint, path: &str) -> io::Result<Uri> {
     Uri::builder()
         .scheme(endpoint.scheme.clone())
         .authority(endpoint.authority.clone())
@@ -126,68 +136,72 @@ pub(super) fn at(endpoint: &Endpoint, path: &str) -> io::Result<Uri> {
         .map_err(io::Error::other)
 }
 
-/// What an OAuth error code says of the credential.
-pub(super) fn refusal(code: &str, detail: &str) -> NoToken {
-    let known = CODES.contains(&code);
-    let code = if known { code } else { "an error of its own" };
-    let words = format!("says {code}{detail}");
-    if PASSING.contains(&code) { NoToken::Unreachable(words) } else { NoToken::Refused(words) }
+/// Returns the error for an OAuth error code; `detail` is appended to the code.
+pub(super) fn error_for_code(code: &str, detail: &str) -> TokenError {
+    let is_known = KNOWN_CODES.contains(&code);
+    let code = if is_known { code } else { "an unknown error code" };
+    let message = format!("returned {code}{detail}");
+    if TEMPORARY_CODES.contains(&code) {
+        TokenError::Unreachable(message)
+    } else {
+        TokenError::Refused(message)
+    }
 }
 
-/// For an answer without a token and without an error.
-pub(super) fn no_token() -> NoToken {
-    NoToken::unreachable("answered with something that is no token")
+/// Returns the error for an answer with neither a token nor an error.
+pub(super) fn invalid_answer() -> TokenError {
+    TokenError::unreachable("returned no valid token")
 }
 
-fn read(answer: &Response<Bytes>) -> Result<Fresh<Secret>, NoToken> {
-    let status = answer.status();
-    let told: Option<Answer> = serde_json::from_slice(answer.body()).ok();
+fn parse(response: &Response<Bytes>) -> Result<NewToken<Secret>, TokenError> {
+    let status = response.status();
+    let answer: Option<Answer> = serde_json::from_slice(response.body()).ok();
     if status.is_success() {
-        return told.and_then(fresh).ok_or_else(no_token);
+        return answer.and_then(new_token).ok_or_else(invalid_answer);
     }
-    let passes = status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::TOO_MANY_REQUESTS;
-    if !status.is_client_error() || passes {
-        return Err(NoToken::unreachable(format!("answered {}", status.as_u16())));
+    let message = format!("returned status {}", status.as_u16());
+    let is_temporary =
+        status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::TOO_MANY_REQUESTS;
+    if !status.is_client_error() || is_temporary {
+        return Err(TokenError::Unreachable(message));
     }
-    let told = told.unwrap_or_default();
-    let detail = told.error_codes.first().map(|number| format!(" (AADSTS{number})"));
-    let code = match &told.error {
+    let answer = answer.unwrap_or_default();
+    let detail = answer.error_codes.first().map(|number| format!(" (AADSTS{number})"));
+    let code = match &answer.error {
         Some(Value::String(code)) => Some(code.as_str()),
         Some(Value::Object(error)) => error.get("status").and_then(Value::as_str),
         _ => None,
     };
-    let words = format!("answered {}", status.as_u16());
     Err(match code {
-        Some(code) => refusal(code, detail.as_deref().unwrap_or_default()),
-        // Nothing there, which says nothing of the credential. Azure's metadata service is gone like
-        // that while it is updated.
+        Some(code) => error_for_code(code, detail.as_deref().unwrap_or_default()),
+        // Not a judgement of the credential: Azure's metadata service returns these while it is updated.
         None if status == StatusCode::NOT_FOUND || status == StatusCode::GONE => {
-            NoToken::Unreachable(words)
+            TokenError::Unreachable(message)
         }
-        None => NoToken::Refused(words),
+        None => TokenError::Refused(message),
     })
 }
 
-fn fresh(answer: Answer) -> Option<Fresh<Secret>> {
-    let bearer = |kind: &String| kind.eq_ignore_ascii_case("bearer");
+fn new_token(answer: Answer) -> Option<NewToken<Secret>> {
+    let is_bearer = |kind: &String| kind.eq_ignore_ascii_case("bearer");
     let token = answer.access_token.filter(|token| !token.is_empty())?;
-    if !answer.token_type.as_ref().is_none_or(bearer) {
+    if !answer.token_type.as_ref().is_none_or(is_bearer) {
         return None;
     }
-    let lives = match (answer.expires_in, answer.expires_on, answer.expire_time) {
-        (Some(span), _, _) => Duration::from_secs(seconds(&span)?),
-        (None, Some(moment), _) => {
-            let moment = Duration::from_secs(seconds(&moment)?);
-            until(SystemTime::UNIX_EPOCH.checked_add(moment)?)
+    let lifetime = match (answer.expires_in, answer.expires_on, answer.expire_time) {
+        (Some(seconds), _, _) => Duration::from_secs(parse_seconds(&seconds)?),
+        (None, Some(unix), _) => {
+            let unix = Duration::from_secs(parse_seconds(&unix)?);
+            time_until(SystemTime::UNIX_EPOCH.checked_add(unix)?)
         }
-        (None, None, Some(moment)) => until(humantime::parse_rfc3339(&moment).ok()?),
-        (None, None, None) => UNSAID,
+        (None, None, Some(time)) => time_until(humantime::parse_rfc3339(&time).ok()?),
+        (None, None, None) => DEFAULT_LIFETIME,
     };
-    Some(Fresh { value: Secret::new(token), lives })
+    Some(NewToken { value: Secret::new(token), lifetime })
 }
 
-/// Seconds as a number or as its digits.
-fn seconds(value: &Value) -> Option<u64> {
+/// Parses seconds, sent as a number or as a string of digits.
+fn parse_seconds(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64(),
         Value::String(digits) => digits.parse().ok(),
@@ -195,7 +209,7 @@ fn seconds(value: &Value) -> Option<u64> {
     }
 }
 
-/// How long it is until that moment; nothing when it has passed.
-pub(super) fn until(moment: SystemTime) -> Duration {
+/// Returns the time from now until that moment; zero if it has passed.
+pub(super) fn time_until(moment: SystemTime) -> Duration {
     moment.duration_since(SystemTime::now()).unwrap_or_default()
 }

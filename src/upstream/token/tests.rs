@@ -2,7 +2,7 @@ mod entra;
 mod google;
 mod provider;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,18 +14,21 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::Endpoint;
+use crate::config::{Endpoint, EntraAuth, GoogleAuth, Transport};
+use crate::upstream::CarryOver;
+use crate::upstream::carry_over::Builder;
+use crate::upstream::error::TokenError;
 
-/// A server on loopback that answers as it is told and writes down what it is asked.
+/// A server on loopback with scripted answers, which records the requests.
 struct Server {
     address: std::net::SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    received: Arc<Mutex<Vec<Received>>>,
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
-struct Asked {
-    /// From 0.
+struct Received {
+    /// Counted from 0.
     number: usize,
     method: Method,
     uri: Uri,
@@ -36,28 +39,28 @@ struct Asked {
 type Answer = Option<Response<Bytes>>;
 
 impl Server {
-    /// `answer` gives `None` to hang.
-    async fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    /// If `answer` returns `None`, the server hangs.
+    async fn start(answer: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Self { address: listener.local_addr().unwrap(), asked: Arc::default() };
-        let (asked, answer) = (server.asked.clone(), Arc::new(answer));
+        let server = Self { address: listener.local_addr().unwrap(), received: Arc::default() };
+        let (received, answer) = (server.received.clone(), Arc::new(answer));
         tokio::spawn(async move {
             loop {
                 let stream = listener.accept().await.unwrap().0;
-                let (asked, answer) = (asked.clone(), answer.clone());
-                tokio::spawn(serve(TokioIo::new(stream), asked, answer));
+                let (received, answer) = (received.clone(), answer.clone());
+                tokio::spawn(serve(TokioIo::new(stream), received, answer));
             }
         });
         server
     }
 
-    /// One that answers the same each time.
+    /// Starts a server with the same answer for every request.
     async fn same(status: u16, body: &'static str) -> Self {
-        Self::start(move |_| said(status, body)).await
+        Self::start(move |_| reply(status, body)).await
     }
 
-    fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -73,29 +76,29 @@ impl Server {
     }
 }
 
-async fn serve<I, F>(io: I, asked: Arc<Mutex<Vec<Asked>>>, answer: Arc<F>)
+async fn serve<I, F>(io: I, received: Arc<Mutex<Vec<Received>>>, answer: Arc<F>)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-    F: Fn(&Asked) -> Answer + Send + Sync + 'static,
+    F: Fn(&Received) -> Answer + Send + Sync + 'static,
 {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (asked, answer) = (asked.clone(), answer.clone());
+        let (received, answer) = (received.clone(), answer.clone());
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await?.to_bytes().to_vec();
-            let got = {
-                let mut asked = asked.lock().unwrap();
-                let number = asked.len();
-                asked.push(Asked {
+            let request = {
+                let mut received = received.lock().unwrap();
+                let number = received.len();
+                received.push(Received {
                     number,
                     method: head.method,
                     uri: head.uri,
                     headers: head.headers,
                     body: String::from_utf8(body).unwrap(),
                 });
-                asked[asked.len() - 1].clone()
+                received[received.len() - 1].clone()
             };
-            match answer(&got) {
+            match answer(&request) {
                 Some(response) => Ok::<_, hyper::Error>(response.map(Full::new)),
                 None => std::future::pending().await,
             }
@@ -105,8 +108,8 @@ where
     let _ = server.serve_connection(io, service).await;
 }
 
-impl Asked {
-    /// The fields of its form, or of its query.
+impl Received {
+    /// Returns the fields of the form body, or of the query.
     fn fields(&self) -> Vec<(String, String)> {
         let text = if self.body.is_empty() { self.uri.query().unwrap() } else { &self.body };
         let decoded = |text: &str| {
@@ -121,7 +124,7 @@ impl Asked {
 
     fn field(&self, name: &str) -> String {
         let mut fields = self.fields().into_iter();
-        fields.find(|(own, _)| own == name).unwrap_or_else(|| panic!("no {name}")).1
+        fields.find(|(field, _)| field == name).unwrap_or_else(|| panic!("no {name}")).1
     }
 
     fn header(&self, name: &str) -> &str {
@@ -129,37 +132,43 @@ impl Asked {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "a server that hangs says nothing")]
-fn said(status: u16, body: impl Into<Bytes>) -> Answer {
+#[expect(clippy::unnecessary_wraps, reason = "the type of scripted answers; None hangs")]
+fn reply(status: u16, body: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     Some(response)
 }
 
-/// `token-0` for the first request, and so on.
-fn numbered(asked: &Asked) -> Answer {
-    let number = asked.number;
+/// Returns the token `token-0` for the first request, `token-1` for the second, and so on.
+fn numbered(received: &Received) -> Answer {
+    let number = received.number;
     let token = format!(
         "{{\"access_token\":\"token-{number}\",\"token_type\":\"Bearer\",\"expires_in\":3600}}"
     );
-    said(200, token)
+    reply(200, token)
 }
 
 fn transport() -> Transport {
     Transport { proxy: None, ca: None, connect_timeout: Duration::from_secs(5) }
 }
 
-fn ways() -> Ways {
-    Ways::new(&transport(), &mut Kept::default(), None).unwrap()
+fn clients_for(transport: &Transport) -> TokenClients {
+    let mut next = CarryOver::default();
+    Builder { transport, next: &mut next, before: None }.token_clients().unwrap()
 }
 
-/// The token and how many seconds it lives.
-async fn minted(mint: &impl Mint<HeaderValue>) -> Result<(String, u64), NoToken> {
-    let fresh = timeout(Duration::from_secs(10), mint.mint()).await.expect("an end")?;
-    assert!(fresh.value.is_sensitive());
-    // Where a moment is told, a part of a second has gone by.
-    let lives = (fresh.lives + Duration::from_millis(999)).as_secs();
-    Ok((String::from_utf8(text(&fresh.value).to_vec()).unwrap(), lives))
+fn clients() -> TokenClients {
+    clients_for(&transport())
+}
+
+/// Fetches a token; returns it and its lifetime in seconds.
+async fn fetched(source: &impl TokenSource<HeaderValue>) -> Result<(String, u64), TokenError> {
+    let token =
+        timeout(Duration::from_secs(10), source.fetch()).await.expect("no answer in time")?;
+    assert!(token.value.is_sensitive());
+    // A lifetime computed from a point in time is short by a fraction of a second.
+    let lifetime = (token.lifetime + Duration::from_millis(999)).as_secs();
+    Ok((String::from_utf8(token_of(&token.value).to_vec()).unwrap(), lifetime))
 }
 
 fn secret(text: &str) -> Secret {
@@ -167,34 +176,35 @@ fn secret(text: &str) -> Secret {
 }
 
 #[tokio::test]
-async fn a_cell_is_taken_over_where_credential_and_way_are_the_same() {
+async fn a_cache_is_taken_over_if_credential_and_transport_are_the_same() {
     struct Nothing;
-    impl Mint<u8> for Nothing {
-        async fn mint(&self) -> Result<Fresh<u8>, NoToken> {
-            Ok(Fresh { value: 0, lives: Duration::from_secs(60) })
+    impl TokenSource<u8> for Nothing {
+        async fn fetch(&self) -> Result<NewToken<u8>, TokenError> {
+            Ok(NewToken { value: 0, lifetime: Duration::from_secs(60) })
         }
     }
-    let cell = |cells: &mut Cells<u8>, transport: &Transport, key: &str, before| {
-        let identity = secret(key).fingerprint();
-        cells.cell(transport, identity, before, "name", || Ok(Nothing)).unwrap()
+    let cache = |caches: &mut TokenCaches<u8>, transport: &Transport, key: &str, before| {
+        caches.cache(transport, secret(key).fingerprint(), before, "name", Nothing)
     };
-    let (here, mut first, mut second) = (transport(), Cells::default(), Cells::default());
-    let one = cell(&mut first, &here, "a key", None);
-    assert!(Arc::ptr_eq(&one, &cell(&mut first, &here, "a key", None)));
-    assert!(Arc::ptr_eq(&one, &cell(&mut second, &here, "a key", Some(&first))));
-    assert!(!Arc::ptr_eq(&one, &cell(&mut second, &here, "another", Some(&first))));
+    let (here, mut first, mut second) =
+        (transport(), TokenCaches::default(), TokenCaches::default());
+    let one = cache(&mut first, &here, "a key", None);
+    assert!(Arc::ptr_eq(&one, &cache(&mut first, &here, "a key", None)));
+    assert!(Arc::ptr_eq(&one, &cache(&mut second, &here, "a key", Some(&first))));
+    assert!(!Arc::ptr_eq(&one, &cache(&mut second, &here, "another", Some(&first))));
     let there = Transport { connect_timeout: Duration::from_secs(9), ..here };
-    assert!(!Arc::ptr_eq(&one, &cell(&mut second, &there, "a key", Some(&first))));
+    assert!(!Arc::ptr_eq(&one, &cache(&mut second, &there, "a key", Some(&first))));
 }
 
 #[tokio::test]
-async fn nothing_of_a_token_is_in_what_is_printed_of_it() {
+async fn debug_output_contains_no_token_and_no_secret() {
     let server = Server::start(numbered).await;
     let entra = entra::with_secret(&server);
-    let mut kept = Kept::default();
-    let cell = super::entra(&entra, "azure/main", &transport(), &mut kept, None).unwrap();
-    let minted = cell.get().await.unwrap();
-    let printed = format!("{cell:?} {minted:?} {kept:?} {:?} {entra:?}", minted.value);
+    let (transport, mut next) = (transport(), CarryOver::default());
+    let mut builder = Builder { transport: &transport, next: &mut next, before: None };
+    let cache = builder.entra_tokens(&entra, "azure/main").unwrap();
+    let token = cache.get().await.unwrap();
+    let printed = format!("{cache:?} {token:?} {next:?} {:?} {entra:?}", token.value);
     for word in ["token-0", "Bearer", entra::SECRET] {
         assert!(!printed.contains(word), "{printed}");
     }

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Encoding, Format};
+use super::{EmbeddingsFormat, Encoding};
 
 /// What one request came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Part {
     }
 }
 
-impl Format {
+impl EmbeddingsFormat {
     /// Reads the answer to one request. `counted`: the tokens, where the answer says it beside its
     /// vectors, in its head or in its own usage. `None`: it is no answer of this form.
     pub fn read(self, body: &[u8], counted: Option<u64>, encoding: Encoding) -> Option<Part> {
@@ -37,36 +37,36 @@ impl Format {
     /// The vectors, and the tokens that are counted beside each.
     fn vectors(self, body: &[u8]) -> Option<(Vec<&RawValue>, Option<u64>)> {
         Some(match self {
-            Format::OpenAi => {
+            EmbeddingsFormat::OpenAi => {
                 let answer: OpenAi<'_> = serde_json::from_slice(body).ok()?;
                 (answer.data.into_iter().map(|one| one.embedding).collect(), None)
             }
-            Format::Gemini => {
+            EmbeddingsFormat::Gemini => {
                 let answer: Gemini<'_> = serde_json::from_slice(body).ok()?;
                 (answer.embeddings.into_iter().map(|one| one.values).collect(), None)
             }
-            Format::VertexContent => {
+            EmbeddingsFormat::VertexContent => {
                 let answer: Content<'_> = serde_json::from_slice(body).ok()?;
                 (vec![answer.embedding.values], None)
             }
-            Format::VertexPredict => {
+            EmbeddingsFormat::VertexPredict => {
                 let answer: Predicted<'_> = serde_json::from_slice(body).ok()?;
                 let counts = answer.predictions.iter().map(|one| one.embeddings.tokens());
                 let tokens = counts.sum::<Option<u64>>();
                 (answer.predictions.into_iter().map(|one| one.embeddings.values).collect(), tokens)
             }
-            Format::Cohere | Format::CohereOnBedrock => {
+            EmbeddingsFormat::Cohere | EmbeddingsFormat::CohereOnBedrock => {
                 let answer: Cohere<'_> = serde_json::from_slice(body).ok()?;
                 let by_type = serde_json::from_str::<Floats<'_>>(answer.embeddings.get());
                 // Without types, as Bedrock's older models answer, the list stands there itself.
                 let floats = by_type.map(|by_type| by_type.float);
                 (floats.or_else(|_| serde_json::from_str(answer.embeddings.get())).ok()?, None)
             }
-            Format::Titan | Format::TitanImage => {
+            EmbeddingsFormat::Titan | EmbeddingsFormat::TitanImage => {
                 let answer: Titan<'_> = serde_json::from_slice(body).ok()?;
                 (vec![answer.embedding], answer.input_text_token_count)
             }
-            Format::Nova => {
+            EmbeddingsFormat::Nova => {
                 let answer: Nova<'_> = serde_json::from_slice(body).ok()?;
                 (answer.embeddings.into_iter().map(|one| one.embedding).collect(), None)
             }
@@ -206,20 +206,20 @@ mod tests {
         let values = |n: usize| json!({"values": both[n], "statistics": {"token_count": 3 + n}});
         for (format, body, tokens) in [
             (
-                Format::OpenAi,
+                EmbeddingsFormat::OpenAi,
                 json!({"data": [{"embedding": both[0]}, {"embedding": both[1]}]}),
                 Some(9),
             ),
-            (Format::Gemini, json!({"embeddings": [values(0), values(1)]}), Some(9)),
+            (EmbeddingsFormat::Gemini, json!({"embeddings": [values(0), values(1)]}), Some(9)),
             (
-                Format::VertexPredict,
+                EmbeddingsFormat::VertexPredict,
                 json!({"predictions": [{"embeddings": values(0)}, {"embeddings": values(1)}]}),
                 Some(7),
             ),
-            (Format::Cohere, json!({"embeddings": {"float": both}}), Some(9)),
-            (Format::CohereOnBedrock, json!({"embeddings": both}), Some(9)),
+            (EmbeddingsFormat::Cohere, json!({"embeddings": {"float": both}}), Some(9)),
+            (EmbeddingsFormat::CohereOnBedrock, json!({"embeddings": both}), Some(9)),
             (
-                Format::Nova,
+                EmbeddingsFormat::Nova,
                 json!({"embeddings": [{"embedding": both[0]}, {"embedding": both[1]}]}),
                 Some(9),
             ),
@@ -229,9 +229,13 @@ mod tests {
             assert_eq!(part.vectors, ["[0.25,-1]", "[0.001,2]"], "{format:?}");
         }
         for (format, body, tokens) in [
-            (Format::VertexContent, json!({"embedding": {"values": [1.5]}}), Some(9)),
-            (Format::Titan, json!({"embedding": [1.5], "inputTextTokenCount": 5}), Some(5)),
-            (Format::TitanImage, json!({"embedding": [1.5], "message": null}), Some(9)),
+            (EmbeddingsFormat::VertexContent, json!({"embedding": {"values": [1.5]}}), Some(9)),
+            (
+                EmbeddingsFormat::Titan,
+                json!({"embedding": [1.5], "inputTextTokenCount": 5}),
+                Some(5),
+            ),
+            (EmbeddingsFormat::TitanImage, json!({"embedding": [1.5], "message": null}), Some(9)),
         ] {
             let part = format.read(body.to_string().as_bytes(), Some(9), Encoding::Float).unwrap();
             assert_eq!((part.vectors, part.tokens), (vec!["[1.5]".to_owned()], tokens));
@@ -241,7 +245,7 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_none() {
         for body in [r#"{"error":"no"}"#, "", "[]", r#"{"embeddings":[{"values":["a"]}]}"#] {
-            for format in Format::ALL {
+            for format in EmbeddingsFormat::ALL {
                 assert_eq!(format.read(body.as_bytes(), None, Encoding::Float), None, "{body}");
             }
         }
@@ -252,9 +256,9 @@ mod tests {
         let body = br#"{"embeddings":[{"values":[
             0.0117123456789012,
             -1e-3 ]}]}"#;
-        let part = Format::Gemini.read(body, Some(2), Encoding::Float).unwrap();
+        let part = EmbeddingsFormat::Gemini.read(body, Some(2), Encoding::Float).unwrap();
         assert_eq!(part.vectors, ["[0.0117123456789012,-1e-3]"]);
-        let part = Format::Gemini.read(body, Some(2), Encoding::Base64).unwrap();
+        let part = EmbeddingsFormat::Gemini.read(body, Some(2), Encoding::Base64).unwrap();
         let answer = parsed(&[part]);
         let packed = answer["data"][0]["embedding"].as_str().unwrap();
         let first: f32 = "0.0117123456789012".parse().unwrap();

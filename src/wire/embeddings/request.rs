@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Format, is_one_by_one};
-use crate::wire::fields::{Fields, Rejected, elements};
+use super::{EmbeddingsFormat, is_one_by_one};
+use crate::wire::json::fields::{Fields, Rejected, elements};
 
 /// OpenAI's own limit. <https://platform.openai.com/docs/api-reference/embeddings/create>
 const MOST_TEXTS: usize = 2048;
@@ -95,7 +95,7 @@ fn text((value, at): (Value, String)) -> Result<String, Rejected> {
     }
 }
 
-impl Format {
+impl EmbeddingsFormat {
     /// The bodies that ask for all vectors, in the order of the texts, each with the number of its texts.
     /// `model`: as the provider is to be asked for it.
     ///
@@ -110,16 +110,19 @@ impl Format {
     /// The texts by requests.
     fn groups<'t>(self, texts: &'t [String], model: &str) -> Vec<&'t [String]> {
         let most = match self {
-            Format::Gemini => GEMINI_TEXTS,
-            Format::VertexPredict if !is_one_by_one(model) => VERTEX_TEXTS,
-            Format::OpenAi | Format::Cohere | Format::CohereOnBedrock => COHERE_TEXTS,
-            Format::VertexPredict
-            | Format::VertexContent
-            | Format::Titan
-            | Format::TitanImage
-            | Format::Nova => 1,
+            EmbeddingsFormat::Gemini => GEMINI_TEXTS,
+            EmbeddingsFormat::VertexPredict if !is_one_by_one(model) => VERTEX_TEXTS,
+            EmbeddingsFormat::OpenAi
+            | EmbeddingsFormat::Cohere
+            | EmbeddingsFormat::CohereOnBedrock => COHERE_TEXTS,
+            EmbeddingsFormat::VertexPredict
+            | EmbeddingsFormat::VertexContent
+            | EmbeddingsFormat::Titan
+            | EmbeddingsFormat::TitanImage
+            | EmbeddingsFormat::Nova => 1,
         };
-        let most_bytes = if self == Format::VertexPredict { VERTEX_BYTES } else { usize::MAX };
+        let most_bytes =
+            if self == EmbeddingsFormat::VertexPredict { VERTEX_BYTES } else { usize::MAX };
         let (mut groups, mut rest) = (Vec::new(), texts);
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -144,23 +147,23 @@ impl Format {
             body
         };
         match self {
-            Format::OpenAi => with(
+            EmbeddingsFormat::OpenAi => with(
                 json!({"model": model, "input": texts, "encoding_format": "float"}),
                 "dimensions",
             ),
-            Format::Gemini => {
+            EmbeddingsFormat::Gemini => {
                 let model = format!("models/{model}");
                 let one = |text: &String| {
                     with(json!({"model": model, "content": content(text)}), "outputDimensionality")
                 };
                 json!({"requests": texts.iter().map(one).collect::<Vec<_>>()})
             }
-            Format::VertexPredict => {
+            EmbeddingsFormat::VertexPredict => {
                 let instances: Vec<_> = texts.iter().map(|text| json!({"content": text})).collect();
                 let parameters = with(json!({"autoTruncate": false}), "outputDimensionality");
                 json!({"instances": instances, "parameters": parameters})
             }
-            Format::VertexContent => {
+            EmbeddingsFormat::VertexContent => {
                 let mut body = json!({"content": content(first)});
                 let config = with(Value::Object(Map::new()), "outputDimensionality");
                 if request.dimensions.is_some() {
@@ -170,18 +173,18 @@ impl Format {
             }
             // Of the types of input this is the one for texts that are kept, which most are; a caller of
             // OpenAI's API cannot say another.
-            Format::Cohere => with(
+            EmbeddingsFormat::Cohere => with(
                 json!({"model": model, "texts": texts, "input_type": "search_document",
                     "embedding_types": ["float"], "truncate": "NONE"}),
                 "output_dimension",
             ),
-            Format::CohereOnBedrock => with(
+            EmbeddingsFormat::CohereOnBedrock => with(
                 json!({"texts": texts, "input_type": "search_document",
                     "embedding_types": ["float"], "truncate": "NONE"}),
                 "output_dimension",
             ),
-            Format::Titan => with(json!({"inputText": first}), "dimensions"),
-            Format::TitanImage => {
+            EmbeddingsFormat::Titan => with(json!({"inputText": first}), "dimensions"),
+            EmbeddingsFormat::TitanImage => {
                 let mut body = json!({"inputText": first});
                 if let Some(dimensions) = request.dimensions {
                     body["embeddingConfig"] = json!({"outputEmbeddingLength": dimensions});
@@ -189,7 +192,7 @@ impl Format {
                 body
             }
             // <https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html>
-            Format::Nova => {
+            EmbeddingsFormat::Nova => {
                 let text = json!({"truncationMode": "NONE", "value": first});
                 let asked = json!({"embeddingPurpose": "GENERIC_INDEX", "text": text});
                 let asked = with(asked, "embeddingDimension");
@@ -207,7 +210,7 @@ mod tests {
         Request::decode(body.to_string().as_bytes())
     }
 
-    fn bodies(format: Format, model: &str, asked: &Value) -> Vec<Value> {
+    fn bodies(format: EmbeddingsFormat, model: &str, asked: &Value) -> Vec<Value> {
         let bodies = format.bodies(&decode(asked).unwrap(), model);
         bodies.iter().map(|(body, _)| serde_json::from_slice(body).unwrap()).collect()
     }
@@ -264,34 +267,34 @@ mod tests {
         own["model"] = "m".into();
         for (format, expected) in [
             (
-                Format::OpenAi,
+                EmbeddingsFormat::OpenAi,
                 vec![json!({"model": "m", "input": ["a", "b"], "encoding_format": "float",
                     "dimensions": 8})],
             ),
-            (Format::Gemini, vec![json!({"requests": [gemini("a"), gemini("b")]})]),
+            (EmbeddingsFormat::Gemini, vec![json!({"requests": [gemini("a"), gemini("b")]})]),
             (
-                Format::VertexPredict,
+                EmbeddingsFormat::VertexPredict,
                 vec![json!({"instances": [{"content": "a"}, {"content": "b"}],
                     "parameters": {"autoTruncate": false, "outputDimensionality": 8}})],
             ),
-            (Format::VertexContent, vec![content("a"), content("b")]),
-            (Format::Cohere, vec![own]),
-            (Format::CohereOnBedrock, vec![cohere]),
+            (EmbeddingsFormat::VertexContent, vec![content("a"), content("b")]),
+            (EmbeddingsFormat::Cohere, vec![own]),
+            (EmbeddingsFormat::CohereOnBedrock, vec![cohere]),
             (
-                Format::Titan,
+                EmbeddingsFormat::Titan,
                 vec![
                     json!({"inputText": "a", "dimensions": 8}),
                     json!({"inputText": "b", "dimensions": 8}),
                 ],
             ),
             (
-                Format::TitanImage,
+                EmbeddingsFormat::TitanImage,
                 vec![
                     json!({"inputText": "a", "embeddingConfig": {"outputEmbeddingLength": 8}}),
                     json!({"inputText": "b", "embeddingConfig": {"outputEmbeddingLength": 8}}),
                 ],
             ),
-            (Format::Nova, vec![nova("a"), nova("b")]),
+            (EmbeddingsFormat::Nova, vec![nova("a"), nova("b")]),
         ] {
             assert_eq!(bodies(format, "m", &asked), expected, "{format:?}");
         }
@@ -299,7 +302,7 @@ mod tests {
 
     #[test]
     fn no_dimensions_are_made_up() {
-        for format in Format::ALL {
+        for format in EmbeddingsFormat::ALL {
             let all = format!("{:?}", bodies(format, "m", &json!({"input": "a"})));
             assert!(!all.to_ascii_lowercase().contains("dimension"), "{all}");
             assert!(!all.contains("outputEmbeddingLength") && !all.contains("Config"), "{all}");
@@ -311,14 +314,14 @@ mod tests {
         let texts: Vec<String> = (0..300).map(|n| format!("<{n}>")).collect();
         let asked = json!({"input": texts});
         for (format, model, requests) in [
-            (Format::OpenAi, "m", 4),
-            (Format::Gemini, "gemini-embedding-001", 3),
-            (Format::VertexPredict, "text-embedding-005", 2),
-            (Format::VertexPredict, "gemini-embedding-001", 300),
-            (Format::VertexContent, "gemini-embedding-2", 300),
-            (Format::Cohere, "embed-v4.0", 4),
-            (Format::CohereOnBedrock, "cohere.embed-v4:0", 4),
-            (Format::Titan, "amazon.titan-embed-text-v2:0", 300),
+            (EmbeddingsFormat::OpenAi, "m", 4),
+            (EmbeddingsFormat::Gemini, "gemini-embedding-001", 3),
+            (EmbeddingsFormat::VertexPredict, "text-embedding-005", 2),
+            (EmbeddingsFormat::VertexPredict, "gemini-embedding-001", 300),
+            (EmbeddingsFormat::VertexContent, "gemini-embedding-2", 300),
+            (EmbeddingsFormat::Cohere, "embed-v4.0", 4),
+            (EmbeddingsFormat::CohereOnBedrock, "cohere.embed-v4:0", 4),
+            (EmbeddingsFormat::Titan, "amazon.titan-embed-text-v2:0", 300),
         ] {
             let all = bodies(format, model, &asked);
             assert_eq!(all.len(), requests, "{format:?}");
@@ -332,7 +335,7 @@ mod tests {
     fn vertex_gets_no_more_than_it_takes_tokens_at_once() {
         let asked =
             json!({"input": ["x".repeat(15_000), "y", "z".repeat(5_000), "w".repeat(30_000)]});
-        let all = bodies(Format::VertexPredict, "text-embedding-005", &asked);
+        let all = bodies(EmbeddingsFormat::VertexPredict, "text-embedding-005", &asked);
         let counts: Vec<_> =
             all.iter().map(|one| one["instances"].as_array().unwrap().len()).collect();
         assert_eq!(counts, [2, 1, 1]);

@@ -1,8 +1,8 @@
 //! Errors of AWS, by the name that stands in `x-amzn-errortype`, `__type` or a message's header.
 //! <https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html>
 
-use super::Class;
-use super::words::Words;
+use super::class::Class;
+use super::error_body::Words;
 
 /// What a request says that does not fit the model. Claude's, Nova's, Llama's and Titan's words.
 const TOO_LONG: [&str; 5] = [
@@ -24,7 +24,7 @@ const NO_MODEL: [&str; 6] = [
 ];
 
 /// Its class; `None`: the name says nothing, and the status says as much.
-pub(super) fn class(name: &str, words: &Words) -> Option<Class> {
+pub(crate) fn class(name: &str, words: &Words) -> Option<Class> {
     // `ValidationException:http://internal.amazon.com/coral/com.amazon.bedrock/` in a header,
     // `com.amazon.coral.service#UnrecognizedClientException` in a body.
     let name = name.split(':').next().unwrap_or_default();

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Class, hint};
+use super::class::Class;
+use super::retry_after;
 
 /// An error in Google's form, whatever the API.
 #[derive(Debug)]
-pub(super) struct GoogleError {
+pub(crate) struct GoogleError {
     /// The name of its code, such as `RESOURCE_EXHAUSTED`.
     status: String,
     message: String,
@@ -17,7 +18,7 @@ pub(super) struct GoogleError {
     /// The limits that were hit, such as `GenerateRequestsPerDayPerProjectPerModel-FreeTier`.
     quotas: Vec<String>,
     /// Of its `RetryInfo`.
-    pub(super) retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +59,7 @@ struct Violation {
 impl GoogleError {
     /// Reads `{"error":{…}}`, also as the only element of an array: what is asked for a stream without
     /// `alt=sse` answers so.
-    pub(super) fn read(body: &[u8]) -> Option<GoogleError> {
+    pub(crate) fn read(body: &[u8]) -> Option<GoogleError> {
         let error = match serde_json::from_slice::<Written>(body) {
             Ok(written) => written.error,
             Err(_) => serde_json::from_slice::<[Written; 1]>(body).ok().map(|[one]| one.error)?,
@@ -68,7 +69,7 @@ impl GoogleError {
             .details
             .iter()
             .find_map(|detail| seconds(&detail.retry_delay))
-            .and_then(hint::wait);
+            .and_then(retry_after::wait);
         let (mut reasons, mut quotas) = (Vec::new(), Vec::new());
         for detail in error.details {
             reasons.push(detail.reason);
@@ -80,7 +81,7 @@ impl GoogleError {
 
     /// Its class; `None`: the status says as much.
     #[expect(clippy::match_same_arms, reason = "the rows are asked in order, name by name")]
-    pub(super) fn class(&self, status: u16) -> Option<Class> {
+    pub(crate) fn class(&self, status: u16) -> Option<Class> {
         match &*self.status {
             _ if self.is_reason(&["BILLING_DISABLED"]) => Some(Class::NoCredit),
             "INVALID_ARGUMENT" if self.is_bad_key() => Some(Class::BadCredential),

@@ -9,9 +9,10 @@
 
 use serde_json::Value;
 
-use super::{Candidate, Content, Media, Seal};
-use crate::wire::failure::Failure;
-use crate::wire::translate::Wire;
+use super::request::{Media, Signature};
+use crate::wire::api::Format;
+use crate::wire::failure::ProviderError;
+use crate::wire::inspect::usage::Usage;
 
 /// A step of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +66,7 @@ pub enum Event {
     /// order behind a stop. Nothing follows.
     End,
     /// The answer fails, and nothing follows.
-    Fail(Told),
+    Fail(ProviderError),
     /// A sign of life.
     Ping,
 }
@@ -76,11 +77,11 @@ pub enum Kind {
     /// Text.
     Text,
     /// What the model thinks.
-    Thought,
+    Reasoning,
     /// The model says that it will not answer.
     Refusal,
     /// A call of a tool.
-    Call {
+    ToolCall {
         /// The provider's id; absent: it gave none, and the encoder makes one where its format needs it.
         id: Option<String>,
         /// The tool.
@@ -91,7 +92,7 @@ pub enum Kind {
     /// What only one format can say, whole: no delta follows.
     Foreign {
         /// Whose.
-        wire: Wire,
+        format: Format,
         /// As it stands there.
         json: Value,
     },
@@ -103,7 +104,7 @@ pub enum Piece {
     /// Text of a text, a thought or a refusal; of a call the next bytes of its arguments' JSON.
     Text(String),
     /// The block's signature, whole.
-    Seal(Seal),
+    Signature(Signature),
     /// Something that the text cites, in the provider's form.
     Citation(Value),
     /// Probabilities of the tokens just told: the elements of OpenAI's `logprobs.content`, into which
@@ -134,88 +135,4 @@ pub enum Stop {
     Malformed,
     /// Another reason; the provider's word stands beside it.
     Other,
-}
-
-/// A failure within an answer, as the provider told it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// What it means.
-    pub failure: Failure,
-    /// The status that the provider gave it, or would have.
-    pub status: Option<u16>,
-    /// The provider's name of the error: `overloaded_error`, `RESOURCE_EXHAUSTED`, `throttlingException`.
-    pub kind: Option<String>,
-    /// The provider's finer code: `insufficient_quota`, `context_length_exceeded`.
-    pub code: Option<String>,
-    /// The field of the request that it is about.
-    pub param: Option<String>,
-    /// In the provider's words.
-    pub message: String,
-}
-
-/// Tokens of one exchange as the provider counted them. What it did not say stays absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Prompt tokens, those read from the cache and written to it included.
-    pub input: Option<u64>,
-    /// Prompt tokens that the provider read from its cache.
-    pub cached_input: Option<u64>,
-    /// Prompt tokens that the provider wrote to its cache.
-    pub cache_write: Option<u64>,
-    /// Answer tokens, reasoning included.
-    pub output: Option<u64>,
-    /// Answer tokens spent on reasoning.
-    pub reasoning: Option<u64>,
-}
-
-impl Usage {
-    /// Takes what `later` knows.
-    pub fn update(&mut self, later: Usage) {
-        let Usage { input, cached_input, cache_write, output, reasoning } = later;
-        self.input = input.or(self.input);
-        self.cached_input = cached_input.or(self.cached_input);
-        self.cache_write = cache_write.or(self.cache_write);
-        self.output = output.or(self.output);
-        self.reasoning = reasoning.or(self.reasoning);
-    }
-}
-
-/// A whole candidate's events.
-pub(super) fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: &mut Vec<Event>) {
-    let mut logprobs = Some(&candidate.logprobs).filter(|all| !all.is_empty());
-    for block in &candidate.blocks {
-        let number = *next;
-        *next += 1;
-        let (kind, text) = match &block.content {
-            Content::Text { text, .. } => (Kind::Text, Some(text)),
-            Content::Thought { text } => (Kind::Thought, Some(text)),
-            Content::Refusal(text) => (Kind::Refusal, Some(text)),
-            Content::Call { id, name, arguments } => {
-                (Kind::Call { id: id.clone(), name: name.clone() }, Some(arguments))
-            }
-            Content::Media(media) => (Kind::Media(media.clone()), None),
-            Content::Foreign { wire, json } => {
-                (Kind::Foreign { wire: *wire, json: json.clone() }, None)
-            }
-            // Answers hold none.
-            Content::Outcome(_) => continue,
-        };
-        out.push(Event::Open { block: number, candidate: at, kind });
-        let mut delta = |piece| out.push(Event::Delta { block: number, piece });
-        if let Some(text) = text.filter(|text| !text.is_empty()) {
-            delta(Piece::Text(text.clone()));
-        }
-        if let Content::Text { citations, .. } = &block.content {
-            if let Some(all) = logprobs.take() {
-                delta(Piece::Logprobs(all.clone()));
-            }
-            for citation in citations {
-                delta(Piece::Citation(citation.clone()));
-            }
-        }
-        if let Some(seal) = &block.seal {
-            delta(Piece::Seal(seal.clone()));
-        }
-        out.push(Event::Close { block: number });
-    }
 }

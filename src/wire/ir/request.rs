@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
+use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::translate::Wire;
 
 /// What is asked of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,7 +49,7 @@ pub struct Request {
     /// Whether a stream is to tell its usage. Formats that always tell it set this.
     pub stream_usage: bool,
     /// What the caller asks for that has no field here, with the place in its body: the target's
-    /// [`verdict`](Wire::verdict) says whether that may be left out.
+    /// [`verdict`](Format::verdict) says whether that may be left out.
     pub asked: Vec<(Feature, String)>,
     /// Top-level names that are not known at all. They are left out and named.
     pub unknown: Vec<String>,
@@ -58,7 +58,7 @@ pub struct Request {
 }
 
 /// What an answer in the caller's format repeats of its request. Handed on in
-/// [`Shown`](crate::wire::translate::Shown).
+/// [`ResponseContext`](crate::wire::format::context::ResponseContext).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
     /// Members of the answer's object as JSON text, one behind the other, each with a comma before it.
@@ -74,7 +74,7 @@ pub enum Role {
     /// The caller. Outcomes of calls are the caller's as well.
     User,
     /// The model.
-    Model,
+    Assistant,
     /// Instructions in the middle of a conversation (OpenAI's `system` and `developer` messages behind
     /// the first turn).
     System,
@@ -100,15 +100,15 @@ pub struct Block {
     pub cache: Option<Cache>,
     /// Made by a provider and to be handed back to it with the block: the signature of a thought, of a
     /// call, or of a text.
-    pub seal: Option<Seal>,
+    pub signature: Option<Signature>,
     /// Where it stands in the caller's body: a JSON pointer (RFC 6901). Empty in answers.
     pub at: String,
 }
 
 impl Block {
-    /// Without mark or seal.
+    /// Without mark or signature.
     pub fn new(content: Content, at: impl Into<String>) -> Block {
-        Block { content, cache: None, seal: None, at: at.into() }
+        Block { content, cache: None, signature: None, at: at.into() }
     }
 }
 
@@ -125,7 +125,7 @@ pub enum Content {
     /// An image, a document, a sound or a film.
     Media(Media),
     /// The model calls a tool.
-    Call {
+    ToolCall {
         /// The call's id; absent where the format has none (Gemini, mostly).
         id: Option<String>,
         /// The tool.
@@ -135,9 +135,9 @@ pub enum Content {
         arguments: String,
     },
     /// What came of a call.
-    Outcome(Outcome),
-    /// What the model thought; empty text with a seal is a redacted thought.
-    Thought {
+    ToolResult(ToolResult),
+    /// What the model thought; empty text with a signature is a redacted thought.
+    Reasoning {
         /// In words, as far as shown.
         text: String,
     },
@@ -146,7 +146,7 @@ pub enum Content {
     /// What only one format can say: a server tool's call or result, a compaction, and what is new.
     Foreign {
         /// Whose.
-        wire: Wire,
+        format: Format,
         /// The block as it stands there.
         json: Value,
     },
@@ -161,7 +161,7 @@ impl Content {
 
 /// What came of a call.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct ToolResult {
     /// The call's id. Formats without ids have the empty string, and the outcomes stand in the order of
     /// their calls.
     pub id: String,
@@ -182,9 +182,9 @@ pub struct Cache {
 
 /// What a provider signed, and nobody else can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seal {
+pub struct Signature {
     /// The format that made it and may have it back.
-    pub wire: Wire,
+    pub format: Format,
     /// As it came.
     pub data: String,
     /// The id of the item that it belongs to, where the format asks for it back (Responses).
@@ -234,7 +234,7 @@ pub enum Source {
     /// Kept by a provider, by its id: only that provider can read it.
     File {
         /// Whose id it is.
-        wire: Wire,
+        format: Format,
         /// The id.
         id: String,
     },
@@ -263,7 +263,7 @@ pub enum Tool {
     /// What one format's providers run themselves: search, code, computer use.
     Foreign {
         /// Whose.
-        wire: Wire,
+        format: Format,
         /// As it stands there.
         json: Value,
         /// Where it stands in the caller's body.

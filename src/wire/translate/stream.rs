@@ -1,16 +1,17 @@
 //! A provider's stream on its way to a caller of another format: bytes in, bytes out, nothing held back
 //! but the event that is not whole yet.
 
-use super::{Decoder, Encoder, Forced, Frame};
-use crate::wire::failure::{Class, Failure};
-use crate::wire::frame::array::{Element, Elements};
-use crate::wire::frame::aws;
-use crate::wire::frame::sse::{self, Sse};
-use crate::wire::ir::{Event, Told};
-use crate::wire::listen::Framing;
+use super::{Decoder, Encoder, Forced};
+use crate::wire::api::Framing;
+use crate::wire::failure::ProviderError;
+use crate::wire::failure::class::{Class, Failure};
+use crate::wire::frame::json_array::{Element, Elements};
+use crate::wire::frame::sse::Sse;
+use crate::wire::frame::{Frame, aws_event_stream, sse};
+use crate::wire::ir::Event;
 
 /// The longest event that is read.
-const LONGEST: usize = aws::LONGEST;
+const LONGEST: usize = aws_event_stream::LONGEST;
 
 /// One stream.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ enum State {
 enum Frames {
     Events(Sse),
     Array(Elements),
-    Aws(aws::Frames),
+    Aws(aws_event_stream::Frames),
 }
 
 impl Translation {
@@ -50,7 +51,7 @@ impl Translation {
         let frames = match framing {
             Framing::Events => Frames::Events(Sse::new(LONGEST)),
             Framing::Array => Frames::Array(Elements::new(LONGEST)),
-            Framing::Aws => Frames::Aws(aws::Frames::new(LONGEST)),
+            Framing::Aws => Frames::Aws(aws_event_stream::Frames::new(LONGEST)),
             Framing::Whole => return None,
         };
         Some(Translation {
@@ -84,14 +85,16 @@ impl Translation {
                 Element::Piece { .. } => events.push(too_long()),
             }),
             Frames::Aws(frames) => frames.push(bytes, |frame| match frame {
-                aws::Frame::Event { kind, payload } => {
+                aws_event_stream::Frame::Event { kind, payload } => {
                     decoder.frame(Frame::Event { name: kind.as_bytes(), data: payload }, events);
                 }
-                aws::Frame::Exception { kind, payload } => {
+                aws_event_stream::Frame::Exception { kind, payload } => {
                     decoder.frame(Frame::Exception { kind, payload }, events);
                 }
-                aws::Frame::Error { code, message } => events.push(fail(Some(code), message)),
-                aws::Frame::Broken(_) => {
+                aws_event_stream::Frame::Error { code, message } => {
+                    events.push(fail(Some(code), message))
+                }
+                aws_event_stream::Frame::Broken(_) => {
                     events.push(fail(None, "The provider's stream is damaged."));
                 }
             }),
@@ -153,7 +156,7 @@ fn too_long() -> Event {
 }
 
 fn fail(kind: Option<&str>, message: &str) -> Event {
-    Event::Fail(Told {
+    Event::Fail(ProviderError {
         failure: Failure { class: Class::Trouble, retry_after: None },
         status: None,
         kind: kind.map(str::to_owned),

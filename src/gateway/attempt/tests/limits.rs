@@ -9,20 +9,22 @@ async fn a_silent_provider_is_not_tried_twice() {
     let text = provider("silent", "", &TWO)
         + &provider("good", "", &["g"])
         + "[routes.r]\ntargets = [{ model = \"silent/m\" }]\nfallbacks = [\"silent/other\", \"good/m\"]\n";
-    let play = |asked: &Asked| if asked.provider == "good" { well() } else { Says::Nothing };
+    let play =
+        |received: &Received| if received.provider == "good" { succeeds() } else { Action::Stall };
     let world = World::new(&text, play);
-    let reply = world.ask("r").await;
+    let reply = world.request("r").await;
     assert_eq!((reply.status, reply.attempts), (200, 2));
     assert_eq!(reply.took, Duration::from_secs(120), "first_byte");
-    let reply = world.ask("silent/m").await;
+    let reply = world.request("silent/m").await;
     assert_eq!((reply.status, reply.attempts), (504, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_takes_no_connection_in_time_is_silent_too() {
-    let world =
-        World::new(&provider("p", "", &["only"]), |_| later(3000, Says::Breaks(Broken::Connect)));
-    let reply = world.ask("p/m").await;
+async fn a_connect_timeout_counts_as_silent() {
+    let world = World::new(&provider("p", "", &["only"]), |_| {
+        later(3000, Action::Fail(UpstreamError::Connect))
+    });
+    let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.attempts), (502, 1));
 }
 
@@ -32,35 +34,35 @@ async fn total_covers_all_attempts() {
     let keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
     let settings = "timeouts = { total = \"10s\" }";
     let world = World::new(&provider("p", settings, &keys), |_| later(3000, fails(500)));
-    let reply = world.ask("p/m").await;
-    // The fourth is cut short.
+    let reply = world.request("p/m").await;
+    // The fourth attempt is cut by the total timeout.
     assert_eq!((reply.attempts, reply.took), (4, Duration::from_secs(10)));
     assert!(reply.status >= 500);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_has_deadlines_of_its_own() {
+async fn a_routes_timeouts_override_the_providers() {
     let text = provider("p", "", &["a"])
         + "[routes.r]\ntargets = [{ model = \"p/m\" }]\ntimeouts = { first_byte = \"2s\" }\n";
-    let world = World::new(&text, |_| Says::Nothing);
-    let reply = world.ask("r").await;
+    let world = World::new(&text, |_| Action::Stall);
+    let reply = world.request("r").await;
     assert_eq!((reply.status, reply.took), (504, Duration::from_secs(2)));
 }
 
-/// Requests for models that nobody has asked for before, so that nothing cools.
+/// Sends requests for new models, so that no cooldown affects them.
 async fn outage(retry: &str, requests: usize, pace: Duration) -> usize {
     let text = format!("[retry]\n{retry}\n{}", provider("p", "", &TWO));
     let world = World::new(&text, |_| fails(503));
     for number in 0..requests {
-        assert_eq!(world.ask(&format!("p/m{number}")).await.status, 503);
+        assert_eq!(world.request(&format!("p/m{number}")).await.status, 503);
         sleep(pace).await;
     }
-    world.asked().len() - requests
+    world.received().len() - requests
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_amplified_by_a_fifth_and_ten_a_second() {
-    // 1,000 requests in ten seconds: 200, and 100, and the second that was there at the start.
+async fn an_outage_causes_at_most_a_fifth_more_requests_plus_ten_per_second() {
+    // 1,000 requests in ten seconds: 200, and 100, and the second in the bucket at the start.
     let more = outage("", 1000, Duration::from_millis(10)).await;
     assert!((290..=310).contains(&more), "{more}");
     let more = outage("floor_per_second = 0", 1000, Duration::from_millis(10)).await;
@@ -72,22 +74,22 @@ async fn an_outage_is_amplified_by_a_fifth_and_ten_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_fills_no_budget() {
+async fn a_reload_does_not_refill_the_retry_budget() {
     let text = "[retry]\nbudget = 0.0\n".to_owned() + &provider("p", "", &TWO);
     let world = World::new(&text, |_| fails(503));
     for number in 0..100 {
-        world.ask(&format!("p/m{number}")).await;
+        world.request(&format!("p/m{number}")).await;
         world.reload(&text);
     }
-    assert_eq!(world.asked().len(), 110);
+    assert_eq!(world.received().len(), 110);
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_failures_cost_nothing() {
+async fn other_failures_take_nothing_from_the_retry_budget() {
     let text =
         "[retry]\nbudget = 0.0\nfloor_per_second = 0\n".to_owned() + &provider("p", "", &TWO);
     let world = World::new(&text, |_| fails(429));
     for number in 0..20 {
-        assert_eq!(world.ask(&format!("p/m{number}")).await.attempts, 2);
+        assert_eq!(world.request(&format!("p/m{number}")).await.attempts, 2);
     }
 }

@@ -4,39 +4,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 
-/// A provider whose answer can be changed on the way: the status that it gives after so many milliseconds.
+/// A provider whose response can be changed: it sends this status after this number of milliseconds.
 #[derive(Clone, Default)]
-struct Mood(Arc<AtomicU64>);
+struct Behaviour(Arc<AtomicU64>);
 
-impl Mood {
+impl Behaviour {
     fn set(&self, status: u16, millis: u64) {
         self.0.store(millis << 16 | u64::from(status), Ordering::Relaxed);
     }
 
-    fn says(&self) -> Says {
+    fn action(&self) -> Action {
         let now = self.0.load(Ordering::Relaxed);
         let status = u16::try_from(now & 0xffff).expect("a status");
-        later(now >> 16, if status == 200 { well() } else { fails(status) })
+        later(now >> 16, if status == 200 { succeeds() } else { fails(status) })
     }
 }
 
-fn moody(keys: &[&str]) -> (World, Mood) {
-    let mood = Mood::default();
-    mood.set(200, 0);
-    let own = mood.clone();
-    let world = World::new(&provider("p", "", keys), move |asked| match &*asked.key {
-        "good" => well(),
-        _ => own.says(),
+fn with_behaviour(keys: &[&str]) -> (World, Behaviour) {
+    let behaviour = Behaviour::default();
+    behaviour.set(200, 0);
+    let shared = behaviour.clone();
+    let world = World::new(&provider("p", "", keys), move |received| match &*received.key {
+        "good" => succeeds(),
+        _ => shared.action(),
     });
-    (world, mood)
+    (world, behaviour)
 }
 
-/// The same request so many times at once.
+/// Sends the same request this number of times, concurrently.
 async fn many(world: &World, count: usize) -> Vec<Reply> {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..count {
         let world = world.clone();
-        tasks.spawn(async move { world.ask("p/m").await });
+        tasks.spawn(async move { world.request("p/m").await });
     }
     tasks.join_all().await
 }
@@ -46,17 +46,17 @@ fn with_status(replies: &[Reply], status: u16) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_due_gets_one_request_while_others_are_served_elsewhere() {
-    let (world, mood) = moody(&["bad=1000", "good"]);
-    mood.set(429, 5000);
-    world.ask("p/m").await;
+async fn a_key_due_for_a_probe_gets_one_request_while_others_use_another_key() {
+    let (world, behaviour) = with_behaviour(&["bad=1000", "good"]);
+    behaviour.set(429, 5000);
+    world.request("p/m").await;
     sleep(Duration::from_secs(12)).await;
     let before = world.keys().len();
     let replies = many(&world, 50).await;
     assert_eq!(with_status(&replies, 200), 50);
-    let asked = world.keys().split_off(before);
-    assert_eq!(asked.iter().filter(|key| *key == "bad").count(), 1);
-    // Its failure cools for twice as long.
+    let received = world.keys().split_off(before);
+    assert_eq!(received.iter().filter(|key| *key == "bad").count(), 1);
+    // After its failure the cooldown is twice as long.
     sleep(Duration::from_secs(19)).await;
     many(&world, 50).await;
     assert_eq!(world.keys().split_off(before).iter().filter(|key| *key == "bad").count(), 1);
@@ -66,28 +66,30 @@ async fn a_key_that_is_due_gets_one_request_while_others_are_served_elsewhere() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_the_probe_go_on_when_it_succeeds() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(429, 0);
-    world.ask("p/m").await;
+async fn requests_waiting_for_a_probe_continue_when_it_succeeds() {
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(429, 0);
+    world.request("p/m").await;
     // Due within 600 ms: all wait, one is the probe, and 300 ms later all are served.
     sleep(Duration::from_millis(10_400)).await;
-    mood.set(200, 300);
+    behaviour.set(200, 300);
     let before = world.keys().len();
     let replies = many(&world, 20).await;
     assert_eq!(with_status(&replies, 200), 20, "{:?}", replies[0]);
-    let asked = world.asked().split_off(before);
-    assert_eq!(asked.len(), 20);
-    assert!(asked[1..].iter().all(|own| own.at >= asked[0].at + Duration::from_millis(300)));
+    let received = world.received().split_off(before);
+    assert_eq!(received.len(), 20);
+    assert!(
+        received[1..].iter().all(|later| later.at >= received[0].at + Duration::from_millis(300))
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_the_probe_are_refused_when_it_fails() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(429, 0);
-    world.ask("p/m").await;
+async fn requests_waiting_for_a_probe_are_refused_when_it_fails() {
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(429, 0);
+    world.request("p/m").await;
     sleep(Duration::from_secs(12)).await;
-    mood.set(429, 500);
+    behaviour.set(429, 500);
     let before = world.keys().len();
     let replies = many(&world, 20).await;
     assert_eq!(with_status(&replies, 429), 20);
@@ -97,50 +99,50 @@ async fn those_who_wait_for_the_probe_are_refused_when_it_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_probe_is_not_waited_for() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(429, 0);
-    world.ask("p/m").await;
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(429, 0);
+    world.request("p/m").await;
     sleep(Duration::from_secs(12)).await;
-    mood.set(200, 60_000);
+    behaviour.set(200, 60_000);
     let probe = tokio::spawn({
         let world = world.clone();
-        async move { world.ask("p/m").await }
+        async move { world.request("p/m").await }
     });
     sleep(Duration::from_millis(1)).await;
-    let reply = world.ask("p/m").await;
+    let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.header("retry-after")), (429, Some("1")));
     assert!(reply.took <= Duration::from_secs(1));
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(world.ask("p/m").await.took, Duration::ZERO);
+    assert_eq!(world.request("p/m").await.took, Duration::ZERO);
     assert_eq!(probe.await.expect("an answer").status, 200);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_gives_its_probe_back() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(401, 0);
-    world.ask("p/m").await;
+async fn a_disconnect_of_the_caller_releases_its_probe() {
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(401, 0);
+    world.request("p/m").await;
     sleep(Duration::from_secs(331)).await;
-    mood.set(200, 60_000);
-    let left = tokio::time::timeout(Duration::from_secs(1), world.ask("p/m"));
+    behaviour.set(200, 60_000);
+    let left = tokio::time::timeout(Duration::from_secs(1), world.request("p/m"));
     assert!(left.await.is_err());
-    mood.set(200, 0);
-    let reply = world.ask("p/m").await;
+    behaviour.set(200, 0);
+    let reply = world.request("p/m").await;
     assert_eq!((reply.status, reply.attempts), (200, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cooldown_survives_a_reload_that_does_not_change_the_key() {
-    let (world, mood) = moody(&["only"]);
-    mood.set(402, 0);
-    world.ask("p/m").await;
-    // Another place in the file.
+    let (world, behaviour) = with_behaviour(&["only"]);
+    behaviour.set(402, 0);
+    world.request("p/m").await;
+    // The key has another position in the file.
     world.reload(&provider("p", "", &["before=0", "only"]));
-    mood.set(200, 0);
-    let reply = world.ask("p/m").await;
+    behaviour.set(200, 0);
+    let reply = world.request("p/m").await;
     assert_eq!(reply.from.as_deref(), Some("p/before"));
     world.reload(&provider("p", "", &["only"]));
-    assert_eq!(world.ask("p/m").await.attempts, 0);
+    assert_eq!(world.request("p/m").await.attempts, 0);
     sleep(Duration::from_secs(661)).await;
-    assert_eq!(world.ask("p/m").await.status, 200);
+    assert_eq!(world.request("p/m").await.status, 200);
 }

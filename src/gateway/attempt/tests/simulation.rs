@@ -1,22 +1,22 @@
-//! Many small worlds, each from a seed: keys that fail and recover, requests at once, callers that leave,
-//! reloads that change no key. What must hold in every one of them:
+//! Many small random worlds, each from a seed: keys that fail and recover, concurrent requests, disconnects,
+//! reloads that change no key. The invariants in each of them:
 //!
-//! 1. Nobody is asked too soon: after a 401, a 402 or a 429, the key (or the key with the model) rests for
-//!    as long as the table or the provider has it.
-//! 2. The first to ask after that is alone until its answer has come, or its caller has left.
-//! 3. A request asks a key once; twice if it is the only one there is, or after a wait.
-//! 4. A request takes no longer than its attempts and its waits. One that is refused says when to come.
-//! 5. Attempts that follow a trouble stay within the budget, over any stretch of time.
-//! 6. While a key is well and not left alone, a request alone succeeds, unless the budget is spent.
-//! 7. When all keys are well again, so is every request, after the longest cooldown at most.
-//! 8. Where keys have limits, none has more requests at once or in any 60 seconds than those say, and in
-//!    the end all places are given back.
+//! 1. No key is tried too soon: after a 401, a 402 or a 429, the key (or the key with the model) cools down for
+//!    as long as the table or the provider requires.
+//! 2. The first request after that is alone until its response has arrived, or its caller has disconnected.
+//! 3. A request tries a key once; twice if it is the only one, or after a wait.
+//! 4. A request takes no longer than its attempts and its waits. A refusal has a `retry-after`.
+//! 5. Attempts after a provider failure stay within the retry budget, over any span of time.
+//! 6. While a working key is available, a single request succeeds, unless the retry budget is exhausted.
+//! 7. When all keys work again, every request succeeds after the longest cooldown at most.
+//! 8. Where keys have limits, none has more requests at once or in any 60 seconds than they allow, and at
+//!    the end all permits are released.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::*;
-use crate::keys::Standing;
+use crate::keys::KeyState;
 
 /// Random numbers from a seed (xorshift64*: Marsaglia 2003, Vigna 2016).
 struct Dice(u64);
@@ -47,27 +47,27 @@ const FLOOR: u32 = 3;
 /// The limits of each key in worlds that have them.
 const AT_ONCE: u32 = 2;
 const RPM: u32 = 10;
-/// The longest that an answer takes.
+/// The longest time of a response.
 const SLOW: u64 = 900;
 
-/// How a key with a model does.
+/// The behaviour of a key with a model.
 #[derive(Clone, Copy)]
-struct Mood {
+struct Behaviour {
     status: u16,
     millis: u64,
     /// Milliseconds of its `retry-after-ms`; 0: it has none.
     hint: u64,
 }
 
-const WELL: Mood = Mood { status: 200, millis: 0, hint: 0 };
+const WELL: Behaviour = Behaviour { status: 200, millis: 0, hint: 0 };
 
 /// By key and model.
-type Moods = Arc<Mutex<HashMap<(String, String), Mood>>>;
+type Behaviours = Arc<Mutex<HashMap<(String, String), Behaviour>>>;
 
-/// What a world has: the place in [`SHAPES`], and whether its keys have limits.
+/// The kind of a world: the index in [`SHAPES`], and true if its keys have limits.
 type Shape = (usize, bool);
 
-/// Configurations of each shape that nobody uses at present: reading one takes longer than a world.
+/// Unused configurations of each shape, for reuse: loading one takes longer than a world.
 #[derive(Default)]
 struct Shelf(HashMap<Shape, Vec<Config>>);
 
@@ -93,9 +93,9 @@ struct Simulation<'s> {
     shelf: &'s mut Shelf,
     shape: Shape,
     world: World,
-    moods: Moods,
+    behaviours: Behaviours,
     dice: Dice,
-    /// When requests came.
+    /// The times of the requests.
     came: Vec<Instant>,
 }
 
@@ -103,20 +103,20 @@ impl<'s> Simulation<'s> {
     fn new(seed: u64, shelf: &'s mut Shelf) -> Self {
         let mut dice = Dice::new(seed);
         let shape = (dice.place(SHAPES.len()), dice.roll(2) == 0);
-        let moods = Moods::default();
-        let own = moods.clone();
-        let world = World::of(shelf.take(shape), move |asked| {
-            let mood = mood(&own, &asked.key, &asked.model);
+        let behaviours = Behaviours::default();
+        let shared = behaviours.clone();
+        let world = World::with_config(shelf.take(shape), move |received| {
+            let behaviour = behaviour(&shared, &received.key, &received.model);
             later(
-                mood.millis,
-                match mood {
-                    Mood { status: 200, .. } => well(),
-                    Mood { status: 429, hint: 1.., .. } => throttles(mood.hint),
-                    Mood { status, .. } => fails(status),
+                behaviour.millis,
+                match behaviour {
+                    Behaviour { status: 200, .. } => succeeds(),
+                    Behaviour { status: 429, hint: 1.., .. } => throttles(behaviour.hint),
+                    Behaviour { status, .. } => fails(status),
                 },
             )
         });
-        Self { shelf, shape, world, moods, dice, came: Vec::new() }
+        Self { shelf, shape, world, behaviours, dice, came: Vec::new() }
     }
 
     async fn run(mut self) {
@@ -132,40 +132,40 @@ impl<'s> Simulation<'s> {
                 _ => self.storm().await,
             }
         }
-        let asked = self.world.asked();
-        rests_are_kept(&asked);
-        budget_is_kept(&asked, &self.came);
+        let received = self.world.received();
+        rests_are_kept(&received);
+        budget_is_kept(&received, &self.came);
         if self.shape.1 {
-            limits_are_kept(&asked);
+            limits_are_kept(&received);
         }
         self.recovers().await;
-        assert!(self.world.live.gateway().members().all(|own| own.places.taken() == 0), "8");
+        assert!(self.world.live.gateway().keys().all(|each| each.concurrency.in_use() == 0), "8");
         let gateway = Arc::into_inner(self.world.live).map(|live| live.current.into_inner());
         let gateway = gateway.and_then(Arc::into_inner);
         self.shelf.put(self.shape, gateway.map(|gateway| gateway.config));
     }
 
-    /// Changes how some keys do.
+    /// Changes the behaviour of some keys.
     fn change(&mut self) {
-        let mut moods = self.moods.lock().expect("moods");
+        let mut behaviours = self.behaviours.lock().expect("behaviours");
         for key in SHAPES[self.shape.0] {
             for model in MODELS {
                 let status = STATUSES[self.dice.place(STATUSES.len())];
                 let hint = self.dice.roll(2) * (100 + self.dice.roll(5000));
-                let mood = Mood { status, millis: self.dice.roll(SLOW), hint };
+                let behaviour = Behaviour { status, millis: self.dice.roll(SLOW), hint };
                 let name = key.split('=').next().unwrap_or_default().to_owned();
-                moods.insert((name, model.to_owned()), mood);
+                behaviours.insert((name, model.to_owned()), behaviour);
             }
         }
     }
 
-    /// The same keys in another order.
+    /// Reloads the same keys in another order.
     fn reload(&mut self) {
         let mut config = self.shelf.take(self.shape);
         let keys = &mut config.providers[0].keys;
         let by = self.dice.place(keys.len());
         keys.rotate_left(by);
-        let before = self.world.take(config);
+        let before = self.world.apply(config);
         self.shelf.put(self.shape, before);
     }
 
@@ -173,90 +173,90 @@ impl<'s> Simulation<'s> {
         MODELS[self.dice.place(MODELS.len())]
     }
 
-    /// A caller that leaves.
+    /// A caller that disconnects.
     async fn leaves(&mut self) {
         let model = format!("p/{}", self.model());
         let patience = Duration::from_millis(self.dice.roll(SLOW));
         self.came.push(Instant::now());
-        let _ = tokio::time::timeout(patience, self.world.ask(&model)).await;
+        let _ = tokio::time::timeout(patience, self.world.request(&model)).await;
     }
 
-    /// Many requests at once.
+    /// Many concurrent requests.
     async fn storm(&mut self) {
         let model = self.model();
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..2 + self.dice.roll(10) {
             self.came.push(Instant::now());
             let (world, model) = (self.world.clone(), format!("p/{model}"));
-            tasks.spawn(async move { world.ask(&model).await });
+            tasks.spawn(async move { world.request(&model).await });
         }
         for reply in tasks.join_all().await {
             is_refused_well(&reply);
         }
     }
 
-    /// One request alone.
+    /// A single request.
     async fn one(&mut self) {
         let model = self.model();
-        let before = self.standings(model);
-        let from = self.world.asked().len();
+        let before = self.key_states(model);
+        let from = self.world.received().len();
         self.came.push(Instant::now());
-        let reply = self.world.ask(&format!("p/{model}")).await;
-        let asked = self.world.asked().split_off(from);
+        let reply = self.world.request(&format!("p/{model}")).await;
+        let received = self.world.received().split_off(from);
         is_refused_well(&reply);
 
-        let spans = asked.iter().map(|own| own.over.expect("over") - own.at);
+        let spans = received.iter().map(|each| each.ended.expect("over") - each.at);
         let waited = reply.took.saturating_sub(spans.sum());
-        assert!(waited <= Duration::from_secs(2), "4: {waited:?} {asked:?}");
-        let mut keys: Vec<&str> = asked.iter().map(|own| &*own.key).collect();
-        if keys.len() > 1 && keys[0] == keys[1] && is_trouble(&asked[0]) {
+        assert!(waited <= Duration::from_secs(2), "4: {waited:?} {received:?}");
+        let mut keys: Vec<&str> = received.iter().map(|each| &*each.key).collect();
+        if keys.len() > 1 && keys[0] == keys[1] && is_trouble(&received[0]) {
             keys.remove(0);
         }
         keys.sort_unstable();
         let repeated = keys.windows(2).any(|pair| pair[0] == pair[1]);
-        assert!(!repeated || waited > Duration::ZERO, "3: {asked:?}");
+        assert!(!repeated || waited > Duration::ZERO, "3: {received:?}");
 
-        let spent = reply.status >= 500 && asked.last().is_some_and(is_trouble);
-        let well = |key: &str| mood(&self.moods, key, model).status == 200;
-        if before.iter().any(|(key, standing)| standing.is_open() && well(key)) && !spent {
-            assert_eq!(reply.status, 200, "6: {before:?} {asked:?}");
+        let spent = reply.status >= 500 && received.last().is_some_and(is_trouble);
+        let well = |key: &str| behaviour(&self.behaviours, key, model).status == 200;
+        if before.iter().any(|(key, state)| state.is_usable() && well(key)) && !spent {
+            assert_eq!(reply.status, 200, "6: {before:?} {received:?}");
         }
     }
 
-    /// How each key stands with a model.
-    fn standings(&self, model: &str) -> Vec<(String, Standing)> {
+    /// Returns the state of each key with a model.
+    fn key_states(&self, model: &str) -> Vec<(String, KeyState)> {
         let (gateway, now) = (self.world.live.gateway(), Instant::now().into_std());
-        let told =
-            gateway.members().map(|own| (own.key.name.to_string(), own.standing(model, 1, now)));
-        told.collect()
+        let states =
+            gateway.keys().map(|each| (each.key.name.to_string(), each.state(model, 1, now)));
+        states.collect()
     }
 
     async fn recovers(&self) {
-        self.moods.lock().expect("moods").clear();
+        self.behaviours.lock().expect("behaviours").clear();
         sleep(Duration::from_secs(3600)).await;
         for _ in 0..4 {
             for model in MODELS {
-                let reply = self.world.ask(&format!("p/{model}")).await;
+                let reply = self.world.request(&format!("p/{model}")).await;
                 assert_eq!((reply.status, reply.took), (200, Duration::ZERO), "7: {reply:?}");
             }
         }
     }
 }
 
-fn mood(moods: &Moods, key: &str, model: &str) -> Mood {
-    let moods = moods.lock().expect("moods");
-    moods.get(&(key.to_owned(), model.to_owned())).copied().unwrap_or(WELL)
+fn behaviour(behaviours: &Behaviours, key: &str, model: &str) -> Behaviour {
+    let behaviours = behaviours.lock().expect("behaviours");
+    behaviours.get(&(key.to_owned(), model.to_owned())).copied().unwrap_or(WELL)
 }
 
-fn status(asked: &Asked) -> Option<u16> {
-    asked.said.map(|(status, _)| status)
+fn status(received: &Received) -> Option<u16> {
+    received.response.map(|(status, _)| status)
 }
 
-fn is_trouble(asked: &Asked) -> bool {
-    status(asked).is_some_and(|status| status >= 500)
+fn is_trouble(received: &Received) -> bool {
+    status(received).is_some_and(|status| status >= 500)
 }
 
-/// 4
+/// Checks invariant 4.
 fn is_refused_well(reply: &Reply) {
     if reply.refusal.is_some() {
         assert!(matches!(reply.status, 429 | 503), "4: {reply:?}");
@@ -265,40 +265,42 @@ fn is_refused_well(reply: &Reply) {
     }
 }
 
-/// 1 and 2
-fn rests_are_kept(asked: &[Asked]) {
-    for (place, failed) in asked.iter().enumerate() {
-        let Some((said, hint)) = failed.said else { continue };
-        let (whole_key, rest) = match said {
+/// Checks invariants 1 and 2.
+fn rests_are_kept(received: &[Received]) {
+    for (place, failed) in received.iter().enumerate() {
+        let Some((code, hint)) = failed.response else { continue };
+        let (whole_key, rest) = match code {
             401 => (true, Duration::from_secs(300)),
             402 => (true, Duration::from_secs(600)),
             429 => (false, hint.unwrap_or(Duration::from_secs(10))),
             _ => continue,
         };
-        let over = failed.over.expect("over");
-        let same = |own: &&Asked| own.key == failed.key && (whole_key || own.model == failed.model);
-        // A probe that was under way, and says that all is well, counts for more.
-        let cleared = asked.iter().enumerate().filter(|(at, _)| *at != place).any(|(_, own)| {
+        let over = failed.ended.expect("over");
+        let same = |other: &&Received| {
+            other.key == failed.key && (whole_key || other.model == failed.model)
+        };
+        // A successful probe that was in flight ends the cooldown.
+        let cleared = received.iter().enumerate().filter(|(at, _)| *at != place).any(|(_, own)| {
             let says_well =
                 matches!(status(own), Some(200)) || whole_key && status(own) == Some(429);
-            own.key == failed.key && own.at <= over && own.over >= Some(over) && says_well
+            own.key == failed.key && own.at <= over && own.ended >= Some(over) && says_well
         });
-        let mut later = asked.iter().filter(same).filter(|own| own.at > over);
+        let mut later = received.iter().filter(same).filter(|each| each.at > over);
         let Some(probe) = later.next().filter(|_| !cleared) else { continue };
         assert!(probe.at >= over + rest, "1: {probe:?} after {failed:?}");
-        // What nobody has asked for since an hour is forgotten, and needs no probe.
+        // A state that was not used for an hour is forgotten, and needs no probe.
         let forgotten = probe.at - over > rest + Duration::from_secs(3600);
         if let Some(next) = later.next().filter(|_| !forgotten) {
-            assert!(Some(next.at) >= probe.over, "2: {next:?} beside {probe:?}");
+            assert!(Some(next.at) >= probe.ended, "2: {next:?} beside {probe:?}");
         }
     }
 }
 
-/// 5
-fn budget_is_kept(asked: &[Asked], came: &[Instant]) {
-    let mut latest: HashMap<&str, &Asked> = HashMap::new();
+/// Checks invariant 5.
+fn budget_is_kept(received: &[Received], came: &[Instant]) {
+    let mut latest: HashMap<&str, &Received> = HashMap::new();
     let mut paid = Vec::new();
-    for own in asked {
+    for own in received {
         if latest.insert(&own.request, own).is_some_and(is_trouble) {
             paid.push(own.at);
         }
@@ -315,12 +317,12 @@ fn budget_is_kept(asked: &[Asked], came: &[Instant]) {
     }
 }
 
-/// 8
-fn limits_are_kept(asked: &[Asked]) {
+/// Checks invariant 8.
+fn limits_are_kept(received: &[Received]) {
     for key in ["a", "b", "c", "d"] {
-        let own: Vec<&Asked> = asked.iter().filter(|own| own.key == key).collect();
+        let own: Vec<&Received> = received.iter().filter(|each| each.key == key).collect();
         for one in &own {
-            let under_way = |other: &&&Asked| other.at <= one.at && other.over > Some(one.at);
+            let under_way = |other: &&&Received| other.at <= one.at && other.ended > Some(one.at);
             let at_once = own.iter().filter(under_way).count();
             assert!(at_once <= AT_ONCE as usize, "8: {at_once} beside {one:?}");
         }
@@ -346,9 +348,9 @@ fn simulate(seeds: Range<u64>) {
     }
 }
 
-/// `KEYMUX_SEEDS` says how many, for a longer run by hand.
+/// `KEYMUX_SEEDS` sets the number, for a longer run by hand.
 #[test]
-fn what_must_hold_holds_in_thousands_of_worlds() {
+fn invariants_hold_in_thousands_of_random_worlds() {
     let seeds = std::env::var("KEYMUX_SEEDS").ok().and_then(|text| text.parse().ok());
     let half = seeds.unwrap_or(2000) / 2;
     std::thread::scope(|scope| {

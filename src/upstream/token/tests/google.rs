@@ -6,13 +6,13 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::google::Minter;
+use super::super::google::GoogleSource;
 use super::*;
 use crate::config::Proxy;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// A private key as a file of credentials holds it, and its public half.
+/// Returns a private key in the form of a credentials file, and its public key.
 fn key() -> (String, Vec<u8>) {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
@@ -33,8 +33,8 @@ fn service_account(private_key: &str, token_uri: &str) -> Value {
     })
 }
 
-fn minter(file: &Value) -> Minter {
-    Minter::new(&GoogleAuth::Credentials(secret(&file.to_string())), ways()).unwrap()
+fn source(file: &Value) -> GoogleSource {
+    GoogleSource::new(&GoogleAuth::Credentials(secret(&file.to_string())), clients()).unwrap()
 }
 
 #[tokio::test]
@@ -42,13 +42,13 @@ async fn a_service_account_signs_for_its_token_at_its_token_uri() {
     let server = Server::start(numbered).await;
     let (private, public) = key();
     let token_uri = server.url("/a/token");
-    let minter = minter(&service_account(&private, &token_uri));
-    assert_eq!(minted(&minter).await, Ok(("token-0".to_owned(), 3600)));
-    assert_eq!(minted(&minter).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
-    let asked = &server.asked()[0];
-    assert_eq!(asked.uri, "/a/token");
-    assert_eq!(asked.field("grant_type"), "urn:ietf:params:oauth:grant-type:jwt-bearer");
-    let assertion = asked.field("assertion");
+    let source = source(&service_account(&private, &token_uri));
+    assert_eq!(fetched(&source).await, Ok(("token-0".to_owned(), 3600)));
+    assert_eq!(fetched(&source).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
+    let received = &server.received()[0];
+    assert_eq!(received.uri, "/a/token");
+    assert_eq!(received.field("grant_type"), "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let assertion = received.field("assertion");
     let (signed, signature) = assertion.rsplit_once('.').unwrap();
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public)
         .verify(signed.as_bytes(), &BASE64_URL_SAFE.decode(signature).unwrap())
@@ -64,49 +64,49 @@ async fn a_service_account_signs_for_its_token_at_its_token_uri() {
 }
 
 #[tokio::test]
-async fn errors_of_google_are_told_in_our_words() {
+async fn errors_of_google_contain_no_text_of_the_issuer() {
     let (private, _) = key();
     let grant =
         "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT Signature: eyJhbG\"}";
     let endless = "x".repeat(1 << 20).leak();
-    let no_token = || NoToken::unreachable("answered with something that is no token");
+    let no_token = || TokenError::unreachable("returned no valid token");
     for (status, body, expected) in [
-        (400, grant, NoToken::Refused("says invalid_grant".to_owned())),
+        (400, grant, TokenError::refused("returned invalid_grant")),
+        (400, "{\"error\":\"eyJhbGciOi\"}", TokenError::refused("returned an unknown error code")),
         (
-            400,
-            "{\"error\":\"eyJhbGciOi\"}",
-            NoToken::Refused("says an error of its own".to_owned()),
+            500,
+            "{\"error\":\"internal_failure\"}",
+            TokenError::unreachable("returned internal_failure"),
         ),
-        (500, "{\"error\":\"internal_failure\"}", NoToken::unreachable("says internal_failure")),
         (503, "<html>", no_token()),
         (503, "{\"error\":{\"code\":503}}", no_token()),
         (200, "{}", no_token()),
-        (200, endless, NoToken::unreachable("could not be reached")),
+        (200, endless, TokenError::unreachable("could not be reached")),
     ] {
         let server = Server::same(status, body).await;
-        let told = minted(&minter(&service_account(&private, &server.url("/")))).await;
-        assert_eq!(told, Err(expected), "{status} {}", &body[..body.len().min(50)]);
+        let error = fetched(&source(&service_account(&private, &server.url("/")))).await;
+        assert_eq!(error, Err(expected), "{status} {}", &body[..body.len().min(50)]);
     }
-    let told = minted(&minter(&service_account("no key", "http://127.0.0.1:9/"))).await;
+    let error = fetched(&source(&service_account("no key", "http://127.0.0.1:9/"))).await;
     assert!(
-        matches!(&told, Err(NoToken::Refused(words)) if words.contains("private key")),
-        "{told:?}"
+        matches!(&error, Err(TokenError::Refused(message)) if message.contains("private key")),
+        "{error:?}"
     );
 }
 
 #[tokio::test]
-async fn a_number_that_the_library_cannot_take_is_a_failed_mint() {
+async fn a_lifetime_that_the_library_cannot_handle_fails_the_fetch() {
     let (private, _) = key();
     let body = "{\"access_token\":\"abc\",\"expires_in\":9223372036854775807}";
     let server = Server::same(200, body).await;
-    let minter = minter(&service_account(&private, &server.url("/")));
-    let cell = Cell::new("test".to_owned(), minter);
-    let told = timeout(Duration::from_secs(10), cell.get()).await.unwrap();
-    assert_eq!(told.unwrap_err(), NoToken::unreachable("gave an answer that cannot be read"));
+    let source = source(&service_account(&private, &server.url("/")));
+    let cache = TokenCache::start("test".to_owned(), source);
+    let error = timeout(Duration::from_secs(10), cache.get()).await.unwrap();
+    assert_eq!(error.unwrap_err(), TokenError::unreachable("returned an unreadable answer"));
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_used_is_refused_without_its_words() {
+async fn an_invalid_credentials_file_is_refused_without_its_text() {
     let (private, _) = key();
     for file in [
         service_account(&private, "not an address"),
@@ -115,27 +115,28 @@ async fn a_file_that_cannot_be_used_is_refused_without_its_words() {
         json!({ "type": "Zq7Xw9Kv3Jp5" }),
         json!({ "type": "service_account", "private_key": ["Zq7Xw9Kv3Jp5"] }),
     ] {
-        let told = minted(&minter(&file)).await.unwrap_err();
-        let NoToken::Refused(words) = told else { panic!("{told}") };
-        assert!(words.starts_with("was not asked: the credentials lack a member"), "{words}");
-        assert!(!words.contains("Zq7Xw9"), "{words}");
+        let error = fetched(&source(&file)).await.unwrap_err();
+        let TokenError::Refused(message) = error else { panic!("{error}") };
+        assert!(message.starts_with("was not called: the credentials lack a member"), "{message}");
+        assert!(!message.contains("Zq7Xw9"), "{message}");
     }
 }
 
 #[tokio::test]
-async fn a_machine_asks_its_metadata_server() {
+async fn a_machine_calls_its_metadata_server() {
     let answer = "{\"access_token\":\"abc\",\"expires_in\":3599,\"token_type\":\"Bearer\"}";
     let server = Server::same(200, answer).await;
-    // It is asked straight, whatever the provider's proxy.
+    // The provider's proxy is not used for it.
     let proxy = Some(Proxy { uri: "http://127.0.0.1:9".parse().unwrap(), credentials: None });
     let transport = Transport { proxy, ..transport() };
-    let ways = Ways::new(&transport, &mut Kept::default(), None).unwrap();
-    let minter = Minter::new(&GoogleAuth::MetadataServer(server.endpoint()), ways).unwrap();
-    assert_eq!(minted(&minter).await, Ok(("abc".to_owned(), 3599)));
-    let asked = server.asked().pop().unwrap();
-    assert_eq!(asked.method, "GET");
-    assert_eq!(asked.uri, "/computeMetadata/v1/instance/service-accounts/default/token");
-    assert_eq!(asked.header("metadata-flavor"), "Google");
+    let clients = clients_for(&transport);
+    let source =
+        GoogleSource::new(&GoogleAuth::MetadataServer(server.endpoint()), clients).unwrap();
+    assert_eq!(fetched(&source).await, Ok(("abc".to_owned(), 3599)));
+    let received = server.received().pop().unwrap();
+    assert_eq!(received.method, "GET");
+    assert_eq!(received.uri, "/computeMetadata/v1/instance/service-accounts/default/token");
+    assert_eq!(received.header("metadata-flavor"), "Google");
 }
 
 fn external(server: &Server, source: &Value) -> Value {
@@ -148,29 +149,29 @@ fn external(server: &Server, source: &Value) -> Value {
     })
 }
 
-/// An STS, an IAM that impersonates, and a server with the other issuer's token.
-fn federation(asked: &Asked) -> Answer {
-    match asked.uri.path() {
-        "/subject" => said(200, "{\"value\":\"subject-of-url\"}"),
+/// Answers as an STS, as the IAM for impersonation, and as a server with the other issuer's token.
+fn federation(received: &Received) -> Answer {
+    match received.uri.path() {
+        "/subject" => reply(200, "{\"value\":\"subject-of-url\"}"),
         "/impersonate" => {
             let moment = std::time::SystemTime::now() + Duration::from_secs(1800);
             let moment = humantime::format_rfc3339_seconds(moment).to_string();
-            said(200, json!({ "accessToken": "impersonated", "expireTime": moment }).to_string())
+            reply(200, json!({ "accessToken": "impersonated", "expireTime": moment }).to_string())
         }
-        "/forbidden" => said(403, "{\"error\":{\"code\":403,\"status\":\"PERMISSION_DENIED\"}}"),
-        _ => numbered(asked),
+        "/forbidden" => reply(403, "{\"error\":{\"code\":403,\"status\":\"PERMISSION_DENIED\"}}"),
+        _ => numbered(received),
     }
 }
 
 #[tokio::test]
-async fn the_token_of_another_issuer_is_traded() {
+async fn the_token_of_another_issuer_is_exchanged() {
     let server = Server::start(federation).await;
     let folder = tempfile::tempdir().unwrap();
     let (plain, wrapped) = (folder.path().join("plain"), folder.path().join("json"));
     std::fs::write(&plain, "subject-of-file\n").unwrap();
     std::fs::write(&wrapped, "{\"id_token\":\"subject-in-json\"}").unwrap();
     let named = |name: &str| json!({ "type": "json", "subject_token_field_name": name });
-    for (source, subject) in [
+    for (credential_source, subject) in [
         (json!({ "file": plain }), "subject-of-file"),
         (json!({ "file": wrapped, "format": named("id_token") }), "subject-in-json"),
         (
@@ -178,21 +179,22 @@ async fn the_token_of_another_issuer_is_traded() {
             "subject-of-url",
         ),
     ] {
-        let minter = minter(&external(&server, &source));
-        let (token, lives) = minted(&minter).await.unwrap();
-        assert!(token.starts_with("token-") && lives == 3600, "{token} {lives}");
-        let asked = server.asked().pop().unwrap();
-        assert_eq!(asked.uri, "/v1/token");
-        assert_eq!(asked.field("subject_token"), subject);
-        assert_eq!(asked.field("scope"), SCOPE);
-        assert_eq!(asked.field("grant_type"), "urn:ietf:params:oauth:grant-type:token-exchange");
+        let source = source(&external(&server, &credential_source));
+        let (token, lifetime) = fetched(&source).await.unwrap();
+        assert!(token.starts_with("token-") && lifetime == 3600, "{token} {lifetime}");
+        let received = server.received().pop().unwrap();
+        assert_eq!(received.uri, "/v1/token");
+        assert_eq!(received.field("subject_token"), subject);
+        assert_eq!(received.field("scope"), SCOPE);
+        assert_eq!(received.field("grant_type"), "urn:ietf:params:oauth:grant-type:token-exchange");
     }
-    let fetched = server.asked().into_iter().find(|asked| asked.uri == "/subject").unwrap();
+    let fetched =
+        server.received().into_iter().find(|received| received.uri == "/subject").unwrap();
     assert_eq!(fetched.header("x-flavor"), "Here");
 }
 
 #[tokio::test]
-async fn a_traded_or_signed_token_impersonates() {
+async fn an_exchanged_or_signed_token_impersonates() {
     let server = Server::start(federation).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("subject");
@@ -207,23 +209,23 @@ async fn a_traded_or_signed_token_impersonates() {
         "source_credentials": service_account(&private, &server.url("/token")),
     });
     for (file, delegates) in [(&traded, json!([])), (&signed, json!(["between@example.com"]))] {
-        let (token, lives) = minted(&minter(file)).await.unwrap();
+        let (token, lifetime) = fetched(&source(file)).await.unwrap();
         assert_eq!(token, "impersonated");
-        assert!((1790..=1800).contains(&lives), "{lives}");
-        let asked = server.asked().pop().unwrap();
-        assert_eq!(asked.uri, "/impersonate");
-        assert!(asked.header("authorization").starts_with("Bearer token-"));
-        let body: Value = serde_json::from_str(&asked.body).unwrap();
+        assert!((1790..=1800).contains(&lifetime), "{lifetime}");
+        let received = server.received().pop().unwrap();
+        assert_eq!(received.uri, "/impersonate");
+        assert!(received.header("authorization").starts_with("Bearer token-"));
+        let body: Value = serde_json::from_str(&received.body).unwrap();
         assert_eq!(body, json!({ "scope": [SCOPE], "delegates": delegates, "lifetime": "3600s" }));
     }
     let mut forbidden = signed;
     forbidden["service_account_impersonation_url"] = server.url("/forbidden").into();
-    let told = minted(&minter(&forbidden)).await;
-    assert_eq!(told, Err(NoToken::Refused("says PERMISSION_DENIED".to_owned())));
+    let error = fetched(&source(&forbidden)).await;
+    assert_eq!(error, Err(TokenError::refused("returned PERMISSION_DENIED")));
 }
 
-/// A proxy that takes whoever connects through it to a TLS server with this name, which answers
-/// [`numbered`]; and the certificate of that server.
+/// Starts a proxy to a TLS server with this name, which answers with [`numbered`]. Returns a transport with
+/// the proxy and the server's certificate.
 async fn proxied(name: &str) -> (Server, Transport) {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -238,8 +240,8 @@ async fn proxied(name: &str) -> (Server, Transport) {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = Server { address: listener.local_addr().unwrap(), asked: Arc::default() };
-    let (asked, connect) = (server.asked.clone(), format!("CONNECT {name}:443 HTTP/1.1\r\n"));
+    let server = Server { address: listener.local_addr().unwrap(), received: Arc::default() };
+    let (received, connect) = (server.received.clone(), format!("CONNECT {name}:443 HTTP/1.1\r\n"));
     tokio::spawn(async move {
         loop {
             let mut stream = listener.accept().await.unwrap().0;
@@ -250,7 +252,7 @@ async fn proxied(name: &str) -> (Server, Transport) {
             assert!(head.starts_with(connect.as_bytes()), "{}", String::from_utf8_lossy(&head));
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
             let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
-            tokio::spawn(serve(stream, asked.clone(), Arc::new(numbered)));
+            tokio::spawn(serve(stream, received.clone(), Arc::new(numbered)));
         }
     });
     let uri = format!("http://{}", server.address).parse().unwrap();
@@ -260,9 +262,9 @@ async fn proxied(name: &str) -> (Server, Transport) {
 }
 
 #[tokio::test]
-async fn a_user_is_refreshed_through_the_provider_s_proxy_and_certificates() {
+async fn a_users_token_is_refreshed_with_the_providers_proxy_and_certificates() {
     let (server, transport) = proxied("accounts.google.com").await;
-    let ways = Ways::new(&transport, &mut Kept::default(), None).unwrap();
+    let clients = clients_for(&transport);
     let file = json!({
         "type": "authorized_user",
         "client_id": "an-id",
@@ -270,11 +272,12 @@ async fn a_user_is_refreshed_through_the_provider_s_proxy_and_certificates() {
         "refresh_token": "1//refresh",
         "quota_project_id": "a-project",
     });
-    let minter = Minter::new(&GoogleAuth::Credentials(secret(&file.to_string())), ways).unwrap();
-    assert_eq!(minted(&minter).await, Ok(("token-0".to_owned(), 3600)));
-    assert_eq!(minted(&minter).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
-    let asked = &server.asked()[0];
-    assert_eq!(asked.field("grant_type"), "refresh_token");
-    assert_eq!(asked.field("refresh_token"), "1//refresh");
-    assert_eq!(asked.field("client_secret"), "a-secret");
+    let source =
+        GoogleSource::new(&GoogleAuth::Credentials(secret(&file.to_string())), clients).unwrap();
+    assert_eq!(fetched(&source).await, Ok(("token-0".to_owned(), 3600)));
+    assert_eq!(fetched(&source).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
+    let received = &server.received()[0];
+    assert_eq!(received.field("grant_type"), "refresh_token");
+    assert_eq!(received.field("refresh_token"), "1//refresh");
+    assert_eq!(received.field("client_secret"), "a-secret");
 }

@@ -1,0 +1,154 @@
+//! Google's subset of OpenAPI's schemas as JSON Schema. <https://ai.google.dev/api/caching#Schema>
+//!
+//! Callers also write plain JSON Schema in the same place; what is already that stays.
+
+use serde_json::{Map, Value};
+
+/// A schema in its place, turned round. As deep as JSON is read, which is bounded.
+pub(crate) fn read(schema: Value) -> Value {
+    let Value::Object(members) = schema else { return schema };
+    let mut out = Map::with_capacity(members.len());
+    let (mut nullable, mut ordering) = (false, None);
+    for (name, value) in members {
+        match (name.as_str(), value) {
+            ("type", Value::String(kind)) => {
+                if kind != "TYPE_UNSPECIFIED" {
+                    out.insert(name, Value::String(kind.to_ascii_lowercase()));
+                }
+            }
+            ("nullable", Value::Bool(flag)) => nullable = flag,
+            ("propertyOrdering" | "property_ordering", list) => ordering = Some(list),
+            // Says no more than that there is an `enum`.
+            ("format", Value::String(format)) if format == "enum" => {}
+            ("example", value) => {
+                out.insert("examples".to_owned(), Value::Array(vec![value]));
+            }
+            ("anyOf" | "any_of", Value::Array(list)) => {
+                out.insert("anyOf".to_owned(), list.into_iter().map(read).collect());
+            }
+            ("items" | "additionalProperties" | "additional_properties", value) => {
+                out.insert(camel(&name).to_owned(), read(value));
+            }
+            ("properties", Value::Object(all)) => {
+                out.insert(name, each(all));
+            }
+            ("defs", Value::Object(all)) => {
+                out.insert("$defs".to_owned(), each(all));
+            }
+            ("ref", Value::String(to)) => {
+                out.insert("$ref".to_owned(), to.replacen("#/defs/", "#/$defs/", 1).into());
+            }
+            (_, value) => {
+                let named = camel(&name);
+                let value = if is_count(named) { count(value) } else { value };
+                out.insert(named.to_owned(), value);
+            }
+        }
+    }
+    if let Some(Value::Array(order)) = ordering {
+        arrange(&mut out, &order);
+    }
+    if nullable {
+        or_null(&mut out);
+    }
+    Value::Object(out)
+}
+
+fn each(all: Map<String, Value>) -> Value {
+    Value::Object(all.into_iter().map(|(name, value)| (name, read(value))).collect())
+}
+
+fn camel(name: &str) -> &str {
+    match name {
+        "min_items" => "minItems",
+        "max_items" => "maxItems",
+        "min_length" => "minLength",
+        "max_length" => "maxLength",
+        "min_properties" => "minProperties",
+        "max_properties" => "maxProperties",
+        "additional_properties" => "additionalProperties",
+        _ => name,
+    }
+}
+
+fn is_count(name: &str) -> bool {
+    matches!(
+        name,
+        "minItems" | "maxItems" | "minLength" | "maxLength" | "minProperties" | "maxProperties"
+    )
+}
+
+/// Google writes whole numbers of 64 bits as strings.
+fn count(value: Value) -> Value {
+    match value.as_str().and_then(|text| text.parse::<u64>().ok()) {
+        Some(count) => count.into(),
+        None => value,
+    }
+}
+
+/// Puts the properties into the order that the answer is to have: models keep to a schema's.
+fn arrange(schema: &mut Map<String, Value>, order: &[Value]) {
+    let Some(Value::Object(all)) = schema.get_mut("properties") else { return };
+    let mut before = std::mem::take(all);
+    for name in order.iter().filter_map(Value::as_str) {
+        if let Some((name, value)) = before.shift_remove_entry(name) {
+            all.insert(name, value);
+        }
+    }
+    all.append(&mut before);
+}
+
+fn or_null(schema: &mut Map<String, Value>) {
+    if let Some(Value::Array(list)) = schema.get_mut("enum") {
+        list.push(Value::Null);
+    }
+    if let Some(kind @ Value::String(_)) = schema.get_mut("type") {
+        *kind = Value::Array(vec![kind.take(), "null".into()]);
+    } else if let Some(Value::Array(list)) = schema.get_mut("anyOf") {
+        list.push(serde_json::json!({"type": "null"}));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_subset_becomes_json_schema() {
+        let own = json!({
+            "type": "OBJECT",
+            "properties": {
+                "type": {"type": "STRING", "format": "enum", "enum": ["a"], "nullable": true},
+                "list": {"type": "ARRAY", "items": {"type": "INTEGER", "format": "int32"}, "minItems": "1"},
+                "first": {"any_of": [{"type": "NUMBER"}, {"type": "BOOLEAN"}], "nullable": true},
+            },
+            "required": ["list"],
+            "propertyOrdering": ["first", "list"],
+        });
+        let expected = json!({
+            "type": "object",
+            "properties": {
+                "first": {"anyOf": [{"type": "number"}, {"type": "boolean"}, {"type": "null"}]},
+                "list": {"type": "array", "items": {"type": "integer", "format": "int32"}, "minItems": 1},
+                "type": {"type": ["string", "null"], "enum": ["a", null]},
+            },
+            "required": ["list"],
+        });
+        assert_eq!(read(own).to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn json_schema_stays_as_it_is() {
+        let plain = json!({
+            "$defs": {"a": {"type": "string"}},
+            "type": ["object", "null"],
+            "properties": {"a": {"$ref": "#/$defs/a"}, "b": true},
+            "additionalProperties": false,
+        });
+        assert_eq!(read(plain.clone()), plain);
+        let vertex = json!({"ref": "#/defs/a", "defs": {"a": {"type": "STRING"}}});
+        assert_eq!(read(vertex), json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}));
+    }
+}

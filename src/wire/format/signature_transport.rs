@@ -1,0 +1,75 @@
+//! Signatures of other formats in the field that a caller's format has for its own.
+//!
+//! One of another format stands there as `NAME:data`, or `NAME#id:data` where the format wants an id back with
+//! it. A call or a text may be signed too, for which these formats have no field; such a signature gets an
+//! empty thought of its own directly behind the block, with `NAME^:data`. Clients hand thoughts back as they
+//! came, because the API demands it of its own, so all of them find their way home. Base64 has none of these
+//! signs in it, so one of the caller's format is never mistaken for another's.
+
+use crate::wire::api::Format;
+use crate::wire::ir::Signature;
+
+/// What a signature is that a caller hands back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) signature: Signature,
+    /// Whether it is of the block before.
+    pub(crate) of_block_before: bool,
+}
+
+/// Reads a signature that a caller of the format `own` hands back; an empty one is none.
+pub(crate) fn read(own: Format, text: &str) -> Option<Carried> {
+    let foreign = text.split_once(':').and_then(|(sign, data)| {
+        let (sign, of_block_before) = match sign.strip_suffix('^') {
+            Some(sign) => (sign, true),
+            None => (sign, false),
+        };
+        let (name, id) = match sign.split_once('#') {
+            Some((name, id)) => (name, Some(id.to_owned())),
+            None => (sign, None),
+        };
+        let signature = Signature { format: Format::named(name)?, data: data.to_owned(), id };
+        Some(Carried { signature, of_block_before })
+    });
+    foreign.or_else(|| {
+        let signature = Signature { format: own, data: text.to_owned(), id: None };
+        (!text.is_empty()).then_some(Carried { signature, of_block_before: false })
+    })
+}
+
+/// Writes a signature for a caller of the format `own`.
+pub(crate) fn write(own: Format, signature: &Signature, of_block_before: bool) -> String {
+    if signature.format == own {
+        return signature.data.clone();
+    }
+    let (hash, id) = match &signature.id {
+        Some(id) => ("#", id.as_str()),
+        None => ("", ""),
+    };
+    let above = if of_block_before { "^" } else { "" };
+    format!("{}{hash}{id}{above}:{}", signature.format.name(), signature.data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_finds_its_way_home() {
+        for (format, id) in [
+            (Format::Gemini, None),
+            (Format::OpenAiResponses, Some("rs_1")),
+            (Format::Bedrock, None),
+        ] {
+            let signature =
+                Signature { format, data: "Eu+/=".to_owned(), id: id.map(str::to_owned) };
+            for of_block_before in [false, true] {
+                let back =
+                    read(Format::Bedrock, &write(Format::Bedrock, &signature, of_block_before));
+                let of_block_before = of_block_before && format != Format::Bedrock;
+                assert_eq!(back, Some(Carried { signature: signature.clone(), of_block_before }));
+            }
+        }
+        assert_eq!(read(Format::Bedrock, ""), None);
+    }
+}

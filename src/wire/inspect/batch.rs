@@ -1,0 +1,129 @@
+//! The models named in a batch of requests, and other names in their place.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::model::{PeekError, peek};
+use crate::wire::json::walk::members;
+
+/// Why a batch cannot be routed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which request of the batch, from 1.
+    pub request: usize,
+    /// What is wrong with it, as a sentence.
+    pub what: String,
+}
+
+/// Says for a request, counted from 1, and its model which other name stands in its place, if any; or, as a
+/// sentence, why it cannot be.
+pub type Rename<'r> = dyn FnMut(usize, &str) -> Result<Option<String>, String> + 'r;
+
+/// The batch with other models. `rename` is asked for each request, counted from 1, with its model; `Ok(None)`
+/// leaves it as it is. All other bytes stay.
+///
+/// `lines`: a request a line with its body under `body` (OpenAI); else one document with `requests`, each
+/// with its body under `params` (Anthropic).
+///
+/// # Errors
+///
+/// When a request is no JSON object, names no model, or `rename` says no.
+pub fn rename(batch: &Bytes, lines: bool, rename: &mut Rename<'_>) -> Result<Bytes, Fault> {
+    let mut out = Vec::with_capacity(batch.len() + 256);
+    let mut copied = 0;
+    for (place, request) in requests(batch, lines)?.into_iter().enumerate() {
+        let fault = |what: String| Fault { request: place + 1, what };
+        let member = if lines { "body" } else { "params" };
+        let body = members(request, [member])[0];
+        let body = body.ok_or_else(|| fault(format!("The request has no `{member}`.")))?;
+        let body = batch.slice_ref(body);
+        let peeked = peek(&body).map_err(|error: PeekError| fault(error.to_string()))?;
+        let model = peeked.model.as_deref();
+        let model = model.ok_or_else(|| fault(format!("Its `{member}` names no `model`.")))?;
+        if let Some(name) = rename(place + 1, model).map_err(fault)? {
+            let [before, value, _] = peeked.replace_model(&body, &name);
+            let start = body.as_ptr().addr() - batch.as_ptr().addr();
+            let value_at = start + before.len();
+            out.extend_from_slice(&batch[copied..value_at]);
+            out.extend_from_slice(&value);
+            copied = start + body.len() - peeked.behind(&body);
+        }
+    }
+    if copied == 0 {
+        return Ok(batch.clone());
+    }
+    out.extend_from_slice(&batch[copied..]);
+    Ok(out.into())
+}
+
+fn requests(batch: &Bytes, lines: bool) -> Result<Vec<&[u8]>, Fault> {
+    let broken = |what: &str| Fault { request: 1, what: what.to_owned() };
+    let requests: Vec<&[u8]> = if lines {
+        let lines = batch.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        lines.filter(|line| !line.is_empty()).collect()
+    } else {
+        let list =
+            members(batch, ["requests"])[0].ok_or_else(|| broken("There are no `requests`."))?;
+        let list: Vec<&RawValue> =
+            serde_json::from_slice(list).map_err(|_| broken("`requests` is no list."))?;
+        list.into_iter().map(|request| request.get().as_bytes()).collect()
+    };
+    if requests.is_empty() {
+        return Err(broken("There are no requests in the batch."));
+    }
+    Ok(requests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upper(_: usize, model: &str) -> Result<Option<String>, String> {
+        match model {
+            "same" => Ok(None),
+            "no" => Err("Not this one.".to_owned()),
+            model => Ok(Some(model.to_uppercase())),
+        }
+    }
+
+    #[test]
+    fn models_change_line_by_line_and_nothing_else() {
+        let batch = Bytes::from_static(
+            b"{\"custom_id\":\"1\", \"body\":{\"model\": \"a\",\"x\":1.0}}\r\n\n {\"body\":{\"x\":[],\"model\":\"same\"}}\n{\"body\":{\"model\":\"b\"}}",
+        );
+        let renamed = rename(&batch, true, &mut upper).unwrap();
+        let expected = String::from_utf8(batch.to_vec()).unwrap();
+        let expected = expected.replace("\"a\"", "\"A\"").replace("\"b\"", "\"B\"");
+        assert_eq!(renamed, expected.as_bytes());
+        let same = Bytes::from_static(b"{\"body\":{\"model\":\"same\"}}\n");
+        assert_eq!(rename(&same, true, &mut upper).unwrap().as_ptr(), same.as_ptr());
+    }
+
+    #[test]
+    fn models_change_in_a_list_of_requests() {
+        let batch = Bytes::from_static(
+            br#"{ "requests" : [{"custom_id":"1","params":{"model":"a","n":1}}, {"params":{"model":"b"}}] }"#,
+        );
+        let renamed = rename(&batch, false, &mut upper).unwrap();
+        assert_eq!(
+            &renamed[..],
+            br#"{ "requests" : [{"custom_id":"1","params":{"model":"A","n":1}}, {"params":{"model":"B"}}] }"#
+        );
+    }
+
+    #[test]
+    fn the_request_at_fault_is_named() {
+        let fault = |batch: &'static str| {
+            let fault = rename(&Bytes::from(batch), true, &mut upper).unwrap_err();
+            format!("{}: {}", fault.request, fault.what)
+        };
+        let good = r#"{"body":{"model":"a"}}"#;
+        assert_eq!(fault(""), "1: There are no requests in the batch.");
+        assert_eq!(fault("{}"), "1: The request has no `body`.");
+        assert_eq!(fault(r#"{"body":{}}"#), "1: Its `body` names no `model`.");
+        assert_eq!(fault(r#"{"body":{"model":"no"}}"#), "1: Not this one.");
+        assert_eq!(fault(r#"{"body":{"model":1}}"#), "1: 'model' must be a string.");
+        let second = Box::leak(format!("{good}\n{{\"body\":{{\"model\":\"\"}}}}").into_boxed_str());
+        assert_eq!(fault(second), "2: 'model' must not be empty.");
+    }
+}

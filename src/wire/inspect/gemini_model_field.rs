@@ -1,0 +1,82 @@
+//! The model that bodies of the Gemini API name again, beside the one in the path: Google refuses those that
+//! say another. <https://ai.google.dev/api/embeddings>, <https://ai.google.dev/api/tokens>
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::wire::api::Operation;
+use crate::wire::json::walk::members;
+
+/// The body with `name`, such as `models/gemini-embedding-001`, wherever it names a model. `None`: it
+/// names none, or is not to be understood, and goes as it is. All other bytes stay.
+pub fn rename(operation: Operation, body: &Bytes, name: &str) -> Option<Bytes> {
+    let places = match operation {
+        Operation::EmbedContent => vec![members(body, ["model"])[0]?],
+        Operation::GeminiCountTokens => {
+            let [request] = members(body, ["generateContentRequest"]);
+            vec![members(request?, ["model"])[0]?]
+        }
+        Operation::BatchEmbedContents => {
+            let requests: Vec<&RawValue> =
+                serde_json::from_slice(members(body, ["requests"])[0]?).ok()?;
+            let requests = requests.into_iter().map(|request| request.get().as_bytes());
+            requests.filter_map(|request| members(request, ["model"])[0]).collect()
+        }
+        _ => return None,
+    };
+    let name = serde_json::to_vec(name).ok()?;
+    let mut out = Vec::with_capacity(body.len() + 64 * places.len());
+    let mut copied = 0;
+    for place in places {
+        let start = place.as_ptr().addr() - body.as_ptr().addr();
+        out.extend_from_slice(&body[copied..start]);
+        out.extend_from_slice(&name);
+        copied = start + place.len();
+    }
+    out.extend_from_slice(&body[copied..]);
+    Some(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renamed(operation: Operation, body: &'static str) -> Option<String> {
+        let body = rename(operation, &Bytes::from_static(body.as_bytes()), "models/\"new\"")?;
+        Some(String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn changes(operation: Operation, body: &'static str) {
+        let expected = body.replace(r#""models/old""#, r#""models/\"new\"""#);
+        assert_ne!(expected, body);
+        assert_eq!(renamed(operation, body), Some(expected));
+    }
+
+    #[test]
+    fn every_name_of_the_model_changes_and_nothing_else() {
+        changes(Operation::EmbedContent, r#"{ "model" : "models/old", "content":{"model":"x"}}"#);
+        changes(
+            Operation::GeminiCountTokens,
+            r#"{"generateContentRequest":{"contents":[], "model":"models/old"}, "model":"x"}"#,
+        );
+        changes(
+            Operation::BatchEmbedContents,
+            r#"{"requests" : [{"model": "models/old","content":{"parts":[{"text":"1.0"}]}},
+               {"content":{}}, {"content":{"model":"x"},"model":"models/old"} ]}"#,
+        );
+    }
+
+    #[test]
+    fn what_names_no_model_goes_as_it_is() {
+        for (operation, body) in [
+            (Operation::EmbedContent, r#"{"content":{}}"#),
+            (Operation::GeminiCountTokens, r#"{"contents":[],"model":"models/old"}"#),
+            (Operation::GeminiCountTokens, r#"{"generateContentRequest":[]}"#),
+            (Operation::BatchEmbedContents, r#"{"requests":{"model":"models/old"}}"#),
+            (Operation::GenerateContent, r#"{"model":"models/old"}"#),
+            (Operation::EmbedContent, r#"{"model":"models/old""#),
+        ] {
+            assert_eq!(renamed(operation, body), None, "{body}");
+        }
+    }
+}

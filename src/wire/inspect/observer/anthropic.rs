@@ -1,0 +1,104 @@
+//! The streams of Anthropic's messages. <https://platform.claude.com/docs/en/build-with-claude/streaming>
+
+use super::progress::{Course, Told};
+use super::{GATHERED, as_text, name_of_long};
+use crate::wire::api::Api;
+use crate::wire::failure::classify::classify_told;
+use crate::wire::frame::sse::{Frame, Sse};
+use crate::wire::inspect::token_counts::Tally;
+use crate::wire::json::walk::members;
+
+/// Server-sent events, each named like its type.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    sse: Sse,
+    /// Within an event that is too long to be gathered.
+    in_long: bool,
+    heard: Heard,
+}
+
+impl Stream {
+    pub(crate) fn new() -> Self {
+        Self { sse: Sse::new(GATHERED), in_long: false, heard: Heard::default() }
+    }
+
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        let Self { sse, in_long, heard } = self;
+        sse.push(bytes, |frame| match frame {
+            Frame::Event(event) => heard.event(event.name, event.data.trim_ascii()),
+            Frame::Long { bytes, last } => {
+                // Only blocks are so long: a file or a page that a server tool brings in.
+                if !std::mem::replace(in_long, !last) {
+                    heard.course.known |= name_of_long(bytes).starts_with(b"content_block_");
+                    heard.course.begun = true;
+                }
+            }
+        });
+    }
+
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.sse.open()
+    }
+
+    pub(crate) fn at_boundary(&self) -> bool {
+        !self.sse.pending()
+    }
+}
+
+/// What the events tell, whichever way they are framed.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) course: Course,
+    pub(crate) tally: Tally,
+}
+
+impl Heard {
+    /// Takes an event: its name, empty when it has none, and its data.
+    pub(crate) fn event(&mut self, name: &[u8], data: &[u8]) {
+        if data.is_empty() || name == b"ping" {
+            return;
+        }
+        let kind = if matches!(name, b"" | b"message") {
+            let [kind] = members(data, ["type"]);
+            as_text(kind)
+        } else {
+            name
+        };
+        match kind {
+            b"ping" => {}
+            b"message_start" => {
+                self.course.known = true;
+                let [message] = members(data, ["message"]);
+                let usage = message.and_then(|message| members(message, ["usage"])[0]);
+                self.tally.of_anthropic(usage);
+            }
+            b"content_block_start" | b"content_block_delta" | b"content_block_stop" => {
+                self.course.begun = true;
+                self.course.known = true;
+            }
+            b"message_delta" => {
+                self.course.begun = true;
+                self.course.known = true;
+                self.tally.of_anthropic(members(data, ["usage"])[0]);
+            }
+            b"message_stop" => {
+                self.course.begun = true;
+                self.course.known = true;
+                self.course.done = true;
+            }
+            // Vertex answers a request without `stream` at its address for streams with one event that
+            // is the whole message.
+            b"message" => {
+                self.course.begun = true;
+                self.course.done = true;
+                self.tally.of_anthropic(members(data, ["usage"])[0]);
+            }
+            b"error" => self.course.fail(classify_told(Api::Anthropic, data), Told::body(data)),
+            _ => self.course.begun = true,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The streams of Bedrock: AWS event streams, whose events are the API's own (`converse-stream`) or chunks
+//! of what the model's vendor streams (`invoke-with-response-stream`).
+//! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use super::progress::{Course, Told};
+use super::{anthropic, as_text};
+use crate::wire::failure::classify::classify_named;
+use crate::wire::frame::aws_event_stream::{Frame, Frames};
+use crate::wire::inspect::token_counts::Tally;
+use crate::wire::json::walk::members;
+
+/// A longer message is no longer listened to, nor what follows it.
+const GATHERED: usize = 512 * 1024;
+
+/// Messages, and what they tell.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    frames: Frames,
+    heard: anthropic::Heard,
+}
+
+impl Stream {
+    pub(crate) fn new() -> Self {
+        Self { frames: Frames::new(GATHERED), heard: anthropic::Heard::default() }
+    }
+
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        let Self { frames, heard } = self;
+        frames.push(bytes, |frame| match frame {
+            Frame::Event { kind: "chunk", payload } => chunk(heard, payload),
+            Frame::Event { kind, payload } => {
+                event(&mut heard.course, &mut heard.tally, kind.as_bytes(), payload);
+            }
+            Frame::Exception { kind, payload } => {
+                let told = Told { body: payload.to_vec(), kind: Some(as_shape(kind)) };
+                heard.course.fail(classify_named(kind, payload), told);
+            }
+            Frame::Error { code, message } => {
+                let body = json!({ "message": message }).to_string().into_bytes();
+                let failure = classify_named(code, &body);
+                heard.course.fail(failure, Told { body, kind: Some(code.to_owned()) });
+            }
+            // Where the next message begins is not known any more: HTTP alone says what is whole.
+            Frame::Broken(_) => {
+                heard.course.begun = true;
+                heard.course.whole = true;
+            }
+        });
+    }
+
+    pub(crate) fn course(&self) -> &Course {
+        &self.heard.course
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.heard.tally
+    }
+
+    pub(crate) fn at_boundary(&self) -> bool {
+        !self.frames.pending()
+    }
+}
+
+/// The name of a member of the stream as the name of the error that it is: the API has
+/// `throttlingException` for the one and `ThrottlingException` for the other.
+fn as_shape(kind: &str) -> String {
+    let mut name = kind.to_owned();
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    name
+}
+
+/// An event of `converse-stream`.
+fn event(course: &mut Course, tally: &mut Tally, kind: &[u8], payload: &[u8]) {
+    match kind {
+        b"messageStart" => course.known = true,
+        b"contentBlockStart" | b"contentBlockDelta" | b"contentBlockStop" => {
+            course.begun = true;
+            course.known = true;
+        }
+        b"messageStop" => {
+            course.begun = true;
+            course.known = true;
+            course.closed = true;
+        }
+        b"metadata" => {
+            course.begun = true;
+            course.known = true;
+            course.done = true;
+            tally.of_bedrock(members(payload, ["usage"])[0]);
+        }
+        _ => course.begun = true,
+    }
+}
+
+/// `{"bytes":"…"}`, in base64 what the model's vendor streams: Anthropic events with their type within,
+/// Amazon's Nova those of `converse-stream` under their names, others something that is not known here. To
+/// the last of any, Bedrock adds its own counts.
+fn chunk(heard: &mut anthropic::Heard, payload: &[u8]) {
+    let [bytes] = members(payload, ["bytes"]);
+    let Ok(inner) = STANDARD.decode(as_text(bytes)) else {
+        heard.course.begun = true;
+        return;
+    };
+    let [kind, metrics] = members(&inner, ["type", "amazon-bedrock-invocationMetrics"]);
+    if kind.is_some() {
+        heard.event(b"", &inner);
+    } else {
+        let named = [
+            "messageStart",
+            "contentBlockStart",
+            "contentBlockDelta",
+            "contentBlockStop",
+            "messageStop",
+            "metadata",
+        ];
+        let found = members(&inner, named);
+        let named =
+            named.iter().zip(found).find_map(|(name, value)| Some((name.as_bytes(), value?)));
+        let (kind, value) = named.unwrap_or_default();
+        event(&mut heard.course, &mut heard.tally, kind, value);
+    }
+    if metrics.is_some() {
+        heard.course.done = true;
+        heard.tally.of_bedrock(metrics);
+    }
+}

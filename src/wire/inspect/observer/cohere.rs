@@ -1,0 +1,95 @@
+//! The streams of Cohere's chat, version 2. <https://docs.cohere.com/v2/docs/streaming>
+
+use serde_json::{Value, json};
+
+use super::progress::{Course, Told};
+use super::{GATHERED, as_text};
+use crate::wire::api::Api;
+use crate::wire::failure::classify::classify_told;
+use crate::wire::frame::sse::{Frame, Sse};
+use crate::wire::inspect::token_counts::Tally;
+use crate::wire::json::walk::members;
+
+/// Server-sent events, each named like its type, and a `[DONE]` that some streams lack.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    sse: Sse,
+    course: Course,
+    tally: Tally,
+}
+
+impl Stream {
+    pub(crate) fn new() -> Self {
+        Self { sse: Sse::new(GATHERED), course: Course::default(), tally: Tally::default() }
+    }
+
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        let Self { sse, course, tally } = self;
+        sse.push(bytes, |frame| match frame {
+            Frame::Event(event) => hear_event(course, tally, event.name, event.data.trim_ascii()),
+            Frame::Long { .. } => course.begun = true,
+        });
+    }
+
+    pub(crate) fn course(&self) -> &Course {
+        &self.course
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.sse.open()
+    }
+
+    pub(crate) fn at_boundary(&self) -> bool {
+        !self.sse.pending()
+    }
+}
+
+fn hear_event(course: &mut Course, tally: &mut Tally, name: &[u8], data: &[u8]) {
+    if data.is_empty() || name == b"ping" {
+        return;
+    }
+    if data.starts_with(b"[DONE]") {
+        course.begun = true;
+        course.done = true;
+        return;
+    }
+    let kind =
+        if matches!(name, b"" | b"message") { as_text(members(data, ["type"])[0]) } else { name };
+    match kind {
+        b"message-start" => course.known = true,
+        b"message-end" => {
+            course.begun = true;
+            course.known = true;
+            let [delta] = members(data, ["delta"]);
+            let [usage, reason, error] =
+                members(delta.unwrap_or_default(), ["usage", "finish_reason", "error"]);
+            tally.of_cohere(usage);
+            if as_text(reason) == b"ERROR" {
+                let error = error.and_then(|error| serde_json::from_slice::<Value>(error).ok());
+                let message =
+                    error.as_ref().and_then(Value::as_str).unwrap_or("The generation failed.");
+                let body = json!({ "message": message }).to_string();
+                course
+                    .fail(classify_told(Api::Cohere, body.as_bytes()), Told::body(body.as_bytes()));
+            } else {
+                course.closed = true;
+            }
+        }
+        b"error" => course.fail(classify_told(Api::Cohere, data), Told::body(data)),
+        _ => {
+            course.begun = true;
+            course.known |= is_known(kind);
+        }
+    }
+}
+
+/// Kinds of events that are this API's own.
+fn is_known(kind: &[u8]) -> bool {
+    [&b"content-"[..], b"tool-plan-", b"tool-call-", b"citation-"]
+        .iter()
+        .any(|prefix| kind.starts_with(prefix))
+}

@@ -1,0 +1,195 @@
+//! The streams of Gemini: `GenerateContentResponse`s as server-sent events, or as the elements of an array.
+//! <https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent>
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use serde::Deserialize;
+
+use super::GATHERED;
+use super::last_value::LastValue;
+use super::progress::{Course, Told};
+use crate::wire::api::Api;
+use crate::wire::failure::classify::classify_told;
+use crate::wire::frame::json_array;
+use crate::wire::frame::json_array::{Elements, Place};
+use crate::wire::frame::sse::{Frame, Sse};
+use crate::wire::inspect::token_counts::Tally;
+use crate::wire::json::walk::members;
+
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""usageMetadata""#));
+static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""finishReason""#));
+
+/// Responses, each a part of the whole.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    frames: Frames,
+    long: Option<Box<Long>>,
+    heard: Heard,
+}
+
+#[derive(Debug)]
+enum Frames {
+    Events(Sse),
+    Array(Elements),
+}
+
+impl Stream {
+    pub(crate) fn of_events() -> Self {
+        Self::new(Frames::Events(Sse::new(GATHERED)))
+    }
+
+    pub(crate) fn of_array() -> Self {
+        Self::new(Frames::Array(Elements::new(GATHERED)))
+    }
+
+    fn new(frames: Frames) -> Self {
+        Self { frames, long: None, heard: Heard::default() }
+    }
+
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        let Self { frames, long, heard } = self;
+        match frames {
+            Frames::Events(sse) => sse.push(bytes, |frame| match frame {
+                Frame::Event(event) => heard.response(event.data.trim_ascii()),
+                Frame::Long { bytes, last } => heard.piece(long, bytes, last),
+            }),
+            Frames::Array(elements) => {
+                elements.push(bytes, |element| match element {
+                    json_array::Element::Whole(response) => heard.response(response),
+                    json_array::Element::Piece { bytes, last } => heard.piece(long, bytes, last),
+                });
+                match elements.place() {
+                    Place::Behind => heard.course.done = true,
+                    // Something else than an array; HTTP alone says whether it is whole.
+                    Place::Lost => {
+                        heard.course.begun = true;
+                        heard.course.whole = !heard.course.known;
+                    }
+                    Place::Before | Place::First | Place::Within | Place::After | Place::Next => {
+                        heard.course.whole = false;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn course(&self) -> &Course {
+        &self.heard.course
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.heard.tally
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        match &self.frames {
+            Frames::Events(sse) => sse.open(),
+            Frames::Array(elements) => elements.open(),
+        }
+    }
+
+    pub(crate) fn at_boundary(&self) -> bool {
+        match &self.frames {
+            Frames::Events(sse) => !sse.pending(),
+            Frames::Array(elements) => match elements.place() {
+                Place::Before | Place::First | Place::After | Place::Next => true,
+                Place::Within | Place::Behind | Place::Lost => false,
+            },
+        }
+    }
+
+    /// What must stand before one more element.
+    pub(crate) fn separator(&self) -> &'static [u8] {
+        match &self.frames {
+            Frames::Events(_) => b"",
+            Frames::Array(elements) => match elements.place() {
+                Place::Before => b"[",
+                Place::After => b",\n",
+                Place::First | Place::Within | Place::Next | Place::Behind | Place::Lost => b"",
+            },
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    course: Course,
+    tally: Tally,
+    /// The candidates that have come, and those whose last part had a finish reason, one bit each.
+    seen: u64,
+    closed: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate<'d> {
+    #[serde(default)]
+    index: u32,
+    #[serde(default, borrow)]
+    finish_reason: Option<&'d serde_json::value::RawValue>,
+}
+
+impl Heard {
+    fn response(&mut self, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        let [candidates, usage, feedback, error] =
+            members(data, ["candidates", "usageMetadata", "promptFeedback", "error"]);
+        self.course.begun = true;
+        self.tally.of_gemini(usage);
+        if error.is_some_and(|error| error.starts_with(b"{")) {
+            self.course.fail(classify_told(Api::Gemini, data), Told::body(data));
+        }
+        if let Some(candidates) = candidates {
+            self.course.known = true;
+            for candidate in
+                serde_json::from_slice::<Vec<Candidate<'_>>>(candidates).unwrap_or_default()
+            {
+                self.candidate(candidate.index, candidate.finish_reason.is_some());
+            }
+        }
+        // A blocked prompt has no candidates.
+        if let Some([Some(_)]) = feedback.map(|feedback| members(feedback, ["blockReason"])) {
+            self.course.known = true;
+            self.course.whole = true;
+        }
+    }
+
+    /// Some models have written a finish reason into every part, so one counts until the next part.
+    fn candidate(&mut self, index: u32, finished: bool) {
+        // The API allows eight.
+        let bit = 1u64.checked_shl(index).unwrap_or(0);
+        self.seen |= bit;
+        self.closed = if finished { self.closed | bit } else { self.closed & !bit };
+        self.course.whole = self.closed != 0 && self.seen & !self.closed == 0;
+    }
+
+    /// A piece of a response that is too long to be gathered: it holds an image.
+    fn piece(&mut self, long: &mut Option<Box<Long>>, bytes: &[u8], last: bool) {
+        self.course.begun = true;
+        self.course.known = true;
+        let open = long.get_or_insert_default();
+        open.usage.hear(bytes);
+        open.finish.hear(bytes);
+        if last && let Some(open) = long.take() {
+            self.tally.of_gemini(Some(open.usage.object()));
+            let reason = open.finish.object().trim_ascii_start();
+            self.candidate(0, reason.starts_with(b"\"") || reason.starts_with(b"1"));
+        }
+    }
+}
+
+/// What matters of a long response. That a call's arguments may hold the same keys is borne.
+#[derive(Debug)]
+struct Long {
+    usage: LastValue,
+    finish: LastValue,
+}
+
+impl Default for Long {
+    fn default() -> Self {
+        Self { usage: LastValue::of(&USAGE), finish: LastValue::of(&FINISH) }
+    }
+}

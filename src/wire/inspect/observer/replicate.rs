@@ -1,0 +1,78 @@
+//! The streams of Replicate's predictions. <https://replicate.com/docs/topics/predictions/streaming>
+
+use serde_json::json;
+
+use super::progress::{Course, Told};
+use super::{GATHERED, as_text, name_of_long};
+use crate::wire::api::Api;
+use crate::wire::failure::classify::classify_told;
+use crate::wire::frame::sse::{Event, Frame, Sse};
+use crate::wire::json::walk::members;
+
+/// Server-sent events named `output`, `logs`, `error` and `done`, the data of the first two being text.
+/// They count no tokens.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    sse: Sse,
+    course: Course,
+}
+
+impl Stream {
+    pub(crate) fn new() -> Self {
+        Self { sse: Sse::new(GATHERED), course: Course::default() }
+    }
+
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        let Self { sse, course } = self;
+        sse.push(bytes, |frame| match frame {
+            Frame::Event(event) => hear_event(course, &event),
+            Frame::Long { bytes, .. } => {
+                course.begun = true;
+                course.known |= name_of_long(bytes) == b"output";
+            }
+        });
+    }
+
+    pub(crate) fn course(&self) -> &Course {
+        &self.course
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.sse.open()
+    }
+
+    pub(crate) fn at_boundary(&self) -> bool {
+        !self.sse.pending()
+    }
+}
+
+fn hear_event(course: &mut Course, event: &Event<'_>) {
+    match event.name {
+        b"output" | b"logs" => {
+            course.begun = true;
+            course.known = true;
+        }
+        b"done" => {
+            course.begun = true;
+            course.known = true;
+            course.done = true;
+            // `{}`, or why it was not done: `{"reason":"error"}` behind an `error`, or `canceled`.
+            if as_text(members(&event.data, ["reason"])[0]) == b"error" {
+                fail(course, b"The prediction failed.");
+            }
+        }
+        b"error" => fail(course, &event.data),
+        _ => course.begun = true,
+    }
+}
+
+/// The data of an `error` is a text, or an object with a `detail`.
+fn fail(course: &mut Course, data: &[u8]) {
+    let data = data.trim_ascii();
+    let body = if let [Some(_)] = members(data, ["detail"]) {
+        data.to_vec()
+    } else {
+        json!({ "detail": String::from_utf8_lossy(data) }).to_string().into_bytes()
+    };
+    course.fail(classify_told(Api::Replicate, &body), Told { body, kind: None });
+}
