@@ -46,24 +46,46 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms whose own rooms have an order: each uses itself and those before it.
-const ORDERED: &[(&str, &[&str])] = &[(
-    "src/wire",
-    &[
-        "json",
-        "api",
-        "frame",
-        "failure",
-        "inspect",
-        "feature",
-        "ir",
-        "models",
-        "fit",
-        "format",
-        "embeddings",
-        "token_count",
-        "translate",
-    ],
-)];
+const ORDERED: &[(&str, &[&str])] = &[
+    (
+        "src/wire",
+        &[
+            "json",
+            "api",
+            "frame",
+            "failure",
+            "inspect",
+            "feature",
+            "ir",
+            "models",
+            "fit",
+            "format",
+            "embeddings",
+            "token_count",
+            "translate",
+        ],
+    ),
+    (
+        "src/gateway",
+        &[
+            "deadline",
+            "catch_panic",
+            "tls",
+            "retry_budget",
+            "body_memory",
+            "scripted_provider",
+            "mod",
+            "record",
+            "response",
+            "attempt",
+            "request",
+            "server",
+            "diff",
+            "reload",
+            "check",
+        ],
+    ),
+];
 
 /// Words, and the only places of `src` where they may stand.
 const WORDS: &[(&str, &[&str])] = &[

@@ -1,7 +1,7 @@
-//! Anthropic's messages, read and written: held over recorded exchanges.
+//! Decodes and encodes recorded exchanges of Anthropic's Messages API.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
-#![allow(clippy::print_stderr, reason = "says what was skipped")]
+#![allow(clippy::print_stderr, reason = "reports what was skipped")]
 
 #[path = "wire_recorded/exchanges.rs"]
 mod exchanges;
@@ -22,18 +22,18 @@ use keymux::wire::translate::{
     Decoder, Encoder, decode_request, decode_whole, encode_request, encode_whole,
 };
 
-const WIRE: Format = Format::Anthropic;
+const FORMAT: Format = Format::Anthropic;
 
-/// Exchanges in this format, whoever served them.
+/// Returns the exchanges in this format, from any cloud.
 fn recorded() -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default().into_iter();
-    let own = |exchange: &Exchange| {
+    let is_messages = |exchange: &Exchange| {
         matches!(
             exchange.operation,
             Operation::Messages | Operation::RawPredict | Operation::StreamRawPredict
         )
     };
-    all.filter(own).collect()
+    all.filter(is_messages).collect()
 }
 
 fn streams() -> impl Iterator<Item = Exchange> {
@@ -44,7 +44,7 @@ fn bodies() -> impl Iterator<Item = Exchange> {
     recorded().into_iter().filter(|exchange| !exchange.is_stream())
 }
 
-fn shown() -> ResponseContext {
+fn context() -> ResponseContext {
     ResponseContext {
         id: "made".to_owned(),
         created: 1,
@@ -62,24 +62,24 @@ fn push(sse: &mut Sse, decoder: &mut Decoder, bytes: &[u8], out: &mut Vec<Event>
     });
 }
 
-/// What a stream tells that comes in pieces of this size.
-fn heard(body: &[u8], size: usize) -> Vec<Event> {
+/// Decodes a stream that arrives in chunks of this size.
+fn decoded(body: &[u8], size: usize) -> Vec<Event> {
     let (mut sse, mut out) = (Sse::new(1 << 24), Vec::new());
-    let mut decoder = Decoder::new(WIRE, &PLAIN);
+    let mut decoder = Decoder::new(FORMAT, &PLAIN);
     body.chunks(size).for_each(|chunk| push(&mut sse, &mut decoder, chunk, &mut out));
     decoder.end(&mut out);
     out
 }
 
-/// The stream up to the end of each event, the last one left out.
+/// Returns the stream up to the end of each event, except the last one.
 fn prefixes(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let body = body.trim_ascii_end();
     let ends = (2..=body.len()).filter(|end| body[..*end].ends_with(b"\n\n"));
     ends.map(|end| &body[..end])
 }
 
-fn written(events: &[Event]) -> Vec<u8> {
-    let mut encoder = Encoder::new(WIRE, shown()).unwrap();
+fn encoded(events: &[Event]) -> Vec<u8> {
+    let mut encoder = Encoder::new(FORMAT, context()).unwrap();
     let mut out = Vec::new();
     for event in events {
         encoder.event(event, &mut out);
@@ -88,55 +88,59 @@ fn written(events: &[Event]) -> Vec<u8> {
 }
 
 #[test]
-fn streams_keep_to_the_grammar_however_they_are_cut() {
+fn streams_follow_the_grammar_in_any_chunking() {
     for exchange in streams() {
-        let whole = heard(&exchange.body, usize::MAX);
+        let whole = decoded(&exchange.body, usize::MAX);
         grammar::check(&whole).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
         assert_eq!(whole.last(), Some(&Event::End), "{}", exchange.id);
         for size in [1, 7, 64] {
-            assert_eq!(heard(&exchange.body, size), whole, "{} by {size}", exchange.id);
+            assert_eq!(decoded(&exchange.body, size), whole, "{} by {size}", exchange.id);
         }
     }
 }
 
 #[test]
-fn a_prefix_of_a_stream_keeps_to_the_grammar_and_has_no_end() {
+fn a_prefix_of_a_stream_follows_the_grammar_and_has_no_end() {
     for exchange in streams() {
         for prefix in prefixes(&exchange.body) {
-            let told = heard(prefix, usize::MAX);
-            grammar::check(&told).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
-            assert!(!told.contains(&Event::End), "{}", exchange.id);
-            let cut = String::from_utf8(written(&told)).unwrap();
+            let events = decoded(prefix, usize::MAX);
+            grammar::check(&events).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
+            assert!(!events.contains(&Event::End), "{}", exchange.id);
+            let cut = String::from_utf8(encoded(&events)).unwrap();
             assert!(!cut.contains("event: message_stop"), "{}", exchange.id);
         }
     }
 }
 
 #[test]
-fn a_stream_written_for_a_caller_tells_the_same_again() {
+fn an_encoded_stream_decodes_to_the_same_answer() {
     for exchange in streams() {
-        let told = heard(&exchange.body, usize::MAX);
-        let again = heard(&written(&told), usize::MAX);
+        let events = decoded(&exchange.body, usize::MAX);
+        let again = decoded(&encoded(&events), usize::MAX);
         grammar::check(&again).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
-        let mut expected = Response::fold(&told);
-        // What served is told at the beginning of a stream, when it is not known yet.
+        let mut expected = Response::fold(&events);
+        // The tier would be in the first event of a stream, when it is not known yet.
         expected.tier = None;
         assert_eq!(Response::fold(&again), expected, "{}", exchange.id);
     }
 }
 
 #[test]
-fn whole_answers_tell_the_same_again() {
+fn an_encoded_whole_answer_decodes_to_the_same_answer() {
     let mut answers = 0;
     for exchange in bodies() {
-        let told = decode_whole(WIRE, &exchange.body, &PLAIN);
-        grammar::check(&told).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
-        let reply = Response::fold(&told);
-        assert_eq!(reply.failed.is_some(), exchange.status >= 400, "{}", exchange.id);
-        if reply.failed.is_none() {
-            let again = decode_whole(WIRE, &encode_whole(WIRE, &reply, &shown()).unwrap(), &PLAIN);
-            assert_eq!(Response::fold(&again), reply, "{}", exchange.id);
-            assert_eq!(Response::fold(&heard(&written(&told), 9)).candidates, reply.candidates);
+        let events = decode_whole(FORMAT, &exchange.body, &PLAIN);
+        grammar::check(&events).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
+        let response = Response::fold(&events);
+        assert_eq!(response.failed.is_some(), exchange.status >= 400, "{}", exchange.id);
+        if response.failed.is_none() {
+            let again =
+                decode_whole(FORMAT, &encode_whole(FORMAT, &response, &context()).unwrap(), &PLAIN);
+            assert_eq!(Response::fold(&again), response, "{}", exchange.id);
+            assert_eq!(
+                Response::fold(&decoded(&encoded(&events), 9)).candidates,
+                response.candidates
+            );
             answers += 1;
         }
     }
@@ -144,9 +148,9 @@ fn whole_answers_tell_the_same_again() {
 }
 
 #[test]
-fn recorded_requests_are_read_and_written_again_with_the_same_meaning() {
+fn recorded_requests_survive_decoding_and_encoding() {
     for exchange in recorded() {
-        // What the API itself refuses is not said again.
+        // The API itself refused the others.
         let Some(body) = exchange.request.as_ref().filter(|_| exchange.status < 400) else {
             continue;
         };
@@ -156,23 +160,23 @@ fn recorded_requests_are_read_and_written_again_with_the_same_meaning() {
         }
         let named = expected["model"].as_str().unwrap_or("claude-sonnet-4-5").to_owned();
         let stream = expected["stream"] == true;
-        let request = decode_request(WIRE, body, &named, stream)
-            .unwrap_or_else(|refused| panic!("{}: {refused}", exchange.id));
-        let encoded = match encode_request(WIRE, WIRE, &request, &PLAIN) {
+        let request = decode_request(FORMAT, body, &named, stream)
+            .unwrap_or_else(|rejected| panic!("{}: {rejected}", exchange.id));
+        let encoded = match encode_request(FORMAT, FORMAT, &request, &PLAIN) {
             Ok(encoded) => encoded,
-            Err(refused) => panic!("{}: {refused}", exchange.id),
+            Err(rejected) => panic!("{}: {rejected}", exchange.id),
         };
         let mut again: Value = serde_json::from_slice(&encoded.body).unwrap();
         normalise(&mut expected, &named);
         normalise(&mut again, &named);
         assert_eq!(again, expected, "{}", exchange.id);
-        // Behind a cloud's address the model and the wish for a stream stand first, to be taken out.
+        // Model and stream come first, because the clouds have them in the path and they are removed.
         let start = format!("{{\"model\":{}", json!(named));
         assert!(encoded.body.starts_with(start.as_bytes()), "{}", exchange.id);
     }
 }
 
-/// Brings what may be written in several ways into one.
+/// Rewrites what has several equivalent forms to one of them.
 fn normalise(body: &mut Value, model: &str) {
     let body = body.as_object_mut().unwrap();
     body.remove("anthropic_version");
@@ -184,11 +188,11 @@ fn normalise(body: &mut Value, model: &str) {
     };
     drop(body, "stream", &json!(false));
     drop(body, "temperature", &json!(1.0));
-    // The mark of the body is that of its last block.
-    if let Some(mark) = body.remove("cache_control") {
+    // The cache point of the body is that of its last block.
+    if let Some(cache_point) = body.remove("cache_control") {
         let last = body["messages"].as_array_mut().unwrap().last_mut().unwrap();
         let blocks = last["content"].as_array_mut().unwrap();
-        blocks.last_mut().unwrap()["cache_control"] = mark;
+        blocks.last_mut().unwrap()["cache_control"] = cache_point;
     }
     if let Some(format) = body.remove("output_format") {
         body.insert("output_config".to_owned(), json!({ "format": format }));
@@ -205,7 +209,7 @@ fn normalise(body: &mut Value, model: &str) {
             let members = block.as_object_mut().unwrap();
             drop(members, "is_error", &json!(false));
             members.remove("caller");
-            // That documents are to be cited has no place in between, and is named as left out.
+            // The hub has no field for document citations; they are reported as dropped.
             if members["type"] == "document" {
                 members.remove("citations");
             }

@@ -1,14 +1,14 @@
-//! Bedrock's Converse, both ways, over what was recorded and over what callers write.
+//! Bedrock's Converse in both directions, with recorded exchanges and with requests of callers.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
-#![allow(clippy::print_stderr, reason = "says what was skipped and how much was read")]
+#![allow(clippy::print_stderr, reason = "reports how many cases were read")]
 
 #[path = "translation/answers.rs"]
 mod answers;
 #[path = "wire_recorded/exchanges.rs"]
 mod exchanges;
 #[path = "translation/grammar.rs"]
-#[allow(unreachable_pub, reason = "the module is read by several tests")]
+#[allow(unreachable_pub, reason = "several tests include the module")]
 mod grammar;
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ fn recorded() -> Vec<Exchange> {
         .collect()
 }
 
-fn shown() -> ResponseContext {
+fn context() -> ResponseContext {
     ResponseContext {
         id: "r1".to_owned(),
         created: 1,
@@ -50,64 +50,64 @@ fn shown() -> ResponseContext {
 }
 
 fn stream(all: &[Event]) -> Vec<u8> {
-    let (mut encoder, mut out) = (Encoder::new(Format::Bedrock, shown()).unwrap(), Vec::new());
+    let (mut encoder, mut out) = (Encoder::new(Format::Bedrock, context()).unwrap(), Vec::new());
     for event in all {
         encoder.event(event, &mut out);
     }
     out
 }
 
-/// What a caller reads of a stream, event by event.
+/// Decodes a stream as a caller does, event by event.
 fn read(bytes: &[u8]) -> Vec<(String, Value)> {
-    let mut heard = Vec::new();
+    let mut read = Vec::new();
     keymux::wire::frame::aws_event_stream::Frames::new(1 << 20).push(bytes, |frame| {
         use keymux::wire::frame::aws_event_stream::Frame;
-        heard.push(match frame {
+        read.push(match frame {
             Frame::Event { kind, payload } | Frame::Exception { kind, payload } => {
                 (kind.to_owned(), serde_json::from_slice(payload).unwrap())
             }
             frame => panic!("{frame:?}"),
         });
     });
-    heard
+    read
 }
 
 #[test]
-fn recorded_answers_keep_the_grammar_and_come_back_the_same() {
+fn recorded_answers_follow_the_grammar_and_survive_a_round_trip() {
     let mut count = 0;
     for exchange in recorded().into_iter().filter(|one| one.status < 300) {
         let id = &exchange.id;
         let events_of = hold(Format::Bedrock, &exchange);
-        let reply = Response::fold(&events_of);
-        assert!(reply.ended && reply.candidates.len() == 1, "{id}");
+        let response = Response::fold(&events_of);
+        assert!(response.ended && response.candidates.len() == 1, "{id}");
 
-        let body = encode_whole(Format::Bedrock, &reply, &shown()).unwrap();
+        let body = encode_whole(Format::Bedrock, &response, &context()).unwrap();
         let again = Response::fold(&decode_whole(Format::Bedrock, &body, &PLAIN));
-        assert_eq!(again, spaceless(&reply), "{id}");
+        assert_eq!(again, response, "{id}");
 
         let bytes = stream(&events_of);
         let kept = frames(Framing::Aws, &bytes, bytes.len());
         let again = Response::fold(&events(Format::Bedrock, &kept, true));
-        assert_eq!(spaceless(&again), spaceless(&reply), "{id}");
+        assert_eq!(without_spaces(&again), without_spaces(&response), "{id}");
         count += 1;
     }
     eprintln!("{count} answers");
 }
 
-/// Arguments without the spaces that a whole answer's JSON may have.
-fn spaceless(reply: &Response) -> Response {
-    let mut reply = reply.clone();
-    for block in reply.candidates.iter_mut().flat_map(|own| &mut own.blocks) {
+/// Removes spaces from arguments: a stream writes those of server tools again.
+fn without_spaces(response: &Response) -> Response {
+    let mut response = response.clone();
+    for block in response.candidates.iter_mut().flat_map(|candidate| &mut candidate.blocks) {
         if let Content::ToolCall { arguments, .. } = &mut block.content {
             let value: Value = serde_json::from_str(arguments).unwrap();
             *arguments = value.to_string();
         }
     }
-    reply
+    response
 }
 
 #[test]
-fn recorded_answers_say_what_they_say() {
+fn recorded_answers_are_decoded() {
     let all: BTreeMap<String, Response> = recorded()
         .into_iter()
         .filter(|one| one.status < 300)
@@ -146,7 +146,7 @@ fn recorded_answers_say_what_they_say() {
     let Content::Text { citations, .. } = &cited.candidates[0].blocks[0].content else { panic!() };
     assert_eq!(citations[0]["location"]["documentChar"]["end"], 73);
 
-    // The provider's own tool, and the caller's behind it.
+    // The provider's own tool, then the caller's.
     for part in ["unary-parallel-tools", "stream-parallel-tools-tool-call-us-amazon-nova-2"] {
         let blocks = &of(part).candidates[0].blocks;
         let Content::Foreign { json, .. } = &blocks[0].content else { panic!() };
@@ -166,13 +166,13 @@ fn recorded_answers_say_what_they_say() {
 fn recorded_errors_fail() {
     for exchange in recorded().into_iter().filter(|one| one.status >= 400) {
         let events = decode_whole(Format::Bedrock, &exchange.body, &PLAIN);
-        let [Event::Fail(told)] = &*events else { panic!("{}: {events:?}", exchange.id) };
-        assert!(told.message.len() > 20, "{}: {}", exchange.id, told.message);
+        let [Event::Fail(error)] = &*events else { panic!("{}: {events:?}", exchange.id) };
+        assert!(error.message.len() > 20, "{}: {}", exchange.id, error.message);
     }
 }
 
 #[test]
-fn exceptions_within_a_stream_keep_class_status_and_words() {
+fn exceptions_of_a_stream_keep_class_status_and_message() {
     for (kind, class, status) in [
         ("throttlingException", Class::Throttled, 429),
         ("validationException", Class::Caller, 400),
@@ -183,31 +183,31 @@ fn exceptions_within_a_stream_keep_class_status_and_words() {
         let bytes = keymux::wire::frame::aws_event_stream::exception(kind, "no more");
         let kept = frames(Framing::Aws, &bytes, 1000);
         let out = events(Format::Bedrock, &kept, false);
-        let [Event::Fail(told)] = &*out else { panic!("{out:?}") };
+        let [Event::Fail(error)] = &*out else { panic!("{out:?}") };
         assert_eq!(
-            (told.failure.class, told.status, &*told.message),
+            (error.failure.class, error.status, &*error.message),
             (class, Some(status), "no more")
         );
-        // And the same exception comes out at the other side.
+        // The caller gets the same exception.
         assert_eq!(read(&stream(&out)), [(kind.to_owned(), json!({ "message": "no more" }))]);
     }
 }
 
 #[test]
-fn recorded_requests_mean_the_same_when_said_again() {
+fn recorded_requests_survive_a_round_trip() {
     let mut count = 0;
     for exchange in recorded() {
         let Some(body) = &exchange.request else { continue };
         let id = &exchange.id;
         let request = decode(body);
         assert!(request.unknown.is_empty(), "{id}: {:?}", request.unknown);
-        // Guardrails are said by those alone who stay with their format.
-        let mut spoken = request.clone();
-        spoken.asked.clear();
-        spoken.model = model_of(id).to_owned();
-        let encoded = encode(&spoken).unwrap_or_else(|error| panic!("{id}: {error}"));
+        // Guardrails are refused in a translation.
+        let mut sent = request.clone();
+        sent.asked.clear();
+        sent.model = model_of(id).to_owned();
+        let encoded = encode(&sent).unwrap_or_else(|error| panic!("{id}: {error}"));
         let again = decode(&encoded.body);
-        assert_eq!(plain(again), plain(request), "{id}");
+        assert_eq!(without_asked(again), without_asked(request), "{id}");
         count += 1;
     }
     eprintln!("{count} requests");
@@ -223,8 +223,7 @@ fn model_of(id: &str) -> &'static str {
     }
 }
 
-/// Without what is said in another way that means the same: sides of several messages are one.
-fn plain(mut request: Request) -> Request {
+fn without_asked(mut request: Request) -> Request {
     request.asked.clear();
     request
 }
@@ -237,7 +236,7 @@ fn encode(request: &Request) -> Result<Encoded, Rejected> {
     encode_request(Format::Bedrock, Format::OpenAiChat, request, &PLAIN)
 }
 
-fn said(request: &Request) -> Value {
+fn encoded(request: &Request) -> Value {
     serde_json::from_slice(&encode(request).unwrap().body).unwrap()
 }
 
@@ -247,7 +246,7 @@ fn turn(role: Role, content: Vec<Content>) -> Turn {
     Turn { role, name: None, blocks }
 }
 
-fn asking(model: &str, turns: Vec<Turn>) -> Request {
+fn request_to(model: &str, turns: Vec<Turn>) -> Request {
     Request { model: model.to_owned(), turns, ..Request::default() }
 }
 
@@ -256,7 +255,7 @@ fn call(id: Option<&str>, name: &str) -> Content {
     Content::ToolCall { id, name, arguments: "{\"a\": 1}".to_owned() }
 }
 
-fn outcome(id: &str, text: &str) -> Content {
+fn result(id: &str, text: &str) -> Content {
     let content = vec![Block::new(Content::text(text), "/o")];
     Content::ToolResult(ToolResult { id: id.to_owned(), name: None, content, is_error: false })
 }
@@ -276,68 +275,129 @@ const CLAUDE: &str = "anthropic.claude-sonnet-4-5-20250929-v1:0";
 const NOVA: &str = "amazon.nova-lite-v1:0";
 
 #[test]
-fn sides_alternate_and_outcomes_come_first() {
-    let mut request = asking(
+fn roles_alternate_and_results_come_first() {
+    let mut request = request_to(
         CLAUDE,
         vec![
             turn(Role::User, vec![Content::text("one"), Content::text(" ")]),
             turn(Role::User, vec![Content::text("two")]),
             turn(Role::Assistant, vec![Content::text("")]),
             turn(Role::Assistant, vec![call(Some("a|1"), "f"), call(None, "g")]),
-            turn(Role::User, vec![Content::text("and"), outcome("", "G"), outcome("a|1", "A")]),
+            turn(Role::User, vec![Content::text("and"), result("", "G"), result("a|1", "A")]),
         ],
     );
     request.tools = vec![tool("f"), tool("g")];
-    let body = said(&request);
+    let body = encoded(&request);
     let messages = body["messages"].as_array().unwrap();
     assert_eq!(messages.len(), 3);
     assert_eq!(messages[0]["content"], json!([{ "text": "one" }, { "text": "two" }]));
-    let made = messages[1]["content"][0]["toolUse"]["toolUseId"].as_str().unwrap();
+    assert_eq!(messages[1]["content"][0]["toolUse"]["toolUseId"], "a_7c1");
     assert_eq!(messages[1]["content"][0]["toolUse"]["input"], json!({ "a": 1 }));
-    assert_eq!(messages[1]["content"][1]["toolUse"]["toolUseId"], "call_1");
-    assert!(made.starts_with("a_1_"));
-    assert_eq!(messages[2]["content"][0]["toolResult"]["toolUseId"], "call_1");
-    assert_eq!(messages[2]["content"][1]["toolResult"]["toolUseId"], made);
+    assert_eq!(messages[1]["content"][1]["toolUse"]["toolUseId"], "call_0");
+    assert_eq!(messages[2]["content"][0]["toolResult"]["toolUseId"], "call_0");
+    assert_eq!(messages[2]["content"][1]["toolResult"]["toolUseId"], "a_7c1");
     assert_eq!(messages[2]["content"][2], json!({ "text": "and" }));
 }
 
 #[test]
-fn what_cannot_be_said_is_refused_with_its_place() {
-    let refused = |request: &Request| encode(request).unwrap_err().at;
+fn the_user_begins_the_conversation() {
+    let user = |text: &str| json!({ "role": "user", "content": [{ "text": text }] });
+    for model in [CLAUDE, NOVA] {
+        let greeting = turn(Role::Assistant, vec![Content::text("hello")]);
+        let question = turn(Role::User, vec![Content::text("hi")]);
+        let body = encoded(&request_to(model, vec![greeting, question]));
+        assert_eq!(body["messages"][0], user("."));
+        assert_eq!(body["messages"][2], user("hi"));
+
+        let mut instructed = request_to(model, Vec::new());
+        instructed.system = vec![Block::new(Content::text("be brief"), "/s")];
+        let body = encoded(&instructed);
+        assert_eq!((&body["messages"], body.get("system")), (&json!([user("be brief")]), None));
+
+        let blank = turn(Role::User, vec![Content::text(" \n")]);
+        let error = encode(&request_to(model, vec![blank])).unwrap_err();
+        assert_eq!(error.to_string(), "The body must contain a message that is not blank.");
+    }
+}
+
+/// Bedrock refuses a conversation with calls in a request without tools.
+#[test]
+fn tools_are_made_from_the_calls_of_the_conversation() {
     let hi = || turn(Role::User, vec![Content::text("hi")]);
+    let calls = turn(Role::Assistant, vec![call(Some("a"), "f"), call(Some("b"), "f")]);
+    let results = turn(Role::User, vec![result("a", "A"), result("b", "B")]);
+    let mut history = request_to(NOVA, vec![hi(), calls, results]);
+    let tools = |request: &Request| encoded(request)["toolConfig"]["tools"].clone();
+    let names = |tools: Value| -> Vec<String> {
+        let all = tools.as_array().cloned().unwrap_or_default();
+        all.iter().map(|tool| tool["toolSpec"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(tools(&history)), ["f"]);
+    let schema = json!({ "json": { "type": "object", "properties": {} } });
+    assert_eq!(tools(&history)[0]["toolSpec"]["inputSchema"], schema);
 
-    let history = vec![hi(), turn(Role::Assistant, vec![call(Some("a"), "f")])];
-    assert_eq!(refused(&asking(NOVA, history.clone())), "/m/0");
-
-    let mut none = asking(NOVA, history);
-    none.tools = vec![tool("f")];
-    none.choice = Some(Choice::None);
-    assert!(encode(&none).is_err());
-    // Where nothing was called yet, tools are left out instead.
-    none.turns = vec![hi()];
-    assert!(said(&none).get("toolConfig").is_none());
-
-    let mut odd = asking(NOVA, vec![hi()]);
-    odd.tools = vec![tool("a.b")];
-    assert_eq!(refused(&odd), "/tools/0");
-
-    let mut many = asking(NOVA, vec![hi()]);
-    many.candidates = Some(2);
-    assert!(encode(&many).is_err());
+    // The format has no word for "call no tool".
+    history.tools = vec![tool("f"), tool("g")];
+    history.choice = Some(Choice::None);
+    assert_eq!(names(tools(&history)), ["f"]);
+    assert_eq!(encode(&history).unwrap().dropped, ["/tool_choice"]);
+    history.turns = vec![hi()];
+    assert!(encoded(&history).get("toolConfig").is_none());
+    assert!(encode(&history).unwrap().dropped.is_empty());
 }
 
 #[test]
-fn schemas_are_the_formats_own_or_a_forced_tool() {
+fn what_the_format_does_not_support_is_refused_with_its_place() {
+    let refused = |request: &Request| encode(request).unwrap_err().to_string();
+    let hi = || turn(Role::User, vec![Content::text("hi")]);
+
+    let mut request = request_to(NOVA, vec![hi()]);
+    request.tools = vec![tool("a.b")];
+    let expected = "`/tools/0` must have a name of 1 to 64 letters, digits, `_`, `-`.";
+    assert_eq!(refused(&request), expected);
+
+    let called = turn(Role::Assistant, vec![call(None, "a.b")]);
+    let expected = "`/m/0` must have a tool name of 1 to 64 letters, digits, `_`, `-`.";
+    assert_eq!(refused(&request_to(NOVA, vec![hi(), called])), expected);
+
+    let mut request = request_to(NOVA, vec![hi()]);
+    request.candidates = Some(2);
+    let expected = "`/n` the Bedrock Converse format does not support multiple candidates.";
+    assert_eq!(refused(&request), expected);
+
+    let prefill = turn(Role::Assistant, vec![Content::text("One,")]);
+    assert!(encode(&request_to(CLAUDE, vec![hi(), prefill.clone()])).is_ok());
+    let opus = "us.anthropic.claude-opus-4-6-v1";
+    assert!(refused(&request_to(opus, vec![hi(), prefill])).starts_with("`/m/0` "));
+}
+
+#[test]
+fn token_limits_are_at_most_those_of_the_model() {
+    for (model, expected, dropped) in [
+        (NOVA, 10_000, 1),
+        ("us.amazon.nova-2-lite-v1:0", 65_535, 1),
+        ("anthropic.claude-3-haiku-20240307-v1:0", 4096, 0),
+        ("qwen.qwen3-32b-v1:0", 99_000, 0),
+    ] {
+        let mut request = request_to(model, vec![turn(Role::User, vec![Content::text("hi")])]);
+        request.max_tokens = Some(99_000);
+        assert_eq!(encoded(&request)["inferenceConfig"]["maxTokens"], expected, "{model}");
+        assert_eq!(encode(&request).unwrap().dropped.len(), dropped, "{model}");
+    }
+}
+
+#[test]
+fn schemas_are_native_or_a_forced_tool() {
     let closed = json!({ "type": "object", "additionalProperties": false, "properties": {} });
-    let mut request = asking(CLAUDE, vec![turn(Role::User, vec![Content::text("hi")])]);
+    let mut request = request_to(CLAUDE, vec![turn(Role::User, vec![Content::text("hi")])]);
     request.form = Some(Form::Schema {
         name: Some("city".to_owned()),
         description: None,
         schema: closed.clone(),
         strict: None,
     });
-    let own = &said(&request)["outputConfig"]["textFormat"]["structure"]["jsonSchema"];
-    assert_eq!(serde_json::from_str::<Value>(own["schema"].as_str().unwrap()).unwrap(), closed);
+    let format = &encoded(&request)["outputConfig"]["textFormat"]["structure"]["jsonSchema"];
+    assert_eq!(serde_json::from_str::<Value>(format["schema"].as_str().unwrap()).unwrap(), closed);
 
     NOVA.clone_into(&mut request.model);
     let encoded = encode(&request).unwrap();
@@ -345,7 +405,7 @@ fn schemas_are_the_formats_own_or_a_forced_tool() {
     let body: Value = serde_json::from_slice(&encoded.body).unwrap();
     assert_eq!(body["toolConfig"]["toolChoice"], json!({ "tool": { "name": "city" } }));
 
-    // Beside tools the model may still call one of them.
+    // Beside the caller's tools the model may still call one of those.
     request.tools = vec![tool("city")];
     let encoded = encode(&request).unwrap();
     assert_eq!(encoded.forced.as_deref(), Some("city_"));
@@ -354,18 +414,18 @@ fn schemas_are_the_formats_own_or_a_forced_tool() {
 }
 
 #[test]
-fn each_model_thinks_in_its_own_words() {
+fn each_family_has_its_own_reasoning_fields() {
     let thinking = |effort, budget| Some(Thinking { effort, budget, shown: None });
     let extra = |model: &str, thinking, max_tokens| {
-        let mut request = asking(model, vec![turn(Role::User, vec![Content::text("hi")])]);
+        let mut request = request_to(model, vec![turn(Role::User, vec![Content::text("hi")])]);
         (request.thinking, request.max_tokens) = (thinking, max_tokens);
-        let body = said(&request);
+        let body = encoded(&request);
         (body["additionalModelRequestFields"].clone(), body["outputConfig"]["effort"].clone())
     };
     let low = || thinking(Some(Effort::Low), None);
     let budget = |n: u64| json!({ "thinking": { "type": "enabled", "budget_tokens": n } });
     assert_eq!(extra(CLAUDE, low(), None).0, budget(1024));
-    assert_eq!(extra(CLAUDE, thinking(None, Some(9000)), Some(5000)).0, budget(4999));
+    assert_eq!(extra(CLAUDE, thinking(None, Some(9000)), Some(5000)).0, budget(2500));
     assert_eq!(extra(CLAUDE, low(), Some(500)).0, Value::Null);
     let adaptive = json!({ "thinking": { "type": "adaptive" } });
     let opus = "us.anthropic.claude-opus-4-7-v1";
@@ -380,7 +440,7 @@ fn each_model_thinks_in_its_own_words() {
 }
 
 #[test]
-fn a_callers_body_is_read_with_marks_seals_and_places() {
+fn requests_are_decoded_with_cache_points_signatures_and_places() {
     let body = json!({
         "system": [{ "text": "s" }, { "cachePoint": { "type": "default", "ttl": "1h" } }],
         "messages": [
@@ -415,8 +475,8 @@ fn a_callers_body_is_read_with_marks_seals_and_places() {
         signatures[..2],
         [signature(Format::Gemini, "c2ln"), signature(Format::Bedrock, "redacted:eA==")]
     );
-    let Content::ToolResult(outcome) = &request.turns[2].blocks[0].content else { panic!() };
-    assert!(outcome.is_error && outcome.content[0].content == Content::text("[1]"));
+    let Content::ToolResult(result) = &request.turns[2].blocks[0].content else { panic!() };
+    assert!(result.is_error && result.content[0].content == Content::text("[1]"));
     assert_eq!(request.turns[2].blocks[0].at, "/messages/2/content/0");
     assert_eq!(request.thinking.unwrap().budget, Some(2000));
     assert_eq!(request.unknown, ["novel"]);
@@ -434,7 +494,7 @@ fn a_callers_body_is_read_with_marks_seals_and_places() {
 }
 
 #[test]
-fn blocks_are_told_one_after_the_other() {
+fn blocks_are_written_one_after_another() {
     let all = [
         Event::Start { id: None, model: None, created: None },
         Event::Open { block: 0, candidate: 0, kind: Kind::Reasoning },
@@ -465,7 +525,7 @@ fn blocks_are_told_one_after_the_other() {
         Event::End,
     ];
     grammar::check(&all).unwrap();
-    let heard = read(&stream(&all));
+    let written = read(&stream(&all));
     let delta = |index: u32, delta: Value| {
         ("contentBlockDelta".to_owned(), json!({ "contentBlockIndex": index, "delta": delta }))
     };
@@ -492,12 +552,12 @@ fn blocks_are_told_one_after_the_other() {
         ("messageStop".to_owned(), json!({ "stopReason": "tool_use" })),
         ("metadata".to_owned(), json!({ "usage": usage })),
     ];
-    assert_eq!(heard, expected);
+    assert_eq!(written, expected);
 }
 
 #[test]
-fn a_failure_is_the_last_word() {
-    let told = ProviderError {
+fn a_failure_ends_the_stream() {
+    let error = ProviderError {
         failure: Failure { class: Class::Throttled, retry_after: None },
         status: Some(429),
         kind: None,
@@ -505,6 +565,34 @@ fn a_failure_is_the_last_word() {
         param: None,
         message: "slow down".to_owned(),
     };
-    let heard = read(&stream(&[Event::Fail(told)]));
-    assert_eq!(heard, [("throttlingException".to_owned(), json!({ "message": "slow down" }))]);
+    let written = read(&stream(&[Event::Fail(error)]));
+    assert_eq!(written, [("throttlingException".to_owned(), json!({ "message": "slow down" }))]);
+}
+
+#[test]
+fn a_count_that_is_missing_beside_another_is_zero() {
+    let usage = Usage { input: Some(3), ..Usage::default() };
+    let all =
+        [Event::Start { id: None, model: None, created: None }, Event::Usage(usage), Event::End];
+    let expected = json!({ "inputTokens": 3, "outputTokens": 0, "totalTokens": 3 });
+    assert_eq!(read(&stream(&all))[1].1["usage"], expected);
+    let whole = encode_whole(Format::Bedrock, &Response::fold(&all), &context()).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&whole).unwrap()["usage"], expected);
+}
+
+#[test]
+fn an_answer_with_calls_stops_for_them_and_has_objects_as_input() {
+    let all = [
+        Event::Start { id: None, model: None, created: None },
+        opened(0, None, "f"),
+        more(0, "null"),
+        Event::Close { block: 0 },
+        Event::Stop { candidate: 0, why: Stop::End, raw: Some("stop".to_owned()), sequence: None },
+        Event::End,
+    ];
+    let whole = encode_whole(Format::Bedrock, &Response::fold(&all), &context()).unwrap();
+    let whole: Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(whole["stopReason"], "tool_use");
+    let call = json!({ "toolUse": { "toolUseId": "call_r1_0", "name": "f", "input": {} } });
+    assert_eq!(whole["output"]["message"]["content"], json!([call]));
 }

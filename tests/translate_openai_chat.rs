@@ -1,7 +1,7 @@
-//! What both halves of the chat format make of recorded exchanges.
+//! Both halves of the chat format on recorded exchanges.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
-#![allow(clippy::print_stderr, reason = "says what was skipped and how much was read")]
+#![allow(clippy::print_stderr, reason = "reports what was skipped and how much was read")]
 
 #[path = "wire_recorded/exchanges.rs"]
 mod exchanges;
@@ -18,7 +18,7 @@ use keymux::wire::format::openai_chat::{
     Decoder, Encoder, decode_request, decode_whole, encode_whole,
 };
 use keymux::wire::format::quirks;
-use keymux::wire::format::quirks::{CallIds, Quirks, Thoughts};
+use keymux::wire::format::quirks::{CallIds, Quirks, ReasoningHistory};
 use keymux::wire::frame::sse::Sse;
 use keymux::wire::frame::{Frame, sse};
 use keymux::wire::inspect::usage::Usage;
@@ -43,7 +43,7 @@ fn quirks_of(exchange: &Exchange) -> &'static Quirks {
     Kind::from_name(provider).map_or(&quirks::COMPATIBLE, |kind| kind.info().quirks)
 }
 
-/// The events of a stream that comes in these chunks; `ends`: in order.
+/// Returns the events of a stream in these chunks; `ends`: it is closed in order.
 fn decode<'b>(chunks: impl Iterator<Item = &'b [u8]>, ends: bool) -> Vec<Event> {
     let (mut sse, mut decoder) = (Sse::new(1 << 24), Decoder::new(&quirks::PLAIN));
     let mut events = Vec::new();
@@ -79,7 +79,7 @@ fn has_failed(events: &[Event]) -> bool {
 }
 
 #[test]
-fn recorded_answers_keep_to_the_grammar_and_come_to_their_end() {
+fn recorded_answers_keep_to_the_grammar_and_end() {
     let mut read = 0;
     for exchange in answers() {
         let (id, events) = (&exchange.id, decode_answer(&exchange));
@@ -95,7 +95,7 @@ fn recorded_answers_keep_to_the_grammar_and_come_to_their_end() {
 }
 
 #[test]
-fn any_cut_into_chunks_gives_the_same_events() {
+fn any_chunking_gives_the_same_events() {
     for exchange in streams() {
         let body = exchange.body.as_slice();
         let whole = decode(std::iter::once(body), true);
@@ -105,7 +105,6 @@ fn any_cut_into_chunks_gives_the_same_events() {
     }
 }
 
-/// That the beginning of events keeps to the grammar if all do is the grammar's own.
 #[test]
 fn a_stream_cut_between_two_events_has_no_end() {
     for exchange in streams() {
@@ -123,11 +122,11 @@ fn a_stream_cut_between_two_events_has_no_end() {
     }
 }
 
-/// What a client that gathers the chunks sees, by the plainest reading.
+/// The answer as a simple client gathers it from the chunks.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     text: String,
-    thought: String,
+    reasoning: String,
     refusal: String,
     calls: Vec<(String, String, String)>,
     finish: String,
@@ -150,8 +149,8 @@ fn see(body: &[u8], stream: bool) -> Vec<Seen> {
         }
         // Perplexity writes an empty delta beside a whole message.
         let (delta, message) = (&choice["delta"], &choice["message"]);
-        let told = if stream && delta.is_object() { delta } else { message };
-        see_delta(&mut seen[index], told);
+        let read = if stream && delta.is_object() { delta } else { message };
+        see_delta(&mut seen[index], read);
         if let Some(reason) = choice["finish_reason"].as_str() {
             reason.clone_into(&mut seen[index].finish);
         }
@@ -164,20 +163,20 @@ fn see_delta(seen: &mut Seen, delta: &Value) {
     for part in delta["content"].as_array().into_iter().flatten() {
         seen.text.push_str(part["text"].as_str().unwrap_or_default());
         for piece in part["thinking"].as_array().into_iter().flatten() {
-            seen.thought.push_str(piece["text"].as_str().unwrap_or_default());
+            seen.reasoning.push_str(piece["text"].as_str().unwrap_or_default());
         }
     }
-    let thought = delta["reasoning_content"].as_str().or(delta["reasoning"].as_str());
-    seen.thought.push_str(thought.unwrap_or_default());
+    let reasoning = delta["reasoning_content"].as_str().or(delta["reasoning"].as_str());
+    seen.reasoning.push_str(reasoning.unwrap_or_default());
     seen.refusal.push_str(delta["refusal"].as_str().unwrap_or_default());
     for call in delta["tool_calls"].as_array().into_iter().flatten() {
         let id = call["id"].as_str().unwrap_or_default();
         let function = &call["function"];
-        let told = |name: &str| function[name].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| function[name].as_str().unwrap_or_default().to_owned();
         let begins = !id.is_empty() && seen.calls.iter().all(|known| known.0 != id);
         match seen.calls.last_mut().filter(|_| !begins) {
-            Some(call) => call.2.push_str(&told("arguments")),
-            None => seen.calls.push((id.to_owned(), told("name"), told("arguments"))),
+            Some(call) => call.2.push_str(&text("arguments")),
+            None => seen.calls.push((id.to_owned(), text("name"), text("arguments"))),
         }
     }
 }
@@ -187,7 +186,7 @@ fn seen_in(candidate: &Candidate) -> Seen {
     for block in &candidate.blocks {
         match &block.content {
             Content::Text { text, .. } => seen.text.push_str(text),
-            Content::Reasoning { text } => seen.thought.push_str(text),
+            Content::Reasoning { text } => seen.reasoning.push_str(text),
             Content::Refusal(text) => seen.refusal.push_str(text),
             Content::ToolCall { id, name, arguments } => {
                 let id = id.clone().unwrap_or_default();
@@ -201,10 +200,10 @@ fn seen_in(candidate: &Candidate) -> Seen {
 }
 
 #[test]
-fn answers_say_what_a_plain_reading_finds() {
+fn decoded_answers_equal_a_simple_reading() {
     for exchange in answers() {
         let reply = Response::fold(&decode_answer(&exchange));
-        // Of a failed answer the blocks are not told to be whole.
+        // The blocks of a failed answer may be incomplete.
         let mut plain = see(&exchange.body, exchange.is_stream());
         let read: Vec<Seen> = reply.candidates.iter().map(seen_in).collect();
         if reply.failed.is_some() {
@@ -215,7 +214,7 @@ fn answers_say_what_a_plain_reading_finds() {
 }
 
 #[test]
-fn recorded_endings_are_understood() {
+fn recorded_finish_reasons_are_decoded() {
     for exchange in answers() {
         for candidate in Response::fold(&decode_answer(&exchange)).candidates {
             let called = candidate
@@ -241,7 +240,7 @@ fn recorded_endings_are_understood() {
     }
 }
 
-fn shown() -> ResponseContext {
+fn context() -> ResponseContext {
     ResponseContext {
         id: "id".to_owned(),
         created: 1,
@@ -252,15 +251,15 @@ fn shown() -> ResponseContext {
     }
 }
 
-/// What is left of an answer behind a caller of the same format.
-fn told(reply: &Response) -> (Vec<Seen>, Vec<Option<Stop>>, Usage, bool) {
+/// Returns what a caller of the same format gets of an answer.
+fn comparable(reply: &Response) -> (Vec<Seen>, Vec<Option<Stop>>, Usage, bool) {
     let stops = reply.candidates.iter().map(|one| one.stop).collect();
     let seen = reply.candidates.iter().map(|one| Seen { finish: String::new(), ..seen_in(one) });
     (seen.collect(), stops, reply.usage, reply.ended)
 }
 
 #[test]
-fn what_is_written_for_callers_reads_the_same() {
+fn encoded_answers_decode_to_the_same() {
     for exchange in answers() {
         let id = &exchange.id;
         let events = decode_answer(&exchange);
@@ -268,27 +267,27 @@ fn what_is_written_for_callers_reads_the_same() {
         if reply.failed.is_some() {
             continue;
         }
-        let mut encoder = Encoder::new(shown());
+        let mut encoder = Encoder::new(context());
         let mut stream = Vec::new();
         for event in &events {
             encoder.event(event, &mut stream);
         }
         let again = decode(std::iter::once(stream.as_slice()), true);
         grammar::check(&again).unwrap_or_else(|broken| panic!("{id}: {broken}"));
-        assert_eq!(told(&Response::fold(&again)), told(&reply), "{id}, as a stream");
+        assert_eq!(comparable(&Response::fold(&again)), comparable(&reply), "{id}, as a stream");
 
-        let whole = encode_whole(&reply, &shown());
+        let whole = encode_whole(&reply, &context());
         let again = decode_whole(&whole, &quirks::PLAIN);
         grammar::check(&again).unwrap_or_else(|broken| panic!("{id}: {broken}"));
-        assert_eq!(told(&Response::fold(&again)), told(&reply), "{id}, whole");
+        assert_eq!(comparable(&Response::fold(&again)), comparable(&reply), "{id}, whole");
 
         let written = see(&stream, true);
-        assert_eq!(written, see(&whole, false), "{id}: stream and whole say the same");
+        assert_eq!(written, see(&whole, false), "{id}: stream and whole are the same");
     }
 }
 
 #[test]
-fn recorded_requests_are_understood_and_said_again() {
+fn recorded_requests_are_decoded_and_encoded_again() {
     let mut read = 0;
     for exchange in exchanges() {
         let Some(body) = &exchange.request else { continue };
@@ -302,19 +301,19 @@ fn recorded_requests_are_understood_and_said_again() {
             encode_request(Format::OpenAiChat, Format::OpenAiChat, &request, quirks_of(&exchange));
         match encoded {
             Ok(encoded) => {
-                let said: Value = serde_json::from_slice(&encoded.body).unwrap();
+                let encoded_body: Value = serde_json::from_slice(&encoded.body).unwrap();
                 assert_eq!(
-                    plain(&said, quirks_of(&exchange)),
+                    plain(&encoded_body, quirks_of(&exchange)),
                     plain(&written, quirks_of(&exchange)),
                     "{id}"
                 );
             }
             Err(why) => {
-                // Their own servers search; no format can say it for another.
-                let searches = exchange.has("server_tools") && why.at == "/web_search_options";
-                // A vendor that knows no documents has refused it too.
+                // Searches by the vendor's own servers have no translation.
+                let is_search = exchange.has("server_tools") && why.at == "/web_search_options";
+                // A vendor without documents refused it as well.
                 let is_document = exchange.has("document") && exchange.has("error_400");
-                assert!(searches || is_document, "{id}: {why}");
+                assert!(is_search || is_document, "{id}: {why}");
             }
         }
         read += 1;
@@ -322,11 +321,11 @@ fn recorded_requests_are_understood_and_said_again() {
     eprintln!("{read} requests read");
 }
 
-/// A request in one of the ways in which the same can be said.
+/// Returns a request in a normal form.
 fn plain(body: &Value, quirks: &Quirks) -> Value {
     let messages = body["messages"].as_array().into_iter().flatten();
     let mut messages: Vec<Value> = messages.map(|message| plain_message(message, quirks)).collect();
-    // System messages at the beginning are one.
+    // System messages at the beginning are merged.
     let system = messages.iter().take_while(|message| message["role"] == "system").count();
     let parts: Vec<Value> = messages
         .drain(..system)
@@ -366,14 +365,16 @@ fn plain_message(message: &Value, quirks: &Quirks) -> Value {
     };
     let calls = message["tool_calls"].as_array().into_iter().flatten();
     let id = |id: &Value| match quirks.call_ids {
-        CallIds::Any => id.clone(),
-        // Replaced; that call and result still belong together is a test of its own.
-        CallIds::Nine => Value::Null,
+        CallIds::Any | CallIds::AtMost40 => id.clone(),
+        // Replaced; another test checks that call and result keep the same.
+        CallIds::NineAlphanumerics => Value::Null,
     };
     let calls: Vec<Value> =
         calls.map(|call| json!({ "id": id(&call["id"]), "function": call["function"] })).collect();
-    let thought = match quirks.thoughts {
-        Thoughts::Member(name) | Thoughts::Beside(name) => message[name].clone(),
+    let reasoning = match quirks.reasoning {
+        ReasoningHistory::Member(name) | ReasoningHistory::RequiredMember(name) => {
+            message[name].clone()
+        }
         _ => Value::Null,
     };
     json!({
@@ -381,6 +382,6 @@ fn plain_message(message: &Value, quirks: &Quirks) -> Value {
         "content": parts,
         "tool_calls": calls,
         "tool_call_id": id(&message["tool_call_id"]),
-        "thought": if thought == json!("") { Value::Null } else { thought },
+        "reasoning": if reasoning == json!("") { Value::Null } else { reasoning },
     })
 }

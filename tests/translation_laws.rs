@@ -220,10 +220,11 @@ fn grid_every_caller_reads_what_the_provider_said() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// A model of a provider's, of which the least is refused.
+/// The model of the provider that refuses least.
 fn model(provider: Format) -> &'static str {
     match provider {
-        Format::OpenAiChat | Format::OpenAiResponses => "gpt-5",
+        Format::OpenAiChat => "gpt-4o",
+        Format::OpenAiResponses => "gpt-5",
         Format::Anthropic => "claude-sonnet-4-5",
         Format::Gemini => "gemini-2.5-flash",
         Format::Bedrock => "us.anthropic.claude-sonnet-4-5-20250929-v1:0",

@@ -70,7 +70,7 @@ struct State {
 
 impl Log {
     /// Starts the log on standard output and sends the events of `tracing` to it. `filter` has the syntax of
-    /// `tracing_subscriber::EnvFilter`; the libraries in [`CAPPED`] are limited in addition. Fails if the
+    /// `tracing_subscriber::EnvFilter`; the libraries in `CAPPED` are limited in addition. Fails if the
     /// filter is invalid or a log was started before.
     pub fn start(filter: &str, format: Format) -> Result<Self, String> {
         let log = Self { format, shared: Arc::default() };
@@ -115,7 +115,7 @@ impl Log {
         }
     }
 
-    /// Waits until all lines are written, at most [`FINISH_TIMEOUT`].
+    /// Waits until all lines are written, at most `FINISH_TIMEOUT`.
     pub fn finish(&self) {
         let mut state = self.shared.lock();
         state.closed = true;

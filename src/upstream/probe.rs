@@ -100,7 +100,7 @@ pub fn deadline(timeouts: &Timeouts) -> Duration {
     TIMEOUT.min(timeouts.first_byte)
 }
 
-/// Runs these calls, at most [`CONCURRENCY`] at once. Calls `on_end` with the index and report of each, in
+/// Runs these calls, at most `CONCURRENCY` at once. Calls `on_end` with the index and report of each, in
 /// the order in which they end.
 pub async fn run_all<P>(
     probes: impl IntoIterator<Item = P>,

@@ -1,7 +1,7 @@
 //! The feature matrix: what a request may ask for beyond plain text, which format supports it, and where a
 //! caller sets it.
 //!
-//! One row a feature, one column a format. [`fit`](crate::wire::fit) acts on this table and
+//! One row a feature, one column a format. `fit` acts on this table and
 //! docs/translation.md is printed from it.
 
 use super::api::Format;
@@ -94,7 +94,7 @@ features! {
     FileId = "files by provider file id":
         [Yes, Yes, Yes, No, No, No, No],
         ["messages[].content[].file.file_id", "input[].content[].file_id", "messages[].content[].source.file_id", "contents[].parts[].fileData", ""];
-    // Chat: see `Quirks::thoughts`. Responses takes back only what it signed itself.
+    // Chat: see `Quirks::reasoning`. Responses takes back only what it signed itself.
     Reasoning = "reasoning of earlier turns":
         [Drop, Drop, Yes, Yes, Yes, Yes, Drop],
         ["messages[].reasoning_content", "input[].summary", "messages[].content[].thinking", "contents[].parts[].thought", "messages[].content[].reasoningContent"];

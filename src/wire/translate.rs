@@ -11,6 +11,7 @@
 
 mod stream;
 
+use super::feature::Feature;
 use super::fit;
 use super::format::quirks::Quirks;
 use super::format::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, replicate};
@@ -75,16 +76,29 @@ pub fn encode_request(
     quirks: &Quirks,
 ) -> Result<Encoded, Rejected> {
     let mut fitting = Fitting::new(format, caller);
+    if format == Format::OpenAiChat && quirks.top_k {
+        fitting.allow(Feature::TopK);
+    }
     let mut request = request.clone();
     fit::generic::fit(&mut request, &mut fitting)?;
     let body = match format {
-        Format::OpenAiChat => openai_chat::encode_request(&request, quirks, &mut fitting)?,
-        Format::OpenAiResponses => {
-            openai_responses::encode_request(&request, quirks, &mut fitting)?
+        Format::OpenAiChat => {
+            openai_chat::fit(&mut request, quirks, &mut fitting)?;
+            openai_chat::encode_request(&request, quirks)
         }
-        Format::Anthropic => anthropic::encode_request(&request, quirks, &mut fitting)?,
+        Format::OpenAiResponses => {
+            openai_responses::fit(&mut request, &mut fitting)?;
+            openai_responses::encode_request(&request)
+        }
+        Format::Anthropic => {
+            anthropic::fit(&mut request, quirks, &mut fitting)?;
+            anthropic::encode_request(&request, quirks)
+        }
         Format::Gemini => gemini::encode_request(&request, quirks, &mut fitting)?,
-        Format::Bedrock => bedrock::encode_request(&request, quirks, &mut fitting)?,
+        Format::Bedrock => {
+            bedrock::fit(&mut request, quirks, &mut fitting)?;
+            bedrock::encode_request(&request, quirks)
+        }
         Format::Cohere => cohere::encode_request(&request, quirks, &mut fitting)?,
         Format::Replicate => replicate::encode_request(&request, quirks, &mut fitting)?,
     };
@@ -110,9 +124,7 @@ impl Decoder {
     pub fn new(format: Format, quirks: &'static Quirks) -> Decoder {
         match format {
             Format::OpenAiChat => Decoder::OpenAiChat(openai_chat::Decoder::new(quirks)),
-            Format::OpenAiResponses => {
-                Decoder::OpenAiResponses(openai_responses::Decoder::new(quirks))
-            }
+            Format::OpenAiResponses => Decoder::OpenAiResponses(openai_responses::Decoder::new()),
             Format::Anthropic => Decoder::Anthropic(anthropic::Decoder::new(quirks)),
             Format::Gemini => Decoder::Gemini(gemini::Decoder::new(quirks)),
             Format::Bedrock => Decoder::Bedrock(bedrock::Decoder::new(quirks)),
@@ -154,7 +166,7 @@ impl Decoder {
 pub fn decode_whole(format: Format, body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
     match format {
         Format::OpenAiChat => openai_chat::decode_whole(body, quirks),
-        Format::OpenAiResponses => openai_responses::decode_whole(body, quirks),
+        Format::OpenAiResponses => openai_responses::decode_whole(body),
         Format::Anthropic => anthropic::decode_whole(body, quirks),
         Format::Gemini => gemini::decode_whole(body, quirks),
         Format::Bedrock => bedrock::decode_whole(body, quirks),

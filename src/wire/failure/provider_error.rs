@@ -1,6 +1,6 @@
 //! An error as a provider sent it.
 
-use super::Failure;
+use super::{Class, Failure};
 
 /// A failure within an answer, as the provider told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,4 +17,18 @@ pub struct ProviderError {
     pub param: Option<String>,
     /// In the provider's words.
     pub message: String,
+}
+
+impl ProviderError {
+    /// An answer that cannot be read. `message` is keymux's own text.
+    pub(crate) fn malformed(message: impl Into<String>) -> ProviderError {
+        ProviderError {
+            failure: Failure { class: Class::Trouble, retry_after: None },
+            status: None,
+            kind: None,
+            code: None,
+            param: None,
+            message: message.into(),
+        }
+    }
 }

@@ -4,7 +4,9 @@
 //! <https://ai.google.dev/gemini-api/docs/openai#thinking>. `xhigh` and `max` are not in it; 32,768 is the most
 //! that any Gemini model takes.
 
-use crate::wire::ir::{Effort, Thinking};
+use super::Fitting;
+use crate::wire::feature::Feature;
+use crate::wire::ir::{Effort, Request, Thinking};
 
 /// Returns the token budget that corresponds to an effort.
 pub(crate) fn budget_of(effort: Effort) -> u64 {
@@ -43,6 +45,20 @@ pub(crate) fn nearest(wanted: Effort, supported: &[Effort]) -> Option<Effort> {
     let mut others = supported.iter().copied().filter(|effort| *effort != Effort::None);
     let least = others.clone().next();
     others.rfind(|effort| *effort <= wanted).or(least)
+}
+
+/// Replaces what the caller requests, by word or by budget, with the nearest of the `supported` efforts, which
+/// are in ascending order. Without one it is dropped and named.
+pub(crate) fn fit(request: &mut Request, supported: &[Effort], fitting: &mut Fitting) {
+    let Some(thinking) = &mut request.thinking else { return };
+    let Some(wanted) = requested(thinking) else { return };
+    let by_word = thinking.effort.is_some();
+    thinking.effort = nearest(wanted, supported);
+    thinking.budget = None;
+    if thinking.effort.is_none() {
+        let by_budget = Feature::ReasoningBudget;
+        fitting.omit(if by_word { Feature::ReasoningEffort } else { by_budget }, "");
+    }
 }
 
 impl Effort {

@@ -5,16 +5,29 @@
 //! uses the shared parts:
 //!
 //! ```text
-//! effort       one scale between effort words and token budgets
-//! call_ids     ids of tool calls in the target's spelling, paired with their results
-//! tool_names   what a target accepts as the name of a function
-//! forced_tool  JSON schema output by a tool that must be called
+//! effort          one scale between effort words and token budgets
+//! claude          what single Claude models refuse, on every road to them
+//! media           the feature that a piece of media is
+//! call_ids        ids of tool calls in the target's spelling, paired with their results
+//! roles           turns in the order that a target accepts
+//! signatures      reasoning and signatures that only their maker takes back
+//! tool_names      what a target accepts as the name of a function
+//! tool_arguments  arguments for targets that accept objects only
+//! forced_tool     JSON schema output by a tool that must be called
+//! openai          what OpenAI's API and its models refuse
 //! ```
 
 pub(crate) mod call_ids;
+pub(crate) mod claude;
+pub(crate) mod claude_schema;
 pub(crate) mod effort;
 pub(crate) mod forced_tool;
 pub(crate) mod generic;
+pub(crate) mod media;
+pub(crate) mod openai;
+pub(crate) mod roles;
+pub(crate) mod signatures;
+pub(crate) mod tool_arguments;
 pub(crate) mod tool_names;
 
 use super::api::Format;
@@ -26,6 +39,8 @@ use super::json::fields::Rejected;
 pub struct Fitting {
     target: Format,
     caller: Format,
+    /// What the vendor supports and the format does not.
+    allowed: Option<Feature>,
     dropped: Vec<String>,
     forced_tool: Option<String>,
 }
@@ -33,7 +48,17 @@ pub struct Fitting {
 impl Fitting {
     /// For a provider of format `target`, on behalf of a caller of format `caller`.
     pub fn new(target: Format, caller: Format) -> Fitting {
-        Fitting { target, caller, dropped: Vec::new(), forced_tool: None }
+        Fitting { target, caller, allowed: None, dropped: Vec::new(), forced_tool: None }
+    }
+
+    /// Returns the format of the provider.
+    pub(crate) fn target(&self) -> Format {
+        self.target
+    }
+
+    /// Keeps a feature that this vendor supports although the format does not.
+    pub(crate) fn allow(&mut self, feature: Feature) {
+        self.allowed = Some(feature);
     }
 
     /// Decides about the feature that the caller set at `at`, by the feature matrix: returns true to keep
@@ -44,6 +69,7 @@ impl Fitting {
     /// When the target does not support it and it may not be left out.
     pub fn keep(&mut self, feature: Feature, at: &str) -> Result<bool, Rejected> {
         match feature.support(self.target) {
+            _ if self.allowed == Some(feature) => Ok(true),
             Support::Supported => Ok(true),
             Support::Dropped => {
                 self.omit(feature, at);
@@ -57,6 +83,13 @@ impl Fitting {
     pub fn omit(&mut self, feature: Feature, at: &str) {
         let at = self.place(feature, at);
         self.drop(&at);
+    }
+
+    /// Clears a setting that the format supports and this vendor or model does not, and names it if it was set.
+    pub(crate) fn omit_set<T>(&mut self, feature: Feature, setting: &mut Option<T>) {
+        if setting.take().is_some() {
+            self.omit(feature, "");
+        }
     }
 
     /// Refuses a feature that the format supports and this vendor or model does not.
@@ -83,7 +116,8 @@ impl Fitting {
         (self.dropped, self.forced_tool)
     }
 
-    fn place(&self, feature: Feature, at: &str) -> String {
+    /// Returns `at`, or if that is empty the member by which the caller's format sets the feature.
+    pub(crate) fn place(&self, feature: Feature, at: &str) -> String {
         match at {
             "" => {
                 let place = feature.place(self.caller).unwrap_or(feature.name());

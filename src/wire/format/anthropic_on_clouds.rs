@@ -1,5 +1,5 @@
-//! Anthropic's messages where another cloud serves them: the model stands in the path, the version in the
-//! body, and Bedrock frames streams and errors in its own way.
+//! Anthropic's Messages API as other clouds serve it: the model is in the path, the version is in the body, and
+//! Bedrock frames streams and errors in its own way.
 //!
 //! <https://docs.claude.com/en/api/claude-on-vertex-ai>,
 //! <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html>
@@ -15,36 +15,36 @@ use crate::wire::frame::aws_event_stream::{Frame, Frames};
 use crate::wire::inspect::model::Peek;
 use crate::wire::json::walk::{Part, Scanner, is_named, members};
 
-const ON_VERTEX: &str = "vertex-2023-10-16";
-const ON_BEDROCK: &str = "bedrock-2023-05-31";
-/// The longest event that is unpacked; as long as any that is passed on.
-const LONGEST: usize = crate::wire::frame::aws_event_stream::LONGEST;
+const VERTEX_VERSION: &str = "vertex-2023-10-16";
+const BEDROCK_VERSION: &str = "bedrock-2023-05-31";
+/// The longest event that is unwrapped; as long as any that is passed on.
+const MAX_EVENT_LEN: usize = crate::wire::frame::aws_event_stream::LONGEST;
 
-/// A body of messages as Vertex takes it.
+/// Rewrites the body of a messages request for Vertex.
 pub fn for_vertex(peek: &Peek<'_>, body: &Bytes) -> [Bytes; 3] {
-    let version = format!(r#""anthropic_version":"{ON_VERTEX}""#);
+    let version = format!(r#""anthropic_version":"{VERTEX_VERSION}""#);
     peek.replace_member(body, Bytes::from(version))
 }
 
-/// A body of tokens to count as Vertex takes it: there the model stays in it.
+/// Rewrites the body of a request to count tokens for Vertex: there the model stays in the body.
 pub fn for_counting_on_vertex(peek: &Peek<'_>, body: &Bytes, model: &str) -> [Bytes; 3] {
     let name = serde_json::to_string(model).unwrap_or_default();
-    let both = format!(r#""anthropic_version":"{ON_VERTEX}","model":{name}"#);
-    peek.replace_member(body, Bytes::from(both))
+    let members = format!(r#""anthropic_version":"{VERTEX_VERSION}","model":{name}"#);
+    peek.replace_member(body, Bytes::from(members))
 }
 
-/// A body of messages as Bedrock takes it: without `stream`, which its path says, and with the `betas` of
-/// the header in it. All other bytes stay. A body that is no JSON object stays as it is.
+/// Rewrites the body of a messages request for Bedrock: without `stream`, which is in the path, and with the
+/// `betas` of the header. All other bytes stay, as does a body that is not a JSON object.
 pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec<u8> {
     let betas: Vec<&str> =
         betas.flat_map(|list| list.split(',')).map(str::trim).filter(|b| !b.is_empty()).collect();
-    let mut envelope = format!(r#""anthropic_version":"{ON_BEDROCK}""#);
+    let mut added = format!(r#""anthropic_version":"{BEDROCK_VERSION}""#);
     if !betas.is_empty() {
-        envelope.push_str(r#","anthropic_beta":"#);
-        envelope.push_str(&serde_json::to_string(&betas).unwrap_or_default());
+        added.push_str(r#","anthropic_beta":"#);
+        added.push_str(&serde_json::to_string(&betas).unwrap_or_default());
     }
     let (mut scanner, mut rest) = (Scanner::new(), body);
-    let (mut out, mut copied) = (Vec::with_capacity(body.len() + envelope.len()), 0);
+    let (mut out, mut copied) = (Vec::with_capacity(body.len() + added.len()), 0);
     let mut member = None;
     while let Ok(Some(piece)) = scanner.next(&mut rest) {
         match (piece.part, member) {
@@ -58,9 +58,9 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
                 out.extend_from_slice(&body[copied..start]);
                 copied = end;
                 if is_model {
-                    out.extend_from_slice(envelope.as_bytes());
+                    out.extend_from_slice(added.as_bytes());
                 } else {
-                    copied += comma_behind(&body[end..], &mut out);
+                    copied += remove_comma(&body[end..], &mut out);
                 }
                 member = None;
             }
@@ -71,12 +71,12 @@ pub fn for_bedrock<'h>(body: &[u8], betas: impl Iterator<Item = &'h str>) -> Vec
     out
 }
 
-/// Takes the comma of a member that is left out: the one behind it, and how many bytes that is; or, of the
-/// last member, the one before it.
-fn comma_behind(rest: &[u8], before: &mut Vec<u8>) -> usize {
-    let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    if rest.get(blank) == Some(&b',') {
-        return blank + 1;
+/// Removes the comma of a member that is left out: returns how many bytes of `rest` end with the comma after it, or
+/// for the last member removes the comma before it.
+fn remove_comma(rest: &[u8], before: &mut Vec<u8>) -> usize {
+    let white_space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    if rest.get(white_space) == Some(&b',') {
+        return white_space + 1;
     }
     let kept = before.trim_ascii_end().len();
     if before[..kept].ends_with(b",") {
@@ -85,29 +85,29 @@ fn comma_behind(rest: &[u8], before: &mut Vec<u8>) -> usize {
     0
 }
 
-/// Makes of Bedrock's event stream the server-sent events that Anthropic would have sent.
+/// Rewrites Bedrock's event stream to the server-sent events that Anthropic would have sent.
 #[derive(Debug)]
 pub struct FromBedrock {
     frames: Frames,
-    over: bool,
+    is_over: bool,
 }
 
 impl Default for FromBedrock {
     fn default() -> Self {
-        Self { frames: Frames::new(LONGEST), over: false }
+        Self { frames: Frames::new(MAX_EVENT_LEN), is_over: false }
     }
 }
 
 impl FromBedrock {
-    /// Takes the next bytes, and gives the events that they complete.
+    /// Takes the next bytes and writes the events that they complete.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let over = &mut self.over;
+        let is_over = &mut self.is_over;
         self.frames.push(bytes, |frame| {
-            if *over {
+            if *is_over {
                 return;
             }
-            let told = match frame {
-                Frame::Event { payload, .. } => match event(payload, out) {
+            let (code, message) = match frame {
+                Frame::Event { payload, .. } => match unwrap_event(payload, out) {
                     Some(()) => return,
                     None => ("", "The provider sent an event that cannot be read.".to_owned()),
                 },
@@ -115,23 +115,23 @@ impl FromBedrock {
                 Frame::Error { code, message } => (code, message.to_owned()),
                 Frame::Broken(_) => ("", "The provider's stream is damaged.".to_owned()),
             };
-            *over = true;
-            let error = error(status_of(told.0), &told.1);
+            *is_over = true;
+            let error = error(status_of(code), &message);
             // Writing into memory cannot fail.
             let _ = write!(out, "event: error\ndata: {error}\n\n");
         });
     }
 }
 
-/// One event out of its envelope: `{"bytes":"BASE64"}`.
-fn event(payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// Writes the event that is in `{"bytes":"BASE64"}`.
+fn unwrap_event(payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let [Some([b'"', text @ .., b'"'])] = members(payload, ["bytes"]) else { return None };
     let event = BASE64_STANDARD.decode(text).ok()?;
     let [Some([b'"', kind @ .., b'"'])] = members(&event, ["type"]) else { return None };
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(kind);
     out.extend_from_slice(b"\ndata: ");
-    // Of several lines each would need a `data:` of its own; within JSON a line break is only white space.
+    // Each of several lines would need its own `data:`; within JSON a line break is only white space.
     out.extend(event.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
     out.extend_from_slice(b"\n\n");
     Some(())
@@ -143,7 +143,7 @@ fn message_of(payload: &[u8]) -> String {
     message.unwrap_or_default().to_owned()
 }
 
-/// The status that stands for an exception within a stream.
+/// Returns the status that corresponds to an exception within a stream.
 fn status_of(exception: &str) -> u16 {
     match exception {
         "throttlingException" => 429,
@@ -153,12 +153,12 @@ fn status_of(exception: &str) -> u16 {
     }
 }
 
-/// An error body of Bedrock's as Anthropic would have written it.
+/// Rewrites an error body of Bedrock to what Anthropic would have sent.
 pub fn error_for(status: u16, body: &[u8]) -> Bytes {
     Bytes::from(error(status, &message_of(body)).to_string())
 }
 
-/// <https://docs.claude.com/en/api/errors>
+/// Returns the error body of Anthropic's API for a status: <https://docs.claude.com/en/api/errors>.
 fn error(status: u16, message: &str) -> Value {
     let kind = match status {
         401 => "authentication_error",
@@ -178,13 +178,13 @@ mod tests {
     use super::*;
     use crate::wire::frame::aws_event_stream::exception;
 
-    fn enveloped(body: &str, betas: &[&str]) -> String {
+    fn rewritten(body: &str, betas: &[&str]) -> String {
         let bytes = for_bedrock(body.as_bytes(), betas.iter().copied());
         String::from_utf8(bytes).unwrap()
     }
 
     #[test]
-    fn the_model_gives_way_to_the_version_and_stream_leaves() {
+    fn the_version_replaces_the_model_and_stream_is_removed() {
         let version = r#""anthropic_version":"bedrock-2023-05-31""#;
         for (body, expected) in [
             (r#"{"model":"m","n":1}"#, format!(r#"{{{version},"n":1}}"#)),
@@ -196,11 +196,11 @@ mod tests {
             ),
             (r#"{"stream":true}"#, "{}".to_owned()),
         ] {
-            assert_eq!(enveloped(body, &[]), expected);
+            assert_eq!(rewritten(body, &[]), expected);
         }
         let betas = r#""anthropic_beta":["a-1","b-2","c-3"]"#;
         assert_eq!(
-            enveloped(r#"{"model":"m"}"#, &["a-1, b-2", "c-3"]),
+            rewritten(r#"{"model":"m"}"#, &["a-1, b-2", "c-3"]),
             format!("{{{version},{betas}}}")
         );
     }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_in_anthropics_words() {
+    fn an_error_body_gets_the_form_of_anthropics() {
         let body = error_for(400, br#"{"message":"max_tokens is missing"}"#);
         let expected = r#"{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens is missing"}}"#;
         assert_eq!(body, expected);

@@ -1,32 +1,32 @@
 //! Signatures of other formats in the field that a caller's format has for its own.
 //!
-//! One of another format stands there as `NAME:data`, or `NAME#id:data` where the format wants an id back with
-//! it. A call or a text may be signed too, for which these formats have no field; such a signature gets an
-//! empty thought of its own directly behind the block, with `NAME^:data`. Clients hand thoughts back as they
-//! came, because the API demands it of its own, so all of them find their way home. Base64 has none of these
-//! signs in it, so one of the caller's format is never mistaken for another's.
+//! A signature of another format is written there as `NAME:data`, or `NAME#id:data` where the format wants an id
+//! back with it. A call or a text may be signed too, for which these formats have no field; such a signature gets
+//! empty reasoning directly after the block, with `NAME^:data`. Clients send reasoning back unchanged, because the
+//! API demands it for its own, so every signature returns. Base64 contains none of these characters, so a
+//! signature of the caller's format is never mistaken for another's.
 
 use crate::wire::api::Format;
 use crate::wire::ir::Signature;
 
-/// What a signature is that a caller hands back.
+/// A signature that a caller sends back.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Carried {
     pub(crate) signature: Signature,
-    /// Whether it is of the block before.
+    /// True if it belongs to the block before.
     pub(crate) of_block_before: bool,
 }
 
-/// Reads a signature that a caller of the format `own` hands back; an empty one is none.
+/// Parses a signature that a caller of the format `own` sends back; an empty one is `None`.
 pub(crate) fn read(own: Format, text: &str) -> Option<Carried> {
-    let foreign = text.split_once(':').and_then(|(sign, data)| {
-        let (sign, of_block_before) = match sign.strip_suffix('^') {
-            Some(sign) => (sign, true),
-            None => (sign, false),
+    let foreign = text.split_once(':').and_then(|(prefix, data)| {
+        let (prefix, of_block_before) = match prefix.strip_suffix('^') {
+            Some(prefix) => (prefix, true),
+            None => (prefix, false),
         };
-        let (name, id) = match sign.split_once('#') {
+        let (name, id) = match prefix.split_once('#') {
             Some((name, id)) => (name, Some(id.to_owned())),
-            None => (sign, None),
+            None => (prefix, None),
         };
         let signature = Signature { format: Format::named(name)?, data: data.to_owned(), id };
         Some(Carried { signature, of_block_before })
@@ -46,8 +46,8 @@ pub(crate) fn write(own: Format, signature: &Signature, of_block_before: bool) -
         Some(id) => ("#", id.as_str()),
         None => ("", ""),
     };
-    let above = if of_block_before { "^" } else { "" };
-    format!("{}{hash}{id}{above}:{}", signature.format.name(), signature.data)
+    let caret = if of_block_before { "^" } else { "" };
+    format!("{}{hash}{id}{caret}:{}", signature.format.name(), signature.data)
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_finds_its_way_home() {
+    fn signatures_survive_the_round_trip_to_the_caller() {
         for (format, id) in [
             (Format::Gemini, None),
             (Format::OpenAiResponses, Some("rs_1")),

@@ -30,6 +30,8 @@ pub struct Request {
     pub sampling: Sampling,
     /// How much is thought before the answer.
     pub thinking: Option<Thinking>,
+    /// How the model is told to think, where targets have several ways: set by `fit`.
+    pub thinking_mode: Option<ThinkingMode>,
     /// The form that the text of the answer must have.
     pub form: Option<Form>,
     /// How many answers are wanted.
@@ -307,6 +309,19 @@ pub struct Thinking {
     pub budget: Option<u64>,
     /// Whether the thoughts, or a summary of them, are to be in the answer; absent: as the format has it.
     pub shown: Option<bool>,
+}
+
+/// How a Claude model is told to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThinkingMode {
+    /// Not at all.
+    Disabled,
+    /// Between tool calls only.
+    BetweenTools,
+    /// As much as it sees fit.
+    Adaptive,
+    /// At most this many tokens.
+    Budget(u64),
 }
 
 /// Effort in the words of the APIs, least first.

@@ -182,10 +182,12 @@ fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: &mut Vec<Ev
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             delta(Piece::Text(text.clone()));
         }
+        if let Content::Text { .. } | Content::Refusal(_) = &block.content
+            && let Some(all) = logprobs.take()
+        {
+            delta(Piece::Logprobs(all.clone()));
+        }
         if let Content::Text { citations, .. } = &block.content {
-            if let Some(all) = logprobs.take() {
-                delta(Piece::Logprobs(all.clone()));
-            }
             for citation in citations {
                 delta(Piece::Citation(citation.clone()));
             }

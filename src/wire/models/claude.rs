@@ -1,5 +1,6 @@
-//! What the models take, by the names of their families: the format is one, but each generation refuses
-//! something that the one before it took.
+//! What the Claude models take, by the names of their families. The format is one, but each generation refuses
+//! something that the one before it took. Every road to a Claude model (Anthropic, Vertex, Bedrock) uses this
+//! table.
 //!
 //! Sources: <https://platform.claude.com/docs/en/about-claude/models/overview> and the migration guides and
 //! "what's new" pages of each model; <https://platform.claude.com/docs/en/build-with-claude/thinking>,
@@ -11,76 +12,73 @@ use crate::wire::ir::Effort;
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Model {
-    /// Whether these are known facts, or guesses at somebody else's model behind the same format.
-    pub(crate) known: bool,
+    /// True for a model of Anthropic's; false for another model behind the same format, of which the rest is a
+    /// guess.
+    pub(crate) is_claude: bool,
     /// The most tokens of an answer. The API demands a limit and refuses a higher one.
-    pub(crate) most: u64,
-    pub(crate) thinks: Thinks,
-    pub(crate) efforts: Efforts,
-    /// Whether it answers by schema (`output_config.format`) and keeps to those of strict tools.
-    pub(crate) schemas: bool,
-    pub(crate) samples: Samples,
-    /// Whether it can be made to call a tool.
-    pub(crate) forced: bool,
-    /// Whether it goes on with a last turn of its own.
+    pub(crate) max_output_tokens: u64,
+    pub(crate) thinking: ThinkingSupport,
+    /// The effort words it knows, in ascending order.
+    pub(crate) efforts: &'static [Effort],
+    /// True if it answers by schema (`output_config.format`) and follows the schemas of strict tools.
+    pub(crate) structured_outputs: bool,
+    pub(crate) sampling: SamplingSupport,
+    /// True if it can be made to call a tool.
+    pub(crate) forced_tools: bool,
+    /// True if it continues a last turn of the assistant.
     pub(crate) prefill: bool,
 }
 
 /// How a model is told to think.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Thinks {
-    /// It cannot.
+pub(crate) enum ThinkingSupport {
+    /// It cannot think.
     Never,
     /// With a budget of tokens.
     Budget,
-    /// With a budget, or as it sees fit.
-    Either,
-    /// As it sees fit, when it is told to.
+    /// With a budget, or adaptively.
+    BudgetOrAdaptive,
+    /// Adaptively, when it is told to.
     Adaptive,
-    /// As it sees fit, unless it is told not to.
-    Unasked,
-    /// Likewise, and the way to tell it not to is `between_tools`.
-    BetweenTools,
-    /// Whatever it is told.
+    /// Adaptively, unless it is told not to.
+    AdaptiveByDefault,
+    /// Adaptively by default; `between_tools` is the least that it can be told.
+    AtLeastBetweenTools,
+    /// Adaptively, whatever it is told.
     Always,
-}
-
-/// Which words of effort a model knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Efforts {
-    None,
-    ToHigh,
-    /// All but `xhigh`.
-    ToMax,
-    All,
 }
 
 /// Which sampling parameters a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Samples {
-    Any,
+pub(crate) enum SamplingSupport {
+    All,
     /// `temperature` or `top_p`, not both.
-    Either,
+    TemperatureOrTopP,
     None,
 }
 
-/// A model behind the format that is none of Anthropic's. 8192 is the least limit in use among them; all
-/// know budgets, tools and sampling, which are as old as the format.
+const TO_HIGH: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
+const TO_MAX_WITHOUT_XHIGH: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High, Effort::Max];
+const ALL_EFFORTS: &[Effort] =
+    &[Effort::Low, Effort::Medium, Effort::High, Effort::XHigh, Effort::Max];
+
+/// A model behind the format that is not Anthropic's. 8192 is the least limit in use among them; all know
+/// budgets, tools and sampling, which are as old as the format.
 const OTHER: Model = Model {
-    known: false,
-    most: 8192,
-    thinks: Thinks::Budget,
-    efforts: Efforts::None,
-    schemas: false,
-    samples: Samples::Any,
-    forced: true,
+    is_claude: false,
+    max_output_tokens: 8192,
+    thinking: ThinkingSupport::Budget,
+    efforts: &[],
+    structured_outputs: false,
+    sampling: SamplingSupport::All,
+    forced_tools: true,
     prefill: true,
 };
 
 impl Model {
-    /// The one of that name, however a cloud decorates it: `claude-opus-4-6`,
+    /// Returns the model of that name or id, however a cloud decorates it: `claude-opus-4-6`,
     /// `us.anthropic.claude-sonnet-4-5-20250929-v1:0`, `claude-sonnet-4@20250514`. A name that is newer than
-    /// this table is taken for the newest.
+    /// this table counts as the newest.
     pub(crate) fn named(name: &str) -> Model {
         let name = name.to_ascii_lowercase();
         let Some((_, name)) = name.split_once("claude") else { return OTHER };
@@ -88,86 +86,81 @@ impl Model {
             .into_iter()
             .find(|family| name.contains(family))
             .unwrap_or_default();
-        let version = version(name).unwrap_or((u32::MAX, 0));
-        let known = Model { known: true, ..OTHER };
-        match version {
-            (0..=2, _) | (3, 0..=4) => Model { most: 4096, thinks: Thinks::Never, ..known },
-            (3, 5..=6) => Model { most: 8192, thinks: Thinks::Never, ..known },
-            (3, _) => Model { most: 64_000, ..known },
-            (4, 0) => Model { most: most_of_4(family), ..known },
-            (4, 1..=4) => {
-                Model { most: most_of_4(family), schemas: true, samples: Samples::Either, ..known }
+        let (major, minor) = version_in(name).unwrap_or((u32::MAX, 0));
+        let claude = Model { is_claude: true, ..OTHER };
+        let one_sampling = SamplingSupport::TemperatureOrTopP;
+        match (major, minor) {
+            (0..=2, _) | (3, 0..=4) => {
+                Model { max_output_tokens: 4096, thinking: ThinkingSupport::Never, ..claude }
             }
+            (3, 5..=6) => Model { thinking: ThinkingSupport::Never, ..claude },
+            (3, _) => Model { max_output_tokens: 64_000, ..claude },
+            (4, 0..=4) => Model {
+                max_output_tokens: if family == "opus" { 32_000 } else { 64_000 },
+                structured_outputs: minor > 0,
+                sampling: if minor > 0 { one_sampling } else { SamplingSupport::All },
+                ..claude
+            },
             (4, 5) => Model {
-                most: 64_000,
-                schemas: true,
-                samples: Samples::Either,
-                efforts: if family == "opus" { Efforts::ToHigh } else { Efforts::None },
-                ..known
+                max_output_tokens: 64_000,
+                structured_outputs: true,
+                sampling: one_sampling,
+                efforts: if family == "opus" { TO_HIGH } else { &[] },
+                ..claude
             },
             (4, 6) => Model {
-                most: 128_000,
-                schemas: true,
-                samples: Samples::Either,
-                efforts: Efforts::ToMax,
-                thinks: Thinks::Either,
+                max_output_tokens: 128_000,
+                structured_outputs: true,
+                sampling: one_sampling,
+                efforts: TO_MAX_WITHOUT_XHIGH,
+                thinking: ThinkingSupport::BudgetOrAdaptive,
                 prefill: false,
-                ..known
+                ..claude
             },
-            (major, minor) => newer(family, major, minor),
+            _ => newer(family, major, minor),
         }
-    }
-
-    /// The word for an effort, as near as the model knows one; `None`: it knows none at all.
-    pub(crate) fn effort(&self, effort: Effort) -> Option<&'static str> {
-        let known = self.efforts;
-        Some(match effort {
-            _ if known == Efforts::None => return None,
-            Effort::None | Effort::Minimal | Effort::Low => "low",
-            Effort::Medium => "medium",
-            Effort::XHigh if known == Efforts::All => "xhigh",
-            Effort::XHigh | Effort::Max if known >= Efforts::ToMax => "max",
-            Effort::High | Effort::XHigh | Effort::Max => "high",
-        })
     }
 }
 
 /// From Claude Opus 4.7 on: thinking is adaptive only, sampling is refused.
 fn newer(family: &str, major: u32, minor: u32) -> Model {
-    // 5.1 of the two great ones, and 5.5 of all but Haiku.
-    let forced = match family {
+    // 5.1 of the two great ones, and 5.5 of all but Haiku, cannot be made to call a tool.
+    let forced_tools = match family {
         "fable" | "mythos" => (major, minor) == (5, 0),
         "haiku" => true,
         _ => (major, minor) < (5, 1),
     };
-    let of_5_5 = (major, minor) >= (5, 5);
-    let thinks = match (family, of_5_5) {
-        _ if major == 4 => Thinks::Adaptive,
-        ("fable" | "mythos", _) | ("opus", true) => Thinks::Always,
-        ("sonnet", true) => Thinks::BetweenTools,
-        _ => Thinks::Unasked,
+    let since_5_5 = (major, minor) >= (5, 5);
+    let thinking = match (family, since_5_5) {
+        _ if major == 4 => ThinkingSupport::Adaptive,
+        ("fable" | "mythos", _) | ("opus", true) => ThinkingSupport::Always,
+        ("sonnet", true) => ThinkingSupport::AtLeastBetweenTools,
+        _ => ThinkingSupport::AdaptiveByDefault,
     };
     Model {
-        known: true,
-        most: 128_000,
-        thinks,
-        efforts: Efforts::All,
-        schemas: true,
-        samples: Samples::None,
-        forced,
+        is_claude: true,
+        max_output_tokens: 128_000,
+        thinking,
+        efforts: ALL_EFFORTS,
+        structured_outputs: true,
+        sampling: SamplingSupport::None,
+        forced_tools,
         prefill: false,
     }
 }
 
-fn most_of_4(family: &str) -> u64 {
-    if family == "opus" { 32_000 } else { 64_000 }
+/// Returns the version in the name or id of a Claude model, however a cloud decorates it: `(4, 5)` for
+/// `us.anthropic.claude-sonnet-4-5-20250929-v1:0`. `None`: it is no Claude model, or has no version.
+pub(crate) fn version(model: &str) -> Option<(u32, u32)> {
+    version_in(model.to_ascii_lowercase().split_once("claude")?.1)
 }
 
-/// The first number of one or two digits, and the one behind it. Longer ones are dates.
-fn version(name: &str) -> Option<(u32, u32)> {
+/// Returns the first number of one or two digits, and the number after it. Longer numbers are dates.
+fn version_in(name: &str) -> Option<(u32, u32)> {
     let mut parts = name.split(|sign: char| !sign.is_ascii_alphanumeric());
     let number = |part: &str| part.parse::<u32>().ok().filter(|_| part.len() <= 2);
-    let major = parts.find_map(number)?;
+    // The first models are `claude-v2` and `claude-instant-v1`.
+    let major = parts.find_map(|part| number(part.strip_prefix('v').unwrap_or(part)))?;
     Some((major, parts.next().and_then(number).unwrap_or(0)))
 }
 
@@ -176,55 +169,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_names_as_clouds_write_them() {
+    fn parses_versions_as_clouds_write_them() {
         for (name, expected) in [
-            ("-3-haiku-20240307", (3, 0)),
-            ("-3-5-sonnet-20241022", (3, 5)),
-            ("-opus-4-20250514", (4, 0)),
-            ("-sonnet-4@20250514", (4, 0)),
-            ("-sonnet-4-5-20250929-v1:0", (4, 5)),
-            ("-opus-4-6-v1", (4, 6)),
-            ("-4.6-opus", (4, 6)),
-            ("-opus-5", (5, 0)),
+            ("anthropic.claude-v2", (2, 0)),
+            ("claude-3-haiku-20240307", (3, 0)),
+            ("claude-3-5-sonnet-20241022", (3, 5)),
+            ("claude-opus-4-20250514", (4, 0)),
+            ("claude-sonnet-4@20250514", (4, 0)),
+            ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", (4, 5)),
+            ("us.anthropic.claude-opus-4-6-v1", (4, 6)),
+            ("anthropic/claude-4.6-opus", (4, 6)),
+            ("Claude-Opus-5", (5, 0)),
         ] {
             assert_eq!(version(name), Some(expected), "{name}");
         }
     }
 
     #[test]
-    fn each_generation_has_its_own_ways() {
-        let of = |name: &str| Model::named(name);
-        assert_eq!(of("claude-3-5-haiku-20241022").most, 8192);
-        assert_eq!(of("claude-opus-4-1").most, 32_000);
-        assert_eq!(of("us.anthropic.claude-sonnet-4-5-20250929-v1:0").thinks, Thinks::Budget);
-        assert_eq!(of("claude-sonnet-4-6").thinks, Thinks::Either);
-        assert_eq!(of("claude-opus-4-8").thinks, Thinks::Adaptive);
-        assert_eq!(of("claude-opus-5").thinks, Thinks::Unasked);
-        assert_eq!(of("claude-opus-5-5").thinks, Thinks::Always);
-        assert_eq!(of("claude-sonnet-5-5").thinks, Thinks::BetweenTools);
-        assert_eq!(of("claude-haiku-5-5").thinks, Thinks::Unasked);
-        assert!(of("claude-fable-5").forced && !of("claude-fable-5-1").forced);
-        assert!(of("claude-opus-5").forced && !of("claude-opus-5-5").forced);
-        assert_eq!(of("glm-4.6"), OTHER);
-        assert_eq!(of("claude-next"), of("claude-sonnet-9").with_family_of_next());
-    }
-
-    impl Model {
-        /// A name without family or version thinks unasked, which all of the newest do.
-        fn with_family_of_next(self) -> Model {
-            Model { thinks: Thinks::Unasked, ..self }
+    fn each_generation_has_its_own_limits() {
+        let model = |name: &str| Model::named(name);
+        assert_eq!(model("claude-3-5-haiku-20241022").max_output_tokens, 8192);
+        assert_eq!(model("claude-opus-4-1").max_output_tokens, 32_000);
+        for (name, expected) in [
+            ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", ThinkingSupport::Budget),
+            ("claude-sonnet-4-6", ThinkingSupport::BudgetOrAdaptive),
+            ("claude-opus-4-8", ThinkingSupport::Adaptive),
+            ("claude-opus-5", ThinkingSupport::AdaptiveByDefault),
+            ("claude-opus-5-5", ThinkingSupport::Always),
+            ("claude-sonnet-5-5", ThinkingSupport::AtLeastBetweenTools),
+            ("claude-haiku-5-5", ThinkingSupport::AdaptiveByDefault),
+            // Without a family or a version: what all of the newest do.
+            ("claude-next", ThinkingSupport::AdaptiveByDefault),
+        ] {
+            assert_eq!(model(name).thinking, expected, "{name}");
         }
-    }
-
-    /// Recorded: "This model does not support effort level 'xhigh'. Supported levels: high, low, max,
-    /// medium." of Claude Opus 4.6.
-    #[test]
-    fn effort_is_said_in_a_word_that_the_model_knows() {
-        let word = |name: &str, effort| Model::named(name).effort(effort);
-        assert_eq!(word("claude-opus-4-6", Effort::XHigh), Some("max"));
-        assert_eq!(word("claude-opus-4-7", Effort::XHigh), Some("xhigh"));
-        assert_eq!(word("claude-opus-4-5", Effort::Max), Some("high"));
-        assert_eq!(word("claude-sonnet-4-6", Effort::Minimal), Some("low"));
-        assert_eq!(word("claude-sonnet-4-5", Effort::High), None);
+        assert!(model("claude-fable-5").forced_tools && !model("claude-fable-5-1").forced_tools);
+        assert!(model("claude-opus-5").forced_tools && !model("claude-opus-5-5").forced_tools);
+        assert_eq!(model("glm-4.6"), OTHER);
     }
 }

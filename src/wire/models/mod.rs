@@ -2,3 +2,5 @@
 
 pub(crate) mod claude;
 pub(crate) mod gemini;
+pub(crate) mod nova;
+pub(crate) mod openai;

@@ -1,4 +1,4 @@
-//! Why an answer is over, and what went wrong with it, in the words of the API.
+//! Stop reasons and types of errors in the words of the API.
 //! <https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons>,
 //! <https://platform.claude.com/docs/en/api/errors>
 
@@ -6,8 +6,8 @@ use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Class;
 use crate::wire::ir::Stop;
 
-/// What a `stop_reason` means.
-pub(crate) fn read(word: &str) -> Stop {
+/// Parses a `stop_reason`.
+pub(super) fn parse(word: &str) -> Stop {
     match word {
         "end_turn" => Stop::End,
         "stop_sequence" => Stop::Sequence,
@@ -15,15 +15,15 @@ pub(crate) fn read(word: &str) -> Stop {
         "model_context_window_exceeded" => Stop::Window,
         "tool_use" => Stop::Calls,
         "refusal" => Stop::Refusal,
-        // The context was compacted, and the turn is to be continued as well.
+        // After a compaction of the context the turn is to be continued as well.
         "pause_turn" | "compaction" => Stop::Pause,
         _ => Stop::Other,
     }
 }
 
-/// The `stop_reason` for a caller. The API has none for calls that came out damaged, nor for what is
-/// unknown: the turn is over.
-pub(crate) fn write(why: Stop) -> &'static str {
+/// Returns the `stop_reason` for a caller. The API has none for damaged calls, nor for unknown reasons: for it
+/// the turn is over.
+pub(super) fn name_of(why: Stop) -> &'static str {
     match why {
         Stop::End | Stop::Malformed | Stop::Other => "end_turn",
         Stop::Sequence => "stop_sequence",
@@ -48,24 +48,24 @@ const ERRORS: [(&str, u16); 10] = [
     ("overloaded_error", 529),
 ];
 
-/// The status that an error of this type has.
-pub(crate) fn status(kind: &str) -> Option<u16> {
-    ERRORS.iter().find(|(own, _)| *own == kind).map(|(_, status)| *status)
+/// Returns the HTTP status of an error of this type.
+pub(super) fn status(kind: &str) -> Option<u16> {
+    ERRORS.iter().find(|(known, _)| *known == kind).map(|(_, status)| *status)
 }
 
-/// The type of an error for a caller.
-pub(crate) fn error_type(told: &ProviderError) -> &'static str {
-    let kind = told.kind.as_deref().unwrap_or_default();
-    if let Some((own, _)) = ERRORS.iter().find(|(own, _)| *own == kind) {
-        return own;
+/// Returns the type of an error for a caller.
+pub(super) fn error_type(error: &ProviderError) -> &'static str {
+    let kind = error.kind.as_deref().unwrap_or_default();
+    if let Some((known, _)) = ERRORS.iter().find(|(known, _)| *known == kind) {
+        return known;
     }
-    match told.failure.class {
+    match error.failure.class {
         Class::Caller | Class::ContextTooLong => "invalid_request_error",
         Class::BadCredential => "authentication_error",
         Class::NoAccess => "not_found_error",
         Class::NoCredit => "billing_error",
         Class::Throttled => "rate_limit_error",
-        Class::Trouble if matches!(told.status, Some(503 | 529)) => "overloaded_error",
+        Class::Trouble if matches!(error.status, Some(503 | 529)) => "overloaded_error",
         Class::Trouble => "api_error",
     }
 }

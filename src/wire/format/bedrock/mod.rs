@@ -2,29 +2,32 @@
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>
 //!
 //! ```text
-//! decode.rs turns.rs    a caller's body -> Request
-//! encode.rs say.rs      Request -> a provider's body; extra.rs: what stands in additionalModelRequestFields
-//! stream.rs whole.rs    a provider's answer -> events
-//! show.rs               events -> a caller's answer
-//! models.rs formats.rs  what the models differ in, and the format's own words for media
+//! decode_request   a caller's body -> Request
+//! fit              Request -> a Request that Converse and the model take
+//! encode_request   that Request -> a provider's body
+//! decode_response  a provider's answer -> events
+//! encode_response  events -> a caller's answer
+//! model            what Converse supports for each model
+//! types            the shapes that are written
+//! media signature stop_reason   the API's words, both ways
 //! ```
 //!
-//! An answer is one message of blocks, each with an index; text and reasoning have no event that opens them.
-//! Ends with `metadata`, behind `messageStop`.
+//! An answer is one message of blocks, each with an index; text and reasoning have no event that opens them. A
+//! stream ends with `metadata`, after `messageStop`.
 
 mod decode_request;
 mod decode_response;
 mod encode_request;
 mod encode_response;
-mod media_types;
-mod models;
+mod fit;
+mod media;
+mod model;
+mod signature;
+mod stop_reason;
+mod types;
 
 pub use self::decode_request::decode_request;
-pub use self::decode_response::Decoder;
-pub use self::decode_response::whole::decode_whole;
+pub use self::decode_response::{Decoder, decode_whole};
 pub use self::encode_request::encode_request;
 pub use self::encode_response::{Encoder, encode_whole};
-
-/// Stands before the data of a signature that is a `redactedContent` and no `signature`: both may come with an
-/// empty text, and only one of them may go back as the other.
-const REDACTED: &str = "redacted:";
+pub(crate) use self::fit::fit;

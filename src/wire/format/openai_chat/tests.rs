@@ -1,4 +1,4 @@
-//! What the format's halves make of small things; recorded exchanges are in tests/translate_openai_chat.rs.
+//! Small cases of both halves of the format; recorded exchanges are in tests/translate_openai_chat.rs.
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn finish(word: &str) -> Value {
     json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": word }] })
 }
 
-fn shown(usage: bool) -> ResponseContext {
+fn context(usage: bool) -> ResponseContext {
     ResponseContext {
         id: "1".to_owned(),
         created: 7,
@@ -44,13 +44,13 @@ fn shown(usage: bool) -> ResponseContext {
     }
 }
 
-fn said(body: &Value, quirks: &Quirks) -> (Value, Encoded) {
+fn encode_for(body: &Value, quirks: &Quirks) -> (Value, Encoded) {
     let request = decode_request(body.to_string().as_bytes()).unwrap();
     let encoded = encode(Format::OpenAiChat, Format::OpenAiChat, &request, quirks).unwrap();
     (serde_json::from_slice(&encoded.body).unwrap(), encoded)
 }
 
-fn refused(body: &Value, quirks: &Quirks) -> String {
+fn refused_at(body: &Value, quirks: &Quirks) -> String {
     let request = decode_request(body.to_string().as_bytes()).unwrap();
     encode(Format::OpenAiChat, Format::OpenAiChat, &request, quirks).unwrap_err().at
 }

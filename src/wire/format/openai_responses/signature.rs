@@ -1,9 +1,10 @@
 //! Signatures in the `encrypted_content` of reasoning items.
 //!
-//! Those of this API stand there as they are. A caller of this format also keeps those of other formats
-//! there, behind the format's name, so that they return to it: `anthropic:...` signs the thought itself.
-//! Gemini signs calls and texts, which have no field for it here; its signature becomes a reasoning item of
-//! its own behind them, `gemini/before:...`. Clients hand back items in the order in which they came.
+//! Signatures of this API are written unchanged. A caller of this format also keeps signatures of other formats
+//! there, after the format's name, so that they return to the format that made them: `anthropic:...` signs the
+//! reasoning item itself. Gemini signs calls and texts, for which this format has no field; such a signature
+//! becomes a reasoning item after the signed item, `gemini/before:...`. Clients send items back in the order in
+//! which they received them.
 
 use std::borrow::Cow;
 
@@ -13,34 +14,36 @@ use crate::wire::ir::Signature;
 const OWN: Format = Format::OpenAiResponses;
 const BEFORE: &str = "/before";
 
-/// Whose signature it is.
+/// The item that a signature signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// The reasoning item's that holds it.
-    Thought,
-    /// The item's that stands before it.
-    Before,
+pub(super) enum Signed {
+    /// The reasoning item that holds the signature.
+    ThisItem,
+    /// The item before it.
+    ItemBefore,
 }
 
-/// As it is written.
-pub(crate) fn written(signature: &Signature, of: Of) -> Cow<'_, str> {
-    match of {
-        Of::Thought if signature.format == OWN => Cow::Borrowed(&signature.data),
-        Of::Thought => Cow::Owned(format!("{}:{}", signature.format.name(), signature.data)),
-        Of::Before => Cow::Owned(format!("{}{BEFORE}:{}", signature.format.name(), signature.data)),
+/// Returns the value of `encrypted_content`.
+pub(super) fn encode(signature: &Signature, signed: Signed) -> Cow<'_, str> {
+    let Signature { format, data, .. } = signature;
+    match signed {
+        Signed::ThisItem if *format == OWN => Cow::Borrowed(data),
+        Signed::ThisItem => Cow::Owned(format!("{}:{data}", format.name())),
+        Signed::ItemBefore => Cow::Owned(format!("{}{BEFORE}:{data}", format.name())),
     }
 }
 
-/// What is written in the item of this id.
-pub(crate) fn read(data: String, id: Option<String>) -> (Signature, Of) {
-    let carried = data.split_once(':').and_then(|(name, rest)| {
-        let (name, of) = match name.strip_suffix(BEFORE) {
-            Some(name) => (name, Of::Before),
-            None => (name, Of::Thought),
+/// Parses the `encrypted_content` of the reasoning item with this id.
+pub(super) fn decode(data: String, id: Option<String>) -> (Signature, Signed) {
+    let of_other_format = data.split_once(':').and_then(|(name, rest)| {
+        let (name, signed) = match name.strip_suffix(BEFORE) {
+            Some(name) => (name, Signed::ItemBefore),
+            None => (name, Signed::ThisItem),
         };
-        Some((Signature { format: Format::named(name)?, data: rest.to_owned(), id: None }, of))
+        let format = Format::named(name)?;
+        Some((Signature { format, data: rest.to_owned(), id: None }, signed))
     });
-    carried.unwrap_or((Signature { format: OWN, data, id }, Of::Thought))
+    of_other_format.unwrap_or((Signature { format: OWN, data, id }, Signed::ThisItem))
 }
 
 #[cfg(test)]
@@ -50,12 +53,13 @@ mod tests {
     #[test]
     fn a_signature_returns_to_the_format_that_made_it() {
         for format in Format::ALL {
-            for of in [Of::Thought, Of::Before] {
+            for signed in [Signed::ThisItem, Signed::ItemBefore] {
                 let signature = Signature { format, data: "EpQ:c=".to_owned(), id: None };
-                assert_eq!(read(written(&signature, of).into_owned(), None), (signature, of));
+                let encoded = encode(&signature, signed).into_owned();
+                assert_eq!(decode(encoded, None), (signature, signed));
             }
         }
-        let own = read("gAAAA_x".to_owned(), Some("rs_1".to_owned())).0;
+        let own = decode("gAAAA_x".to_owned(), Some("rs_1".to_owned())).0;
         assert_eq!((own.format, own.id.as_deref()), (OWN, Some("rs_1")));
     }
 }

@@ -1,4 +1,4 @@
-//! What a message is made of.
+//! The blocks of messages and of the system text.
 
 use serde_json::Value;
 
@@ -8,17 +8,18 @@ use crate::wire::format::anthropic::signature;
 use crate::wire::ir::{Block, Content, Media, MediaKind, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::{Fields, Rejected, elements};
 
-use super::{Read, read_cache};
+use super::{Decoded, decode_cache};
 
-/// What is noted on the way.
+/// Decodes blocks.
 #[derive(Debug)]
-pub(crate) struct Reading {
-    pub(crate) asked: Vec<(Feature, String)>,
+pub(super) struct BlockDecoder {
+    /// Features that have no field in the request, and their places.
+    pub(super) asked: Vec<(Feature, String)>,
 }
 
-impl Reading {
-    /// A string, or a list of blocks.
-    pub(crate) fn content(&mut self, content: Value, at: String) -> Read<Vec<Block>> {
+impl BlockDecoder {
+    /// Decodes a string, or a list of blocks.
+    pub(super) fn content(&mut self, content: Value, at: String) -> Decoded<Vec<Block>> {
         let mut blocks = Vec::new();
         match content {
             Value::String(text) => blocks.push(Block::new(Content::text(text), at)),
@@ -32,57 +33,57 @@ impl Reading {
         Ok(blocks)
     }
 
-    /// A message. Instructions within it (`mid_conv_system`) part it into turns.
-    pub(crate) fn message(
+    /// Decodes a message. Instructions within it (`mid_conv_system`) split it into turns.
+    pub(super) fn message(
         &mut self,
         role: Role,
         content: Value,
         at: String,
         turns: &mut Vec<Turn>,
-    ) -> Read<()> {
+    ) -> Decoded<()> {
         let Value::Array(list) = content else {
             let blocks = self.content(content, at)?;
             turns.push(Turn { role, name: None, blocks });
             return Ok(());
         };
         let mut blocks = Vec::with_capacity(list.len());
-        let before = turns.len();
+        let turns_before = turns.len();
         for (block, at) in elements(list, &at) {
             if block.get("type").is_some_and(|kind| kind == "mid_conv_system") {
                 let mut block = Fields::new(block, at)?;
                 let at = block.at("content");
-                let said = block.value("content").unwrap_or_default();
-                let own = std::mem::take(&mut blocks);
-                if !own.is_empty() {
-                    turns.push(Turn { role, name: None, blocks: own });
+                let instructions = block.value("content").unwrap_or_default();
+                let before = std::mem::take(&mut blocks);
+                if !before.is_empty() {
+                    turns.push(Turn { role, name: None, blocks: before });
                 }
-                let mut said = self.content(said, at)?;
-                if let Some(last) = said.last_mut() {
-                    last.cache = read_cache(&mut block)?.or(last.cache.take());
+                let mut instructions = self.content(instructions, at)?;
+                if let Some(last) = instructions.last_mut() {
+                    last.cache = decode_cache(&mut block)?.or(last.cache.take());
                 }
-                turns.push(Turn { role: Role::System, name: None, blocks: said });
+                turns.push(Turn { role: Role::System, name: None, blocks: instructions });
             } else {
                 self.block(block, at, &mut blocks)?;
             }
         }
-        if !blocks.is_empty() || turns.len() == before {
+        if !blocks.is_empty() || turns.len() == turns_before {
             turns.push(Turn { role, name: None, blocks });
         }
         Ok(())
     }
 
-    fn block(&mut self, block: Value, at: String, out: &mut Vec<Block>) -> Read<()> {
+    fn block(&mut self, block: Value, at: String, out: &mut Vec<Block>) -> Decoded<()> {
         let Some(kind) = block.get("type").and_then(Value::as_str) else {
             let at = if block.is_object() { format!("{at}/type") } else { at };
-            return Err(Rejected::new(at, "is missing, or no string"));
+            return Err(Rejected::new(at, "must be a string"));
         };
         let kind = match kind {
             "text" => Known::Text,
             "image" => Known::Media(MediaKind::Image),
             "document" => Known::Media(MediaKind::Document),
-            "tool_use" => Known::Call,
+            "tool_use" => Known::ToolUse,
             "tool_result" => Known::ToolResult,
-            "thinking" => Known::Thought,
+            "thinking" => Known::Thinking,
             "redacted_thinking" => Known::Redacted,
             _ => {
                 let content = Content::Foreign { format: Format::Anthropic, json: block };
@@ -91,26 +92,15 @@ impl Reading {
             }
         };
         let mut fields = Fields::new(block, at)?;
-        let cache = read_cache(&mut fields)?;
+        let cache = decode_cache(&mut fields)?;
         let before = out.len();
         match kind {
             Known::Text => out.push(text(&mut fields)?),
             Known::Media(kind) => self.media(kind, &mut fields, out)?,
-            Known::Call => out.push(call(&mut fields)?),
-            Known::ToolResult => out.push(self.outcome(&mut fields)?),
-            Known::Thought => thought(&mut fields, out)?,
-            Known::Redacted => {
-                let data = fields.needed_text("data")?;
-                let signature =
-                    signature::read(&data).filter(|own| own.signature.format != Format::Anthropic);
-                let signature =
-                    signature.map_or_else(|| signature::redacted(&data), |other| other.signature);
-                let content = Content::Reasoning { text: String::new() };
-                out.push(Block {
-                    signature: Some(signature),
-                    ..Block::new(content, fields.place())
-                });
-            }
+            Known::ToolUse => out.push(tool_use(&mut fields)?),
+            Known::ToolResult => out.push(self.tool_result(&mut fields)?),
+            Known::Thinking => thinking(&mut fields, out)?,
+            Known::Redacted => out.push(redacted_thinking(&mut fields)?),
         }
         if let Some(last) = out.get_mut(before..).and_then(<[Block]>::last_mut) {
             last.cache = cache;
@@ -118,9 +108,9 @@ impl Reading {
         Ok(())
     }
 
-    fn media(&mut self, kind: MediaKind, fields: &mut Fields, out: &mut Vec<Block>) -> Read<()> {
+    fn media(&mut self, kind: MediaKind, fields: &mut Fields, out: &mut Vec<Block>) -> Decoded<()> {
         let name = fields.text("title")?;
-        // A document's context is text for the model, as any other before it.
+        // A document's context is text for the model, like any other text before it.
         if let Some(context) = fields.text("context")? {
             out.push(Block::new(Content::text(context), fields.at("context")));
         }
@@ -130,9 +120,9 @@ impl Reading {
             self.asked.push((Feature::Citations, fields.at("citations")));
         }
         let at = fields.place().to_owned();
-        let in_pieces = |source: &Value| source.get("type").is_some_and(|kind| kind == "content");
+        let is_blocks = |source: &Value| source.get("type").is_some_and(|kind| kind == "content");
         let whole =
-            fields.peek("source").filter(|source| in_pieces(source)).map(|_| fields.clone());
+            fields.peek("source").filter(|source| is_blocks(source)).map(|_| fields.clone());
         let Some(mut source) = fields.fields("source")? else {
             return Err(fields.must("source", "is missing"));
         };
@@ -146,7 +136,7 @@ impl Reading {
                 Source::File { format: Format::Anthropic, id: source.needed_text("file_id")? }
             }
             ("text", MediaKind::Document) => Source::Text(source.needed_text("data")?),
-            ("content", MediaKind::Document) => match (chunks(&mut source)?, whole) {
+            ("content", MediaKind::Document) => match (text_of_blocks(&mut source)?, whole) {
                 (Some(text), _) => Source::Text(text),
                 (None, whole) => {
                     let json = Value::Object(whole.map(Fields::into_left).unwrap_or_default());
@@ -154,41 +144,42 @@ impl Reading {
                     return Ok(());
                 }
             },
-            _ => return Err(source.must("type", "is no source that is known")),
+            _ => return Err(source.must("type", "must be a known type of source")),
         };
         let media = Media { kind, source, name, detail: None };
         out.push(Block::new(Content::Media(media), at));
         Ok(())
     }
 
-    fn outcome(&mut self, fields: &mut Fields) -> Read<Block> {
+    fn tool_result(&mut self, fields: &mut Fields) -> Decoded<Block> {
         let id = fields.needed_text("tool_use_id")?;
         let is_error = fields.flag("is_error")?.unwrap_or_default();
         let content = match fields.value("content") {
             Some(content) => self.content(content, fields.at("content"))?,
             None => Vec::new(),
         };
-        let outcome = ToolResult { id, name: None, content, is_error };
-        Ok(Block::new(Content::ToolResult(outcome), fields.place()))
+        let result = ToolResult { id, name: None, content, is_error };
+        Ok(Block::new(Content::ToolResult(result), fields.place()))
     }
 }
 
+/// The types of blocks that the hub has a block for.
 enum Known {
     Text,
     Media(MediaKind),
-    Call,
+    ToolUse,
     ToolResult,
-    Thought,
+    Thinking,
     Redacted,
 }
 
-fn text(fields: &mut Fields) -> Read<Block> {
+fn text(fields: &mut Fields) -> Decoded<Block> {
     let text = fields.needed_text("text")?;
     let citations = fields.list("citations")?.into_iter().map(|(citation, _)| citation).collect();
     Ok(Block::new(Content::Text { text, citations }, fields.place()))
 }
 
-fn call(fields: &mut Fields) -> Read<Block> {
+fn tool_use(fields: &mut Fields) -> Decoded<Block> {
     let id = Some(fields.needed_text("id")?);
     let name = fields.needed_text("name")?;
     let arguments = match fields.value("input") {
@@ -199,9 +190,9 @@ fn call(fields: &mut Fields) -> Read<Block> {
     Ok(Block::new(Content::ToolCall { id, name, arguments }, fields.place()))
 }
 
-fn thought(fields: &mut Fields, out: &mut Vec<Block>) -> Read<()> {
+fn thinking(fields: &mut Fields, out: &mut Vec<Block>) -> Decoded<()> {
     let text = fields.text("thinking")?.unwrap_or_default();
-    let carried = fields.text("signature")?.as_deref().and_then(signature::read);
+    let carried = fields.text("signature")?.as_deref().and_then(signature::parse);
     let signature = match (carried, out.last_mut()) {
         (Some(carried), Some(before)) if carried.of_block_before && before.signature.is_none() => {
             before.signature = Some(carried.signature);
@@ -217,8 +208,18 @@ fn thought(fields: &mut Fields, out: &mut Vec<Block>) -> Read<()> {
     Ok(())
 }
 
-/// The text of a document in pieces; `None`: there is more in it than text.
-fn chunks(source: &mut Fields) -> Read<Option<String>> {
+fn redacted_thinking(fields: &mut Fields) -> Decoded<Block> {
+    let data = fields.needed_text("data")?;
+    let signature = match signature::parse(&data) {
+        Some(carried) if carried.signature.format != Format::Anthropic => carried.signature,
+        _ => signature::redacted(&data),
+    };
+    let content = Content::Reasoning { text: String::new() };
+    Ok(Block { signature: Some(signature), ..Block::new(content, fields.place()) })
+}
+
+/// Returns the text of a document that is a list of blocks; `None` if a block is not text.
+fn text_of_blocks(source: &mut Fields) -> Decoded<Option<String>> {
     match source.value("content") {
         Some(Value::String(text)) => Ok(Some(text)),
         Some(Value::Array(list)) => {

@@ -3,19 +3,19 @@ use serde_json::json;
 use super::*;
 use crate::wire::ir::{Content, Media, MediaKind, Signature, Source, ToolResult};
 
-fn read(body: &Value) -> Request {
+fn decoded(body: &Value) -> Request {
     decode_request(body.to_string().as_bytes()).unwrap()
 }
 
 fn blocks(content: &Value) -> Vec<Block> {
     let body = json!({"messages": [{"role": "user", "content": content}]});
-    read(&body).turns.remove(0).blocks
+    decoded(&body).turns.remove(0).blocks
 }
 
-/// As Claude Code sends it.
+/// The request is of the shape that Claude Code sends.
 #[test]
-fn an_agents_request_is_read() {
-    let request = read(&json!({
+fn the_request_of_an_agent_is_decoded() {
+    let request = decoded(&json!({
         "model": "claude-sonnet-5", "max_tokens": 32000, "stream": true,
         "system": [
             {"type": "text", "text": "x-anthropic-billing-header: cc"},
@@ -45,13 +45,13 @@ fn an_agents_request_is_read() {
     assert_eq!(request.max_tokens, Some(32000));
     assert_eq!(request.system[1].cache, Some(Cache { ttl: Some("1h".to_owned()) }));
     assert_eq!(request.system[1].at, "/system/1");
-    let thought = &request.turns[1].blocks[0];
-    assert_eq!(thought.signature.as_ref().unwrap().data, "Eu==");
+    let thinking_block = &request.turns[1].blocks[0];
+    assert_eq!(thinking_block.signature.as_ref().unwrap().data, "Eu==");
     let Content::ToolCall { arguments, .. } = &request.turns[1].blocks[1].content else { panic!() };
     assert_eq!(arguments, r#"{"b":1,"a":2}"#);
-    let Content::ToolResult(outcome) = &request.turns[2].blocks[0].content else { panic!() };
-    assert!(outcome.is_error);
-    assert_eq!(outcome.content[0].at, "/messages/2/content/0/content");
+    let Content::ToolResult(result) = &request.turns[2].blocks[0].content else { panic!() };
+    assert!(result.is_error);
+    assert_eq!(result.content[0].at, "/messages/2/content/0/content");
     assert!(
         matches!(&request.tools[1], Tool::Foreign { format: Format::Anthropic, at, .. } if at == "/tools/1")
     );
@@ -67,7 +67,7 @@ fn an_agents_request_is_read() {
 }
 
 #[test]
-fn media_of_all_sources_are_read() {
+fn media_of_all_sources_are_decoded() {
     let all = blocks(&json!([
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}},
         {"type": "image", "source": {"type": "url", "url": "https://a/b"}},
@@ -94,7 +94,7 @@ fn media_of_all_sources_are_read() {
 }
 
 #[test]
-fn a_foreign_signature_comes_home_to_the_block_that_it_is_of() {
+fn a_foreign_signature_returns_to_its_block() {
     let all = blocks(&json!([
         {"type": "thinking", "thinking": "t", "signature": "openai-responses#rs_1:enc"},
         {"type": "tool_use", "id": "c", "name": "f", "input": {}},
@@ -120,8 +120,8 @@ fn a_foreign_signature_comes_home_to_the_block_that_it_is_of() {
 }
 
 #[test]
-fn instructions_in_mid_conversation_are_turns_of_their_own() {
-    let request = read(&json!({"messages": [
+fn instructions_within_the_conversation_become_turns() {
+    let request = decoded(&json!({"messages": [
         {"role": "user", "content": [
             {"type": "text", "text": "a"},
             {"type": "mid_conv_system", "content": [{"type": "text", "text": "be brief"}]},
@@ -135,7 +135,7 @@ fn instructions_in_mid_conversation_are_turns_of_their_own() {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_its_place() {
+fn errors_name_the_place() {
     for (body, at) in [
         (json!({"messages": "x"}), "/messages"),
         (json!({}), "/messages"),
@@ -158,16 +158,16 @@ fn what_is_wrong_is_named_by_its_place() {
 }
 
 #[test]
-fn blocks_of_server_tools_stay_as_they_are() {
+fn server_tool_blocks_stay_as_they_are() {
     let search = json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}});
     let all = blocks(&json!([search]));
     assert_eq!(all[0].content, Content::Foreign { format: Format::Anthropic, json: search });
 }
 
 #[test]
-fn an_outcome_may_be_empty() {
+fn a_tool_result_may_be_empty() {
     let all = blocks(&json!([{"type": "tool_result", "tool_use_id": "t"}]));
-    let outcome =
+    let result =
         ToolResult { id: "t".to_owned(), name: None, content: Vec::new(), is_error: false };
-    assert_eq!(all[0].content, Content::ToolResult(outcome));
+    assert_eq!(all[0].content, Content::ToolResult(result));
 }

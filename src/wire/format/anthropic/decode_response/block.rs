@@ -1,131 +1,113 @@
-//! The blocks of an answer that are open.
+//! The blocks of an answer that are open, by the provider's index.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::types::{ContentBlock, Delta, type_of, value_of};
 use crate::wire::api::Format;
 use crate::wire::format::anthropic::signature;
+use crate::wire::ir::block_writer::BlockWriter;
 use crate::wire::ir::{Event, Kind, Piece};
 
-use super::Delta;
+/// The API streams one block after another; no answer has more open at once.
+const MAX_OPEN: usize = 64;
+/// The most bytes that are gathered of blocks that become one event.
+const MAX_GATHERED: usize = 16 << 20;
 
-/// The API streams one block after another; no answer has more at once, nor more in all.
-const MOST_OPEN: usize = 64;
-const MOST: u32 = 4096;
-/// What is held of blocks that are told whole.
-const MOST_HELD: usize = 16 << 20;
+const TOO_LONG: &str = "The provider sent a block of more than 16 MiB.";
 
-/// Bookkeeping of blocks.
+/// Open blocks.
 #[derive(Debug, Default)]
-pub(crate) struct Blocks {
-    open: Vec<Open>,
-    next: u32,
-    held: usize,
+pub(super) struct Blocks {
+    open: Vec<OpenBlock>,
+    gathered: usize,
 }
 
 #[derive(Debug)]
-struct Open {
-    /// The provider's number.
+struct OpenBlock {
     index: u64,
-    /// Ours; `None`: not told yet, because it is told whole.
-    block: Option<u32>,
-    /// Of a call: nothing of its arguments has come.
-    bare: bool,
-    foreign: Value,
-    /// Of a foreign block the JSON that becomes its `input`.
-    input: String,
+    state: State,
 }
 
-#[derive(Deserialize)]
-struct Begun<'f> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'f, str>,
-    text: Option<String>,
-    #[serde(borrow)]
-    citations: Option<Vec<&'f RawValue>>,
-    thinking: Option<String>,
-    signature: Option<String>,
-    data: Option<String>,
-    id: Option<String>,
-    name: Option<String>,
-    #[serde(borrow)]
-    input: Option<&'f RawValue>,
+#[derive(Debug)]
+enum State {
+    /// It streams. `is_bare`: a call of whose arguments nothing has arrived.
+    Streamed { block: u32, is_bare: bool },
+    /// It becomes one event when it is complete. `input` is JSON text that becomes the member of that name.
+    Gathered { json: Value, input: String },
 }
 
-type Taken = Result<(), &'static str>;
+type Result = std::result::Result<(), &'static str>;
 
 impl Blocks {
-    /// A block begins, usually empty; of a whole answer it has all in it.
-    pub(super) fn start(&mut self, index: u64, raw: &RawValue, out: &mut Vec<Event>) -> Taken {
-        if self.open.len() >= MOST_OPEN || self.next >= MOST {
-            return Err("The provider's answer has too many blocks.");
+    /// Begins a block. It is usually empty; in a whole answer it is complete.
+    pub(super) fn start(
+        &mut self,
+        index: u64,
+        raw: &RawValue,
+        writer: &mut BlockWriter,
+        out: &mut Vec<Event>,
+    ) -> Result {
+        if self.open.len() >= MAX_OPEN {
+            return Err("The provider's answer has too many open blocks.");
         }
-        if self.open.iter().any(|open| open.index == index) {
-            self.stop(index, out);
-        }
-        let kind = kind_of(raw).ok_or("The provider began a block that is none.")?;
+        self.stop(index, writer, out);
+        let kind = type_of(raw).ok_or("The provider began a block without a type.")?;
         if !matches!(&*kind, "text" | "thinking" | "redacted_thinking" | "tool_use") {
-            return self.hold(index, raw);
+            self.gathered += raw.get().len();
+            let state = State::Gathered { json: value_of(raw), input: String::new() };
+            self.open.push(OpenBlock { index, state });
+            return if self.gathered > MAX_GATHERED { Err(TOO_LONG) } else { Ok(()) };
         }
-        let Ok(begun) = serde_json::from_str::<Begun<'_>>(raw.get()) else {
+        let Ok(start) = serde_json::from_str::<ContentBlock<'_>>(raw.get()) else {
             return Err("The provider began a block that cannot be read.");
         };
-        let block = self.next;
-        self.next += 1;
-        let mut open = Open {
-            index,
-            block: Some(block),
-            bare: false,
-            foreign: Value::Null,
-            input: String::new(),
-        };
-        let (kind, text, sealed) = match &*begun.kind {
-            "text" => (Kind::Text, begun.text, None),
-            "thinking" => (
-                Kind::Reasoning,
-                begun.thinking,
-                begun.signature.as_deref().and_then(signature::own),
-            ),
+        let mut is_bare = false;
+        let (kind, text, signature) = match &*start.kind {
+            "text" => (Kind::Text, start.text, None),
+            "thinking" => {
+                let signature = start.signature.as_deref().and_then(signature::own);
+                (Kind::Reasoning, start.thinking, signature)
+            }
             "redacted_thinking" => {
-                (Kind::Reasoning, None, begun.data.as_deref().map(signature::redacted))
+                (Kind::Reasoning, None, start.data.as_deref().map(signature::redacted))
             }
             _ => {
-                let input = begun.input.map(RawValue::get).filter(|json| !is_empty_object(json));
-                open.bare = input.is_none();
-                let name = begun.name.unwrap_or_default();
-                (Kind::ToolCall { id: begun.id, name }, input.map(str::to_owned), None)
+                let input = start.input.map(RawValue::get).filter(|json| !is_empty_object(json));
+                is_bare = input.is_none();
+                let kind = Kind::ToolCall { id: start.id, name: start.name.unwrap_or_default() };
+                (kind, input.map(str::to_owned), None)
             }
         };
-        self.open.push(open);
-        out.push(Event::Open { block, candidate: 0, kind });
-        let mut delta = |piece| out.push(Event::Delta { block, piece });
-        if let Some(text) = text.filter(|text| !text.is_empty()) {
-            delta(Piece::Text(text));
+        let Some(block) = writer.open(0, kind, out) else { return Ok(()) };
+        self.open.push(OpenBlock { index, state: State::Streamed { block, is_bare } });
+        writer.extend(block, Piece::Text(text.unwrap_or_default()), out);
+        for citation in start.citations.unwrap_or_default() {
+            writer.extend(block, Piece::Citation(value_of(citation)), out);
         }
-        for citation in begun.citations.unwrap_or_default() {
-            delta(Piece::Citation(value_of(citation)));
-        }
-        if let Some(signature) = sealed {
-            delta(Piece::Signature(signature));
+        if let Some(signature) = signature {
+            writer.extend(block, Piece::Signature(signature), out);
         }
         Ok(())
     }
 
-    /// More of a block; of one that is not open it is passed over, as what is unknown is.
-    pub(super) fn delta(&mut self, index: u64, delta: Delta<'_>, out: &mut Vec<Event>) -> Taken {
+    /// Adds to a block. A delta of a block that is not open is ignored, as everything unknown is.
+    pub(super) fn extend(
+        &mut self,
+        index: u64,
+        delta: Delta<'_>,
+        writer: &mut BlockWriter,
+        out: &mut Vec<Event>,
+    ) -> Result {
         let Some(open) = self.open.iter_mut().find(|open| open.index == index) else {
             return Ok(());
         };
-        let Some(block) = open.block else {
-            self.held += open.gather(delta);
-            return if self.held > MOST_HELD {
-                Err("The provider sent a block of more than 16 MiB.")
-            } else {
-                Ok(())
-            };
+        let (block, is_bare) = match &mut open.state {
+            State::Streamed { block, is_bare } => (*block, is_bare),
+            State::Gathered { json, input } => {
+                self.gathered += gather(json, input, delta);
+                return if self.gathered > MAX_GATHERED { Err(TOO_LONG) } else { Ok(()) };
+            }
         };
         let piece = match &*delta.kind {
             "text_delta" => delta.text.map(Piece::Text),
@@ -138,106 +120,74 @@ impl Blocks {
             _ => None,
         };
         if let Some(piece) = piece {
-            if let Piece::Text(text) = &piece {
-                if text.is_empty() {
-                    return Ok(());
-                }
-                open.bare = false;
-            }
-            out.push(Event::Delta { block, piece });
+            *is_bare &= !matches!(&piece, Piece::Text(text) if !text.is_empty());
+            writer.extend(block, piece, out);
         }
         Ok(())
     }
 
-    pub(super) fn stop(&mut self, index: u64, out: &mut Vec<Event>) {
-        if let Some(place) = self.open.iter().position(|open| open.index == index) {
-            let open = self.open.remove(place);
-            self.close(open, out);
+    /// Closes a block.
+    pub(super) fn stop(&mut self, index: u64, writer: &mut BlockWriter, out: &mut Vec<Event>) {
+        if let Some(at) = self.open.iter().position(|open| open.index == index) {
+            let open = self.open.remove(at);
+            self.close(open, writer, out);
         }
     }
 
-    pub(super) fn close_all(&mut self, out: &mut Vec<Event>) {
+    /// Closes all blocks.
+    pub(super) fn stop_all(&mut self, writer: &mut BlockWriter, out: &mut Vec<Event>) {
         for open in std::mem::take(&mut self.open) {
-            self.close(open, out);
+            self.close(open, writer, out);
         }
     }
 
-    /// A block that is told whole, when it is.
-    fn hold(&mut self, index: u64, raw: &RawValue) -> Taken {
-        self.held += raw.get().len();
-        if self.held > MOST_HELD {
-            return Err("The provider sent a block of more than 16 MiB.");
+    fn close(&mut self, open: OpenBlock, writer: &mut BlockWriter, out: &mut Vec<Event>) {
+        match open.state {
+            State::Streamed { block, is_bare } => {
+                // The block began with `"input": {}`, and that was all.
+                if is_bare {
+                    writer.extend(block, Piece::Text("{}".to_owned()), out);
+                }
+                writer.close(block, out);
+            }
+            State::Gathered { mut json, input } => {
+                self.gathered = 0;
+                let input = serde_json::from_str::<Value>(&input).ok();
+                if let (Some(input), Value::Object(members)) = (input, &mut json) {
+                    members.insert("input".to_owned(), input);
+                }
+                writer.whole(0, Kind::Foreign { format: Format::Anthropic, json }, out);
+            }
         }
-        let foreign = value_of(raw);
-        self.open.push(Open { index, block: None, bare: false, foreign, input: String::new() });
-        Ok(())
-    }
-
-    fn close(&mut self, open: Open, out: &mut Vec<Event>) {
-        let block = if let Some(block) = open.block {
-            // The block began with `"input": {}`, and that was all.
-            if open.bare {
-                out.push(Event::Delta { block, piece: Piece::Text("{}".to_owned()) });
-            }
-            block
-        } else {
-            let (block, mut json) = (self.next, open.foreign);
-            self.next += 1;
-            self.held = 0;
-            let input = serde_json::from_str::<Value>(&open.input).ok();
-            if let (Some(input), Value::Object(members)) = (input, &mut json) {
-                members.insert("input".to_owned(), input);
-            }
-            let kind = Kind::Foreign { format: Format::Anthropic, json };
-            out.push(Event::Open { block, candidate: 0, kind });
-            block
-        };
-        out.push(Event::Close { block });
     }
 }
 
-impl Open {
-    /// Adds to a block that is told whole, and says how many bytes came to it.
-    fn gather(&mut self, delta: Delta<'_>) -> usize {
-        let mut came = 0;
-        if let Some(json) = delta.partial_json {
-            came += json.len();
-            self.input.push_str(&json);
-        }
-        let Value::Object(members) = &mut self.foreign else { return came };
-        for (name, raw) in
-            [("content", delta.content), ("encrypted_content", delta.encrypted_content)]
-        {
-            if let Some(raw) = raw {
-                came += raw.get().len();
-                members.insert(name.to_owned(), value_of(raw));
-            }
-        }
-        if let Some(text) = delta.text {
-            came += text.len();
-            match members.entry("text").or_insert_with(|| Value::String(String::new())) {
-                Value::String(own) => own.push_str(&text),
-                other => *other = Value::String(text),
-            }
-        }
-        came
+/// Adds to a gathered block, and returns how many bytes were added.
+fn gather(json: &mut Value, input: &mut String, delta: Delta<'_>) -> usize {
+    let mut added = 0;
+    if let Some(json) = delta.partial_json {
+        added += json.len();
+        input.push_str(&json);
     }
-}
-
-fn kind_of(raw: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Typed<'f> {
-        #[serde(rename = "type", borrow)]
-        kind: Cow<'f, str>,
+    let Value::Object(members) = json else { return added };
+    for (name, raw) in [("content", delta.content), ("encrypted_content", delta.encrypted_content)]
+    {
+        if let Some(raw) = raw {
+            added += raw.get().len();
+            members.insert(name.to_owned(), value_of(raw));
+        }
     }
-    serde_json::from_str::<Typed<'_>>(raw.get()).ok().map(|typed| typed.kind)
+    if let Some(text) = delta.text {
+        added += text.len();
+        match members.entry("text").or_insert_with(|| Value::String(String::new())) {
+            Value::String(own) => own.push_str(&text),
+            other => *other = Value::String(text),
+        }
+    }
+    added
 }
 
 fn is_empty_object(json: &str) -> bool {
     let inner = json.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
     inner.is_some_and(|inner| inner.trim().is_empty())
-}
-
-fn value_of(raw: &RawValue) -> Value {
-    serde_json::from_str(raw.get()).unwrap_or_default()
 }

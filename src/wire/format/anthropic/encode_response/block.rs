@@ -1,162 +1,143 @@
-//! The block that is being written.
+//! The block of the caller's stream that is open.
 
-use super::whole;
+use std::borrow::Cow;
+
+use super::Sink;
 use crate::wire::api::Format;
+use crate::wire::format::anthropic::fit::ID_RULE;
 use crate::wire::format::anthropic::signature;
-use crate::wire::format::context::ResponseContext;
+use crate::wire::format::anthropic::types::{
+    ContentBlock, Delta, Input, StreamEvent, is_own_citation,
+};
 use crate::wire::ir::{Kind, Piece, Signature};
-use crate::wire::json::write::{Object, put};
 
-use super::framed;
-
-/// A block of the stream.
+/// A block that is being written.
 #[derive(Debug)]
-pub(crate) struct Writing {
+pub(super) struct WrittenBlock {
     block: u32,
     kind: Kind,
-    /// Its number in the stream; `None`: it has not begun there, because what it is hangs on its first piece.
+    /// Its index in the stream; `None`: it has not begun there, because its first piece decides what it is.
     index: Option<u32>,
     /// The signature of a call or a text, for which the format has no field.
     signature: Option<Signature>,
 }
 
-impl Writing {
-    /// Begins a block; `None`: the format has no such thing.
-    pub(crate) fn begin(
+impl WrittenBlock {
+    /// Begins a block; `None`: the format has no such block. A call without an id gets one from `made_id`.
+    pub(super) fn begin(
         block: u32,
         kind: &Kind,
-        shown: &ResponseContext,
-        calls: u32,
-        next: &mut u32,
-        out: &mut Vec<u8>,
-    ) -> Option<Writing> {
-        let mut writing = Writing { block, kind: kind.clone(), index: None, signature: None };
+        made_id: impl FnOnce() -> String,
+        next_index: &mut u32,
+        sink: &mut Sink<'_>,
+    ) -> Option<WrittenBlock> {
+        let mut index = None;
+        let mut start = |content_block| index = Some(start_block(content_block, next_index, sink));
         match kind {
-            Kind::Text | Kind::Refusal => {
-                writing.index = Some(started(next, out, |content| {
-                    content.raw("type", r#""text""#).raw("text", r#""""#);
-                }));
-            }
+            Kind::Text | Kind::Refusal => start(ContentBlock::Text {
+                text: Cow::Borrowed(""),
+                citations: Vec::new(),
+                cache_control: None,
+            }),
             Kind::Reasoning => {}
-            Kind::ToolCall { id, name } => {
-                writing.index = Some(started(next, out, |content| {
-                    content.raw("type", r#""tool_use""#);
-                    whole::call_id(content, id.as_deref(), shown, calls);
-                    content.put("name", name).raw("input", "{}");
-                }));
-            }
+            Kind::ToolCall { id, name } => start(ContentBlock::ToolUse {
+                id: match id.as_deref() {
+                    Some(id) if !id.is_empty() => ID_RULE.spell(id),
+                    _ => Cow::Owned(made_id()),
+                },
+                name: name.into(),
+                input: Input(Cow::Borrowed("")),
+                cache_control: None,
+            }),
             Kind::Foreign { format: Format::Anthropic, json } => {
-                writing.index = Some(*next);
-                start(next, out, |event| put(event.member("content_block"), json));
+                start(ContentBlock::Foreign(Cow::Borrowed(json)));
             }
             Kind::Foreign { .. } | Kind::Media(_) => return None,
         }
-        Some(writing)
+        Some(WrittenBlock { block, kind: kind.clone(), index, signature: None })
     }
 
-    pub(crate) fn block(&self) -> u32 {
+    pub(super) fn block(&self) -> u32 {
         self.block
     }
 
-    pub(crate) fn is_call(&self) -> bool {
+    pub(super) fn is_call(&self) -> bool {
         matches!(self.kind, Kind::ToolCall { .. })
     }
 
-    pub(crate) fn piece(&mut self, piece: &Piece, next: &mut u32, out: &mut Vec<u8>) {
+    pub(super) fn extend(&mut self, piece: &Piece, next_index: &mut u32, sink: &mut Sink<'_>) {
         match (piece, &self.kind) {
             (Piece::Text(text), Kind::Text | Kind::Refusal) => {
-                self.delta(out, "text_delta", "text", text);
+                self.delta(Delta::Text { text }, sink);
             }
-            (Piece::Text(json), Kind::ToolCall { .. }) => {
-                self.delta(out, "input_json_delta", "partial_json", json);
+            (Piece::Text(partial_json), Kind::ToolCall { .. }) => {
+                self.delta(Delta::InputJson { partial_json }, sink);
             }
-            (Piece::Text(text), Kind::Reasoning) => {
-                self.think(next, out);
-                self.delta(out, "thinking_delta", "thinking", text);
+            (Piece::Text(thinking), Kind::Reasoning) => {
+                self.start_thinking(next_index, sink);
+                self.delta(Delta::Thinking { thinking }, sink);
             }
             (Piece::Signature(signature), Kind::Reasoning) => {
-                if let (None, Some(data)) = (self.index, signature::as_redacted(signature)) {
-                    self.index = Some(started(next, out, |content| {
-                        content.raw("type", r#""redacted_thinking""#).put("data", data);
-                    }));
-                } else {
-                    self.think(next, out);
-                    self.delta(
-                        out,
-                        "signature_delta",
-                        "signature",
-                        &signature::write(signature, false),
-                    );
+                match signature::as_redacted(signature) {
+                    Some(data) if self.index.is_none() => {
+                        let block = ContentBlock::RedactedThinking { data: data.into() };
+                        self.index = Some(start_block(block, next_index, sink));
+                    }
+                    _ => {
+                        self.start_thinking(next_index, sink);
+                        let signature = signature::write(signature, false);
+                        self.delta(Delta::Signature { signature }, sink);
+                    }
                 }
             }
             (Piece::Signature(signature), Kind::Text | Kind::Refusal | Kind::ToolCall { .. }) => {
                 self.signature = Some(signature.clone())
                     .filter(|signature| signature.format != Format::Anthropic);
             }
-            (Piece::Citation(citation), Kind::Text) if whole::is_own_citation(citation) => {
-                if let Some(index) = self.index {
-                    framed("content_block_delta", out, |event| {
-                        let mut delta = event.put("index", &index).object("delta");
-                        delta.raw("type", r#""citations_delta""#).put("citation", citation);
-                        delta.end();
-                    });
-                }
+            (Piece::Citation(citation), Kind::Text) if is_own_citation(citation) => {
+                self.delta(Delta::Citation { citation }, sink);
             }
             _ => {}
         }
     }
 
-    /// Ends it; a signature that found no place follows as an empty thought. Gives what it was.
-    pub(crate) fn end(self, next: &mut u32, out: &mut Vec<u8>) -> (u32, Kind) {
-        if let Some(index) = self.index {
-            framed("content_block_stop", out, |event| {
-                event.put("index", &index);
-            });
-        }
-        if let Some(signature) = self.signature {
-            let mut thought =
-                Writing { kind: Kind::Reasoning, index: None, signature: None, ..self };
-            thought.think(next, out);
-            thought.delta(out, "signature_delta", "signature", &signature::write(&signature, true));
-            thought.end(next, out);
+    /// Ends the block and returns its number and kind. A signature without a field follows as empty thinking.
+    pub(super) fn end(mut self, next_index: &mut u32, sink: &mut Sink<'_>) -> (u32, Kind) {
+        self.stop(sink);
+        if let Some(signature) = self.signature.take() {
+            self.index = None;
+            self.start_thinking(next_index, sink);
+            let signature = signature::write(&signature, true);
+            self.delta(Delta::Signature { signature }, sink);
+            self.stop(sink);
         }
         (self.block, self.kind)
     }
 
-    fn think(&mut self, next: &mut u32, out: &mut Vec<u8>) {
+    fn start_thinking(&mut self, next_index: &mut u32, sink: &mut Sink<'_>) {
         if self.index.is_none() {
-            self.index = Some(started(next, out, |content| {
-                content.raw("type", r#""thinking""#).raw("thinking", r#""""#);
-                content.raw("signature", r#""""#);
-            }));
+            let (thinking, signature) = (Cow::Borrowed(""), Cow::Borrowed(""));
+            let block = ContentBlock::Thinking { thinking, signature };
+            self.index = Some(start_block(block, next_index, sink));
         }
     }
 
-    fn delta(&self, out: &mut Vec<u8>, kind: &str, name: &str, text: &str) {
-        let Some(index) = self.index else { return };
-        framed("content_block_delta", out, |event| {
-            let mut delta = event.put("index", &index).object("delta");
-            delta.put("type", kind).put(name, text);
-            delta.end();
-        });
+    fn delta(&self, delta: Delta<'_>, sink: &mut Sink<'_>) {
+        if let Some(index) = self.index {
+            sink(StreamEvent::ContentBlockDelta { index, delta });
+        }
+    }
+
+    fn stop(&self, sink: &mut Sink<'_>) {
+        if let Some(index) = self.index {
+            sink(StreamEvent::ContentBlockStop { index });
+        }
     }
 }
 
-/// Writes the beginning of a block with these members, and gives its number.
-fn started(next: &mut u32, out: &mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) -> u32 {
-    let index = *next;
-    start(next, out, |event| {
-        let mut content = event.object("content_block");
-        members(&mut content);
-        content.end();
-    });
+fn start_block(content_block: ContentBlock<'_>, next_index: &mut u32, sink: &mut Sink<'_>) -> u32 {
+    let index = *next_index;
+    *next_index += 1;
+    sink(StreamEvent::ContentBlockStart { index, content_block });
     index
-}
-
-fn start(next: &mut u32, out: &mut Vec<u8>, block: impl FnOnce(&mut Object<'_>)) {
-    framed("content_block_start", out, |event| {
-        event.put("index", next);
-        block(event);
-    });
-    *next += 1;
 }

@@ -1,264 +1,277 @@
-//! Making a stream for a caller.
+//! Writes an answer for a caller. A whole answer is the fold of the events of its stream.
 //!
-//! The API streams one block after another, numbered from 0. Other formats have several open at once: a text
-//! or a thought is closed when the next block begins, and goes on as another one if more of it comes; what
-//! begins beside a call waits until that is whole, so that no call falls into pieces.
+//! The API streams one block after another, numbered from 0. Other formats have several open at once: a text or
+//! reasoning is closed when the next block begins, and continues as another block if more of it arrives; a
+//! block that begins beside a call waits until the call is complete, so that no call is split.
 
-pub(crate) mod block;
-pub(crate) mod whole;
+mod block;
+mod whole;
 
 use std::collections::VecDeque;
 
-use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{Class, Failure};
-use crate::wire::format::context::ResponseContext;
-use crate::wire::inspect::usage::Usage;
-use crate::wire::ir::{Event, Kind, Piece, Stop};
-
-use self::block::Writing;
+use self::block::WrittenBlock;
 use super::stop_reason;
-use crate::wire::json::write::{Object, put};
+use super::types::{Answer, Error, MessageDelta, OutputTokensDetails, StreamEvent, Usage};
+use crate::wire::failure::ProviderError;
+use crate::wire::format::context::ResponseContext;
+use crate::wire::inspect::usage;
+use crate::wire::ir::{Event, Kind, Piece, Stop};
+use crate::wire::json::write::put;
 
-/// What is held of blocks that wait for a call to be whole.
-const MOST_WAITING: usize = 16 << 20;
+pub use self::whole::encode_whole;
 
-/// Makes a stream for the caller.
+/// The most bytes that are held of blocks that wait for a call to be complete.
+const MAX_WAITING: usize = 16 << 20;
+/// The most blocks that are remembered as interrupted; no format has as many open.
+const MAX_INTERRUPTED: usize = 64;
+
+/// Takes the events of the caller's stream.
+type Sink<'s> = dyn FnMut(StreamEvent<'_>) + 's;
+
+/// Writes a stream for a caller.
 #[derive(Debug)]
 pub struct Encoder {
-    shown: ResponseContext,
-    /// The number of the next block of the stream.
-    next: u32,
-    /// How many calls have been written.
+    context: ResponseContext,
+    /// The index of the next block of the stream.
+    next_index: u32,
+    /// How many calls were written.
     calls: u32,
-    refused: bool,
-    current: Option<Box<Writing>>,
-    waiting: VecDeque<Waiting>,
-    held: usize,
-    /// What each block is that was closed before it was whole.
-    parted: Vec<(u32, Kind)>,
-    usage: Usage,
-    stopped: Option<(Stop, Option<String>)>,
-    over: bool,
+    is_refusal: bool,
+    current: Option<Box<WrittenBlock>>,
+    waiting: VecDeque<WaitingBlock>,
+    waiting_bytes: usize,
+    /// Blocks that were closed before they were complete.
+    interrupted: Vec<(u32, Kind)>,
+    usage: usage::Usage,
+    stop: Option<(Stop, Option<String>)>,
+    is_over: bool,
 }
 
 /// A block that began beside a call.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingBlock {
     block: u32,
     kind: Kind,
     pieces: Vec<Piece>,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl Encoder {
-    /// Of an answer that shows this.
-    pub fn new(shown: ResponseContext) -> Encoder {
+    /// For the answer to one request.
+    pub fn new(context: ResponseContext) -> Encoder {
         Encoder {
-            shown,
-            next: 0,
+            context,
+            next_index: 0,
             calls: 0,
-            refused: false,
+            is_refusal: false,
             current: None,
             waiting: VecDeque::new(),
-            held: 0,
-            parted: Vec::new(),
-            usage: Usage::default(),
-            stopped: None,
-            over: false,
+            waiting_bytes: 0,
+            interrupted: Vec::new(),
+            usage: usage::Usage::default(),
+            stop: None,
+            is_over: false,
         }
     }
 
-    /// Writes an event.
+    /// Writes an event as server-sent events.
     pub fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
-        if self.over {
+        self.encode(event, &mut |event| {
+            out.extend_from_slice(b"event: ");
+            out.extend_from_slice(event.name().as_bytes());
+            out.extend_from_slice(b"\ndata: ");
+            put(out, &event);
+            out.extend_from_slice(b"\n\n");
+        });
+    }
+
+    fn encode(&mut self, event: &Event, sink: &mut Sink<'_>) {
+        if self.is_over {
             return;
         }
         match event {
-            Event::Start { id, model, .. } => self.start(id.as_deref(), model.as_deref(), out),
-            // The format has one answer; and `service_tier` stands in the usage of its beginning, where it
-            // is not known yet.
+            Event::Start { id, model, .. } => self.start(id.as_deref(), model.as_deref(), sink),
+            // The format has one candidate; and `service_tier` is in the usage of `message_start`, where it is
+            // not known yet.
             Event::Open { candidate: 1.., .. }
             | Event::Stop { candidate: 1.., .. }
             | Event::Tier(_) => {}
-            Event::Open { block, kind, .. } => self.open(*block, kind, out),
-            Event::Delta { block, piece } => self.delta(*block, piece, out),
-            Event::Close { block } => self.close(*block, out),
+            Event::Open { block, kind, .. } => self.open(*block, kind, sink),
+            Event::Delta { block, piece } => self.extend(*block, piece, sink),
+            Event::Close { block } => self.close(*block, sink),
             Event::Usage(usage) => self.usage.update(*usage),
-            Event::Stop { why, sequence, .. } => self.stopped = Some((*why, sequence.clone())),
-            Event::End => {
-                self.finish(out);
-                self.over = true;
-            }
-            Event::Fail(told) => self.fail(told, out),
-            Event::Ping => framed("ping", out, |_| {}),
+            Event::Stop { why, sequence, .. } => self.stop = Some((*why, sequence.clone())),
+            Event::End => self.end(sink),
+            Event::Fail(error) => self.fail(error, sink),
+            Event::Ping => sink(StreamEvent::Ping),
         }
     }
 
-    /// `input_tokens` must be a number, and the true one comes at the end: the official clients take it from
-    /// `message_delta` when it stands there.
-    fn start(&mut self, id: Option<&str>, model: Option<&str>, out: &mut Vec<u8>) {
-        let Self { shown, usage, .. } = self;
-        framed("message_start", out, |event| {
-            let mut message = event.object("message");
-            whole::head(&mut message, id, model, shown);
-            message.raw("content", "[]").raw("stop_reason", "null").raw("stop_sequence", "null");
-            whole::usage(message.object("usage"), usage, None);
-            message.end();
-        });
+    /// The id is the provider's, if it sent one. `input_tokens` must be a number, and the true one comes at the
+    /// end: the official clients take it from `message_delta` when it is there.
+    fn start(&mut self, id: Option<&str>, model: Option<&str>, sink: &mut Sink<'_>) {
+        let id = match id {
+            Some(id) => id.into(),
+            None => format!("msg_{}", self.context.id).into(),
+        };
+        let mut usage = Usage::from(self.usage);
+        usage.input_tokens.get_or_insert(0);
+        let message = Answer {
+            id,
+            role: "assistant",
+            model: model.unwrap_or(&self.context.model).into(),
+            content: Vec::new(),
+            stop_reason: None,
+            stop_sequence: None,
+            usage,
+        };
+        sink(StreamEvent::MessageStart { message });
     }
 
-    fn open(&mut self, block: u32, kind: &Kind, out: &mut Vec<u8>) {
+    fn open(&mut self, block: u32, kind: &Kind, sink: &mut Sink<'_>) {
         if let Some(current) = &self.current {
             if current.is_call() || !self.waiting.is_empty() {
-                self.wait(block, kind);
+                let (kind, pieces) = (kind.clone(), Vec::new());
+                self.waiting.push_back(WaitingBlock { block, kind, pieces, is_closed: false });
                 return;
             }
-            self.part(out);
+            self.interrupt(sink);
         }
-        self.begin(block, kind, out);
+        self.begin(block, kind, sink);
     }
 
-    /// Closes the current block before it is whole.
-    fn part(&mut self, out: &mut Vec<u8>) {
+    /// Closes the current block before it is complete.
+    fn interrupt(&mut self, sink: &mut Sink<'_>) {
         if let Some(current) = self.current.take() {
-            let (block, kind) = current.end(&mut self.next, out);
-            // A format has a handful of blocks open; more would be forgotten from the front.
-            if self.parted.len() >= 64 {
-                self.parted.remove(0);
+            if self.interrupted.len() >= MAX_INTERRUPTED {
+                self.interrupted.remove(0);
             }
-            self.parted.push((block, kind));
+            self.interrupted.push(current.end(&mut self.next_index, sink));
         }
     }
 
-    fn begin(&mut self, block: u32, kind: &Kind, out: &mut Vec<u8>) {
-        self.refused |= *kind == Kind::Refusal;
+    fn begin(&mut self, block: u32, kind: &Kind, sink: &mut Sink<'_>) {
+        self.is_refusal |= *kind == Kind::Refusal;
+        // The same id for the same call, also of a whole answer.
+        let made_id = || format!("call_{}_{}", self.context.id, self.calls);
+        self.current =
+            WrittenBlock::begin(block, kind, made_id, &mut self.next_index, sink).map(Box::new);
         self.calls += u32::from(matches!(kind, Kind::ToolCall { .. }));
-        let Self { shown, calls, next, .. } = self;
-        self.current = Writing::begin(block, kind, shown, *calls, next, out).map(Box::new);
     }
 
-    fn wait(&mut self, block: u32, kind: &Kind) {
-        let kind = kind.clone();
-        self.waiting.push_back(Waiting { block, kind, pieces: Vec::new(), closed: false });
-    }
-
-    fn delta(&mut self, block: u32, piece: &Piece, out: &mut Vec<u8>) {
-        if let Some(current) = self.current.as_mut().filter(|own| own.block() == block) {
-            current.piece(piece, &mut self.next, out);
+    fn extend(&mut self, block: u32, piece: &Piece, sink: &mut Sink<'_>) {
+        if let Some(current) = self.current.as_mut().filter(|current| current.block() == block) {
+            current.extend(piece, &mut self.next_index, sink);
         } else if let Some(waiting) = self.waiting.iter_mut().find(|own| own.block == block) {
-            self.held += waiting.take(piece);
-            if self.held > MOST_WAITING {
-                self.fail(&too_much(), out);
+            self.waiting_bytes += waiting.extend(piece);
+            if self.waiting_bytes > MAX_WAITING {
+                let message = "The provider sent more than 16 MiB beside a tool call.";
+                self.fail(&ProviderError::malformed(message), sink);
             }
-        } else if let Some(place) = self.parted.iter().position(|(own, _)| *own == block) {
-            let kind = self.parted.remove(place).1;
-            self.open(block, &kind, out);
-            self.delta(block, piece, out);
+        } else if let Some(at) = self.interrupted.iter().position(|(own, _)| *own == block) {
+            let kind = self.interrupted.remove(at).1;
+            self.open(block, &kind, sink);
+            self.extend(block, piece, sink);
         }
     }
 
-    fn close(&mut self, block: u32, out: &mut Vec<u8>) {
-        self.parted.retain(|(own, _)| *own != block);
+    fn close(&mut self, block: u32, sink: &mut Sink<'_>) {
+        self.interrupted.retain(|(own, _)| *own != block);
         if let Some(waiting) = self.waiting.iter_mut().find(|own| own.block == block) {
-            waiting.closed = true;
+            waiting.is_closed = true;
         }
-        if self.current.as_ref().is_some_and(|own| own.block() == block) {
-            if let Some(current) = self.current.take() {
-                current.end(&mut self.next, out);
-            }
-            self.go_on(out);
+        if let Some(current) = self.current.take_if(|current| current.block() == block) {
+            current.end(&mut self.next_index, sink);
+            self.write_waiting(sink);
         }
     }
 
-    /// Writes the blocks that have waited.
-    fn go_on(&mut self, out: &mut Vec<u8>) {
+    fn write_waiting(&mut self, sink: &mut Sink<'_>) {
         while let Some(waiting) = self.waiting.pop_front() {
-            self.begin(waiting.block, &waiting.kind, out);
+            self.begin(waiting.block, &waiting.kind, sink);
             for piece in &waiting.pieces {
                 if let Some(current) = &mut self.current {
-                    current.piece(piece, &mut self.next, out);
+                    current.extend(piece, &mut self.next_index, sink);
                 }
             }
-            if !waiting.closed && self.current.is_some() {
-                if self.waiting.is_empty() || self.current.as_deref().is_some_and(Writing::is_call)
-                {
-                    break;
+            if waiting.is_closed || self.current.is_none() {
+                if let Some(current) = self.current.take() {
+                    current.end(&mut self.next_index, sink);
                 }
-                self.part(out);
-            } else if let Some(current) = self.current.take() {
-                current.end(&mut self.next, out);
+                continue;
             }
+            if self.waiting.is_empty() || self.current.as_deref().is_some_and(WrittenBlock::is_call)
+            {
+                break;
+            }
+            self.interrupt(sink);
         }
         if self.waiting.is_empty() {
-            self.held = 0;
+            self.waiting_bytes = 0;
         }
     }
 
-    fn finish(&mut self, out: &mut Vec<u8>) {
-        let (why, sequence) = self.stopped.take().unwrap_or((Stop::Other, None));
-        let reason = whole::stop_reason(why, self.refused, self.calls > 0);
-        let usage = self.usage;
-        framed("message_delta", out, |event| {
-            let mut delta = event.object("delta");
-            delta.put("stop_reason", reason).put("stop_sequence", &sequence);
-            delta.end();
-            whole::last_usage(event.object("usage"), &usage);
-        });
-        framed("message_stop", out, |_| {});
+    /// Clients act on the stop reason: to one that runs tools an answer with calls is not over, and a refusal is
+    /// one whatever the provider calls its end.
+    fn end(&mut self, sink: &mut Sink<'_>) {
+        self.is_over = true;
+        let (why, sequence) = self.stop.take().unwrap_or((Stop::Other, None));
+        let why = match why {
+            Stop::End if self.calls > 0 => Stop::Calls,
+            Stop::End if self.is_refusal => Stop::Refusal,
+            why => why,
+        };
+        let stop_reason = stop_reason::name_of(why);
+        let delta = MessageDelta { stop_reason, stop_sequence: sequence.as_deref() };
+        sink(StreamEvent::MessageDelta { delta, usage: self.usage.into() });
+        sink(StreamEvent::MessageStop);
     }
 
-    fn fail(&mut self, told: &ProviderError, out: &mut Vec<u8>) {
-        self.over = true;
-        framed("error", out, |event| {
-            let mut error = event.object("error");
-            error.put("type", stop_reason::error_type(told)).put("message", &told.message);
-            error.end();
-        });
+    fn fail(&mut self, error: &ProviderError, sink: &mut Sink<'_>) {
+        self.is_over = true;
+        sink(error_event(error));
     }
 }
 
-impl Waiting {
-    /// Takes a piece, and says how many bytes that is, roughly.
-    fn take(&mut self, piece: &Piece) -> usize {
+fn error_event(error: &ProviderError) -> StreamEvent<'_> {
+    let (kind, message) = (stop_reason::error_type(error), &error.message);
+    StreamEvent::Error { error: Error { kind, message } }
+}
+
+impl From<usage::Usage> for Usage {
+    fn from(usage: usage::Usage) -> Usage {
+        let of_cache =
+            usage.cached_input.unwrap_or(0).saturating_add(usage.cache_write.unwrap_or(0));
+        Usage {
+            input_tokens: usage.input.map(|input| input.saturating_sub(of_cache)),
+            cache_creation_input_tokens: usage.cache_write,
+            cache_read_input_tokens: usage.cached_input,
+            output_tokens: usage.output.unwrap_or(0),
+            output_tokens_details: usage
+                .reasoning
+                .map(|thinking_tokens| OutputTokensDetails { thinking_tokens }),
+            service_tier: None,
+        }
+    }
+}
+
+impl WaitingBlock {
+    /// Keeps a piece, and returns its size in bytes, roughly.
+    fn extend(&mut self, piece: &Piece) -> usize {
         match (piece, self.pieces.last_mut()) {
             (Piece::Text(more), Some(Piece::Text(text))) => {
                 text.push_str(more);
-                more.len()
+                return more.len();
             }
-            (Piece::Logprobs(_), _) => 0,
-            (piece, _) => {
-                self.pieces.push(piece.clone());
-                match piece {
-                    Piece::Text(text) => text.len(),
-                    Piece::Signature(signature) => signature.data.len(),
-                    Piece::Citation(_) | Piece::Logprobs(_) => 1024,
-                }
-            }
+            (Piece::Logprobs(_), _) => return 0,
+            _ => self.pieces.push(piece.clone()),
+        }
+        match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Signature(signature) => signature.data.len(),
+            Piece::Citation(_) | Piece::Logprobs(_) => 1024,
         }
     }
-}
-
-fn too_much() -> ProviderError {
-    ProviderError {
-        failure: Failure { class: Class::Trouble, retry_after: None },
-        status: None,
-        kind: None,
-        code: None,
-        param: None,
-        message: "The provider sent more beside a call than can be held.".to_owned(),
-    }
-}
-
-/// Writes an event of this type.
-fn framed(kind: &str, out: &mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) {
-    out.extend_from_slice(b"event: ");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\ndata: ");
-    let mut event = Object::new(out);
-    put(event.member("type"), kind);
-    members(&mut event);
-    event.end();
-    out.extend_from_slice(b"\n\n");
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::wire::api::{Format, Framing};
-use crate::wire::ir::Signature;
+use crate::wire::failure::Class;
+use crate::wire::inspect::usage::Usage;
+use crate::wire::ir::{Block, Candidate, Content, Response, Signature};
 
-fn shown() -> ResponseContext {
+fn context() -> ResponseContext {
     ResponseContext {
         id: "r1".to_owned(),
         created: 0,
@@ -17,7 +19,7 @@ fn shown() -> ResponseContext {
 
 /// The data of the events that are written.
 fn written(events: &[Event]) -> Vec<Value> {
-    let mut encoder = Encoder::new(shown());
+    let mut encoder = Encoder::new(context());
     let mut out = Vec::new();
     for event in events {
         encoder.event(event, &mut out);
@@ -59,7 +61,7 @@ fn stop(why: Stop) -> Event {
 }
 
 #[test]
-fn calls_that_come_side_by_side_are_written_one_behind_the_other() {
+fn parallel_calls_are_written_one_after_the_other() {
     let events = [
         open(0, call(Some("a"), "f")),
         open(1, call(None, "g")),
@@ -85,7 +87,7 @@ fn calls_that_come_side_by_side_are_written_one_behind_the_other() {
 }
 
 #[test]
-fn a_text_that_goes_on_beside_others_is_never_held_back() {
+fn text_beside_other_blocks_is_never_delayed() {
     let outlined = outline(&[
         open(0, Kind::Reasoning),
         text(0, "hm"),
@@ -114,7 +116,7 @@ fn a_text_that_goes_on_beside_others_is_never_held_back() {
 }
 
 #[test]
-fn the_end_tells_reason_and_usage_and_comes_only_from_the_provider() {
+fn the_end_has_reason_and_usage_and_needs_the_providers_end() {
     let usage = Usage {
         input: Some(100),
         cached_input: Some(60),
@@ -130,16 +132,16 @@ fn the_end_tells_reason_and_usage_and_comes_only_from_the_provider() {
     assert_eq!(data[0]["message"]["model"], "asked");
     assert_eq!(data[0]["message"]["usage"]["input_tokens"], 0);
     assert_eq!(data[1]["delta"]["stop_reason"], "max_tokens");
-    let told = &data[1]["usage"];
-    assert_eq!((&told["input_tokens"], &told["output_tokens"]), (&10.into(), &7.into()));
-    assert_eq!(told["cache_read_input_tokens"], 60);
-    assert_eq!(told["cache_creation_input_tokens"], 30);
-    assert_eq!(told["output_tokens_details"]["thinking_tokens"], 3);
+    let usage = &data[1]["usage"];
+    assert_eq!((&usage["input_tokens"], &usage["output_tokens"]), (&10.into(), &7.into()));
+    assert_eq!(usage["cache_read_input_tokens"], 60);
+    assert_eq!(usage["cache_creation_input_tokens"], 30);
+    assert_eq!(usage["output_tokens_details"]["thinking_tokens"], 3);
     assert_eq!(data[2]["type"], "message_stop");
 }
 
 #[test]
-fn an_answer_with_calls_is_to_be_continued_whatever_the_provider_calls_its_end() {
+fn calls_and_refusals_decide_the_stop_reason() {
     let events = [open(0, call(None, "f")), Event::Close { block: 0 }, stop(Stop::End), Event::End];
     assert_eq!(written(&events)[2]["delta"]["stop_reason"], "tool_use");
     let events = [
@@ -153,7 +155,7 @@ fn an_answer_with_calls_is_to_be_continued_whatever_the_provider_calls_its_end()
 }
 
 #[test]
-fn signatures_find_a_place() {
+fn signatures_of_calls_follow_as_empty_thinking() {
     let signature = |format, data: &str| {
         Piece::Signature(Signature { format, data: data.to_owned(), id: None })
     };
@@ -171,11 +173,11 @@ fn signatures_find_a_place() {
     assert_eq!(data[3]["delta"]["signature"], "gemini^:G");
     assert_eq!(data[5]["content_block"]["type"], "redacted_thinking");
     assert_eq!(data[5]["content_block"]["data"], "R");
-    assert_eq!(data.len(), 7, "a thought of which nothing is told is none");
+    assert_eq!(data.len(), 7, "reasoning without text or signature is left out");
 }
 
 #[test]
-fn what_cannot_be_said_is_left_out_and_the_text_around_it_stays() {
+fn unsupported_blocks_are_left_out() {
     let foreign = Kind::Foreign { format: Format::Gemini, json: Value::Null };
     let outlined = outline(&[
         open(0, foreign),
@@ -191,10 +193,64 @@ fn what_cannot_be_said_is_left_out_and_the_text_around_it_stays() {
 }
 
 #[test]
-fn a_failure_is_the_last_word() {
-    let mut told = too_much();
-    told.failure.class = Class::Throttled;
-    let data = written(&[Event::Ping, Event::Fail(told), stop(Stop::End), Event::End]);
+fn nothing_follows_a_failure() {
+    let mut error = ProviderError::malformed("slow down");
+    error.failure.class = Class::Throttled;
+    let data = written(&[Event::Ping, Event::Fail(error), stop(Stop::End), Event::End]);
     assert_eq!(data.len(), 2);
     assert_eq!(data[1]["error"]["type"], "rate_limit_error");
+}
+
+fn call_block(id: Option<&str>, arguments: &str) -> Block {
+    let (id, name) = (id.map(str::to_owned), "f".to_owned());
+    Block::new(Content::ToolCall { id, name, arguments: arguments.to_owned() }, "")
+}
+
+#[test]
+fn a_whole_answer_has_all_required_members() {
+    let mut signed = call_block(None, "{\"a\": 1}");
+    signed.signature = Some(Signature { format: Format::Gemini, data: "G".to_owned(), id: None });
+    let blocks = vec![
+        Block::new(Content::text("hi"), ""),
+        signed,
+        call_block(None, ""),
+        call_block(Some("functions.f:0"), "null"),
+    ];
+    let response = Response {
+        candidates: vec![Candidate { blocks, stop: Some(Stop::End), ..Candidate::default() }],
+        usage: Usage {
+            input: Some(10),
+            cached_input: Some(4),
+            output: Some(2),
+            ..Usage::default()
+        },
+        tier: Some("default".to_owned()),
+        ended: true,
+        ..Response::default()
+    };
+    let body: Value = serde_json::from_slice(&encode_whole(&response, &context())).unwrap();
+    let expected = json!({
+        "id": "msg_r1", "type": "message", "role": "assistant", "model": "asked",
+        "content": [
+            {"type": "text", "text": "hi"},
+            {"type": "tool_use", "id": "call_r1_0", "name": "f", "input": {"a": 1}},
+            {"type": "thinking", "thinking": "", "signature": "gemini^:G"},
+            {"type": "tool_use", "id": "call_r1_1", "name": "f", "input": {}},
+            {"type": "tool_use", "id": "functions_2ef_3a0", "name": "f", "input": {}},
+        ],
+        "stop_reason": "tool_use", "stop_sequence": null,
+        "usage": {
+            "input_tokens": 6, "cache_creation_input_tokens": null, "cache_read_input_tokens": 4,
+            "output_tokens": 2, "service_tier": "standard",
+        },
+    });
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn a_failed_answer_becomes_an_error_body() {
+    let body = br#"{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}"#;
+    let quirks = &crate::wire::format::quirks::PLAIN;
+    let events = crate::wire::format::anthropic::decode_whole(body, quirks);
+    assert_eq!(encode_whole(&Response::fold(&events), &context()), body);
 }

@@ -1,23 +1,22 @@
-//! Messages and system blocks of a caller's body.
+//! Decodes the messages and system blocks of a caller's request.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{cache, member};
+use super::decode_cache_point;
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::format::bedrock::{REDACTED, media_types};
+use crate::wire::format::bedrock::{media, signature};
 use crate::wire::format::signature_transport;
 use crate::wire::format::signature_transport::Carried;
-use crate::wire::ir::{
-    Block, Content, Media, MediaKind, Role, Signature, Source, ToolResult, Turn,
-};
+use crate::wire::ir::{Block, Content, Media, MediaKind, Role, Source, ToolResult, Turn};
 use crate::wire::json::fields::{Fields, Rejected, elements};
 
+/// Features without a field in the hub, with their places.
 type Asked = Vec<(Feature, String)>;
 
-pub(crate) fn system(body: &mut Fields, asked: &mut Asked) -> Result<Vec<Block>, Rejected> {
+pub(super) fn system(body: &mut Fields, asked: &mut Asked) -> Result<Vec<Block>, Rejected> {
     let mut blocks = Vec::new();
     for (block, at) in body.list("system")? {
         push(block, at, &mut blocks, asked)?;
@@ -25,7 +24,7 @@ pub(crate) fn system(body: &mut Fields, asked: &mut Asked) -> Result<Vec<Block>,
     Ok(blocks)
 }
 
-pub(crate) fn turns(body: &mut Fields, asked: &mut Asked) -> Result<Vec<Turn>, Rejected> {
+pub(super) fn turns(body: &mut Fields, asked: &mut Asked) -> Result<Vec<Turn>, Rejected> {
     let mut turns = Vec::new();
     for (message, at) in body.list("messages")? {
         let mut message = Fields::new(message, at)?;
@@ -44,7 +43,7 @@ pub(crate) fn turns(body: &mut Fields, asked: &mut Asked) -> Result<Vec<Turn>, R
     Ok(turns)
 }
 
-/// Adds a block, or the mark that it is to the block before it.
+/// Adds a block; a cache point or a signature is added to the block before it.
 fn push(
     value: Value,
     at: String,
@@ -52,10 +51,10 @@ fn push(
     asked: &mut Asked,
 ) -> Result<(), Rejected> {
     let mut fields = Fields::new(value, at)?;
-    if let Some(mark) = fields.fields("cachePoint")? {
-        let mark = cache(mark)?;
+    if let Some(point) = fields.fields("cachePoint")? {
+        let point = decode_cache_point(point)?;
         if let Some(before) = blocks.last_mut() {
-            before.cache = Some(mark);
+            before.cache = Some(point);
         }
         return Ok(());
     }
@@ -63,31 +62,33 @@ fn push(
     let mut signature = None;
     let content = if let Some(text) = fields.text("text")? {
         Content::text(text)
-    } else if let Some(media) = media(&mut fields, asked)? {
+    } else if let Some(media) = decode_media(&mut fields, asked)? {
         Content::Media(media)
-    } else if let Some(thought) = fields.fields("reasoningContent")? {
-        let (text, own) = reasoning(thought)?;
-        match (own, blocks.last_mut()) {
-            (Some(own), Some(before)) if own.of_block_before && before.signature.is_none() => {
-                before.signature = Some(own.signature);
+    } else if let Some(reasoning) = fields.fields("reasoningContent")? {
+        let (text, carried) = decode_reasoning(reasoning)?;
+        match (carried, blocks.last_mut()) {
+            (Some(carried), Some(before))
+                if carried.of_block_before && before.signature.is_none() =>
+            {
+                before.signature = Some(carried.signature);
                 return Ok(());
             }
-            (own, _) => signature = own.map(|own| own.signature),
+            (carried, _) => signature = carried.map(|carried| carried.signature),
         }
         Content::Reasoning { text }
     } else if let Some(cited) = fields.fields("citationsContent")? {
-        citations(cited)?
-    } else if is_call(&fields) {
-        call(&mut fields)?
-    } else if is_outcome(&fields) {
-        outcome(&mut fields, asked)?
+        decode_citations(cited)?
+    } else if is_tool_call(&fields) {
+        decode_tool_call(&mut fields)?
+    } else if is_tool_result(&fields) {
+        decode_tool_result(&mut fields, asked)?
     } else {
         if fields.has("guardContent") {
             asked.push((Feature::Guardrail, fields.at("guardContent")));
         }
         let json = fields.into_left();
-        if member(&json).is_none() {
-            return Err(Rejected::new(at, "holds no block"));
+        if json.values().all(Value::is_null) {
+            return Err(Rejected::new(at, "must contain a block"));
         }
         Content::Foreign { format: Format::Bedrock, json: Value::Object(json) }
     };
@@ -96,15 +97,15 @@ fn push(
 }
 
 /// Tools that Bedrock runs itself have a `type`.
-fn is_call(fields: &Fields) -> bool {
+fn is_tool_call(fields: &Fields) -> bool {
     fields.peek("toolUse").is_some_and(|call| call["type"] != "server_tool_use")
 }
 
-fn is_outcome(fields: &Fields) -> bool {
-    fields.peek("toolResult").is_some_and(|outcome| outcome["type"].is_null())
+fn is_tool_result(fields: &Fields) -> bool {
+    fields.peek("toolResult").is_some_and(|result| result["type"].is_null())
 }
 
-fn call(fields: &mut Fields) -> Result<Content, Rejected> {
+fn decode_tool_call(fields: &mut Fields) -> Result<Content, Rejected> {
     let Some(mut call) = fields.fields("toolUse")? else {
         return Err(fields.must("toolUse", "is missing"));
     };
@@ -116,12 +117,12 @@ fn call(fields: &mut Fields) -> Result<Content, Rejected> {
     })
 }
 
-fn outcome(fields: &mut Fields, asked: &mut Asked) -> Result<Content, Rejected> {
-    let Some(mut outcome) = fields.fields("toolResult")? else {
+fn decode_tool_result(fields: &mut Fields, asked: &mut Asked) -> Result<Content, Rejected> {
+    let Some(mut result) = fields.fields("toolResult")? else {
         return Err(fields.must("toolResult", "is missing"));
     };
     let mut content = Vec::new();
-    for (part, at) in outcome.list("content")? {
+    for (part, at) in result.list("content")? {
         let json = part.get("json").filter(|json| !json.is_null());
         if let Some(json) = json {
             content.push(Block::new(Content::text(json.to_string()), at));
@@ -130,28 +131,27 @@ fn outcome(fields: &mut Fields, asked: &mut Asked) -> Result<Content, Rejected> 
         }
     }
     Ok(Content::ToolResult(ToolResult {
-        id: outcome.needed_text("toolUseId")?,
+        id: result.needed_text("toolUseId")?,
         name: None,
         content,
-        is_error: outcome.text("status")?.is_some_and(|status| status == "error"),
+        is_error: result.text("status")?.is_some_and(|status| status == "error"),
     }))
 }
 
-fn reasoning(mut thought: Fields) -> Result<(String, Option<Carried>), Rejected> {
-    if let Some(data) = thought.text("redactedContent")? {
-        let data = format!("{REDACTED}{data}");
-        let signature = Signature { format: Format::Bedrock, data, id: None };
+fn decode_reasoning(mut reasoning: Fields) -> Result<(String, Option<Carried>), Rejected> {
+    if let Some(data) = reasoning.text("redactedContent")? {
+        let signature = signature::of_redacted(&data);
         return Ok((String::new(), Some(Carried { signature, of_block_before: false })));
     }
-    let Some(mut text) = thought.fields("reasoningText")? else {
-        return Err(thought.must("reasoningText", "is missing"));
+    let Some(mut text) = reasoning.fields("reasoningText")? else {
+        return Err(reasoning.must("reasoningText", "is missing"));
     };
     let signature =
-        text.text("signature")?.and_then(|own| signature_transport::read(Format::Bedrock, &own));
+        text.text("signature")?.and_then(|text| signature_transport::read(Format::Bedrock, &text));
     Ok((text.text("text")?.unwrap_or_default(), signature))
 }
 
-fn citations(mut cited: Fields) -> Result<Content, Rejected> {
+fn decode_citations(mut cited: Fields) -> Result<Content, Rejected> {
     let mut text = String::new();
     for (part, at) in cited.list("content")? {
         text.push_str(&Fields::new(part, at)?.text("text")?.unwrap_or_default());
@@ -160,49 +160,47 @@ fn citations(mut cited: Fields) -> Result<Content, Rejected> {
     Ok(Content::Text { text, citations })
 }
 
-fn media(fields: &mut Fields, asked: &mut Asked) -> Result<Option<Media>, Rejected> {
+fn decode_media(fields: &mut Fields, asked: &mut Asked) -> Result<Option<Media>, Rejected> {
     for (name, kind) in [
         ("image", MediaKind::Image),
         ("document", MediaKind::Document),
         ("audio", MediaKind::Audio),
         ("video", MediaKind::Video),
     ] {
-        let Some(mut media) = fields.fields(name)? else { continue };
-        let format = media.text("format")?;
-        let media_type = match &format {
+        let Some(mut fields) = fields.fields(name)? else { continue };
+        let media_type = match fields.text("format")? {
             None => None,
-            Some(word) => match media_types::type_of(kind, word) {
+            Some(format) => match media::type_of_format(kind, &format) {
                 Some(media_type) => Some(media_type.to_owned()),
-                None => return Err(media.must("format", "is none of this kind of media")),
+                None => return Err(fields.must("format", format!("is not a format of {name}"))),
             },
         };
-        let Some(from) = media.fields("source")? else {
-            return Err(media.must("source", "is missing"));
+        let Some(source) = fields.fields("source")? else {
+            return Err(fields.must("source", "is missing"));
         };
-        let source = source(from, kind, media_type, asked)?;
-        if media.value("context").is_some() {
-            asked.push((Feature::ProviderFields, media.at("context")));
+        let source = decode_source(source, kind, media_type, asked)?;
+        if fields.value("context").is_some() {
+            asked.push((Feature::ProviderFields, fields.at("context")));
         }
-        let wanted = media.fields("citations")?;
-        if let Some(mut wanted) = wanted
-            && wanted.flag("enabled")? == Some(true)
+        if let Some(mut citations) = fields.fields("citations")?
+            && citations.flag("enabled")? == Some(true)
         {
-            asked.push((Feature::Citations, wanted.place().to_owned()));
+            asked.push((Feature::Citations, citations.place().to_owned()));
         }
-        return Ok(Some(Media { kind, source, name: media.text("name")?, detail: None }));
+        return Ok(Some(Media { kind, source, name: fields.text("name")?, detail: None }));
     }
     Ok(None)
 }
 
-fn source(
-    mut from: Fields,
+fn decode_source(
+    mut source: Fields,
     kind: MediaKind,
     media_type: Option<String>,
     asked: &mut Asked,
 ) -> Result<Source, Rejected> {
-    if let Some(data) = from.text("bytes")? {
-        let media_type = media_type.ok_or_else(|| from.must("bytes", "needs a format"))?;
-        // A plain text may just as well be said as one.
+    if let Some(data) = source.text("bytes")? {
+        let media_type = media_type.ok_or_else(|| source.must("bytes", "needs a format"))?;
+        // More targets accept text than files.
         if kind == MediaKind::Document
             && media_type == "text/plain"
             && let Some(text) = STANDARD.decode(&data).ok().and_then(|b| String::from_utf8(b).ok())
@@ -211,21 +209,21 @@ fn source(
         }
         return Ok(Source::Base64 { media_type, data });
     }
-    if let Some(mut place) = from.fields("s3Location")? {
-        if place.value("bucketOwner").is_some() {
-            asked.push((Feature::ProviderFields, place.at("bucketOwner")));
+    if let Some(mut location) = source.fields("s3Location")? {
+        if location.value("bucketOwner").is_some() {
+            asked.push((Feature::ProviderFields, location.at("bucketOwner")));
         }
-        return Ok(Source::Url { url: place.needed_text("uri")?, media_type });
+        return Ok(Source::Url { url: location.needed_text("uri")?, media_type });
     }
-    if let Some(text) = from.text("text")? {
+    if let Some(text) = source.text("text")? {
         return Ok(Source::Text(text));
     }
-    if let Some(Value::Array(parts)) = from.value("content") {
+    if let Some(Value::Array(parts)) = source.value("content") {
         let mut texts = Vec::new();
-        for (part, at) in elements(parts, &from.at("content")) {
+        for (part, at) in elements(parts, &source.at("content")) {
             texts.push(Fields::new(part, at)?.needed_text("text")?);
         }
         return Ok(Source::Text(texts.join("\n")));
     }
-    Err(Rejected::new(from.place(), "must be bytes, s3Location, text or content"))
+    Err(Rejected::new(source.place(), "must have bytes, s3Location, text or content"))
 }

@@ -1,36 +1,36 @@
-//! A caller's body -> [`Request`].
+//! Decodes a caller's request.
 
-pub(crate) mod messages;
+mod messages;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Cache, Choice, Effort, Form, Request, Sampling, Thinking, Tier, Tool};
 use crate::wire::json::fields::{Fields, Rejected};
 
-/// Reads a caller's request. The model and whether to stream stand in the path.
+/// Decodes a caller's request. The path has the model and whether to stream.
 ///
 /// # Errors
 ///
-/// When the body is not what the format asks for.
+/// When the body does not follow the format.
 pub fn decode_request(body: &[u8]) -> Result<Request, Rejected> {
     let mut body = Fields::of_body(body)?;
-    // `metadata` always tells the usage.
+    // `metadata` always has the usage.
     let mut request = Request { stream_usage: true, ..Request::default() };
     request.system = messages::system(&mut body, &mut request.asked)?;
     request.turns = messages::turns(&mut body, &mut request.asked)?;
     if let Some(config) = body.fields("inferenceConfig")? {
-        inference(config, &mut request)?;
+        decode_inference(config, &mut request)?;
     }
     if let Some(config) = body.fields("toolConfig")? {
-        tools(config, &mut request)?;
+        decode_tools(config, &mut request)?;
     }
     if let Some(config) = body.fields("outputConfig")? {
-        output(config, &mut request)?;
+        decode_output(config, &mut request)?;
     }
-    if let Some(extra) = body.fields("additionalModelRequestFields")? {
-        additional(extra, &mut request)?;
+    if let Some(fields) = body.fields("additionalModelRequestFields")? {
+        decode_additional(fields, &mut request)?;
     }
     request.metadata = body.fields("requestMetadata")?.map(Fields::into_left);
     if let Some(mut tier) = body.fields("serviceTier")? {
@@ -55,7 +55,7 @@ pub fn decode_request(body: &[u8]) -> Result<Request, Rejected> {
     Ok(request)
 }
 
-fn inference(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
+fn decode_inference(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
     request.max_tokens = config.count("maxTokens")?;
     let Sampling { temperature, top_p, .. } = &mut request.sampling;
     *temperature = config.number("temperature")?;
@@ -64,20 +64,20 @@ fn inference(mut config: Fields, request: &mut Request) -> Result<(), Rejected> 
         let Value::String(stop) = stop else { return Err(Rejected::new(at, "must be a string")) };
         request.stop.push(stop);
     }
-    leave(&config, request);
+    note_rest(&config, request);
     Ok(())
 }
 
-fn tools(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
+fn decode_tools(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
     for (tool, at) in config.list("tools")? {
         let mut tool = Fields::new(tool, at)?;
         if let Some(spec) = tool.fields("toolSpec")? {
-            request.tools.push(function(spec)?);
-        } else if let Some(mark) = tool.fields("cachePoint")? {
-            let place = mark.place().to_owned();
-            let mark = cache(mark)?;
+            request.tools.push(decode_function(spec)?);
+        } else if let Some(point) = tool.fields("cachePoint")? {
+            let place = point.place().to_owned();
+            let point = decode_cache_point(point)?;
             match request.tools.last_mut() {
-                Some(Tool::Function { cache, .. }) => *cache = Some(mark),
+                Some(Tool::Function { cache, .. }) => *cache = Some(point),
                 Some(Tool::Foreign { .. }) => request.asked.push((Feature::CachePoint, place)),
                 None => {}
             }
@@ -101,7 +101,7 @@ fn tools(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
     Ok(())
 }
 
-fn function(mut spec: Fields) -> Result<Tool, Rejected> {
+fn decode_function(mut spec: Fields) -> Result<Tool, Rejected> {
     Ok(Tool::Function {
         name: spec.needed_text("name")?,
         description: spec.text("description")?,
@@ -115,14 +115,13 @@ fn function(mut spec: Fields) -> Result<Tool, Rejected> {
     })
 }
 
-/// A `cachePoint`.
-pub(crate) fn cache(mut mark: Fields) -> Result<Cache, Rejected> {
-    Ok(Cache { ttl: mark.text("ttl")? })
+fn decode_cache_point(mut point: Fields) -> Result<Cache, Rejected> {
+    Ok(Cache { ttl: point.text("ttl")? })
 }
 
-fn output(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
+fn decode_output(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
     if let Some(effort) = config.text("effort")? {
-        effort_of(&effort, &config.at("effort"), request)?;
+        set_effort(&effort, &config.at("effort"), request)?;
     }
     if let Some(mut format) = config.fields("textFormat")? {
         let Some(mut structure) = format.fields("structure")? else {
@@ -137,60 +136,60 @@ fn output(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
             description: schema.text("description")?,
             schema: serde_json::from_str(&text)
                 .map_err(|_| schema.must("schema", "must be JSON in a string"))?,
-            // It always is followed to the letter.
+            // The format has only strict schemas.
             strict: Some(true),
         });
     }
-    leave(&config, request);
+    note_rest(&config, request);
     Ok(())
 }
 
-/// What models take beyond the format's own fields; those are read that Claude, Nova and OpenAI's open
-/// models document.
-fn additional(mut extra: Fields, request: &mut Request) -> Result<(), Rejected> {
-    request.sampling.top_k = extra.number("top_k")?;
-    if let Some(mut config) = extra.fields("inferenceConfig")? {
+/// Decodes what models accept beyond the format's own fields, as far as Claude, Nova and OpenAI's open models
+/// document it.
+fn decode_additional(mut fields: Fields, request: &mut Request) -> Result<(), Rejected> {
+    request.sampling.top_k = fields.number("top_k")?;
+    if let Some(mut config) = fields.fields("inferenceConfig")? {
         if let Some(top_k) = config.number("topK")? {
             request.sampling.top_k = Some(top_k);
         }
-        leave(&config, request);
+        note_rest(&config, request);
     }
-    if let Some(effort) = extra.text("reasoning_effort")? {
-        effort_of(&effort, &extra.at("reasoning_effort"), request)?;
+    if let Some(effort) = fields.text("reasoning_effort")? {
+        set_effort(&effort, &fields.at("reasoning_effort"), request)?;
     }
-    if let Some(mut config) = extra.fields("output_config")? {
+    if let Some(mut config) = fields.fields("output_config")? {
         if let Some(effort) = config.text("effort")? {
-            effort_of(&effort, &config.at("effort"), request)?;
+            set_effort(&effort, &config.at("effort"), request)?;
         }
-        leave(&config, request);
+        note_rest(&config, request);
     }
-    if let Some(mut config) = extra.fields("reasoningConfig")? {
-        let off = config.text("type")?.is_some_and(|kind| kind == "disabled");
+    if let Some(mut config) = fields.fields("reasoningConfig")? {
+        let is_disabled = config.text("type")?.is_some_and(|kind| kind == "disabled");
         let effort = config.text("maxReasoningEffort")?;
-        if off {
+        if is_disabled {
             thinking(request).effort = Some(Effort::None);
         } else if let Some(effort) = effort {
-            effort_of(&effort, &config.at("maxReasoningEffort"), request)?;
+            set_effort(&effort, &config.at("maxReasoningEffort"), request)?;
         }
     }
     for name in ["thinking", "reasoning_config"] {
-        if let Some(config) = extra.fields(name)? {
-            claude_thinking(config, request)?;
+        if let Some(config) = fields.fields(name)? {
+            decode_claude_thinking(config, request)?;
         }
     }
-    leave(&extra, request);
+    note_rest(&fields, request);
     Ok(())
 }
 
-fn claude_thinking(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
+fn decode_claude_thinking(mut config: Fields, request: &mut Request) -> Result<(), Rejected> {
     let kind = config.text("type")?;
     let (budget, display) = (config.count("budget_tokens")?, config.text("display")?);
-    leave(&config, request);
-    let own = thinking(request);
-    own.budget = budget;
-    own.shown = display.map(|display| display != "omitted");
+    note_rest(&config, request);
+    let thinking = thinking(request);
+    thinking.budget = budget;
+    thinking.shown = display.map(|display| display != "omitted");
     if kind.as_deref() == Some("disabled") {
-        own.effort = Some(Effort::None);
+        thinking.effort = Some(Effort::None);
     }
     Ok(())
 }
@@ -199,29 +198,15 @@ fn thinking(request: &mut Request) -> &mut Thinking {
     request.thinking.get_or_insert(Thinking { effort: None, budget: None, shown: None })
 }
 
-fn effort_of(word: &str, at: &str, request: &mut Request) -> Result<(), Rejected> {
-    let effort = match word {
-        "none" => Effort::None,
-        "minimal" => Effort::Minimal,
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        "xhigh" => Effort::XHigh,
-        "max" => Effort::Max,
-        _ => return Err(Rejected::new(at, "is no effort that is known here")),
-    };
-    thinking(request).effort = Some(effort);
+fn set_effort(word: &str, at: &str, request: &mut Request) -> Result<(), Rejected> {
+    let effort = Effort::from_word(word);
+    let why = "must be none, minimal, low, medium, high, xhigh or max";
+    thinking(request).effort = Some(effort.ok_or_else(|| Rejected::new(at, why))?);
     Ok(())
 }
 
-/// What is left in an object is of the provider's own.
-fn leave(fields: &Fields, request: &mut Request) {
-    let left: Vec<_> =
-        fields.left().map(|name| (Feature::ProviderFields, fields.at(name))).collect();
-    request.asked.extend(left);
-}
-
-/// A union with one member: its name and value.
-pub(crate) fn member(value: &Map<String, Value>) -> Option<(&str, &Value)> {
-    value.iter().find(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value))
+/// Notes the members that were not read as provider-specific.
+fn note_rest(fields: &Fields, request: &mut Request) {
+    let rest = fields.left().map(|name| (Feature::ProviderFields, fields.at(name)));
+    request.asked.extend(rest);
 }

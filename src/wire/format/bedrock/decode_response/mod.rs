@@ -1,190 +1,89 @@
-//! A provider's stream -> events.
+//! Decodes a provider's answer.
 
-pub(crate) mod whole;
+mod types;
+mod whole;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{REDACTED, media_types};
+use self::types::{
+    ContentBlockDelta, ContentBlockStart, ContentBlockStop, Delta, MessageStop, Metadata,
+    Reasoning, Start, ToolInput, ToolUse,
+};
+use super::{media, signature, stop_reason};
 use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{Class, Failure};
 use crate::wire::failure::classify::classify_named;
 use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
-use crate::wire::ir::{Event, Kind, Media, MediaKind, Piece, Signature, Source, Stop};
+use crate::wire::ir::block_writer::BlockWriter;
+use crate::wire::ir::{Event, Kind, Media, MediaKind, Piece, Signature, Source};
 
-/// Of one answer; no model opens as many.
-const MOST_BLOCKS: u32 = 1024;
-/// Blocks that are told whole are gathered up to here.
-const MOST_GATHERED: usize = 16 * 1024 * 1024;
+pub use self::whole::decode_whole;
 
-/// Makes events of a provider's stream, and of a whole answer's blocks.
-#[derive(Debug, Default)]
+/// The most blocks of one answer; no model writes as many.
+const MAX_BLOCKS: u32 = 1024;
+/// The most blocks that are open at once.
+const MAX_OPEN: usize = 128;
+/// The most bytes of blocks that are gathered because the hub has them complete.
+const MAX_GATHERED: usize = 16 * 1024 * 1024;
+
+/// Decodes a provider's stream. The blocks of a whole answer take the same way.
+#[derive(Debug)]
 pub struct Decoder {
-    started: bool,
-    stopped: bool,
-    over: bool,
-    open: Vec<Open>,
-    /// Of the next block.
-    number: u32,
-    gathered: usize,
+    writer: BlockWriter,
+    open: Vec<OpenBlock>,
+    gathered_bytes: usize,
 }
 
-/// A block that is not closed.
 #[derive(Debug)]
-struct Open {
+struct OpenBlock {
     /// The provider's number of it.
     index: u64,
-    /// Ours; of what is told whole, none until then.
-    block: Option<u32>,
-    what: What,
+    state: BlockState,
 }
 
 #[derive(Debug)]
-enum What {
-    Text,
-    Thought,
-    Call,
+enum BlockState {
+    /// With the writer's number.
+    Text(u32),
+    Reasoning(u32),
+    ToolCall(u32),
     /// A call of a tool that the provider runs: its head, and its arguments.
-    ServerCall(Value, String),
-    /// What came of that: its head, and its parts.
-    ServerOutcome(Value, Vec<Value>),
-    /// An image, by its format, and its bytes.
+    ServerToolCall(Value, String),
+    /// The result of such a call: its head, and its parts.
+    ServerToolResult(Value, Vec<Value>),
+    /// An image: its format, and its bytes.
     Image(String, Vec<u8>),
-    /// Of a kind that is not known.
     Unknown,
 }
 
-/// `contentBlockStart.start`
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Start {
-    pub tool_use: Option<ToolUse>,
-    pub tool_result: Option<Value>,
-    pub image: Option<ImageStart>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct ToolUse {
-    #[serde(rename = "toolUseId")]
-    pub id: Option<String>,
-    pub name: String,
-    pub r#type: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct ImageStart {
-    pub format: String,
-}
-
-/// `contentBlockDelta.delta`
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Delta {
-    pub text: Option<String>,
-    pub tool_use: Option<Input>,
-    pub tool_result: Option<Vec<Value>>,
-    pub reasoning_content: Option<Reasoning>,
-    pub citation: Option<Value>,
-    pub image: Option<Image>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Input {
-    pub input: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Reasoning {
-    pub text: Option<String>,
-    pub signature: Option<String>,
-    pub redacted_content: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Image {
-    pub source: Option<Bytes>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Bytes {
-    pub bytes: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Started {
-    content_block_index: u64,
-    start: Start,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Grown {
-    content_block_index: u64,
-    delta: Delta,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Stopped {
-    content_block_index: u64,
-}
-
-/// `messageStop`
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct MessageStop {
-    pub stop_reason: String,
-    pub additional_model_response_fields: Option<Value>,
-}
-
-/// `metadata`
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Metadata<'m> {
-    #[serde(borrow)]
-    pub usage: Option<&'m RawValue>,
-    pub service_tier: Option<ServiceTier>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct ServiceTier {
-    pub r#type: String,
-}
-
 impl Decoder {
-    /// Vendors of this format are one.
+    /// For one answer; this format has one vendor.
     pub fn new(_quirks: &'static Quirks) -> Decoder {
-        Decoder::default()
+        let writer = BlockWriter::new(MAX_BLOCKS);
+        Decoder { writer, open: Vec::new(), gathered_bytes: 0 }
     }
 
-    /// Takes a frame, and gives what it tells.
+    /// Decodes a frame.
     pub fn frame(&mut self, frame: Frame<'_>, out: &mut Vec<Event>) {
-        if self.over {
-            return;
-        }
         match frame {
             Frame::Exception { kind, payload } => self.exception(kind, payload, out),
             Frame::Event { name, data } => {
                 if self.event(name, data, out).is_err() {
-                    self.fail("The provider sent an event that cannot be read.", out);
+                    self.fail("The provider sent a malformed event.", out);
                 }
             }
         }
     }
 
-    /// The stream has ended in order: behind `messageStop` it is whole even without `metadata`.
+    /// Ends a stream that has ended in order: after `messageStop` it is complete even without `metadata`.
     pub fn end(&mut self, out: &mut Vec<Event>) {
-        if self.stopped && !self.over {
-            self.over = true;
-            out.push(Event::End);
+        if self.writer.is_stopped(0) {
+            self.writer.end(out);
         }
     }
 
@@ -196,295 +95,260 @@ impl Decoder {
     ) -> Result<(), serde_json::Error> {
         match name {
             b"contentBlockDelta" => {
-                let Grown { content_block_index, delta } = serde_json::from_slice(data)?;
+                let ContentBlockDelta { content_block_index, delta } =
+                    serde_json::from_slice(data)?;
                 self.delta(content_block_index, delta, out);
             }
             b"contentBlockStart" => {
-                let Started { content_block_index, start } = serde_json::from_slice(data)?;
+                let ContentBlockStart { content_block_index, start } =
+                    serde_json::from_slice(data)?;
                 self.start(content_block_index, start, out);
             }
             b"contentBlockStop" => {
-                let Stopped { content_block_index } = serde_json::from_slice(data)?;
+                let ContentBlockStop { content_block_index } = serde_json::from_slice(data)?;
                 self.stop(content_block_index, out);
             }
-            b"messageStart" => self.begin(out),
-            b"messageStop" => {
-                let stop = serde_json::from_slice(data)?;
-                self.message_stop(stop, out);
-            }
+            b"messageStart" => self.message_start(out),
+            b"messageStop" => self.message_stop(serde_json::from_slice(data)?, out),
             b"metadata" => {
-                let metadata = serde_json::from_slice(data)?;
-                self.metadata(&metadata, out);
-                if self.stopped {
-                    self.end(out);
-                }
+                self.metadata(&serde_json::from_slice(data)?, out);
+                self.end(out);
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// The answer begins.
-    pub(crate) fn begin(&mut self, out: &mut Vec<Event>) {
-        if !self.started {
-            self.started = true;
-            out.push(Event::Start { id: None, model: None, created: None });
-        }
+    fn message_start(&mut self, out: &mut Vec<Event>) {
+        self.writer.start(None, None, None, out);
     }
 
-    /// A block begins that says so: texts and thoughts begin with their first delta.
-    pub(crate) fn start(&mut self, index: u64, start: Start, out: &mut Vec<Event>) {
+    /// Begins a block that has a start; text and reasoning begin with their first delta.
+    fn start(&mut self, index: u64, start: Start, out: &mut Vec<Event>) {
         self.stop(index, out);
-        if let Some(ToolUse { id, name, r#type }) = start.tool_use {
+        let state = if let Some(ToolUse { id, name, r#type }) = start.tool_use {
             if r#type.as_deref() == Some("server_tool_use") {
                 let head = json!({ "toolUseId": id, "name": name, "type": r#type });
-                self.open_silently(index, What::ServerCall(head, String::new()), out);
+                BlockState::ServerToolCall(head, String::new())
             } else {
-                self.open(index, What::Call, Kind::ToolCall { id, name }, out);
+                match self.writer.open(0, Kind::ToolCall { id, name }, out) {
+                    Some(block) => BlockState::ToolCall(block),
+                    None => return,
+                }
             }
         } else if let Some(head) = start.tool_result {
-            self.open_silently(index, What::ServerOutcome(head, Vec::new()), out);
+            BlockState::ServerToolResult(head, Vec::new())
         } else if let Some(image) = start.image {
-            self.open_silently(index, What::Image(image.format, Vec::new()), out);
+            BlockState::Image(image.format, Vec::new())
         } else {
-            self.open_silently(index, What::Unknown, out);
-        }
+            BlockState::Unknown
+        };
+        self.message_start(out);
+        self.push(index, state, out);
     }
 
-    /// More of a block comes.
-    pub(crate) fn delta(&mut self, index: u64, delta: Delta, out: &mut Vec<Event>) {
+    fn push(&mut self, index: u64, state: BlockState, out: &mut Vec<Event>) {
+        if self.writer.is_over() || self.writer.is_stopped(0) {
+            return;
+        }
+        if self.open.len() >= MAX_OPEN {
+            return self.fail("The provider sent too many blocks at once.", out);
+        }
+        self.open.push(OpenBlock { index, state });
+    }
+
+    fn delta(&mut self, index: u64, delta: Delta, out: &mut Vec<Event>) {
         if let Some(text) = delta.text {
-            if let Some(block) = self.of(index, &Kind::Text, out)
-                && !text.is_empty()
-            {
-                out.push(Event::Delta { block, piece: Piece::Text(text) });
+            if let Some(block) = self.text_block(index, out) {
+                self.writer.extend(block, Piece::Text(text), out);
             }
-        } else if let Some(Input { input }) = delta.tool_use {
+        } else if let Some(ToolInput { input }) = delta.tool_use {
             self.input(index, input, out);
         } else if let Some(reasoning) = delta.reasoning_content {
-            let Some(block) = self.of(index, &Kind::Reasoning, out) else { return };
-            let Reasoning { text, signature, redacted_content } = reasoning;
-            if let Some(text) = text.filter(|text| !text.is_empty()) {
-                out.push(Event::Delta { block, piece: Piece::Text(text) });
-            }
-            let redacted = redacted_content.map(|data| format!("{REDACTED}{data}"));
-            if let Some(data) = redacted.or(signature) {
-                let signature = Signature { format: Format::Bedrock, data, id: None };
-                out.push(Event::Delta { block, piece: Piece::Signature(signature) });
-            }
+            self.reasoning(index, reasoning, out);
         } else if let Some(citation) = delta.citation {
-            if let Some(block) = self.of(index, &Kind::Text, out) {
-                out.push(Event::Delta { block, piece: Piece::Citation(citation) });
+            if let Some(block) = self.text_block(index, out) {
+                self.writer.extend(block, Piece::Citation(citation), out);
             }
         } else if let Some(parts) = delta.tool_result {
-            // Their size is that of their JSON, near enough.
+            // Their size is about that of their JSON.
             let size: usize = parts.iter().map(|part| part.to_string().len()).sum();
-            if let Some(What::ServerOutcome(_, all)) = self.what(index) {
+            if let Some(BlockState::ServerToolResult(_, all)) = self.state_mut(index) {
                 all.extend(parts);
-                self.gather(size, out);
+                self.count_gathered(size, out);
             }
         } else if let Some(bytes) = delta.image.and_then(|image| image.source?.bytes)
-            && let Some(What::Image(_, all)) = self.what(index)
+            && let Some(BlockState::Image(_, all)) = self.state_mut(index)
             && let Ok(more) = STANDARD.decode(bytes)
         {
             all.extend_from_slice(&more);
-            self.gather(more.len(), out);
+            self.count_gathered(more.len(), out);
         }
     }
 
     fn input(&mut self, index: u64, input: String, out: &mut Vec<Event>) {
-        let Some(open) = self.open.iter_mut().find(|open| open.index == index) else { return };
-        match (&mut open.what, open.block) {
-            (What::Call, Some(block)) if !input.is_empty() => {
-                out.push(Event::Delta { block, piece: Piece::Text(input) });
+        match self.state_mut(index) {
+            Some(BlockState::ToolCall(block)) => {
+                let block = *block;
+                self.writer.extend(block, Piece::Text(input), out);
             }
-            (What::ServerCall(_, all), _) => {
+            Some(BlockState::ServerToolCall(_, all)) => {
                 all.push_str(&input);
-                self.gather(input.len(), out);
+                self.count_gathered(input.len(), out);
             }
             _ => {}
         }
     }
 
-    /// A block is whole.
-    pub(crate) fn stop(&mut self, index: u64, out: &mut Vec<Event>) {
-        if let Some(place) = self.open.iter().position(|open| open.index == index) {
-            let open = self.open.remove(place);
-            self.close(open, out);
+    fn reasoning(&mut self, index: u64, reasoning: Reasoning, out: &mut Vec<Event>) {
+        let Some(block) = self.reasoning_block(index, out) else { return };
+        let Reasoning { text, signature, redacted_content } = reasoning;
+        self.writer.extend(block, Piece::Text(text.unwrap_or_default()), out);
+        let redacted = redacted_content.as_deref().map(signature::of_redacted);
+        let signature = signature.map(|data| Signature { format: Format::Bedrock, data, id: None });
+        if let Some(signature) = redacted.or(signature) {
+            self.writer.extend(block, Piece::Signature(signature), out);
         }
     }
 
-    fn close(&mut self, open: Open, out: &mut Vec<Event>) {
-        if let Some(block) = open.block {
-            out.push(Event::Close { block });
-            return;
+    /// Returns the text block of this index, which begins here unless it is open.
+    fn text_block(&mut self, index: u64, out: &mut Vec<Event>) -> Option<u32> {
+        match self.state_mut(index) {
+            Some(BlockState::Text(block)) => Some(*block),
+            Some(BlockState::Unknown) => None,
+            _ => self.open_block(index, Kind::Text, BlockState::Text, out),
         }
-        let foreign = |json| Kind::Foreign { format: Format::Bedrock, json };
-        let kind = match open.what {
-            What::ServerCall(mut head, input) => {
-                // What is no JSON stays as it came.
+    }
+
+    fn reasoning_block(&mut self, index: u64, out: &mut Vec<Event>) -> Option<u32> {
+        match self.state_mut(index) {
+            Some(BlockState::Reasoning(block)) => Some(*block),
+            Some(BlockState::Unknown) => None,
+            _ => self.open_block(index, Kind::Reasoning, BlockState::Reasoning, out),
+        }
+    }
+
+    fn open_block(
+        &mut self,
+        index: u64,
+        kind: Kind,
+        state: fn(u32) -> BlockState,
+        out: &mut Vec<Event>,
+    ) -> Option<u32> {
+        self.stop(index, out);
+        let block = self.writer.open(0, kind, out)?;
+        self.push(index, state(block), out);
+        Some(block)
+    }
+
+    fn state_mut(&mut self, index: u64) -> Option<&mut BlockState> {
+        self.open.iter_mut().find(|open| open.index == index).map(|open| &mut open.state)
+    }
+
+    /// Closes the block of this index, if it is open.
+    fn stop(&mut self, index: u64, out: &mut Vec<Event>) {
+        if let Some(at) = self.open.iter().position(|open| open.index == index) {
+            let state = self.open.remove(at).state;
+            self.close(state, out);
+        }
+    }
+
+    fn close(&mut self, state: BlockState, out: &mut Vec<Event>) {
+        let kind = match state {
+            BlockState::Text(block)
+            | BlockState::Reasoning(block)
+            | BlockState::ToolCall(block) => {
+                return self.writer.close(block, out);
+            }
+            BlockState::ServerToolCall(mut head, input) => {
+                // Text that is not JSON stays a string.
                 head["input"] = match &*input {
                     "" => json!({}),
                     input => serde_json::from_str(input).unwrap_or_else(|_| json!(input)),
                 };
                 foreign(json!({ "toolUse": head }))
             }
-            What::ServerOutcome(mut head, parts) => {
+            BlockState::ServerToolResult(mut head, parts) => {
                 if head.is_object() {
                     head["content"] = Value::Array(parts);
                 }
                 foreign(json!({ "toolResult": head }))
             }
-            What::Image(format, bytes) => {
-                let Some(media_type) = media_types::type_of(MediaKind::Image, &format) else {
-                    return;
-                };
-                Kind::Media(image(media_type, STANDARD.encode(bytes)))
-            }
-            What::Text | What::Thought | What::Call | What::Unknown => return,
+            BlockState::Image(format, bytes) => match image(&format, STANDARD.encode(bytes)) {
+                Some(image) => image,
+                None => return,
+            },
+            BlockState::Unknown => return,
         };
         self.whole(kind, out);
     }
 
-    /// A block that comes whole.
-    pub(crate) fn whole(&mut self, kind: Kind, out: &mut Vec<Event>) {
-        if let Some(block) = self.next(out) {
-            out.push(Event::Open { block, candidate: 0, kind });
-            out.push(Event::Close { block });
-        }
+    fn whole(&mut self, kind: Kind, out: &mut Vec<Event>) {
+        self.writer.whole(0, kind, out);
     }
 
-    pub(crate) fn message_stop(&mut self, stop: MessageStop, out: &mut Vec<Event>) {
-        self.begin(out);
+    fn message_stop(&mut self, stop: MessageStop, out: &mut Vec<Event>) {
         for open in std::mem::take(&mut self.open) {
-            self.close(open, out);
+            self.close(open.state, out);
         }
-        if self.stopped || self.over {
+        let MessageStop { stop_reason, additional_model_response_fields: fields } = stop;
+        // Only callers that ask for it get the stop sequence.
+        let sequence = fields.and_then(|fields| Some(fields["stop_sequence"].as_str()?.to_owned()));
+        let why = stop_reason::decode(&stop_reason);
+        self.writer.stop(0, why, Some(stop_reason), sequence, out);
+    }
+
+    fn metadata(&mut self, metadata: &Metadata<'_>, out: &mut Vec<Event>) {
+        if self.writer.is_over() {
             return;
         }
-        self.stopped = true;
-        let MessageStop { stop_reason, additional_model_response_fields: fields } = stop;
-        // ProviderError only to those who ask for it.
-        let sequence = fields.and_then(|fields| Some(fields["stop_sequence"].as_str()?.to_owned()));
-        let why = why(&stop_reason);
-        out.push(Event::Stop { candidate: 0, why, raw: Some(stop_reason), sequence });
-    }
-
-    pub(crate) fn metadata(&mut self, metadata: &Metadata<'_>, out: &mut Vec<Event>) {
-        self.begin(out);
+        self.message_start(out);
         if let Some(usage) = metadata.usage {
             let mut tally = Tally::default();
             tally.of_bedrock(Some(usage.get().as_bytes()));
             out.push(Event::Usage(tally.usage()));
         }
-        if let Some(ServiceTier { r#type }) = &metadata.service_tier {
-            out.push(Event::Tier(r#type.clone()));
-        }
-    }
-
-    pub(crate) fn fail(&mut self, message: &str, out: &mut Vec<Event>) {
-        self.fail_as(
-            ProviderError {
-                failure: Failure { class: Class::Trouble, retry_after: None },
-                status: None,
-                kind: None,
-                code: None,
-                param: None,
-                message: message.to_owned(),
-            },
-            out,
-        );
-    }
-
-    pub(crate) fn fail_as(&mut self, told: ProviderError, out: &mut Vec<Event>) {
-        if !self.over {
-            self.over = true;
-            out.push(Event::Fail(told));
+        if let Some(tier) = &metadata.service_tier {
+            out.push(Event::Tier(tier.r#type.clone()));
         }
     }
 
     fn exception(&mut self, kind: &str, payload: &[u8], out: &mut Vec<Event>) {
-        let told = ProviderError {
+        let error = ProviderError {
             failure: classify_named(kind, payload),
-            status: status(kind),
+            status: stop_reason::exception_status(kind),
             kind: Some(kind.to_owned()),
-            code: None,
-            param: None,
-            message: message(payload).unwrap_or_else(|| kind.to_owned()),
+            ..ProviderError::malformed(error_message(payload).unwrap_or_else(|| kind.to_owned()))
         };
-        self.fail_as(told, out);
+        self.writer.fail(error, out);
     }
 
-    /// The block of this index, which begins here unless it is open and of this kind.
-    fn of(&mut self, index: u64, kind: &Kind, out: &mut Vec<Event>) -> Option<u32> {
-        let open = self.open.iter().find(|open| open.index == index);
-        match (open.map(|open| (&open.what, open.block)), kind) {
-            (Some((What::Text, block)), Kind::Text)
-            | (Some((What::Thought, block)), Kind::Reasoning) => block,
-            (Some((What::Unknown, _)), _) => None,
-            (_, Kind::Reasoning) => {
-                self.stop(index, out);
-                self.open(index, What::Thought, Kind::Reasoning, out)
-            }
-            _ => {
-                self.stop(index, out);
-                self.open(index, What::Text, Kind::Text, out)
-            }
-        }
+    fn fail(&mut self, message: &str, out: &mut Vec<Event>) {
+        self.writer.fail(ProviderError::malformed(message), out);
     }
 
-    fn what(&mut self, index: u64) -> Option<&mut What> {
-        self.open.iter_mut().find(|open| open.index == index).map(|open| &mut open.what)
-    }
-
-    fn open(&mut self, index: u64, what: What, kind: Kind, out: &mut Vec<Event>) -> Option<u32> {
-        let block = self.next(out)?;
-        self.open.push(Open { index, block: Some(block), what });
-        out.push(Event::Open { block, candidate: 0, kind });
-        Some(block)
-    }
-
-    fn open_silently(&mut self, index: u64, what: What, out: &mut Vec<Event>) {
-        self.begin(out);
-        if self.stopped || self.over {
-            return;
-        }
-        if self.open.len() >= 128 {
-            return self.fail("The provider opened more blocks than can be followed.", out);
-        }
-        self.open.push(Open { index, block: None, what });
-    }
-
-    /// The number of the next block; none behind the answer's end.
-    fn next(&mut self, out: &mut Vec<Event>) -> Option<u32> {
-        self.begin(out);
-        if self.stopped || self.over {
-            return None;
-        }
-        if self.number == MOST_BLOCKS {
-            self.fail("The provider sent more blocks than can be followed.", out);
-            return None;
-        }
-        self.number += 1;
-        Some(self.number - 1)
-    }
-
-    fn gather(&mut self, more: usize, out: &mut Vec<Event>) {
-        self.gathered += more;
-        if self.gathered > MOST_GATHERED {
+    fn count_gathered(&mut self, more: usize, out: &mut Vec<Event>) {
+        self.gathered_bytes += more;
+        if self.gathered_bytes > MAX_GATHERED {
             self.open.clear();
             self.fail("The provider sent blocks of more than 16 MiB.", out);
         }
     }
 }
 
-pub(crate) fn image(media_type: &str, data: String) -> Media {
-    let source = Source::Base64 { media_type: media_type.to_owned(), data };
-    Media { kind: MediaKind::Image, source, name: None, detail: None }
+fn foreign(json: Value) -> Kind {
+    Kind::Foreign { format: Format::Bedrock, json }
 }
 
-/// `message`, or what the model's vendor said.
-pub(crate) fn message(payload: &[u8]) -> Option<String> {
+/// Returns `None` for a format that is not known.
+fn image(format: &str, data: String) -> Option<Kind> {
+    let media_type = media::type_of_format(MediaKind::Image, format)?.to_owned();
+    let source = Source::Base64 { media_type, data };
+    Some(Kind::Media(Media { kind: MediaKind::Image, source, name: None, detail: None }))
+}
+
+/// Returns the message of an error, or of the model's vendor.
+fn error_message(payload: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Error {
@@ -494,29 +358,4 @@ pub(crate) fn message(payload: &[u8]) -> Option<String> {
     }
     let error: Error = serde_json::from_slice(payload).ok()?;
     error.message.or(error.original_message)
-}
-
-/// Of the exceptions of a stream, as the API's model has them.
-fn status(kind: &str) -> Option<u16> {
-    Some(match kind {
-        "internalServerException" => 500,
-        "modelStreamErrorException" => 424,
-        "validationException" => 400,
-        "throttlingException" => 429,
-        "serviceUnavailableException" => 503,
-        _ => return None,
-    })
-}
-
-fn why(reason: &str) -> Stop {
-    match reason {
-        "end_turn" => Stop::End,
-        "tool_use" => Stop::Calls,
-        "max_tokens" => Stop::Length,
-        "stop_sequence" => Stop::Sequence,
-        "guardrail_intervened" | "content_filtered" => Stop::Filter,
-        "malformed_model_output" | "malformed_tool_use" => Stop::Malformed,
-        "model_context_window_exceeded" => Stop::Window,
-        _ => Stop::Other,
-    }
 }

@@ -1,19 +1,18 @@
-//! A provider's whole answer -> events, by the way of its stream.
+//! Decodes a whole answer, block by block as its stream would bring them.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{
-    Decoder, Delta, Input, MessageStop, Metadata, Reasoning, ServiceTier, Start, ToolUse, image,
-    message,
+use super::types::{
+    Bytes, Delta, MessageStop, Metadata, Reasoning, ServiceTier, Start, ToolInput, ToolUse,
 };
-use crate::wire::api::{Api, Format};
+use super::{Decoder, error_message, foreign, image};
+use crate::wire::api::Api;
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::classify::classify_told;
-use crate::wire::format::bedrock::{decode_response, media_types};
 use crate::wire::format::quirks::Quirks;
-use crate::wire::ir::{Event, Kind, MediaKind};
+use crate::wire::ir::Event;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,18 +40,18 @@ struct Message<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Block<'a> {
+struct ContentBlock<'a> {
     text: Option<String>,
     #[serde(borrow)]
-    tool_use: Option<Call<'a>>,
-    reasoning_content: Option<Thought>,
-    citations_content: Option<Cited>,
+    tool_use: Option<ToolCall<'a>>,
+    reasoning_content: Option<ReasoningContent>,
+    citations_content: Option<CitationsContent>,
     image: Option<Image>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Call<'a> {
+struct ToolCall<'a> {
     tool_use_id: Option<String>,
     name: String,
     #[serde(borrow)]
@@ -62,72 +61,70 @@ struct Call<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Thought {
-    reasoning_text: Option<ThoughtText>,
+struct ReasoningContent {
+    reasoning_text: Option<ReasoningText>,
     redacted_content: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct ThoughtText {
+#[derive(Default, Deserialize)]
+struct ReasoningText {
     text: Option<String>,
     signature: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Cited {
+struct CitationsContent {
     #[serde(default)]
-    content: Vec<Text>,
+    content: Vec<CitedText>,
     #[serde(default)]
     citations: Vec<Value>,
 }
 
 #[derive(Deserialize)]
-struct Text {
+struct CitedText {
     text: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Image {
     format: String,
-    source: decode_response::Bytes,
+    source: Bytes,
 }
 
-/// Makes events of a provider's whole answer.
+/// Decodes a whole answer, or an error body.
 pub fn decode_whole(body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
     let mut out = Vec::new();
     let mut decoder = Decoder::new(quirks);
     let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
-        decoder.fail_as(told(body), &mut out);
+        decoder.writer.fail(decode_error(body), &mut out);
         return out;
     };
-    decoder.begin(&mut out);
-    for (index, block) in (0..).zip(answer.output.message.content) {
-        tell(&mut decoder, index, block, &mut out);
+    let Answer { output, stop_reason, usage, service_tier, additional_model_response_fields } =
+        answer;
+    decoder.message_start(&mut out);
+    for (index, block) in (0..).zip(output.message.content) {
+        decode_block(&mut decoder, index, block, &mut out);
     }
-    let Answer { stop_reason, additional_model_response_fields, .. } = answer;
     decoder.message_stop(MessageStop { stop_reason, additional_model_response_fields }, &mut out);
-    let Answer { usage, service_tier, .. } = answer;
     decoder.metadata(&Metadata { usage, service_tier }, &mut out);
     decoder.end(&mut out);
     out
 }
 
-/// A block as the stream would have told it.
-fn tell(decoder: &mut Decoder, index: u64, raw: &RawValue, out: &mut Vec<Event>) {
-    let block: Option<Block<'_>> = serde_json::from_str(raw.get()).ok();
+fn decode_block(decoder: &mut Decoder, index: u64, raw: &RawValue, out: &mut Vec<Event>) {
+    let block: Option<ContentBlock<'_>> = serde_json::from_str(raw.get()).ok();
     let mut delta = |delta| decoder.delta(index, delta, out);
     match block {
-        Some(Block { text: Some(text), .. }) => {
+        Some(ContentBlock { text: Some(text), .. }) => {
             delta(Delta { text: Some(text), ..Delta::default() });
         }
-        Some(Block { reasoning_content: Some(thought), .. }) => {
-            let (text, signature) =
-                thought.reasoning_text.map_or((None, None), |own| (own.text, own.signature));
-            let redacted_content = thought.redacted_content;
+        Some(ContentBlock { reasoning_content: Some(reasoning), .. }) => {
+            let ReasoningContent { reasoning_text, redacted_content } = reasoning;
+            let ReasoningText { text, signature } = reasoning_text.unwrap_or_default();
             let reasoning = Reasoning { text, signature, redacted_content };
             delta(Delta { reasoning_content: Some(reasoning), ..Delta::default() });
         }
-        Some(Block { citations_content: Some(cited), .. }) => {
+        Some(ContentBlock { citations_content: Some(cited), .. }) => {
             for text in cited.content {
                 delta(Delta { text: text.text, ..Delta::default() });
             }
@@ -135,38 +132,34 @@ fn tell(decoder: &mut Decoder, index: u64, raw: &RawValue, out: &mut Vec<Event>)
                 delta(Delta { citation: Some(citation), ..Delta::default() });
             }
         }
-        Some(Block { tool_use: Some(call), .. })
+        Some(ContentBlock { tool_use: Some(call), .. })
             if call.r#type.as_deref() != Some("server_tool_use") =>
         {
-            let Call { tool_use_id: id, name, input, r#type } = call;
+            let ToolCall { tool_use_id: id, name, input, r#type } = call;
             let tool_use = Some(ToolUse { id, name, r#type });
             decoder.start(index, Start { tool_use, ..Start::default() }, out);
-            let input = input.map(|input| Input { input: input.get().to_owned() });
+            let input = input.map(|input| ToolInput { input: input.get().to_owned() });
             decoder.delta(index, Delta { tool_use: input, ..Delta::default() }, out);
         }
-        Some(Block { image: Some(Image { format, source }), .. }) => {
-            let media_type = media_types::type_of(MediaKind::Image, &format);
-            if let (Some(media_type), Some(bytes)) = (media_type, source.bytes) {
-                decoder.whole(Kind::Media(image(media_type, bytes)), out);
+        Some(ContentBlock { image: Some(Image { format, source }), .. }) => {
+            if let Some(image) = source.bytes.and_then(|bytes| image(&format, bytes)) {
+                decoder.whole(image, out);
             }
         }
         _ => {
             let json = serde_json::from_str(raw.get()).unwrap_or_else(|_| json!(raw.get()));
-            decoder.whole(Kind::Foreign { format: Format::Bedrock, json }, out);
+            decoder.whole(foreign(json), out);
         }
     }
     decoder.stop(index, out);
 }
 
-/// What went wrong, by a body that is no answer.
-fn told(body: &[u8]) -> ProviderError {
-    let message = message(body);
+fn decode_error(body: &[u8]) -> ProviderError {
+    let message = error_message(body);
     ProviderError {
         failure: classify_told(Api::Bedrock, body),
-        status: None,
-        kind: None,
-        code: None,
-        param: None,
-        message: message.unwrap_or_else(|| "The provider's answer cannot be read.".to_owned()),
+        ..ProviderError::malformed(
+            message.unwrap_or_else(|| "The provider sent a malformed answer.".to_owned()),
+        )
     }
 }

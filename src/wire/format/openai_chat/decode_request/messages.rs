@@ -1,17 +1,17 @@
-//! The messages of a request, read.
+//! Decodes the messages of a request.
 
 use serde_json::Value;
 
-use super::tools::cache;
+use super::tools::cache_point;
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
-use crate::wire::format::openai_chat::media::{plain, source_of};
+use crate::wire::format::openai_chat::media::{source_of, unnamed};
 use crate::wire::ir::{
     Block, Content, Media, MediaKind, Request, Role, Signature, Source, ToolResult, Turn,
 };
 use crate::wire::json::fields::{Fields, Rejected, child, elements};
 
-pub(crate) fn read(message: Value, at: String, request: &mut Request) -> Result<(), Rejected> {
+pub(super) fn decode(message: Value, at: String, request: &mut Request) -> Result<(), Rejected> {
     let mut message = Fields::new(message, at)?;
     match message.needed_text("role")?.as_str() {
         "system" | "developer" => {
@@ -34,10 +34,10 @@ pub(crate) fn read(message: Value, at: String, request: &mut Request) -> Result<
         "assistant" => assistant(message, request)?,
         "tool" => {
             let id = message.needed_text("tool_call_id")?;
-            outcome(message, id, request)?;
+            tool_result(message, id, request)?;
         }
         // The form of 2023 has no ids.
-        "function" => outcome(message, String::new(), request)?,
+        "function" => tool_result(message, String::new(), request)?,
         _ => {
             let why = "must be one of developer, system, user, assistant, tool and function";
             return Err(message.must("role", why));
@@ -46,19 +46,20 @@ pub(crate) fn read(message: Value, at: String, request: &mut Request) -> Result<
     Ok(())
 }
 
-fn outcome(mut message: Fields, id: String, request: &mut Request) -> Result<(), Rejected> {
-    let outcome = ToolResult {
+/// Adds a result to the user's turn; results in a row are one turn.
+fn tool_result(mut message: Fields, id: String, request: &mut Request) -> Result<(), Rejected> {
+    let result = ToolResult {
         id,
         name: message.text("name")?,
         content: content(&mut message)?,
         is_error: false,
     };
-    let block = Block::new(Content::ToolResult(outcome), message.place());
-    let before = request.turns.last_mut().filter(|turn| {
-        let outcomes = turn.blocks.iter().all(|one| matches!(one.content, Content::ToolResult(_)));
-        turn.role == Role::User && outcomes && !turn.blocks.is_empty()
+    let block = Block::new(Content::ToolResult(result), message.place());
+    let of_results = request.turns.last_mut().filter(|turn| {
+        let is_result = |block: &Block| matches!(block.content, Content::ToolResult(_));
+        turn.role == Role::User && !turn.blocks.is_empty() && turn.blocks.iter().all(is_result)
     });
-    if let Some(turn) = before {
+    if let Some(turn) = of_results {
         turn.blocks.push(block);
     } else {
         request.turns.push(Turn { role: Role::User, name: None, blocks: vec![block] });
@@ -68,7 +69,7 @@ fn outcome(mut message: Fields, id: String, request: &mut Request) -> Result<(),
 
 fn assistant(mut message: Fields, request: &mut Request) -> Result<(), Rejected> {
     let mut blocks = Vec::new();
-    thought(&mut message, &mut blocks)?;
+    reasoning(&mut message, &mut blocks)?;
     blocks.extend(content(&mut message)?);
     let at = message.at("refusal");
     if let Some(refusal) = message.text("refusal")?.filter(|text| !text.is_empty()) {
@@ -78,10 +79,10 @@ fn assistant(mut message: Fields, request: &mut Request) -> Result<(), Rejected>
         request.asked.push((Feature::Audio, message.at("audio")));
     }
     for (call, at) in message.list("tool_calls")? {
-        blocks.push(self::call(call, at)?);
+        blocks.push(tool_call(call, at)?);
     }
     if let Some(mut function) = message.fields("function_call")? {
-        let content = function_of(None, &mut function)?;
+        let content = called_function(None, &mut function)?;
         blocks.push(Block::new(content, function.place()));
     }
     let name = message.text("name")?;
@@ -89,12 +90,12 @@ fn assistant(mut message: Fields, request: &mut Request) -> Result<(), Rejected>
     Ok(())
 }
 
-/// Under the name of DeepSeek and most others, or that of Groq and Ollama; some clients send both.
-fn thought(message: &mut Fields, blocks: &mut Vec<Block>) -> Result<(), Rejected> {
+/// Reads reasoning under the name of DeepSeek and most others, or that of Groq and Ollama; some clients send both.
+fn reasoning(message: &mut Fields, blocks: &mut Vec<Block>) -> Result<(), Rejected> {
     let at = message.at("reasoning_content");
     let other = message.text("reasoning")?;
     let text = message.text("reasoning_content")?.or(other).unwrap_or_default();
-    // OpenRouter wants its own back as it gave it.
+    // OpenRouter wants its details back as it sent them.
     let details = message.value("reasoning_details").filter(Value::is_array);
     let signature = details.map(|details| Signature {
         format: Format::OpenAiChat,
@@ -107,7 +108,7 @@ fn thought(message: &mut Fields, blocks: &mut Vec<Block>) -> Result<(), Rejected
     Ok(())
 }
 
-fn call(call: Value, at: String) -> Result<Block, Rejected> {
+fn tool_call(call: Value, at: String) -> Result<Block, Rejected> {
     let mut call = Fields::new(call, at.clone())?;
     if call.peek("type").and_then(Value::as_str).is_some_and(|kind| kind != "function") {
         let json = Value::Object(call.into_left());
@@ -116,7 +117,7 @@ fn call(call: Value, at: String) -> Result<Block, Rejected> {
     let id = call.text("id")?.filter(|id| !id.is_empty());
     let missing = call.must("function", "is missing");
     let mut function = call.fields("function")?.ok_or(missing)?;
-    let content = function_of(id, &mut function)?;
+    let content = called_function(id, &mut function)?;
     let signature = match call.fields("extra_content")? {
         Some(mut extra) => match extra.fields("google")? {
             Some(mut google) => google.text("thought_signature")?,
@@ -128,7 +129,7 @@ fn call(call: Value, at: String) -> Result<Block, Rejected> {
     Ok(Block { signature, ..Block::new(content, at) })
 }
 
-fn function_of(id: Option<String>, function: &mut Fields) -> Result<Content, Rejected> {
+fn called_function(id: Option<String>, function: &mut Fields) -> Result<Content, Rejected> {
     let name = function.needed_text("name")?;
     let arguments = match function.value("arguments") {
         None => String::new(),
@@ -158,7 +159,7 @@ fn part(part: Value, at: String) -> Result<Block, Rejected> {
         return Ok(Block::new(Content::text(text), at));
     }
     let mut part = Fields::new(part, at)?;
-    let cache = cache(&mut part)?;
+    let cache = cache_point(&mut part)?;
     let at = part.place().to_owned();
     let kind = part.needed_text("type")?;
     let content = match kind.as_str() {
@@ -166,9 +167,11 @@ fn part(part: Value, at: String) -> Result<Block, Rejected> {
         "text" | "input_text" | "output_text" => Content::text(part.needed_text("text")?),
         "refusal" => Content::Refusal(part.needed_text("refusal")?),
         "thinking" => Content::Reasoning { text: thinking(&mut part)? },
-        "image_url" => Content::Media(address(&mut part, "image_url", MediaKind::Image)?),
-        "video_url" => Content::Media(address(&mut part, "video_url", MediaKind::Video)?),
-        "document_url" => Content::Media(address(&mut part, "document_url", MediaKind::Document)?),
+        "image_url" => Content::Media(media_url(&mut part, "image_url", MediaKind::Image)?),
+        "video_url" => Content::Media(media_url(&mut part, "video_url", MediaKind::Video)?),
+        "document_url" => {
+            Content::Media(media_url(&mut part, "document_url", MediaKind::Document)?)
+        }
         "input_audio" => Content::Media(audio(&mut part)?),
         "file" => Content::Media(file(&mut part)?),
         _ => {
@@ -180,7 +183,7 @@ fn part(part: Value, at: String) -> Result<Block, Rejected> {
     Ok(Block { cache, ..Block::new(content, at) })
 }
 
-/// Mistral's, in pieces of text.
+/// Reads Mistral's reasoning, which comes in parts of text.
 fn thinking(part: &mut Fields) -> Result<String, Rejected> {
     let mut text = String::new();
     for (piece, at) in part.list("thinking")? {
@@ -189,8 +192,8 @@ fn thinking(part: &mut Fields) -> Result<String, Rejected> {
     Ok(text)
 }
 
-/// An address in an object, or, as Mistral has it as well, by itself.
-fn address(part: &mut Fields, name: &str, kind: MediaKind) -> Result<Media, Rejected> {
+/// Reads a URL in an object, or alone, which Mistral also takes.
+fn media_url(part: &mut Fields, name: &str, kind: MediaKind) -> Result<Media, Rejected> {
     let at = part.at(name);
     let (url, at, detail) = match part.value(name) {
         None => return Err(Rejected::new(at, "is missing")),
@@ -201,7 +204,7 @@ fn address(part: &mut Fields, name: &str, kind: MediaKind) -> Result<Media, Reje
         }
     };
     let source = source_of(&url).map_err(|why| Rejected::new(at, why))?;
-    Ok(Media { detail, ..plain(kind, source) })
+    Ok(Media { detail, ..unnamed(kind, source) })
 }
 
 fn audio(part: &mut Fields) -> Result<Media, Rejected> {
@@ -209,7 +212,7 @@ fn audio(part: &mut Fields) -> Result<Media, Rejected> {
     let mut audio = part.fields("input_audio")?.ok_or(missing)?;
     let media_type = format!("audio/{}", audio.needed_text("format")?);
     let data = audio.needed_text("data")?;
-    Ok(plain(MediaKind::Audio, Source::Base64 { media_type, data }))
+    Ok(unnamed(MediaKind::Audio, Source::Base64 { media_type, data }))
 }
 
 fn file(part: &mut Fields) -> Result<Media, Rejected> {
@@ -222,7 +225,7 @@ fn file(part: &mut Fields) -> Result<Media, Rejected> {
         let data = file.needed_text("file_data")?;
         let at = file.at("file_data");
         match source_of(&data).map_err(|why| Rejected::new(at, why))? {
-            // Bare base64, of which the name says the type.
+            // Base64 without a URL: the file's name shows the type.
             Source::Url { url, .. } if !url.contains("://") => {
                 let pdf = name.as_deref().is_none_or(|name| name.to_lowercase().ends_with(".pdf"));
                 let media_type = if pdf { "application/pdf" } else { "application/octet-stream" };
@@ -231,5 +234,5 @@ fn file(part: &mut Fields) -> Result<Media, Rejected> {
             source => source,
         }
     };
-    Ok(Media { name, ..plain(MediaKind::Document, source) })
+    Ok(Media { name, ..unnamed(MediaKind::Document, source) })
 }

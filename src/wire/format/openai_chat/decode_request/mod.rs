@@ -1,7 +1,7 @@
-//! A caller's request, read.
+//! Decodes a caller's request.
 
-pub(crate) mod messages;
-pub(crate) mod tools;
+mod messages;
+mod tools;
 
 use serde_json::Value;
 
@@ -9,8 +9,8 @@ use crate::wire::feature::Feature;
 use crate::wire::ir::{Effort, Form, Logprobs, Request, Sampling, Thinking, Tier};
 use crate::wire::json::fields::{Fields, Rejected};
 
-/// Members that vendors have added and many clients send. They mean nothing to another vendor.
-const VENDORS: [&str; 22] = [
+/// Members that vendors have added and many clients send. Other vendors do not have them.
+const VENDOR_MEMBERS: [&str; 22] = [
     "min_p",
     "top_a",
     "typical_p",
@@ -35,8 +35,8 @@ const VENDORS: [&str; 22] = [
     "keep_alive",
 ];
 
-/// Members whose value has no field in a request, with what they ask for. An empty one asks for nothing.
-const ASKED: [(&str, Feature); 10] = [
+/// Members without a field in a request, with the feature that they set. An empty value sets nothing.
+const OTHER_MEMBERS: [(&str, Feature); 10] = [
     ("verbosity", Feature::Verbosity),
     ("audio", Feature::AudioOutput),
     ("prediction", Feature::Prediction),
@@ -49,11 +49,11 @@ const ASKED: [(&str, Feature); 10] = [
     ("plugins", Feature::ServerTool),
 ];
 
-/// Reads a caller's request.
+/// Decodes a caller's request.
 ///
 /// # Errors
 ///
-/// When the body is not what the format asks for.
+/// When the body is not of the format; with the place.
 pub fn decode_request(body: &[u8]) -> Result<Request, Rejected> {
     let mut body = Fields::of_body(body)?;
     let model = body.text("model")?.unwrap_or_default();
@@ -62,14 +62,14 @@ pub fn decode_request(body: &[u8]) -> Result<Request, Rejected> {
         return Err(body.must("messages", "is missing"));
     }
     for (message, at) in body.list("messages")? {
-        messages::read(message, at, &mut request)?;
+        messages::decode(message, at, &mut request)?;
     }
-    tools::read(&mut body, &mut request)?;
+    tools::decode(&mut body, &mut request)?;
     limits(&mut body, &mut request)?;
     request.thinking = thinking(&mut body, &mut request.asked)?;
     request.form = form(&mut body)?;
-    about(&mut body, &mut request)?;
-    asked(&mut body, &mut request)?;
+    identity(&mut body, &mut request)?;
+    other_members(&mut body, &mut request)?;
     request.unknown = body.left().map(str::to_owned).collect();
     Ok(request)
 }
@@ -99,19 +99,19 @@ fn limits(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
         presence_penalty: body.number("presence_penalty")?,
         seed: body.number("seed")?.or(random_seed),
     };
-    request.candidates = small(body, "n")?;
-    let wanted = body.flag("logprobs")?.unwrap_or(false);
-    let top = small(body, "top_logprobs")?;
-    request.logprobs = (wanted || top.is_some_and(|top| top > 0)).then_some(Logprobs { top });
+    request.candidates = count(body, "n")?;
+    let is_set = body.flag("logprobs")?.unwrap_or(false);
+    let top = count(body, "top_logprobs")?;
+    request.logprobs = (is_set || top.is_some_and(|top| top > 0)).then_some(Logprobs { top });
     Ok(())
 }
 
-fn small(body: &mut Fields, name: &str) -> Result<Option<u32>, Rejected> {
+fn count(body: &mut Fields, name: &str) -> Result<Option<u32>, Rejected> {
     let count = body.count(name)?.map(u32::try_from).transpose();
     count.map_err(|_| body.must(name, "is too large"))
 }
 
-/// `reasoning_effort`; OpenRouter's `reasoning`; the `thinking` that Z.ai, DeepSeek and LiteLLM have.
+/// Reads `reasoning_effort`, OpenRouter's `reasoning`, and the `thinking` of Z.ai, DeepSeek and LiteLLM.
 fn thinking(
     body: &mut Fields,
     asked: &mut Vec<(Feature, String)>,
@@ -130,7 +130,7 @@ fn thinking(
         found.budget = thinking.count("budget_tokens")?.or(found.budget);
         match thinking.text("type")?.as_deref() {
             Some("disabled") => found.effort = Some(Effort::None),
-            // To turn on what has a degree already, or is to have the vendor's own.
+            // It turns on reasoning that already has an effort.
             _ if found.effort.is_some() || found.budget.is_some() => {}
             _ => asked.push((Feature::ProviderFields, thinking.place().to_owned())),
         }
@@ -139,20 +139,14 @@ fn thinking(
 }
 
 fn effort(fields: &mut Fields, name: &str) -> Result<Option<Effort>, Rejected> {
-    Ok(match fields.text(name)?.as_deref() {
-        None | Some("default") => None,
-        Some("none") => Some(Effort::None),
-        Some("minimal") => Some(Effort::Minimal),
-        Some("low") => Some(Effort::Low),
-        Some("medium") => Some(Effort::Medium),
-        Some("high") => Some(Effort::High),
-        Some("xhigh") => Some(Effort::XHigh),
-        Some("max" | "ultra") => Some(Effort::Max),
-        Some(_) => {
-            let why = "must be one of none, minimal, low, medium, high, xhigh and max";
-            return Err(fields.must(name, why));
-        }
-    })
+    let word = fields.text(name)?;
+    match word.as_deref() {
+        None | Some("default") => Ok(None),
+        Some("ultra") => Ok(Some(Effort::Max)),
+        Some(word) => Effort::from_word(word).map(Some).ok_or_else(|| {
+            fields.must(name, "must be one of none, minimal, low, medium, high, xhigh and max")
+        }),
+    }
 }
 
 fn form(body: &mut Fields) -> Result<Option<Form>, Rejected> {
@@ -167,7 +161,7 @@ fn form(body: &mut Fields) -> Result<Option<Form>, Rejected> {
                 name: schema.text("name")?,
                 description: schema.text("description")?,
                 strict: schema.flag("strict")?,
-                // Without one, any object will do.
+                // Without a schema any object is valid.
                 schema: schema
                     .value("schema")
                     .unwrap_or_else(|| serde_json::json!({ "type": "object" })),
@@ -177,7 +171,7 @@ fn form(body: &mut Fields) -> Result<Option<Form>, Rejected> {
     }
 }
 
-fn about(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
+fn identity(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     let user = body.text("user")?;
     request.user = body.text("safety_identifier")?.or(user);
     request.metadata = body.fields("metadata")?.map(Fields::into_left);
@@ -196,7 +190,7 @@ fn about(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     Ok(())
 }
 
-fn asked(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
+fn other_members(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     for (modality, at) in body.list("modalities")? {
         match modality.as_str() {
             Some("text") => {}
@@ -205,19 +199,19 @@ fn asked(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
             _ => return Err(Rejected::new(at, "must be one of text, audio and image")),
         }
     }
-    for (name, feature) in ASKED {
-        let asks = body.value(name).is_some_and(|value| match value {
-            Value::Bool(asks) => asks,
+    for (name, feature) in OTHER_MEMBERS {
+        let is_set = body.value(name).is_some_and(|value| match value {
+            Value::Bool(is_set) => is_set,
             Value::Array(list) => !list.is_empty(),
-            // Of a search all members may be left out.
+            // All members of a search are optional.
             Value::Object(members) => !members.is_empty() || feature == Feature::WebSearch,
             _ => true,
         });
-        if asks {
+        if is_set {
             request.asked.push((feature, body.at(name)));
         }
     }
-    for name in VENDORS {
+    for name in VENDOR_MEMBERS {
         if body.value(name).is_some() {
             request.asked.push((Feature::ProviderFields, body.at(name)));
         }

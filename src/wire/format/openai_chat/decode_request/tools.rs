@@ -1,4 +1,4 @@
-//! Tools and the choice among them, read. `functions` and `function_call` are their form of 2023.
+//! Decodes the tools and the choice among them. `functions` and `function_call` are their form of 2023.
 
 use serde_json::Value;
 
@@ -7,9 +7,9 @@ use crate::wire::feature::Feature;
 use crate::wire::ir::{Cache, Choice, Request, Tool};
 use crate::wire::json::fields::{Fields, Rejected};
 
-pub(crate) fn read(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
+pub(super) fn decode(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     for (tool, at) in body.list("tools")? {
-        request.tools.push(tool_of(tool, at)?);
+        request.tools.push(self::tool(tool, at)?);
     }
     for (function, at) in body.list("functions")? {
         let mut function = Fields::new(function, at.clone())?;
@@ -17,21 +17,21 @@ pub(crate) fn read(body: &mut Fields, request: &mut Request) -> Result<(), Rejec
     }
     request.parallel = body.flag("parallel_tool_calls")?;
     if let Some(choice) = body.value("function_call") {
-        request.choice = Some(legacy(choice, body)?);
+        request.choice = Some(function_call(choice, body)?);
     }
     if let Some(choice) = body.value("tool_choice") {
         let at = body.at("tool_choice");
-        choose(choice, at, request)?;
+        tool_choice(choice, at, request)?;
     }
     Ok(())
 }
 
-fn tool_of(tool: Value, at: String) -> Result<Tool, Rejected> {
+fn tool(tool: Value, at: String) -> Result<Tool, Rejected> {
     let mut fields = Fields::new(tool, at.clone())?;
     match fields.peek("type").and_then(Value::as_str) {
         // Some clients leave the type out.
         Some("function") | None => {
-            let cache = cache(&mut fields)?;
+            let cache = cache_point(&mut fields)?;
             let missing = fields.must("function", "is missing");
             let mut inner = fields.fields("function")?.ok_or(missing)?;
             function(&mut inner, cache, at)
@@ -59,13 +59,13 @@ fn function(fields: &mut Fields, cache: Option<Cache>, at: String) -> Result<Too
     })
 }
 
-/// The mark that OpenRouter and LiteLLM have taken over from Anthropic.
-pub(crate) fn cache(fields: &mut Fields) -> Result<Option<Cache>, Rejected> {
-    let Some(mut mark) = fields.fields("cache_control")? else { return Ok(None) };
-    Ok(Some(Cache { ttl: mark.text("ttl")? }))
+/// Reads the cache point that OpenRouter and LiteLLM have taken over from Anthropic.
+pub(super) fn cache_point(fields: &mut Fields) -> Result<Option<Cache>, Rejected> {
+    let Some(mut point) = fields.fields("cache_control")? else { return Ok(None) };
+    Ok(Some(Cache { ttl: point.text("ttl")? }))
 }
 
-fn word(word: &str) -> Option<Choice> {
+fn choice_by_word(word: &str) -> Option<Choice> {
     match word {
         "auto" => Some(Choice::Auto),
         "none" => Some(Choice::None),
@@ -75,20 +75,20 @@ fn word(word: &str) -> Option<Choice> {
     }
 }
 
-fn legacy(choice: Value, body: &Fields) -> Result<Choice, Rejected> {
+fn function_call(choice: Value, body: &Fields) -> Result<Choice, Rejected> {
     let at = body.at("function_call");
     match choice {
-        Value::String(said) => {
-            word(&said).ok_or_else(|| Rejected::new(at, "must be one of auto and none"))
+        Value::String(word) => {
+            choice_by_word(&word).ok_or_else(|| Rejected::new(at, "must be one of auto and none"))
         }
         choice => Ok(Choice::Tool(Fields::new(choice, at)?.needed_text("name")?)),
     }
 }
 
-fn choose(choice: Value, at: String, request: &mut Request) -> Result<(), Rejected> {
-    if let Value::String(said) = &choice {
+fn tool_choice(choice: Value, at: String, request: &mut Request) -> Result<(), Rejected> {
+    if let Value::String(word) = &choice {
         let why = "must be one of none, auto and required, or an object";
-        request.choice = Some(word(said).ok_or_else(|| Rejected::new(at, why))?);
+        request.choice = Some(choice_by_word(word).ok_or_else(|| Rejected::new(at, why))?);
         return Ok(());
     }
     let mut choice = Fields::new(choice, at)?;
@@ -101,14 +101,14 @@ fn choose(choice: Value, at: String, request: &mut Request) -> Result<(), Reject
         Some("allowed_tools") => {
             let missing = choice.must("allowed_tools", "is missing");
             let allowed = choice.fields("allowed_tools")?.ok_or(missing)?;
-            allow(allowed, request)?;
+            allowed_tools(allowed, request)?;
         }
         Some(_) => request.asked.push((Feature::ServerTool, choice.place().to_owned())),
     }
     Ok(())
 }
 
-fn allow(mut allowed: Fields, request: &mut Request) -> Result<(), Rejected> {
+fn allowed_tools(mut allowed: Fields, request: &mut Request) -> Result<(), Rejected> {
     let mut names = Vec::new();
     for (tool, at) in allowed.list("tools")? {
         let mut tool = Fields::new(tool, at)?;
@@ -120,7 +120,7 @@ fn allow(mut allowed: Fields, request: &mut Request) -> Result<(), Rejected> {
         request.choice = Some(Choice::AnyOf(names));
         return Ok(());
     }
-    // To choose freely among some is to choose freely where the others are not.
+    // A free choice among some tools is a free choice in a request without the others.
     request.choice = Some(Choice::Auto);
     request.tools.retain(|tool| match tool {
         Tool::Function { name, .. } => names.contains(name),

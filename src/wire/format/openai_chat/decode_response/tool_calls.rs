@@ -1,24 +1,20 @@
-//! The calls of one candidate, put together from their pieces.
+//! The tool calls of one candidate, assembled from their pieces.
 //!
-//! OpenAI tells calls apart by `index`, and gives id and name once. Others repeat the id, have none, leave
-//! the index out, have every call at index 0 (SGLang, Cerebras; ids tell them apart), give the name in
-//! pieces, or a whole call at once. A call is opened with its first byte of arguments, when its name is whole.
+//! OpenAI tells calls apart by `index`, and sends id and name once. Others repeat the id, have none, leave the
+//! index out, have every call at index 0 (SGLang, Cerebras; ids tell them apart), send the name in pieces, or a
+//! whole call at once. A call opens with its first byte of arguments, when its name is complete.
 
-use super::types;
-use crate::wire::api::Format;
-use crate::wire::ir::{Event, Kind, Piece, Signature};
+use super::{Output, google_signature, types};
+use crate::wire::ir::{Kind, Piece};
 
-/// Calls of one answer that are kept track of.
-const MOST: usize = 1024;
-/// No API takes a name or an id that is longer; what comes in pieces must end somewhere.
-const LONGEST_NAME: usize = 1024;
-
-/// There are too many calls, or a name does not end.
-pub(crate) struct TooMuch;
+/// The most calls of one candidate.
+const MOST_CALLS: usize = 1024;
+/// The most bytes of a name or an id: no API takes a longer one, and pieces must end somewhere.
+const MAX_NAME_LEN: usize = 1024;
 
 /// The calls of a candidate.
 #[derive(Debug, Default)]
-pub(crate) struct Calls {
+pub(super) struct Calls {
     calls: Vec<Call>,
 }
 
@@ -34,23 +30,16 @@ struct Call {
 }
 
 impl Calls {
-    /// Whether there are any.
-    pub(crate) fn any(&self) -> bool {
+    /// Returns true if there are calls.
+    pub(super) fn any(&self) -> bool {
         !self.calls.is_empty()
     }
 
-    /// Takes a piece. `whole`: it is a whole call of a whole answer.
-    pub(crate) fn take(
-        &mut self,
-        piece: &types::Call<'_>,
-        whole: bool,
-        candidate: u32,
-        next: &mut u32,
-        out: &mut Vec<Event>,
-    ) -> Result<(), TooMuch> {
+    /// Takes a piece of a call; `whole`: a whole call of a whole answer. Fails the answer if there are too many
+    /// calls or a name does not end.
+    pub(super) fn take(&mut self, piece: &types::Call<'_>, whole: bool, output: &mut Output<'_>) {
         let none = types::Function::default();
         let function = piece.function.as_ref().unwrap_or(&none);
-        let arguments = function.arguments();
         let (id, name) = (piece.id.as_str(), function.name.as_str());
         let known = match piece.index {
             _ if whole => None,
@@ -60,10 +49,10 @@ impl Calls {
         let known = known.filter(|at| !self.calls[*at].is_followed_by(id, name));
         let at = known.unwrap_or(self.calls.len());
         if known.is_none() {
-            if at == MOST {
-                return Err(TooMuch);
+            if at == MOST_CALLS {
+                return output.fail("The provider sent too many tool calls.");
             }
-            self.settle(candidate, next, out);
+            self.settle(output);
             self.calls.push(Call { index: piece.index, ..Call::default() });
         }
         let call = &mut self.calls[at];
@@ -73,37 +62,34 @@ impl Calls {
         if call.block.is_none() && call.name != name {
             call.name.push_str(name);
         }
-        if call.name.len().max(call.id.len()) > LONGEST_NAME {
-            return Err(TooMuch);
+        if call.name.len().max(call.id.len()) > MAX_NAME_LEN {
+            return output.fail("The provider sent a tool call with too long a name.");
         }
         if let Some(signature) = piece.extra_content.as_ref().and_then(types::Extra::signature) {
             call.signature = Some(signature.to_owned());
         }
-        call.go_on(&arguments, candidate, next, out);
-        Ok(())
+        call.extend(&function.arguments(), output);
     }
 
-    /// Opens what has only a name yet, and closes what is whole: something else begins.
-    pub(crate) fn settle(&mut self, candidate: u32, next: &mut u32, out: &mut Vec<Event>) {
-        for call in &mut self.calls {
-            if !call.closed {
-                call.open(candidate, next, out);
-                if call.json.is_whole() {
-                    call.close(out);
-                }
+    /// Opens calls that have only a name yet, and closes complete ones, because something else begins.
+    pub(super) fn settle(&mut self, output: &mut Output<'_>) {
+        for call in self.calls.iter_mut().filter(|call| !call.closed) {
+            call.open(output);
+            if call.json.is_whole() {
+                call.close(output);
             }
         }
     }
 
-    /// Closes all.
-    pub(crate) fn close(&mut self, candidate: u32, next: &mut u32, out: &mut Vec<Event>) {
-        self.settle(candidate, next, out);
-        self.calls.iter_mut().filter(|call| !call.closed).for_each(|call| call.close(out));
+    /// Closes all calls.
+    pub(super) fn close(&mut self, output: &mut Output<'_>) {
+        self.settle(output);
+        self.calls.iter_mut().filter(|call| !call.closed).for_each(|call| call.close(output));
     }
 }
 
 impl Call {
-    /// Whether a piece with this id and name begins another call.
+    /// Returns true if a piece with this id and name begins another call.
     fn is_followed_by(&self, id: &str, name: &str) -> bool {
         if name.is_empty() {
             // Pieces of one call may each have an id of their own, but one without a name begins nothing.
@@ -115,40 +101,35 @@ impl Call {
         self.json.has_begun() && (name != self.name || self.json.is_whole())
     }
 
-    fn go_on(&mut self, arguments: &str, candidate: u32, next: &mut u32, out: &mut Vec<Event>) {
+    fn extend(&mut self, arguments: &str, output: &mut Output<'_>) {
         if arguments.is_empty() || self.closed {
             return;
         }
-        let block = self.open(candidate, next, out);
         self.json.read(arguments.as_bytes());
-        out.push(Event::Delta { block, piece: Piece::Text(arguments.to_owned()) });
-    }
-
-    fn open(&mut self, candidate: u32, next: &mut u32, out: &mut Vec<Event>) -> u32 {
-        if let Some(block) = self.block {
-            return block;
+        if let Some(block) = self.open(output) {
+            output.extend(block, Piece::Text(arguments.to_owned()));
         }
-        let block = *next;
-        *next += 1;
-        self.block = Some(block);
-        let id = Some(self.id.clone()).filter(|id| !id.is_empty());
-        let kind = Kind::ToolCall { id, name: self.name.clone() };
-        out.push(Event::Open { block, candidate, kind });
-        block
     }
 
-    fn close(&mut self, out: &mut Vec<Event>) {
+    fn open(&mut self, output: &mut Output<'_>) -> Option<u32> {
+        if self.block.is_none() {
+            let id = Some(self.id.clone()).filter(|id| !id.is_empty());
+            self.block = output.open(Kind::ToolCall { id, name: self.name.clone() });
+        }
+        self.block
+    }
+
+    fn close(&mut self, output: &mut Output<'_>) {
         let Some(block) = self.block else { return };
         self.closed = true;
         if let Some(data) = self.signature.take() {
-            let signature = Signature { format: Format::Gemini, data, id: None };
-            out.push(Event::Delta { block, piece: Piece::Signature(signature) });
+            output.extend(block, google_signature(data));
         }
-        out.push(Event::Close { block });
+        output.close(block);
     }
 }
 
-/// How far the JSON of some arguments has come.
+/// The state of a scan over the JSON of a call's arguments.
 #[derive(Debug, Default)]
 struct Json {
     depth: u32,

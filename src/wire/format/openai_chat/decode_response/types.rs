@@ -1,7 +1,7 @@
-//! A chunk of a stream as vendors write it, and a whole answer, which is a chunk with messages for deltas.
+//! A chunk of a stream as vendors write it. A whole answer is a chunk with messages instead of deltas.
 //!
-//! Scalars of the wrong type are read as far as they can be: a vendor's odd `index` is no reason to lose
-//! its text.
+//! Scalars of the wrong type are read as far as possible, so that an odd `index` does not lose the text beside
+//! it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,123 +12,123 @@ use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 #[derive(Deserialize)]
-pub(crate) struct Chunk<'d> {
+pub(super) struct Chunk<'d> {
     #[serde(default, borrow)]
-    pub(crate) id: Text<'d>,
+    pub(super) id: Text<'d>,
     #[serde(default, borrow)]
-    pub(crate) model: Text<'d>,
+    pub(super) model: Text<'d>,
     #[serde(default)]
-    pub(crate) created: Option<Number>,
+    pub(super) created: Option<Number>,
     #[serde(default, borrow)]
-    pub(crate) object: Text<'d>,
+    pub(super) object: Text<'d>,
     #[serde(default, borrow)]
-    pub(crate) service_tier: Text<'d>,
+    pub(super) service_tier: Text<'d>,
     #[serde(default, borrow)]
-    pub(crate) choices: Option<Vec<Choice<'d>>>,
+    pub(super) choices: Option<Vec<Choice<'d>>>,
     #[serde(default, borrow)]
-    pub(crate) usage: Option<&'d RawValue>,
-    /// Groq's own, in which a stream's usage stands where it was not asked for.
+    pub(super) usage: Option<&'d RawValue>,
+    /// Groq's: the usage of a stream that did not request it.
     #[serde(default, borrow)]
-    pub(crate) x_groq: Option<Groq<'d>>,
+    pub(super) x_groq: Option<Groq<'d>>,
     #[serde(default, borrow)]
-    pub(crate) error: Option<&'d RawValue>,
+    pub(super) error: Option<&'d RawValue>,
     /// Perplexity's sources, in every chunk.
     #[serde(default, borrow)]
-    pub(crate) search_results: Option<&'d RawValue>,
+    pub(super) search_results: Option<&'d RawValue>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Groq<'d> {
+pub(super) struct Groq<'d> {
     #[serde(default, borrow)]
-    pub(crate) usage: Option<&'d RawValue>,
+    pub(super) usage: Option<&'d RawValue>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Choice<'d> {
+pub(super) struct Choice<'d> {
     #[serde(default)]
-    pub(crate) index: Option<u64>,
+    pub(super) index: Option<u64>,
     #[serde(default, borrow)]
-    pub(crate) delta: Option<Delta<'d>>,
+    pub(super) delta: Option<Delta<'d>>,
     /// Of a whole answer; Perplexity has it beside the delta.
     #[serde(default, borrow)]
-    pub(crate) message: Option<Delta<'d>>,
+    pub(super) message: Option<Delta<'d>>,
     #[serde(default, borrow)]
-    pub(crate) finish_reason: Text<'d>,
-    /// vLLM's name of the stop sequence; a number is a token's.
+    pub(super) finish_reason: Text<'d>,
+    /// vLLM's: the stop sequence, or the number of a stop token.
     #[serde(default)]
-    pub(crate) stop_reason: Option<Value>,
-    /// SGLang's.
+    pub(super) stop_reason: Option<Value>,
+    /// SGLang's: the stop sequence.
     #[serde(default)]
-    pub(crate) matched_stop: Option<Value>,
+    pub(super) matched_stop: Option<Value>,
     #[serde(default)]
-    pub(crate) logprobs: Option<Logprobs>,
+    pub(super) logprobs: Option<Logprobs>,
     /// OpenRouter's, of one choice.
     #[serde(default, borrow)]
-    pub(crate) error: Option<&'d RawValue>,
+    pub(super) error: Option<&'d RawValue>,
 }
 
-/// In the form of OpenAI; others are not read.
+/// In OpenAI's form; others are ignored.
 #[derive(Deserialize)]
-pub(crate) struct Logprobs {
+pub(super) struct Logprobs {
     #[serde(default)]
-    pub(crate) content: Option<Vec<Value>>,
+    pub(super) content: Option<Vec<Value>>,
     #[serde(default)]
-    pub(crate) refusal: Option<Vec<Value>>,
+    pub(super) refusal: Option<Vec<Value>>,
 }
 
 #[derive(Default, Deserialize)]
-pub(crate) struct Delta<'d> {
+pub(super) struct Delta<'d> {
     #[serde(default, borrow)]
-    pub(crate) content: Content<'d>,
+    pub(super) content: Content<'d>,
     #[serde(default, borrow)]
-    pub(crate) reasoning_content: Text<'d>,
+    pub(super) reasoning_content: Text<'d>,
     #[serde(default, borrow)]
-    pub(crate) reasoning: Text<'d>,
+    pub(super) reasoning: Text<'d>,
     /// OpenRouter's.
     #[serde(default, borrow)]
-    pub(crate) reasoning_details: Option<&'d RawValue>,
+    pub(super) reasoning_details: Option<&'d RawValue>,
     #[serde(default, borrow)]
-    pub(crate) refusal: Text<'d>,
+    pub(super) refusal: Text<'d>,
     #[serde(default, borrow)]
-    pub(crate) tool_calls: Option<Vec<Call<'d>>>,
+    pub(super) tool_calls: Option<Vec<Call<'d>>>,
     #[serde(default, borrow)]
-    pub(crate) function_call: Option<Function<'d>>,
+    pub(super) function_call: Option<Function<'d>>,
     #[serde(default)]
-    pub(crate) annotations: Option<Vec<Value>>,
+    pub(super) annotations: Option<Vec<Value>>,
     #[serde(default, borrow)]
-    pub(crate) audio: Option<Audio<'d>>,
+    pub(super) audio: Option<Audio<'d>>,
     /// OpenRouter's.
     #[serde(default, borrow)]
-    pub(crate) images: Option<Vec<Image<'d>>>,
+    pub(super) images: Option<Vec<Image<'d>>>,
     /// Google's.
     #[serde(default, borrow)]
-    pub(crate) extra_content: Option<Extra<'d>>,
+    pub(super) extra_content: Option<Extra<'d>>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Call<'d> {
+pub(super) struct Call<'d> {
     #[serde(default)]
-    pub(crate) index: Option<u64>,
+    pub(super) index: Option<u64>,
     #[serde(default, borrow)]
-    pub(crate) id: Text<'d>,
+    pub(super) id: Text<'d>,
     #[serde(default, borrow)]
-    pub(crate) function: Option<Function<'d>>,
+    pub(super) function: Option<Function<'d>>,
     #[serde(default, borrow)]
-    pub(crate) extra_content: Option<Extra<'d>>,
+    pub(super) extra_content: Option<Extra<'d>>,
 }
 
 #[derive(Default, Deserialize)]
-pub(crate) struct Function<'d> {
+pub(super) struct Function<'d> {
     #[serde(default, borrow)]
-    pub(crate) name: Text<'d>,
+    pub(super) name: Text<'d>,
     /// A string; some have the object itself.
     #[serde(default, borrow)]
-    pub(crate) arguments: Option<&'d RawValue>,
+    pub(super) arguments: Option<&'d RawValue>,
 }
 
 impl Function<'_> {
-    /// The arguments' JSON text, or the next piece of it.
-    pub(crate) fn arguments(&self) -> Cow<'_, str> {
+    /// Returns the arguments' JSON text, or the next piece of it.
+    pub(super) fn arguments(&self) -> Cow<'_, str> {
         match self.arguments.map(RawValue::get) {
             None | Some("null") => Cow::Borrowed(""),
             Some(raw) if raw.starts_with('"') => {
@@ -140,57 +140,58 @@ impl Function<'_> {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Audio<'d> {
+pub(super) struct Audio<'d> {
     #[serde(default, borrow)]
-    pub(crate) transcript: Text<'d>,
+    pub(super) transcript: Text<'d>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Image<'d> {
+pub(super) struct Image<'d> {
     #[serde(default, borrow)]
-    pub(crate) image_url: Option<ImageUrl<'d>>,
+    pub(super) image_url: Option<ImageUrl<'d>>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct ImageUrl<'d> {
+pub(super) struct ImageUrl<'d> {
     #[serde(default, borrow)]
-    pub(crate) url: Text<'d>,
+    pub(super) url: Text<'d>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Extra<'d> {
+pub(super) struct Extra<'d> {
     #[serde(default, borrow)]
-    pub(crate) google: Option<Google<'d>>,
+    pub(super) google: Option<Google<'d>>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Google<'d> {
+pub(super) struct Google<'d> {
     #[serde(default, borrow)]
-    pub(crate) thought_signature: Text<'d>,
+    pub(super) thought_signature: Text<'d>,
 }
 
 impl Extra<'_> {
-    pub(crate) fn signature(&self) -> Option<&str> {
+    /// Returns Gemini's signature.
+    pub(super) fn signature(&self) -> Option<&str> {
         let signature = &self.google.as_ref()?.thought_signature;
         (!signature.is_empty()).then_some(signature.as_str())
     }
 }
 
-/// A string that is borrowed where it can be; `null`, and whatever is no scalar, is empty.
+/// A string, borrowed if possible. `null` and anything that is not a scalar is empty.
 #[derive(Default)]
-pub(crate) struct Text<'d>(pub(crate) Cow<'d, str>);
+pub(super) struct Text<'d>(pub(super) Cow<'d, str>);
 
 impl Text<'_> {
-    pub(crate) fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What is not empty.
-    pub(crate) fn told(&self) -> Option<String> {
+    /// Returns the text if it is not empty.
+    pub(super) fn non_empty(&self) -> Option<String> {
         (!self.0.is_empty()).then(|| self.0.as_ref().to_owned())
     }
 }
@@ -204,9 +205,9 @@ impl<'de: 'd, 'd> Deserialize<'de> for Text<'d> {
     }
 }
 
-/// Text, or Mistral's chunks of text and thought.
+/// Text, or Mistral's parts of text and reasoning.
 #[derive(Default)]
-pub(crate) enum Content<'d> {
+pub(super) enum Content<'d> {
     #[default]
     None,
     Text(Cow<'d, str>),
@@ -214,15 +215,15 @@ pub(crate) enum Content<'d> {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Part<'d> {
+pub(super) struct Part<'d> {
     #[serde(default, borrow, rename = "type")]
-    pub(crate) kind: Text<'d>,
+    pub(super) kind: Text<'d>,
     #[serde(default, borrow)]
-    pub(crate) text: Text<'d>,
+    pub(super) text: Text<'d>,
     #[serde(default, borrow)]
-    pub(crate) refusal: Text<'d>,
+    pub(super) refusal: Text<'d>,
     #[serde(default, borrow)]
-    pub(crate) thinking: Option<Box<Content<'d>>>,
+    pub(super) thinking: Option<Box<Content<'d>>>,
 }
 
 impl<'de: 'd, 'd> Deserialize<'de> for Content<'d> {

@@ -1,7 +1,8 @@
 //! Answers: chunks to events, events to chunks.
 
 use super::*;
-use crate::wire::format::openai_chat::decode_response::error;
+use crate::wire::failure::ProviderError;
+use crate::wire::ir::Signature;
 
 fn reply(chunks: &[Value]) -> Response {
     Response::fold(&decode(chunks))
@@ -44,8 +45,8 @@ fn a_call_may_repeat_its_id_and_have_no_index() {
 #[test]
 fn a_name_may_come_in_pieces_and_ids_not_at_all() {
     let named = |name: &str| piece(&json!({ "index": 0, "function": { "name": name } }));
-    let told = |text: &str| piece(&json!({ "index": 0, "function": { "arguments": text } }));
-    let chunks = [named("get_"), named("time"), told("{}"), named("stop"), told("{}")];
+    let arguments = |text: &str| piece(&json!({ "index": 0, "function": { "arguments": text } }));
+    let chunks = [named("get_"), named("time"), arguments("{}"), named("stop"), arguments("{}")];
     let read = calls(&chunks.into_iter().chain([finish("stop")]).collect::<Vec<_>>());
     assert_eq!(read, [call("", "get_time", "{}"), call("", "stop", "{}")]);
 }
@@ -71,12 +72,37 @@ fn interleaved_calls_lose_nothing() {
 }
 
 #[test]
-fn a_stop_with_calls_is_for_the_calls() {
+fn an_answer_with_calls_stops_for_the_calls() {
     let one =
         piece(&json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{}" } }));
     assert_eq!(reply(&[one, finish("stop")]).candidates[0].stop, Some(Stop::Calls));
     let text = delta(&json!({ "content": "x" }));
     assert_eq!(reply(&[text, finish("stop")]).candidates[0].stop, Some(Stop::End));
+}
+
+#[test]
+fn an_answer_with_calls_and_without_a_finish_reason_stops_for_the_calls() {
+    let call = || piece(&json!({ "id": "a", "function": { "name": "f", "arguments": "{}" } }));
+    assert_eq!(reply(&[call(), finish("")]).candidates[0].stop, Some(Stop::Calls));
+    assert_eq!(reply(&[call()]).candidates[0].stop, Some(Stop::Calls));
+    assert_eq!(reply(&[call(), finish("length")]).candidates[0].stop, Some(Stop::Length));
+}
+
+#[test]
+fn a_signature_comes_in_a_delta_with_its_function() {
+    let signature = Signature { format: Format::Gemini, data: "s".to_owned(), id: None };
+    let events = [
+        open(0, Kind::ToolCall { id: Some("a".to_owned()), name: "f".to_owned() }),
+        text(0, "{}"),
+        Event::Delta { block: 0, piece: Piece::Signature(signature) },
+        Event::Close { block: 0 },
+    ];
+    let stream = encode_all(&events, false);
+    let signed = r#"{"index":0,"function":{"arguments":""},"extra_content":{"google":{"thought_signature":"s"}}}"#;
+    assert!(stream.contains(signed), "{stream}");
+    let whole = String::from_utf8(encode_whole(&Response::fold(&events), &context(false))).unwrap();
+    let signed = r#""function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"s"}}"#;
+    assert!(whole.contains(signed), "{whole}");
 }
 
 #[test]
@@ -102,15 +128,15 @@ fn errors_in_all_shapes_end_the_answer() {
     ];
     for shape in shapes {
         let events = decode(&[text.clone(), shape.clone()]);
-        let Some(Event::Fail(told)) = events.last() else { panic!("{shape}: {events:?}") };
-        assert_eq!(told.message, "no", "{shape}");
+        let Some(Event::Fail(error)) = events.last() else { panic!("{shape}: {events:?}") };
+        assert_eq!(error.message, "no", "{shape}");
     }
     let events = decode(&[]);
     assert!(matches!(events.as_slice(), [Event::Fail(_)]), "an empty answer is none: {events:?}");
 }
 
 #[test]
-fn what_no_json_is_fails() {
+fn a_body_that_is_not_json_fails() {
     let mut decoder = Decoder::new(&quirks::PLAIN);
     let mut out = Vec::new();
     decoder.frame(Frame::Event { name: b"", data: b"{\"choices\":[" }, &mut out);
@@ -121,7 +147,7 @@ fn what_no_json_is_fails() {
 }
 
 #[test]
-fn without_done_a_finish_reason_is_enough_and_text_is_not() {
+fn without_done_a_finish_reason_ends_a_stream_and_text_does_not() {
     let mut decoder = Decoder::new(&quirks::PLAIN);
     let mut out = Vec::new();
     let mut take = |chunk: Value, out: &mut Vec<Event>| {
@@ -137,21 +163,21 @@ fn without_done_a_finish_reason_is_enough_and_text_is_not() {
 }
 
 #[test]
-fn signed_thoughts_keep_their_details() {
-    let thought = delta(
+fn signed_reasoning_keeps_its_details() {
+    let reasoning = delta(
         &json!({ "reasoning": "a", "reasoning_details": [{ "type": "reasoning.text", "text": "a" }] }),
     );
     let signed =
         delta(&json!({ "reasoning_details": [{ "type": "reasoning.text", "signature": "s" }] }));
     let text = delta(&json!({ "content": "x" }));
-    let blocks = reply(&[thought, signed, text, finish("stop")]).candidates.remove(0).blocks;
+    let blocks = reply(&[reasoning, signed, text, finish("stop")]).candidates.remove(0).blocks;
     let signature = blocks[0].signature.as_ref().unwrap();
     assert_eq!(signature.format, Format::OpenAiChat);
     assert_eq!(signature.data, r#"[{"type":"reasoning.text","signature":"s"}]"#);
 }
 
 fn encode_all(events: &[Event], usage: bool) -> String {
-    let mut encoder = Encoder::new(shown(usage));
+    let mut encoder = Encoder::new(context(usage));
     let mut out = Vec::new();
     for event in events {
         encoder.event(event, &mut out);
@@ -219,14 +245,14 @@ fn a_stream_is_written_as_openai_writes_it() {
 }
 
 #[test]
-fn an_error_is_the_last_word() {
-    let told = error::trouble("gone");
-    let stream = encode_all(&[open(0, Kind::Text), text(0, "x"), Event::Fail(told)], true);
+fn nothing_follows_an_error() {
+    let error = ProviderError::malformed("gone");
+    let stream = encode_all(&[open(0, Kind::Text), text(0, "x"), Event::Fail(error)], true);
     assert!(!stream.contains("[DONE]") && stream.contains(r#"data: {"error":{"message":"gone""#));
 }
 
 #[test]
-fn a_citation_says_where_the_text_is_that_cites() {
+fn a_citation_has_the_place_of_the_citing_text() {
     let citation =
         json!({ "type": "web_search_result_location", "url": "https://x", "title": "X" });
     let events = [
@@ -242,19 +268,19 @@ fn a_citation_says_where_the_text_is_that_cites() {
     let stream = encode_all(&events, false);
     let annotation = r#""annotations":[{"type":"url_citation","url_citation":{"url":"https://x","title":"X","start_index":2,"end_index":5}}]"#;
     assert!(stream.contains(annotation), "{stream}");
-    let whole = encode_whole(&Response::fold(&events), &shown(false));
+    let whole = encode_whole(&Response::fold(&events), &context(false));
     let whole = String::from_utf8(whole).unwrap();
     assert!(whole.contains(annotation), "{whole}");
 }
 
 #[test]
-fn a_call_without_a_word_is_one_with_no_arguments() {
-    let silent = piece(&json!({ "index": 0, "id": "a", "function": { "name": "f" } }));
-    let events = decode(&[silent, finish("tool_calls")]);
-    let whole = encode_whole(&Response::fold(&events), &shown(false));
+fn a_call_without_arguments_has_an_empty_object() {
+    let empty = piece(&json!({ "index": 0, "id": "a", "function": { "name": "f" } }));
+    let events = decode(&[empty, finish("tool_calls")]);
+    let whole = encode_whole(&Response::fold(&events), &context(false));
     let whole: Value = serde_json::from_slice(&whole).unwrap();
     assert_eq!(whole["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], "{}");
-    let mut encoder = Encoder::new(shown(false));
+    let mut encoder = Encoder::new(context(false));
     let mut out = Vec::new();
     for event in &events {
         encoder.event(event, &mut out);
@@ -264,7 +290,7 @@ fn a_call_without_a_word_is_one_with_no_arguments() {
 }
 
 #[test]
-fn a_message_is_told_rather_than_the_empty_delta_beside_it() {
+fn a_message_is_read_rather_than_the_empty_delta_beside_it() {
     let choice = json!({
         "index": 0,
         "delta": { "role": "assistant", "content": "" },

@@ -1,5 +1,5 @@
-//! What a response repeats of its request. The API's reference requires some of it; what the caller did not
-//! say stands there as the reference's default.
+//! The members of a request that its response repeats. The API's reference requires some of them; a member that
+//! the caller left out has the reference's default.
 
 use std::sync::LazyLock;
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::wire::ir::Echo;
 use crate::wire::json::fields::Fields;
 
-/// Members of the response that are the request's, each with its default. Not `service_tier`, which may
-/// become another, nor `store`: nothing is stored.
+/// The repeated members, each with its default. Not `service_tier`, because the provider may choose another, nor
+/// `store`, because nothing is stored.
 const REPEATED: &[(&str, &str)] = &[
     ("frequency_penalty", "0"),
     ("instructions", "null"),
@@ -30,55 +30,56 @@ const REPEATED: &[(&str, &str)] = &[
     ("truncation", r#""disabled""#),
 ];
 
-/// Members that are required where what they stand in is there, and are `null` unless the caller said them.
-const WITHIN_REASONING: &[&str] = &["effort", "summary"];
-const WITHIN_FUNCTION: &[&str] = &["description", "parameters", "strict"];
+/// Members that their object must have: `null` unless the caller set them.
+const REQUIRED_IN_REASONING: &[&str] = &["effort", "summary"];
+const REQUIRED_IN_FUNCTION: &[&str] = &["description", "parameters", "strict"];
 
-/// Of a request that says nothing of it.
-pub(crate) static PLAIN: LazyLock<Echo> =
+/// The echo of a request that sets none of the members.
+pub(in super::super) static PLAIN: LazyLock<Echo> =
     LazyLock::new(|| Echo { members: members(|_| None), freeform: Vec::new() });
 
-/// Of a request of which nothing was taken yet.
-pub(crate) fn of(body: &Fields) -> Echo {
-    Echo { members: members(|name| body.peek(name)), freeform: freeform(body) }
+/// Returns the echo of a request of which no member was taken yet.
+pub(super) fn new(body: &Fields) -> Echo {
+    Echo { members: members(|name| body.peek(name)), freeform: custom_tools(body) }
 }
 
-fn members<'v>(said: impl Fn(&str) -> Option<&'v Value>) -> String {
+fn members<'v>(value_of: impl Fn(&str) -> Option<&'v Value>) -> String {
     let mut out = String::new();
     for (name, default) in REPEATED {
         out.push_str(",\"");
         out.push_str(name);
         out.push_str("\":");
-        match (said(name), *name) {
+        match (value_of(name), *name) {
             (None, _) => out.push_str(default),
-            (Some(value), "reasoning") => filled(value, WITHIN_REASONING, &mut out),
-            (Some(Value::Array(all)), "tools") => tools(all, &mut out),
+            (Some(value), "reasoning") => write_filled(value, REQUIRED_IN_REASONING, &mut out),
+            (Some(Value::Array(tools)), "tools") => write_tools(tools, &mut out),
             (Some(value), _) => out.push_str(&value.to_string()),
         }
     }
-    if let Some(user) = said("user") {
+    if let Some(user) = value_of("user") {
         out.push_str(",\"user\":");
         out.push_str(&user.to_string());
     }
     out
 }
 
-fn tools(all: &[Value], out: &mut String) {
+fn write_tools(tools: &[Value], out: &mut String) {
     out.push('[');
-    for (place, tool) in all.iter().enumerate() {
-        if place > 0 {
+    for (index, tool) in tools.iter().enumerate() {
+        if index > 0 {
             out.push(',');
         }
-        let within = if tool["type"] == "function" { WITHIN_FUNCTION } else { &[] };
-        filled(tool, within, out);
+        let required = if tool["type"] == "function" { REQUIRED_IN_FUNCTION } else { &[] };
+        write_filled(tool, required, out);
     }
     out.push(']');
 }
 
-fn filled(value: &Value, names: &[&str], out: &mut String) {
+/// Writes an object with `null` for the required members that it lacks.
+fn write_filled(value: &Value, required: &[&str], out: &mut String) {
     out.push_str(&value.to_string());
     let Value::Object(members) = value else { return };
-    for name in names.iter().filter(|name| !members.contains_key(**name)) {
+    for name in required.iter().filter(|name| !members.contains_key(**name)) {
         let brace = out.pop();
         if !out.ends_with('{') {
             out.push(',');
@@ -90,8 +91,8 @@ fn filled(value: &Value, names: &[&str], out: &mut String) {
     }
 }
 
-/// The names of custom tools.
-fn freeform(body: &Fields) -> Vec<String> {
+/// Returns the names of the custom tools.
+fn custom_tools(body: &Fields) -> Vec<String> {
     let tools = body.peek("tools").and_then(Value::as_array).into_iter().flatten();
     tools
         .filter(|tool| tool["type"] == "custom")

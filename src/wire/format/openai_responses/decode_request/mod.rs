@@ -1,97 +1,84 @@
 //! A caller's request.
 
-pub(crate) mod echo;
-pub(crate) mod input;
-pub(crate) mod tools;
+pub(super) mod echo;
+mod input;
+mod tools;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::types::{INCLUDE_ENCRYPTED, INCLUDE_LOGPROBS};
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Block, Content, Effort, Form, Logprobs, Request, Sampling, Thinking, Tier};
 use crate::wire::json::fields::{Fields, Rejected};
 
-const LOGPROBS: &str = "message.output_text.logprobs";
-
-/// Comes by itself: signatures are in the answer wherever there are any.
-const ENCRYPTED: &str = "reasoning.encrypted_content";
-
-/// Reads a caller's request.
+/// Decodes a caller's request.
 ///
 /// # Errors
 ///
-/// When the body is not what the format asks for.
+/// When the body is not a valid request of this format.
 pub fn decode_request(body: &[u8]) -> Result<Request, Rejected> {
     let mut body = Fields::of_body(body)?;
-    let echo = echo::of(&body);
+    let echo = echo::new(&body);
     let mut request = Request { stream_usage: true, ..Request::default() };
     request.model = body.text("model")?.unwrap_or_default();
     request.stream = body.flag("stream")?.unwrap_or(false);
     if let Some(text) = body.text("instructions")?.filter(|text| !text.is_empty()) {
         request.system.push(Block::new(Content::text(text), body.at("instructions")));
     }
-    let elsewhere = ["previous_response_id", "conversation", "prompt"];
-    if !body.has("input") && !elsewhere.iter().any(|name| body.has(name)) {
+    let stored_input = ["previous_response_id", "conversation", "prompt"];
+    if !body.has("input") && !stored_input.iter().any(|name| body.has(name)) {
         return Err(body.must("input", "is missing"));
     }
-    input::read(&mut body, &mut request)?;
-    tools::read(&mut body, &mut request)?;
-    request.thinking = thinking(&mut body, &mut request)?;
-    text(&mut body, &mut request)?;
+    input::decode(&mut body, &mut request)?;
+    tools::decode(&mut body, &mut request)?;
+    decode_reasoning(&mut body, &mut request)?;
+    decode_text(&mut body, &mut request)?;
     request.max_tokens = body.count("max_output_tokens")?;
     request.sampling = Sampling {
         temperature: body.number("temperature")?,
         top_p: body.number("top_p")?,
         ..Sampling::default()
     };
-    include(&mut body, &mut request)?;
+    decode_logprobs_and_include(&mut body, &mut request)?;
     request.metadata = body.fields("metadata")?.map(Fields::into_left);
     let user = body.text("user")?;
     request.user = body.text("safety_identifier")?.or(user);
     request.cache_key = body.text("prompt_cache_key")?;
     request.tier = body.text("service_tier")?.map(tier);
-    features(&mut body, &mut request)?;
+    decode_features(&mut body, &mut request)?;
     request.unknown.extend(body.left().map(str::to_owned));
     request.echo = Some(Arc::new(echo));
     Ok(request)
 }
 
-fn thinking(body: &mut Fields, request: &mut Request) -> Result<Option<Thinking>, Rejected> {
-    let Some(mut own) = body.fields("reasoning")? else { return Ok(None) };
-    let effort = own.text("effort")?.map(|word| effort(&word, &own)).transpose()?;
-    let older = own.text("generate_summary")?;
-    let shown = own.text("summary")?.or(older).map(|summary| summary != "none");
-    request.unknown.extend(own.left().map(|name| own.at(name)));
-    let asked = effort.is_some() || shown.is_some();
-    Ok(asked.then_some(Thinking { effort, budget: None, shown }))
-}
-
-fn effort(word: &str, own: &Fields) -> Result<Effort, Rejected> {
-    Ok(match word {
-        "none" => Effort::None,
-        "minimal" => Effort::Minimal,
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        "xhigh" => Effort::XHigh,
-        "max" => Effort::Max,
-        _ => {
-            return Err(own.must(
-                "effort",
-                "must be `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`",
-            ));
+fn decode_reasoning(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
+    let Some(mut reasoning) = body.fields("reasoning")? else { return Ok(()) };
+    let effort = match reasoning.text("effort")?.map(|word| Effort::from_word(&word)) {
+        None => None,
+        Some(Some(effort)) => Some(effort),
+        Some(None) => {
+            let expected = "must be `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`";
+            return Err(reasoning.must("effort", expected));
         }
-    })
+    };
+    let older_name = reasoning.text("generate_summary")?;
+    let shown = reasoning.text("summary")?.or(older_name).map(|summary| summary != "none");
+    if effort.is_some() || shown.is_some() {
+        request.thinking = Some(Thinking { effort, budget: None, shown });
+    }
+    request.unknown.extend(reasoning.left().map(|name| reasoning.at(name)));
+    Ok(())
 }
 
-fn text(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
-    let Some(mut own) = body.fields("text")? else { return Ok(()) };
-    // What every model does without being told.
-    if own.text("verbosity")?.is_some_and(|word| word != "medium") {
-        request.asked.push((Feature::Verbosity, own.at("verbosity")));
+fn decode_text(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
+    let Some(mut text) = body.fields("text")? else { return Ok(()) };
+    // `medium` is the default of every model.
+    if text.text("verbosity")?.is_some_and(|word| word != "medium") {
+        request.asked.push((Feature::Verbosity, text.at("verbosity")));
     }
-    if let Some(mut format) = own.fields("format")? {
+    if let Some(mut format) = text.fields("format")? {
         request.form = match &*format.needed_text("type")? {
             "text" => None,
             "json_object" => Some(Form::Json),
@@ -108,17 +95,18 @@ fn text(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
             }
         };
     }
-    request.unknown.extend(own.left().map(|name| own.at(name)));
+    request.unknown.extend(text.left().map(|name| text.at(name)));
     Ok(())
 }
 
-fn include(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
+fn decode_logprobs_and_include(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     let top = body.count("top_logprobs")?.map(|top| u32::try_from(top).unwrap_or(u32::MAX));
     let mut wanted = top.is_some_and(|top| top > 0);
-    for (what, at) in body.list("include")? {
-        match what.as_str() {
-            Some(ENCRYPTED) => {}
-            Some(LOGPROBS) => wanted = true,
+    for (value, at) in body.list("include")? {
+        match value.as_str() {
+            // Signatures are in every answer that has any.
+            Some(INCLUDE_ENCRYPTED) => {}
+            Some(INCLUDE_LOGPROBS) => wanted = true,
             Some(_) => request.asked.push((Feature::Include, at)),
             None => return Err(Rejected::new(at, "must be a string")),
         }
@@ -137,11 +125,8 @@ fn tier(word: String) -> Tier {
     }
 }
 
-/// What has no field, where it is asked for: what is said but is so by itself is not.
-fn features(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
-    let mut asked = |feature, name: &str, body: &Fields| {
-        request.asked.push((feature, body.at(name)));
-    };
+/// Takes the settings that have no field in [`Request`], if their value differs from the default.
+fn decode_features(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
     for (feature, name) in [
         (Feature::StoredConversation, "previous_response_id"),
         (Feature::StoredConversation, "conversation"),
@@ -152,18 +137,18 @@ fn features(body: &mut Fields, request: &mut Request) -> Result<(), Rejected> {
         (Feature::ProviderFields, "moderation"),
     ] {
         if body.value(name).is_some() {
-            asked(feature, name, body);
+            request.asked.push((feature, body.at(name)));
         }
     }
     for (feature, name) in [(Feature::Store, "store"), (Feature::Background, "background")] {
         if body.flag(name)? == Some(true) {
-            asked(feature, name, body);
+            request.asked.push((feature, body.at(name)));
         }
     }
     if body.text("truncation")?.is_some_and(|word| word != "disabled") {
-        asked(Feature::Truncation, "truncation", body);
+        request.asked.push((Feature::Truncation, body.at("truncation")));
     }
-    // It pads events so that their length tells nothing; whoever does without it wants what he gets.
+    // Obfuscation pads events so that their length reveals nothing. A caller that turns it off gets what it wants.
     if let Some(mut options) = body.fields("stream_options")? {
         if options.value("include_obfuscation") == Some(Value::Bool(true)) {
             request.unknown.push(options.at("include_obfuscation"));
@@ -181,7 +166,7 @@ mod tests {
     use crate::wire::api::Format;
     use crate::wire::ir::{Choice, Role, Source, Tool};
 
-    fn read(body: &Value) -> Request {
+    fn decode(body: &Value) -> Request {
         decode_request(body.to_string().as_bytes()).unwrap()
     }
 
@@ -189,10 +174,10 @@ mod tests {
         decode_request(body.to_string().as_bytes()).unwrap_err().to_string()
     }
 
-    /// In the shape in which Codex asks.
+    /// A request in the shape of those of Codex.
     #[test]
-    fn what_an_agent_asks_is_read_in_full() {
-        let request = read(&json!({
+    fn a_request_of_an_agent_is_decoded_in_full() {
+        let request = decode(&json!({
             "model": "m", "instructions": "Be brief.", "stream": true, "store": false,
             "include": ["reasoning.encrypted_content"], "tool_choice": "auto",
             "parallel_tool_calls": false, "reasoning": {"effort": "high", "summary": "auto"},
@@ -222,18 +207,18 @@ mod tests {
         let roles: Vec<_> =
             request.turns.iter().map(|turn| (turn.role, turn.blocks.len())).collect();
         assert_eq!(roles, [(Role::User, 1), (Role::Assistant, 4), (Role::User, 2)]);
-        let said = &request.turns[1].blocks;
+        let blocks = &request.turns[1].blocks;
         assert_eq!(
-            said[0].signature.as_ref().map(|signature| (signature.format, &*signature.data)),
+            blocks[0].signature.as_ref().map(|signature| (signature.format, &*signature.data)),
             Some((Format::Anthropic, "SIG"))
         );
         assert_eq!(
-            said[2].signature.as_ref().map(|signature| (signature.format, &*signature.data)),
+            blocks[2].signature.as_ref().map(|signature| (signature.format, &*signature.data)),
             Some((Format::Gemini, "QUJD"))
         );
-        let Content::ToolCall { arguments, .. } = &said[3].content else { panic!("{said:?}") };
+        let Content::ToolCall { arguments, .. } = &blocks[3].content else { panic!("{blocks:?}") };
         assert_eq!(arguments, r#"{"input":"a \"b\""}"#);
-        assert_eq!(said[3].at, "/input/6");
+        assert_eq!(blocks[3].at, "/input/6");
         let Tool::Function { parameters: Some(schema), .. } = &request.tools[1] else { panic!() };
         assert!(
             schema["properties"]["input"]["description"].as_str().unwrap().contains("start: x")
@@ -246,8 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_or_not_known_is_named() {
-        let request = read(&json!({
+    fn stored_and_unknown_settings_are_named() {
+        let request = decode(&json!({
             "previous_response_id": "resp_1", "store": true, "background": false, "new": 1,
             "truncation": "auto", "include": ["file_search_call.results"],
             "input": [{"type": "item_reference", "id": "msg_1"}]
@@ -260,7 +245,7 @@ mod tests {
 
     #[test]
     fn files_are_bytes_texts_addresses_or_ids() {
-        let request = read(&json!({"input": [{"role": "user", "content": [
+        let request = decode(&json!({"input": [{"role": "user", "content": [
             {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"},
             {"type": "input_file", "file_data": "data:text/plain;base64,SGk="},
             {"type": "input_file", "file_url": "https://a/b.pdf"},
@@ -285,15 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn allowed_tools_that_need_not_be_called_are_those_on_offer() {
+    fn allowed_tools_with_mode_auto_replace_the_tools() {
         let tool = |name: &str| json!({"type": "function", "name": name, "parameters": {}});
         let body = |mode: &str| {
             json!({"input": "x", "tools": [tool("a"), tool("b")], "tool_choice":
                 {"type": "allowed_tools", "mode": mode, "tools": [{"type": "function", "name": "b"}]}})
         };
-        let request = read(&body("auto"));
+        let request = decode(&body("auto"));
         assert_eq!((request.tools.len(), request.choice), (1, Some(Choice::Auto)));
-        let request = read(&body("required"));
+        let request = decode(&body("required"));
         assert_eq!(
             (request.tools.len(), request.choice),
             (2, Some(Choice::AnyOf(vec!["b".to_owned()])))
@@ -301,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_its_place() {
+    fn errors_have_their_place() {
         assert_eq!(rejected(&json!({})), "`/input` is missing.");
         let role = json!({"input": [{"role": "tool", "content": "x"}]});
         assert!(rejected(&role).starts_with("`/input/0/role` must be "));

@@ -1,4 +1,4 @@
-//! A request's conversation as the items of `input`.
+//! The conversation of a fitted request as the items of `input`.
 
 use std::borrow::Cow;
 
@@ -7,70 +7,62 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::call_ids::CallIds;
-use super::named;
 use crate::wire::api::Format;
-use crate::wire::feature::Feature;
-use crate::wire::fit::Fitting;
-use crate::wire::ir::{Block, Content, Media, MediaKind, Request, Role, Source, ToolResult, Turn};
-use crate::wire::json::fields::Rejected;
+use crate::wire::format::openai_responses::types::SummaryPart;
+use crate::wire::ir::{Block, Content, Media, MediaKind, Request, Role, Source, ToolResult};
 
-/// An item.
+/// An item of `input`.
 #[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Item<'r> {
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum InputItem<'r> {
     Message {
-        r#type: &'static str,
         role: &'static str,
-        content: Said<'r>,
+        content: InputContent<'r>,
     },
-    Call {
-        r#type: &'static str,
-        call_id: Cow<'r, str>,
+    FunctionCall {
+        call_id: &'r str,
         name: &'r str,
         arguments: &'r str,
     },
-    Output {
-        r#type: &'static str,
-        call_id: Cow<'r, str>,
-        output: Said<'r>,
+    FunctionCallOutput {
+        call_id: &'r str,
+        output: InputContent<'r>,
     },
     Reasoning {
-        r#type: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'r str>,
-        summary: Vec<Part<'r>>,
+        summary: Vec<SummaryPart<'r>>,
         encrypted_content: &'r str,
     },
+    /// An item of this format that the hub does not know.
+    #[serde(untagged)]
     Foreign(&'r Value),
 }
 
-/// What a message or an output says: one text stands alone.
+/// The parts of a message or of a call's output. A single text is written as a string.
 #[derive(Debug)]
-pub(crate) struct Said<'r>(Vec<Part<'r>>);
+pub(super) struct InputContent<'r>(Vec<InputPart<'r>>);
 
-/// A part of it.
 #[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Part<'r> {
-    Text {
-        r#type: &'static str,
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum InputPart<'r> {
+    InputText {
+        text: &'r str,
+    },
+    OutputText {
         text: &'r str,
     },
     Refusal {
-        r#type: &'static str,
         refusal: &'r str,
     },
-    Image {
-        r#type: &'static str,
+    InputImage {
         #[serde(skip_serializing_if = "Option::is_none")]
         image_url: Option<Cow<'r, str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         file_id: Option<&'r str>,
         detail: &'r str,
     },
-    File {
-        r#type: &'static str,
+    InputFile {
         #[serde(skip_serializing_if = "Option::is_none")]
         filename: Option<&'r str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,259 +74,154 @@ pub(crate) enum Part<'r> {
     },
 }
 
-impl Serialize for Said<'_> {
+impl Serialize for InputContent<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match &*self.0 {
             [] => to.serialize_str(""),
-            [Part::Text { text, .. }] => to.serialize_str(text),
+            [InputPart::InputText { text } | InputPart::OutputText { text }] => {
+                to.serialize_str(text)
+            }
             parts => parts.serialize(to),
         }
     }
 }
 
-/// The instructions, where they are one text.
-pub(crate) fn instructions(request: &Request) -> Option<&str> {
+/// Returns the instructions if they are a single text.
+pub(super) fn instructions(request: &Request) -> Option<&str> {
     match &*request.system {
         [Block { content: Content::Text { text, .. }, .. }] => Some(text),
         _ => None,
     }
 }
 
-/// All items.
-pub(crate) fn items<'r>(
-    request: &'r Request,
-    fitting: &mut Fitting,
-) -> Result<Vec<Item<'r>>, Rejected> {
-    let mut out = Conversation { out: Vec::new(), parts: Vec::new(), ids: CallIds::default() };
+/// Returns all items. Instructions of several blocks become a message.
+pub(super) fn items(request: &Request) -> Vec<InputItem<'_>> {
+    let mut items = Vec::new();
     if instructions(request).is_none() {
-        out.blocks(Role::System, &request.system, fitting)?;
+        push_blocks(Role::System, &request.system, &mut items);
     }
-    for (place, turn) in request.turns.iter().enumerate() {
-        out.turn(turn, place + 1 == request.turns.len(), fitting)?;
+    for turn in &request.turns {
+        push_blocks(turn.role, &turn.blocks, &mut items);
     }
-    Ok(out.out)
+    items
 }
 
-struct Conversation<'r> {
-    out: Vec<Item<'r>>,
-    /// Of the message that is being written.
-    parts: Vec<Part<'r>>,
-    ids: CallIds<'r>,
-}
-
-impl<'r> Conversation<'r> {
-    fn turn(&mut self, turn: &'r Turn, last: bool, fitting: &mut Fitting) -> Result<(), Rejected> {
-        let Turn { role, name, blocks } = turn;
-        if name.is_some() {
-            fitting.keep(Feature::ParticipantName, "")?;
-        }
-        if *role == Role::System {
-            fitting.keep(Feature::SystemTurn, blocks.first().map_or("", |block| &block.at))?;
-        }
-        if let (true, Role::Assistant, Some(Block { content: Content::Text { .. }, at, .. })) =
-            (last, role, blocks.last())
-        {
-            fitting.keep(Feature::Prefill, at)?;
-        }
-        self.blocks(*role, blocks, fitting)
-    }
-
-    fn blocks(
-        &mut self,
-        role: Role,
-        blocks: &'r [Block],
-        fitting: &mut Fitting,
-    ) -> Result<(), Rejected> {
-        for block in blocks {
-            if block.cache.is_some() {
-                fitting.keep(Feature::CachePoint, "")?;
+/// Texts and media in a row become one message; every other block is an item.
+fn push_blocks<'r>(role: Role, blocks: &'r [Block], items: &mut Vec<InputItem<'r>>) {
+    let mut parts = Vec::new();
+    for block in blocks {
+        match item(block) {
+            Some(item) => {
+                push_message(role, &mut parts, items);
+                items.push(item);
             }
-            let item = match &block.content {
-                Content::Text { text, .. } => {
-                    self.parts.push(Part::Text { r#type: spoken(role), text });
-                    continue;
-                }
-                Content::Refusal(refusal) => {
-                    self.parts.push(Part::Refusal { r#type: "refusal", refusal });
-                    continue;
-                }
-                Content::Media(media) => {
-                    self.parts.push(part(media, &block.at, fitting)?);
-                    continue;
-                }
-                Content::ToolCall { id, name, arguments } => {
-                    let arguments = if arguments.is_empty() { "{}" } else { arguments };
-                    let call_id = self.ids.call(id.as_deref());
-                    named(name, &block.at)?;
-                    Some(Item::Call { r#type: "function_call", call_id, name, arguments })
-                }
-                Content::ToolResult(outcome) => Some(self.outcome(outcome, &block.at, fitting)?),
-                Content::Reasoning { text } => thought(text, block, fitting)?,
-                Content::Foreign { format: Format::OpenAiResponses, json } => {
-                    Some(Item::Foreign(json))
-                }
-                Content::Foreign { .. } => {
-                    fitting.keep(Feature::ServerToolBlock, &block.at)?;
-                    None
-                }
-            };
-            self.message(role);
-            self.out.extend(item);
+            None => parts.extend(part(role, &block.content)),
         }
-        self.message(role);
-        Ok(())
     }
-
-    /// Ends the message that is being written.
-    fn message(&mut self, role: Role) {
-        if self.parts.is_empty() {
-            return;
-        }
-        let content = Said(std::mem::take(&mut self.parts));
-        let role = match role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
-            // The vendors' models know `system`, and not all of them `developer`; to OpenAI's both are one.
-            Role::System => "system",
-        };
-        self.out.push(Item::Message { r#type: "message", role, content });
-    }
-
-    fn outcome(
-        &mut self,
-        outcome: &'r ToolResult,
-        at: &str,
-        fitting: &mut Fitting,
-    ) -> Result<Item<'r>, Rejected> {
-        let ToolResult { id, name: _, content, is_error } = outcome;
-        if *is_error {
-            fitting.keep(Feature::ToolResultError, "")?;
-        }
-        let Some(call_id) = self.ids.outcome(id) else {
-            return Err(Rejected::new(at, "is the result of a call that is not there"));
-        };
-        let mut parts = Vec::with_capacity(content.len());
-        for block in content {
-            parts.push(match &block.content {
-                Content::Text { text, .. } => Part::Text { r#type: "input_text", text },
-                Content::Media(media) => {
-                    fitting.keep(Feature::ToolResultMedia, &block.at)?;
-                    part(media, &block.at, fitting)?
-                }
-                _ => return Err(fitting.refuse(Feature::ServerToolBlock, &block.at)),
-            });
-        }
-        Ok(Item::Output { r#type: "function_call_output", call_id, output: Said(parts) })
-    }
+    push_message(role, &mut parts, items);
 }
 
-fn spoken(role: Role) -> &'static str {
-    if role == Role::Assistant { "output_text" } else { "input_text" }
+fn push_message<'r>(role: Role, parts: &mut Vec<InputPart<'r>>, items: &mut Vec<InputItem<'r>>) {
+    if parts.is_empty() {
+        return;
+    }
+    let role = match role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        // Not all vendors' models know `developer`; for OpenAI's models it is the same as `system`.
+        Role::System => "system",
+    };
+    items.push(InputItem::Message { role, content: InputContent(std::mem::take(parts)) });
 }
 
-/// A thought that this API has signed; all others are left out.
-fn thought<'r>(
-    text: &'r str,
-    block: &'r Block,
-    fitting: &mut Fitting,
-) -> Result<Option<Item<'r>>, Rejected> {
-    match &block.signature {
-        Some(signature) if signature.format == Format::OpenAiResponses => {
-            Ok(Some(Item::Reasoning {
-                r#type: "reasoning",
+/// Returns the item that a block is; `None`: it is a part of a message.
+fn item(block: &Block) -> Option<InputItem<'_>> {
+    match &block.content {
+        Content::ToolCall { id, name, arguments } => {
+            let call_id = id.as_deref().unwrap_or_default();
+            Some(InputItem::FunctionCall { call_id, name, arguments })
+        }
+        Content::ToolResult(ToolResult { id, content, .. }) => {
+            let parts = content.iter().filter_map(|block| part(Role::User, &block.content));
+            let output = InputContent(parts.collect());
+            Some(InputItem::FunctionCallOutput { call_id: id, output })
+        }
+        Content::Reasoning { text } => {
+            // The fitted request contains signed reasoning only.
+            let signature = block.signature.as_ref()?;
+            let text = Some(&**text).filter(|text| !text.is_empty());
+            Some(InputItem::Reasoning {
                 id: signature.id.as_deref(),
-                summary: match text {
-                    "" => Vec::new(),
-                    text => vec![Part::Text { r#type: "summary_text", text }],
-                },
+                summary: text.map(|text| SummaryPart::SummaryText { text }).into_iter().collect(),
                 encrypted_content: &signature.data,
-            }))
+            })
         }
-        Some(_) => fitting.keep(Feature::ForeignSignatures, "").map(|_| None),
-        None => fitting.keep(Feature::Reasoning, "").map(|_| None),
+        Content::Foreign { format: Format::OpenAiResponses, json } => {
+            Some(InputItem::Foreign(json))
+        }
+        Content::Foreign { .. }
+        | Content::Text { .. }
+        | Content::Refusal(_)
+        | Content::Media(_) => None,
     }
 }
 
-fn part<'r>(media: &'r Media, at: &str, fitting: &mut Fitting) -> Result<Part<'r>, Rejected> {
-    match media.kind {
-        MediaKind::Image => image(media, at, fitting),
-        MediaKind::Document => file(media, at, fitting),
-        MediaKind::Audio => Err(fitting.refuse(Feature::Audio, at)),
-        MediaKind::Video => Err(fitting.refuse(Feature::Video, at)),
+fn part(role: Role, content: &Content) -> Option<InputPart<'_>> {
+    match content {
+        Content::Text { text, .. } if role == Role::Assistant => {
+            Some(InputPart::OutputText { text })
+        }
+        Content::Text { text, .. } => Some(InputPart::InputText { text }),
+        Content::Refusal(refusal) => Some(InputPart::Refusal { refusal }),
+        Content::Media(media) => match media.kind {
+            MediaKind::Image => Some(image(media)),
+            // Audio and video are refused before.
+            MediaKind::Document | MediaKind::Audio | MediaKind::Video => Some(file(media)),
+        },
+        // Items, and what is refused or removed before.
+        Content::ToolCall { .. }
+        | Content::ToolResult(_)
+        | Content::Reasoning { .. }
+        | Content::Foreign { .. } => None,
     }
 }
 
-fn image<'r>(media: &'r Media, at: &str, fitting: &mut Fitting) -> Result<Part<'r>, Rejected> {
+fn image(media: &Media) -> InputPart<'_> {
     let (mut image_url, mut file_id) = (None, None);
     match &media.source {
         Source::Base64 { media_type, data } => {
             image_url = Some(Cow::Owned(data_url(media_type, data)));
         }
-        Source::Url { url, .. } => {
-            image_url = Some(Cow::Borrowed(reachable(url, Feature::ImageUrl, at, fitting)?));
-        }
-        Source::File { format, id } => file_id = Some(own_file(*format, id, at, fitting)?),
-        Source::Text(_) => return Err(fitting.refuse(Feature::DocumentText, at)),
+        Source::Url { url, .. } => image_url = Some(Cow::Borrowed(&**url)),
+        Source::File { id, .. } => file_id = Some(&**id),
+        // An image is never a text.
+        Source::Text(_) => {}
     }
     // The reference requires it, and has this default.
     let detail = media.detail.as_deref().unwrap_or("auto");
-    Ok(Part::Image { r#type: "input_image", image_url, file_id, detail })
+    InputPart::InputImage { image_url, file_id, detail }
 }
 
-fn file<'r>(media: &'r Media, at: &str, fitting: &mut Fitting) -> Result<Part<'r>, Rejected> {
-    let (mut file_data, mut file_url, mut file_id) = (None, None, None);
-    let mut filename = media.name.as_deref();
+fn file(media: &Media) -> InputPart<'_> {
+    let (mut filename, mut file_data, mut file_url, mut file_id) = (None, None, None, None);
+    // A file in the body needs a name; next to a URL or an id the API refuses one.
+    let name = |default| Some(media.name.as_deref().unwrap_or(default));
     match &media.source {
         Source::Base64 { media_type, data } => {
-            // A file in the body is not taken without a name.
-            filename = filename.or(Some(unnamed(media_type)));
+            let is_pdf = media_type == "application/pdf";
+            filename = name(if is_pdf { "document.pdf" } else { "document.txt" });
             file_data = Some(data_url(media_type, data));
         }
         Source::Text(text) => {
-            filename = filename.or(Some(unnamed("text/plain")));
+            filename = name("document.txt");
             file_data = Some(data_url("text/plain", &BASE64_STANDARD.encode(text)));
         }
-        Source::Url { url, .. } => {
-            file_url = Some(reachable(url, Feature::DocumentUrl, at, fitting)?);
-        }
-        Source::File { format, id } => file_id = Some(own_file(*format, id, at, fitting)?),
+        Source::Url { url, .. } => file_url = Some(&**url),
+        Source::File { id, .. } => file_id = Some(&**id),
     }
-    // Next to an address or an id the API refuses a name.
-    let filename = filename.filter(|_| file_data.is_some());
-    Ok(Part::File { r#type: "input_file", filename, file_data, file_url, file_id })
+    InputPart::InputFile { filename, file_data, file_url, file_id }
 }
 
 fn data_url(media_type: &str, data: &str) -> String {
     format!("data:{media_type};base64,{data}")
-}
-
-fn unnamed(media_type: &str) -> &'static str {
-    match media_type {
-        "application/pdf" => "document.pdf",
-        _ => "document.txt",
-    }
-}
-
-/// The API fetches from the web, and not from the stores of other clouds.
-fn reachable<'r>(
-    url: &'r str,
-    feature: Feature,
-    at: &str,
-    fitting: &Fitting,
-) -> Result<&'r str, Rejected> {
-    let web = url.starts_with("https:") || url.starts_with("http:");
-    if web { Ok(url) } else { Err(fitting.refuse(feature, at)) }
-}
-
-/// OpenAI's files are the same in both of its formats.
-fn own_file<'r>(
-    format: Format,
-    id: &'r str,
-    at: &str,
-    fitting: &Fitting,
-) -> Result<&'r str, Rejected> {
-    match format {
-        Format::OpenAiResponses | Format::OpenAiChat => Ok(id),
-        _ => Err(fitting.refuse(Feature::FileId, at)),
-    }
 }

@@ -1,52 +1,57 @@
-//! The response object, which stands in a stream's first and last events and is a whole answer.
+//! The response object: it is in the first and last events of a stream, and it is a whole answer.
 
-use super::write::{number, raw, text, value};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Class;
 use crate::wire::format::context::ResponseContext;
 use crate::wire::format::openai_responses::decode_request::echo;
 use crate::wire::inspect::usage::Usage;
 use crate::wire::ir::Stop;
+use crate::wire::json::write::put;
 
-/// Tiers in the API's own words.
+/// The API's words for service tiers.
 const TIERS: &[&str] = &["auto", "default", "flex", "scale", "priority"];
 
-/// How far an answer is.
+/// How far an answer has come.
 #[derive(Clone, Debug)]
-pub(crate) enum Status {
-    Going,
+pub(super) enum Status {
+    InProgress,
     Completed,
-    /// For one of the API's two reasons, or another one.
+    /// With the API's reason; `None`: the API has no word for the reason.
     Incomplete(Option<&'static str>),
-    Failed(Problem),
+    Failed(ErrorObject),
 }
 
 /// An error in the API's words.
-#[derive(Clone, Debug)]
-pub(crate) struct Problem {
-    pub(crate) code: String,
-    pub(crate) kind: String,
-    pub(crate) param: Option<String>,
-    pub(crate) message: String,
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ErrorObject {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) param: Option<String>,
 }
 
 impl Status {
-    /// What a stop is. Of a refusal without words nothing else would tell.
-    pub(crate) fn of(stop: Option<Stop>, refused: bool) -> Status {
+    /// Returns the status of an answer that ended for this reason. A refusal without a refusal text is reported
+    /// as a content filter, because nothing else in the answer would show it.
+    pub(super) fn from_stop(stop: Option<Stop>, has_refusal: bool) -> Status {
         match stop {
             None | Some(Stop::End | Stop::Sequence | Stop::Calls) => Status::Completed,
-            Some(Stop::Refusal) if refused => Status::Completed,
+            Some(Stop::Refusal) if has_refusal => Status::Completed,
             Some(Stop::Length | Stop::Window) => Status::Incomplete(Some("max_output_tokens")),
             Some(Stop::Refusal | Stop::Filter) => Status::Incomplete(Some("content_filter")),
-            // The API has no word for it, but whole the answer is not.
             Some(Stop::Pause | Stop::Malformed | Stop::Other) => Status::Incomplete(None),
         }
     }
 
-    /// In the API's word.
-    pub(crate) fn name(&self) -> &'static str {
+    /// Returns the API's word for it.
+    pub(super) fn name(&self) -> &'static str {
         match self {
-            Status::Going => "in_progress",
+            Status::InProgress => "in_progress",
             Status::Completed => "completed",
             Status::Incomplete(_) => "incomplete",
             Status::Failed(_) => "failed",
@@ -54,108 +59,112 @@ impl Status {
     }
 }
 
-impl Problem {
-    /// By what it means first: clients look for these codes.
-    pub(crate) fn of(told: &ProviderError) -> Problem {
-        let (code, kind) = match told.failure.class {
+impl ErrorObject {
+    /// Converts a provider's error. Its class decides about the code first, because clients look for these codes.
+    pub(super) fn new(error: &ProviderError) -> ErrorObject {
+        let (code, kind) = match error.failure.class {
             Class::Throttled => (Some("rate_limit_exceeded"), "rate_limit_error"),
             Class::NoCredit => (Some("insufficient_quota"), "insufficient_quota"),
             Class::ContextTooLong => (Some("context_length_exceeded"), "invalid_request_error"),
             Class::Caller => (None, "invalid_request_error"),
             Class::BadCredential | Class::NoAccess | Class::Trouble => (None, "server_error"),
         };
-        let own = told.code.as_deref().or(told.kind.as_deref());
-        Problem {
-            code: code.or(own).unwrap_or("server_error").to_owned(),
-            kind: told.kind.as_deref().unwrap_or(kind).to_owned(),
-            param: told.param.clone(),
-            message: told.message.clone(),
+        let provider_code = error.code.as_deref().or(error.kind.as_deref());
+        ErrorObject {
+            kind: error.kind.as_deref().unwrap_or(kind).to_owned(),
+            code: code.or(provider_code).unwrap_or("server_error").to_owned(),
+            message: error.message.clone(),
+            param: error.param.clone(),
         }
     }
 }
 
-/// What stands in the object beside what is shown.
+/// What the object holds beside the context of the response.
 #[derive(Debug)]
-pub(crate) struct State<'s> {
-    pub(crate) status: &'s Status,
-    /// Items that are whole.
-    pub(crate) items: &'s [Vec<u8>],
-    pub(crate) usage: Usage,
-    pub(crate) tier: Option<&'s str>,
+pub(super) struct State<'s> {
+    pub(super) status: &'s Status,
+    /// Items that are done.
+    pub(super) items: Vec<&'s RawValue>,
+    pub(super) usage: Usage,
+    pub(super) tier: Option<&'s str>,
+}
+
+#[derive(Serialize)]
+struct ResponseObject<'s> {
+    id: String,
+    object: &'static str,
+    created_at: u64,
+    status: &'static str,
+    background: bool,
+    completed_at: (),
+    error: Option<Value>,
+    incomplete_details: Option<Value>,
+    model: &'s str,
+    output: Vec<&'s RawValue>,
+    previous_response_id: (),
+    store: bool,
+    service_tier: Option<&'s str>,
+    usage: Option<Value>,
 }
 
 /// Writes the object.
-pub(crate) fn object(shown: &ResponseContext, state: &State<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"id\":");
-    value(out, &format_args!("resp_{}", shown.id).to_string());
-    text(out, "object", "response");
-    number(out, "created_at", shown.created);
-    text(out, "status", state.status.name());
-    out.extend_from_slice(b",\"background\":false,\"completed_at\":null");
-    raw(out, "error", b"");
-    match state.status {
-        Status::Failed(problem) => {
-            out.extend_from_slice(b"{\"code\":");
-            value(out, &problem.code);
-            text(out, "message", &problem.message);
-            out.push(b'}');
-        }
-        _ => out.extend_from_slice(b"null"),
-    }
-    raw(out, "incomplete_details", b"");
-    match state.status {
-        Status::Incomplete(Some(reason)) => {
-            out.extend_from_slice(b"{\"reason\":");
-            value(out, reason);
-            out.push(b'}');
-        }
-        _ => out.extend_from_slice(b"null"),
-    }
-    text(out, "model", &shown.model);
-    raw(out, "output", b"[");
-    for (place, item) in state.items.iter().filter(|item| !item.is_empty()).enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(item);
-    }
-    out.extend_from_slice(b"],\"previous_response_id\":null,\"store\":false");
-    raw(out, "service_tier", b"");
-    tier(state, out);
-    raw(out, "usage", b"");
-    usage(state.usage, out);
-    let echo = shown.echo.as_deref().unwrap_or(&echo::PLAIN);
+pub(super) fn write(context: &ResponseContext, state: State<'_>, out: &mut Vec<u8>) {
+    let object = ResponseObject {
+        id: format!("resp_{}", context.id),
+        object: "response",
+        created_at: context.created,
+        status: state.status.name(),
+        background: false,
+        completed_at: (),
+        error: match state.status {
+            Status::Failed(ErrorObject { code, message, .. }) => {
+                Some(json!({ "code": code, "message": message }))
+            }
+            _ => None,
+        },
+        incomplete_details: match state.status {
+            Status::Incomplete(Some(reason)) => Some(json!({ "reason": reason })),
+            _ => None,
+        },
+        model: &context.model,
+        output: state.items,
+        previous_response_id: (),
+        store: false,
+        service_tier: service_tier(state.tier),
+        usage: usage(state.usage),
+    };
+    put(out, &object);
+    // The members that repeat the request are JSON text, each with a comma before it.
+    out.pop();
+    let echo = context.echo.as_deref().unwrap_or(&echo::PLAIN);
     out.extend_from_slice(echo.members.as_bytes());
     out.push(b'}');
 }
 
-fn tier(state: &State<'_>, out: &mut Vec<u8>) {
-    match state.tier {
-        None => value(out, "auto"),
-        Some(tier) if TIERS.contains(&tier) => value(out, tier),
-        Some("standard" | "on_demand") => value(out, "default"),
-        Some(_) => out.extend_from_slice(b"null"),
+/// Returns the API's word for the tier that served; `None`: it has no word for it.
+fn service_tier(tier: Option<&str>) -> Option<&str> {
+    match tier {
+        None => Some("auto"),
+        Some("standard" | "on_demand") => Some("default"),
+        Some(tier) => Some(tier).filter(|tier| TIERS.contains(tier)),
     }
 }
 
-/// The reference requires every count of a usage: what the provider did not tell is 0, unless it told
-/// nothing at all.
-fn usage(usage: Usage, out: &mut Vec<u8>) {
+/// The reference requires every count: a count that the provider did not report is 0, unless it reported none.
+fn usage(usage: Usage) -> Option<Value> {
     let Usage { input, cached_input, cache_write, output, reasoning } = usage;
     if input.is_none() && output.is_none() {
-        return out.extend_from_slice(b"null");
+        return None;
     }
     let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
-    out.extend_from_slice(b"{\"input_tokens\":");
-    value(out, &input);
-    out.extend_from_slice(b",\"input_tokens_details\":{\"cached_tokens\":");
-    value(out, &cached_input.unwrap_or(0));
-    number(out, "cache_write_tokens", cache_write.unwrap_or(0));
-    out.push(b'}');
-    number(out, "output_tokens", output);
-    out.extend_from_slice(b",\"output_tokens_details\":{\"reasoning_tokens\":");
-    value(out, &reasoning.unwrap_or(0));
-    out.push(b'}');
-    number(out, "total_tokens", input.saturating_add(output));
-    out.push(b'}');
+    Some(json!({
+        "input_tokens": input,
+        "input_tokens_details": {
+            "cached_tokens": cached_input.unwrap_or(0),
+            "cache_write_tokens": cache_write.unwrap_or(0),
+        },
+        "output_tokens": output,
+        "output_tokens_details": { "reasoning_tokens": reasoning.unwrap_or(0) },
+        "total_tokens": input.saturating_add(output),
+    }))
 }

@@ -1,293 +1,300 @@
-//! The items of a caller's stream: blocks become items, or parts of one.
+//! The `output` items of a caller's answer: each block becomes an item, or a part of one.
 //!
-//! Texts and refusals in a row are the parts of one message, so a message ends only when something else
-//! begins or the answer ends. Its texts are not held back for that.
+//! Texts and refusals in a row are the parts of one message, so a message ends only when another item begins or
+//! the answer ends. The events of its texts do not wait for that.
 
-use super::Lines;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::event_writer::{EventWriter, Place};
 use super::object::Status;
-use super::parts::{Call, MESSAGE, Part, REASONING, Thought, head};
-use super::write::{number, raw, text, value};
+use super::parts::{CallItem, MessagePart, ReasoningItem};
 use crate::wire::api::Format;
-use crate::wire::format::openai_responses::signature;
-use crate::wire::format::openai_responses::signature::Of;
+use crate::wire::format::openai_responses::signature::{self, Signed};
+use crate::wire::format::openai_responses::types::OutputItem;
 use crate::wire::ir::{Kind, Media, MediaKind, Piece, Signature, Source};
 
-const PICTURE: &str = "ig";
-
-/// All of them.
+/// All items of an answer.
 #[derive(Debug, Default)]
-pub(crate) struct Output {
-    /// By output index, as JSON; empty while they are going on.
-    items: Vec<Vec<u8>>,
-    open: Vec<(u32, Open)>,
-    /// Messages that are not at their end. Only the last may get another part.
+pub(super) struct Output {
+    /// By output index; `None` until the item is done.
+    items: Vec<Option<Box<RawValue>>>,
+    open_blocks: Vec<(u32, OpenBlock)>,
+    /// Messages that are not done. Only the last one may get another part.
     messages: Vec<Message>,
-    refused: bool,
-    kept: usize,
+    has_refusal: bool,
+    buffered_bytes: usize,
 }
 
 #[derive(Debug)]
-enum Open {
-    Part(Part),
-    Thought(Thought),
-    Call(Call),
+enum OpenBlock {
+    Part(MessagePart),
+    Reasoning(ReasoningItem),
+    Call(CallItem),
 }
 
 #[derive(Debug)]
 struct Message {
-    index: usize,
-    /// Those that are whole, as JSON; empty while they are going on.
-    parts: Vec<Vec<u8>>,
-    open: usize,
-    /// Nothing follows in it.
-    last: bool,
+    output_index: usize,
+    id: String,
+    /// `None` until the part is done.
+    parts: Vec<Option<Box<RawValue>>>,
+    open_parts: usize,
+    /// Set when no part may follow.
+    is_sealed: bool,
     signature: Option<Signature>,
 }
 
 impl Output {
-    /// Those that are whole, by their place; others are empty.
-    pub(crate) fn items(&self) -> &[Vec<u8>] {
-        &self.items
+    /// Returns the items that are done.
+    pub(super) fn items(&self) -> Vec<&RawValue> {
+        self.items.iter().flatten().map(|item| &**item).collect()
     }
 
-    /// Whether there was a refusal.
-    pub(crate) fn refused(&self) -> bool {
-        self.refused
+    /// Returns true if the answer contains a refusal text.
+    pub(super) fn has_refusal(&self) -> bool {
+        self.has_refusal
     }
 
-    /// Bytes that are kept.
-    pub(crate) fn kept(&self) -> usize {
-        self.kept
+    /// Returns the number of bytes kept for the last event.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
     }
 
-    pub(crate) fn open(
-        &mut self,
-        block: u32,
-        kind: &Kind,
-        freeform: &[String],
-        lines: &mut Lines<'_>,
-    ) {
-        let open = match kind {
-            Kind::Text => Open::Part(self.part(false, lines)),
+    /// Opens a block.
+    pub(super) fn open(&mut self, block: u32, kind: &Kind, events: &mut EventWriter<'_>) {
+        let open_block = match kind {
+            Kind::Text => OpenBlock::Part(self.open_part(false, events)),
             Kind::Refusal => {
-                self.refused = true;
-                Open::Part(self.part(true, lines))
+                self.has_refusal = true;
+                OpenBlock::Part(self.open_part(true, events))
             }
             Kind::Reasoning => {
-                let index = self.item(lines);
-                added(index, lines, |out, id| {
-                    head(out, REASONING, id, index, "reasoning");
-                    out.extend_from_slice(b",\"summary\":[]}");
-                });
-                Open::Thought(Thought::new(index))
+                let part = Some(("summary_index", 0));
+                let item = ReasoningItem::new(Place { part, ..self.begin_item("rs", events) });
+                item_added(item.place.output_index, &item.json(), events);
+                OpenBlock::Reasoning(item)
             }
             Kind::ToolCall { id, name } => {
-                let index = self.item(lines);
-                let id = id.clone().unwrap_or_else(|| format!("call_{}_{block}", lines.id()));
-                let freeform = freeform.contains(name);
-                let call = Call::new(index, id, name.clone(), freeform);
-                added(index, lines, |out, id| call.write("", "in_progress", id, out));
-                Open::Call(call)
+                let context = events.context;
+                let call_id = id.clone().unwrap_or_else(|| format!("call_{}_{block}", context.id));
+                let is_custom =
+                    context.echo.as_deref().is_some_and(|echo| echo.freeform.contains(name));
+                let place = self.begin_item(if is_custom { "ctc" } else { "fc" }, events);
+                let call = CallItem::new(place, call_id, name.clone(), is_custom);
+                item_added(call.place.output_index, &call.json("", "in_progress"), events);
+                OpenBlock::Call(call)
             }
-            Kind::Media(media) => return self.picture(media, lines),
+            Kind::Media(media) => return self.image(media, events),
             Kind::Foreign { format: Format::OpenAiResponses, json } => {
-                let index = self.item(lines);
-                added(index, lines, |out, _| value(out, json));
-                return self.done(index, lines, |out, _| value(out, json));
+                let place = self.begin_item("", events);
+                return self.whole_item(place.output_index, json, events);
             }
-            // What only another format can say has no place here.
+            // Items of other formats have no counterpart.
             Kind::Foreign { .. } => return,
         };
-        self.open.push((block, open));
+        self.open_blocks.push((block, open_block));
     }
 
-    pub(crate) fn piece(&mut self, block: u32, piece: &Piece, lines: &mut Lines<'_>) {
-        let Some((_, open)) = self.open.iter_mut().rfind(|(own, _)| *own == block) else { return };
-        match (open, piece) {
-            (Open::Part(part), Piece::Text(more)) => {
-                self.kept += more.len();
-                part.say(more, lines);
+    /// Adds to an open block.
+    pub(super) fn delta(&mut self, block: u32, piece: &Piece, events: &mut EventWriter<'_>) {
+        let open_block = self.open_blocks.iter_mut().rfind(|(number, _)| *number == block);
+        let Some((_, open_block)) = open_block else { return };
+        self.buffered_bytes += match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Signature(signature) => signature.data.len(),
+            // As JSON; each token's text and its bytes.
+            Piece::Logprobs(logprobs) => logprobs.len() * 64,
+            Piece::Citation(_) => 256,
+        };
+        match (open_block, piece) {
+            (OpenBlock::Part(part), Piece::Text(delta)) => part.push_text(delta, events),
+            (OpenBlock::Part(part), Piece::Logprobs(more)) => part.push_logprobs(more, events),
+            (OpenBlock::Part(part), Piece::Citation(citation)) => {
+                part.push_citation(citation, events);
             }
-            (Open::Part(part), Piece::Logprobs(more)) => {
-                // As JSON, in which each token stands twice.
-                self.kept += more.len() * 64;
-                part.logprobs(more, lines);
-            }
-            (Open::Part(part), Piece::Citation(what)) => {
-                self.kept += 256;
-                part.cite(what, lines);
-            }
-            (Open::Part(part), Piece::Signature(own)) => {
-                let index = part.index;
-                let message = self.messages.iter_mut().find(|message| message.index == index);
+            (OpenBlock::Part(part), Piece::Signature(signature)) => {
+                let index = part.place.output_index;
+                let message = self.messages.iter_mut().find(|it| it.output_index == index);
                 if let Some(message) = message {
-                    message.signature = Some(own.clone());
+                    message.signature = Some(signature.clone());
                 }
             }
-            (Open::Thought(thought), Piece::Text(more)) => {
-                self.kept += more.len();
-                thought.say(more, lines);
+            (OpenBlock::Reasoning(item), Piece::Text(delta)) => item.push_text(delta, events),
+            (OpenBlock::Reasoning(item), Piece::Signature(signature)) => {
+                item.signature = Some(signature.clone());
             }
+            (OpenBlock::Call(call), Piece::Text(delta)) => call.push_arguments(delta, events),
+            (OpenBlock::Call(call), Piece::Signature(signature)) => {
+                call.signature = Some(signature.clone());
+            }
+            // Only texts have them.
             (
-                Open::Thought(Thought { signature, .. }) | Open::Call(Call { signature, .. }),
-                Piece::Signature(own),
-            ) => {
-                self.kept += own.data.len();
-                *signature = Some(own.clone());
-            }
-            (Open::Call(call), Piece::Text(more)) => {
-                self.kept += more.len();
-                call.say(more, lines);
-            }
-            (Open::Thought(_) | Open::Call(_), Piece::Citation(_) | Piece::Logprobs(_)) => {}
+                OpenBlock::Reasoning(_) | OpenBlock::Call(_),
+                Piece::Citation(_) | Piece::Logprobs(_),
+            ) => {}
         }
     }
 
-    pub(crate) fn close(&mut self, block: u32, lines: &mut Lines<'_>) {
-        let Some(place) = self.open.iter().rposition(|(own, _)| *own == block) else { return };
-        match self.open.swap_remove(place).1 {
-            Open::Part(part) => self.part_done(part, lines),
-            Open::Thought(thought) => {
-                thought.close(lines);
-                self.done(thought.index, lines, |out, id| thought.write(id, out));
+    /// Closes a block.
+    pub(super) fn close(&mut self, block: u32, events: &mut EventWriter<'_>) {
+        let position = self.open_blocks.iter().rposition(|(number, _)| *number == block);
+        let Some(position) = position else { return };
+        match self.open_blocks.swap_remove(position).1 {
+            OpenBlock::Part(part) => self.close_part(part, events),
+            OpenBlock::Reasoning(item) => {
+                item.close(events);
+                self.item_done(item.place.output_index, &item.json(), events);
             }
-            Open::Call(mut call) => {
-                let said = call.close(lines);
-                self.done(call.index, lines, |out, id| call.write(&said, "completed", id, out));
-                self.signature(call.signature.as_ref(), lines);
+            OpenBlock::Call(mut call) => {
+                let input = call.close(events);
+                self.item_done(call.place.output_index, &call.json(&input, "completed"), events);
+                self.signature_item(call.signature.as_ref(), events);
             }
         }
     }
 
-    /// The answer is over: so are its messages.
-    pub(crate) fn finish(&mut self, status: &Status, lines: &mut Lines<'_>) {
+    /// Ends all messages, with the status of the answer.
+    pub(super) fn finish(&mut self, status: &Status, events: &mut EventWriter<'_>) {
         let status = match status {
             Status::Incomplete(_) => "incomplete",
             _ => "completed",
         };
         for message in std::mem::take(&mut self.messages) {
-            self.message_done(&message, status, lines);
+            self.message_done(&message, status, events);
         }
     }
 
-    /// The place of a new item; a message before it ends, unless a part of it is still going on.
-    fn item(&mut self, lines: &mut Lines<'_>) -> usize {
+    /// Reserves the place of a new item. Messages before it end as soon as their parts are closed.
+    fn begin_item(&mut self, id_prefix: &str, events: &mut EventWriter<'_>) -> Place {
         for message in &mut self.messages {
-            message.last = true;
+            message.is_sealed = true;
         }
-        self.end_messages(lines);
-        self.items.push(Vec::new());
-        self.items.len() - 1
+        self.end_sealed_messages(events);
+        self.reserve(id_prefix, events)
     }
 
-    fn end_messages(&mut self, lines: &mut Lines<'_>) {
-        while let Some(place) = self.messages.iter().position(|own| own.last && own.open == 0) {
-            let message = self.messages.remove(place);
-            self.message_done(&message, "completed", lines);
+    fn reserve(&mut self, id_prefix: &str, events: &EventWriter<'_>) -> Place {
+        let output_index = self.items.len();
+        self.items.push(None);
+        let item_id = format!("{id_prefix}_{}_{output_index}", events.context.id);
+        Place { item_id, output_index, part: None }
+    }
+
+    fn end_sealed_messages(&mut self, events: &mut EventWriter<'_>) {
+        let ended = |message: &Message| message.is_sealed && message.open_parts == 0;
+        while let Some(position) = self.messages.iter().position(ended) {
+            let message = self.messages.remove(position);
+            self.message_done(&message, "completed", events);
         }
     }
 
-    fn message_done(&mut self, message: &Message, status: &str, lines: &mut Lines<'_>) {
-        self.done(message.index, lines, |out, id| message.write(status, id, out));
-        self.signature(message.signature.as_ref(), lines);
+    fn message_done(
+        &mut self,
+        message: &Message,
+        status: &'static str,
+        events: &mut EventWriter<'_>,
+    ) {
+        self.item_done(message.output_index, &message.json(status), events);
+        self.signature_item(message.signature.as_ref(), events);
     }
 
-    /// A signature of what is no thought, behind it.
-    fn signature(&mut self, signature: Option<&Signature>, lines: &mut Lines<'_>) {
+    /// Writes the signature of a message or a call, as a reasoning item after it.
+    fn signature_item(&mut self, signature: Option<&Signature>, events: &mut EventWriter<'_>) {
         let Some(signature) = signature else { return };
-        self.items.push(Vec::new());
-        let index = self.items.len() - 1;
-        let item = |out: &mut Vec<u8>, id: &str| {
-            head(out, REASONING, id, index, "reasoning");
-            out.extend_from_slice(b",\"summary\":[]");
-            text(out, "encrypted_content", &signature::written(signature, Of::Before));
-            out.push(b'}');
+        let place = self.reserve("rs", events);
+        let item = OutputItem::Reasoning {
+            id: &place.item_id,
+            summary: Vec::new(),
+            encrypted_content: Some(signature::encode(signature, Signed::ItemBefore)),
         };
-        added(index, lines, item);
-        self.done(index, lines, item);
+        self.whole_item(place.output_index, &item, events);
     }
 
-    fn done(&mut self, index: usize, lines: &mut Lines<'_>, item: impl FnOnce(&mut Vec<u8>, &str)) {
-        let mut json = Vec::new();
-        item(&mut json, lines.id());
-        let out = lines.begin("response.output_item.done");
-        number(out, "output_index", index as u64);
-        raw(out, "item", &json);
-        lines.finish();
-        self.kept += json.len();
-        self.items[index] = json;
+    fn whole_item(&mut self, index: usize, item: &impl Serialize, events: &mut EventWriter<'_>) {
+        item_added(index, item, events);
+        self.item_done(index, item, events);
     }
 
-    /// A new part of the message that is going on, or of a new one.
-    fn part(&mut self, refusal: bool, lines: &mut Lines<'_>) -> Part {
-        if self.messages.last().is_none_or(|message| message.last) {
-            let index = self.item(lines);
-            let message =
-                Message { index, parts: Vec::new(), open: 0, last: false, signature: None };
-            added(index, lines, |out, id| message.write("in_progress", id, out));
-            self.messages.push(message);
+    fn item_done(&mut self, index: usize, item: &impl Serialize, events: &mut EventWriter<'_>) {
+        // Serializing strings, numbers and JSON values cannot fail.
+        let Ok(json) = to_raw_value(item) else { return };
+        events.event("response.output_item.done", |event| {
+            event.put("output_index", &index).raw("item", json.get());
+        });
+        self.buffered_bytes += json.get().len();
+        self.items[index] = Some(json);
+    }
+
+    /// Opens a part of the last message, or of a new one.
+    fn open_part(&mut self, is_refusal: bool, events: &mut EventWriter<'_>) -> MessagePart {
+        let last = self.messages.pop_if(|message| !message.is_sealed);
+        let mut message = last.unwrap_or_else(|| {
+            let Place { item_id: id, output_index, .. } = self.begin_item("msg", events);
+            let message = Message::new(output_index, id);
+            item_added(output_index, &message.json("in_progress"), events);
+            message
+        });
+        let place = Place {
+            item_id: message.id.clone(),
+            output_index: message.output_index,
+            part: Some(("content_index", message.parts.len())),
+        };
+        message.open_parts += 1;
+        message.parts.push(None);
+        self.messages.push(message);
+        MessagePart::open(place, is_refusal, events)
+    }
+
+    fn close_part(&mut self, mut part: MessagePart, events: &mut EventWriter<'_>) {
+        part.close(events);
+        let index = part.place.output_index;
+        let message = self.messages.iter_mut().find(|message| message.output_index == index);
+        if let (Some(message), Some((_, part_index))) = (message, part.place.part) {
+            message.parts[part_index] = to_raw_value(&part.json()).ok();
+            message.open_parts -= 1;
         }
-        let (mut index, mut place) = (0, 0);
-        if let Some(message) = self.messages.last_mut() {
-            message.open += 1;
-            message.parts.push(Vec::new());
-            (index, place) = (message.index, message.parts.len() - 1);
-        }
-        let part = Part::new(index, place, refusal);
-        part.added(lines);
-        part
+        self.end_sealed_messages(events);
     }
 
-    fn part_done(&mut self, mut part: Part, lines: &mut Lines<'_>) {
-        part.close(lines);
-        if let Some(message) = self.messages.iter_mut().find(|own| own.index == part.index) {
-            part.write(&mut message.parts[part.place]);
-            message.open -= 1;
-        }
-        self.end_messages(lines);
-    }
-
-    /// As OpenAI's own tool tells what it has drawn; a sound has no place here.
-    fn picture(&mut self, media: &Media, lines: &mut Lines<'_>) {
+    /// Writes an image as OpenAI's own image tool does. Other media have no counterpart.
+    fn image(&mut self, media: &Media, events: &mut EventWriter<'_>) {
         let Media { kind: MediaKind::Image, source: Source::Base64 { media_type, data }, .. } =
             media
         else {
             return;
         };
-        let index = self.item(lines);
-        let item = |out: &mut Vec<u8>, id: &str| {
-            head(out, PICTURE, id, index, "image_generation_call");
-            text(out, "status", "completed");
-            text(out, "output_format", media_type.strip_prefix("image/").unwrap_or(media_type));
-            text(out, "result", data);
-            out.push(b'}');
+        let place = self.begin_item("ig", events);
+        let item = OutputItem::ImageGenerationCall {
+            id: &place.item_id,
+            status: "completed",
+            output_format: media_type.strip_prefix("image/").unwrap_or(media_type),
+            result: data,
         };
-        added(index, lines, item);
-        self.done(index, lines, item);
+        self.whole_item(place.output_index, &item, events);
     }
 }
 
-fn added(index: usize, lines: &mut Lines<'_>, item: impl FnOnce(&mut Vec<u8>, &str)) {
-    let id = lines.id().to_owned();
-    let out = lines.begin("response.output_item.added");
-    number(out, "output_index", index as u64);
-    raw(out, "item", b"");
-    item(out, &id);
-    lines.finish();
+fn item_added(index: usize, item: &impl Serialize, events: &mut EventWriter<'_>) {
+    events.event("response.output_item.added", |event| {
+        event.put("output_index", &index).put("item", item);
+    });
 }
 
 impl Message {
-    fn write(&self, status: &str, id: &str, out: &mut Vec<u8>) {
-        head(out, MESSAGE, id, self.index, "message");
-        text(out, "status", status);
-        text(out, "role", "assistant");
-        raw(out, "content", b"[");
-        for (place, part) in self.parts.iter().filter(|part| !part.is_empty()).enumerate() {
-            if place > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(part);
+    fn new(output_index: usize, id: String) -> Message {
+        Message {
+            output_index,
+            id,
+            parts: Vec::new(),
+            open_parts: 0,
+            is_sealed: false,
+            signature: None,
         }
-        out.extend_from_slice(b"]}");
+    }
+
+    fn json(&self, status: &'static str) -> OutputItem<'_> {
+        let content = self.parts.iter().flatten().map(|part| &**part).collect();
+        OutputItem::Message { id: &self.id, status, role: "assistant", content }
     }
 }

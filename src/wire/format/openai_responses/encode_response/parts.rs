@@ -1,306 +1,254 @@
-//! What is going on in a caller's stream, each by its own events: a part of a message, a thought, a call.
+//! The open parts and items of a caller's answer, each with its own events: a part of a message, a reasoning
+//! item, a call.
 
 use serde_json::{Value, json};
 
-use super::write::{number, raw, text, value};
-use super::{Lines, item_id};
-use crate::wire::format::openai_responses::signature::Of;
-use crate::wire::format::openai_responses::{FREEFORM, signature};
+use super::event_writer::{EventWriter, Place};
+use crate::wire::format::openai_responses::signature::{self, Signed};
+use crate::wire::format::openai_responses::types::{FREEFORM, OutputItem, OutputPart, SummaryPart};
 use crate::wire::ir::Signature;
-
-pub(crate) const MESSAGE: &str = "msg";
-pub(crate) const REASONING: &str = "rs";
-const FUNCTION: &str = "fc";
-const CUSTOM: &str = "ctc";
 
 /// A part of a message.
 #[derive(Debug)]
-pub(crate) struct Part {
-    /// Of its message among the items.
-    pub(crate) index: usize,
-    /// Of it in its message.
-    pub(crate) place: usize,
-    refusal: bool,
+pub(super) struct MessagePart {
+    pub(super) place: Place,
+    is_refusal: bool,
     text: String,
     annotations: Vec<Value>,
-    /// Those that tell no place in the text: of the whole of it.
-    unplaced: Vec<Value>,
+    /// URL citations without a position in the text: they become citations of the whole text.
+    without_position: Vec<Value>,
     logprobs: Vec<Value>,
 }
 
-/// A reasoning item.
+/// A reasoning item. Its text is one part of its summary.
 #[derive(Debug)]
-pub(crate) struct Thought {
-    pub(crate) index: usize,
+pub(super) struct ReasoningItem {
+    pub(super) place: Place,
     text: String,
-    pub(crate) signature: Option<Signature>,
+    pub(super) signature: Option<Signature>,
 }
 
 /// A call of a function, or of a custom tool.
 #[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) index: usize,
-    id: String,
-    name: String,
+pub(super) struct CallItem {
+    pub(super) place: Place,
+    pub(super) call_id: String,
+    pub(super) name: String,
+    pub(super) is_custom: bool,
     arguments: String,
-    freeform: bool,
-    pub(crate) signature: Option<Signature>,
+    pub(super) signature: Option<Signature>,
 }
 
-/// The beginning of an item.
-pub(crate) fn head(out: &mut Vec<u8>, prefix: &str, id: &str, index: usize, kind: &str) {
-    out.extend_from_slice(b"{\"id\":");
-    item_id(out, prefix, id, index);
-    text(out, "type", kind);
-}
-
-impl Part {
-    pub(crate) fn new(index: usize, place: usize, refusal: bool) -> Part {
-        Part {
-            index,
+impl MessagePart {
+    /// Opens the part.
+    pub(super) fn open(place: Place, is_refusal: bool, events: &mut EventWriter<'_>) -> Self {
+        let part = MessagePart {
             place,
-            refusal,
+            is_refusal,
             text: String::new(),
             annotations: Vec::new(),
-            unplaced: Vec::new(),
+            without_position: Vec::new(),
             logprobs: Vec::new(),
-        }
+        };
+        events.event_at(&part.place, "response.content_part.added", |event| {
+            event.put("part", &part.json());
+        });
+        part
     }
 
-    /// The part begins.
-    pub(crate) fn added(&self, lines: &mut Lines<'_>) {
-        let out = self.begin("response.content_part.added", lines);
-        raw(out, "part", b"");
-        self.write(out);
-        lines.finish();
-    }
-
-    fn begin<'l>(&self, kind: &str, lines: &'l mut Lines<'_>) -> &'l mut Vec<u8> {
-        let out = lines.begin_at(kind, MESSAGE, self.index);
-        number(out, "content_index", self.place as u64);
-        out
-    }
-
-    pub(crate) fn say(&mut self, more: &str, lines: &mut Lines<'_>) {
-        self.text.push_str(more);
-        if self.refusal {
-            text(self.begin("response.refusal.delta", lines), "delta", more);
+    pub(super) fn push_text(&mut self, delta: &str, events: &mut EventWriter<'_>) {
+        self.text.push_str(delta);
+        if self.is_refusal {
+            events.event_at(&self.place, "response.refusal.delta", |event| {
+                event.put("delta", delta);
+            });
         } else {
-            let out = self.begin("response.output_text.delta", lines);
-            text(out, "delta", more);
-            raw(out, "logprobs", b"[]");
+            self.text_delta(delta, &[], events);
         }
-        lines.finish();
     }
 
-    /// They come behind their text, which was not held back for them.
-    pub(crate) fn logprobs(&mut self, more: &[Value], lines: &mut Lines<'_>) {
-        if self.refusal {
-            return;
+    /// Adds probabilities of tokens. Their text was sent before, so they come with an empty delta.
+    pub(super) fn push_logprobs(&mut self, logprobs: &[Value], events: &mut EventWriter<'_>) {
+        if !self.is_refusal {
+            self.logprobs.extend_from_slice(logprobs);
+            self.text_delta("", logprobs, events);
         }
-        self.logprobs.extend_from_slice(more);
-        let out = self.begin("response.output_text.delta", lines);
-        text(out, "delta", "");
-        raw(out, "logprobs", b"");
-        value(out, more);
-        lines.finish();
     }
 
-    pub(crate) fn cite(&mut self, what: &Value, lines: &mut Lines<'_>) {
-        match annotation(what) {
-            _ if self.refusal => {}
-            Some(own) if own["start_index"].is_u64() || own["type"] != "url_citation" => {
-                self.annotate(own, lines);
+    fn text_delta(&self, delta: &str, logprobs: &[Value], events: &mut EventWriter<'_>) {
+        events.event_at(&self.place, "response.output_text.delta", |event| {
+            event.put("delta", delta).put("logprobs", logprobs);
+        });
+    }
+
+    pub(super) fn push_citation(&mut self, citation: &Value, events: &mut EventWriter<'_>) {
+        match annotation(citation) {
+            _ if self.is_refusal => {}
+            Some(it) if it["start_index"].is_u64() || it["type"] != "url_citation" => {
+                self.annotate(it, events);
             }
-            Some(own) => self.unplaced.push(own),
+            Some(it) => self.without_position.push(it),
             None => {}
         }
     }
 
-    fn annotate(&mut self, own: Value, lines: &mut Lines<'_>) {
-        let out = self.begin("response.output_text.annotation.added", lines);
-        number(out, "annotation_index", self.annotations.len() as u64);
-        raw(out, "annotation", b"");
-        value(out, &own);
-        lines.finish();
-        self.annotations.push(own);
+    fn annotate(&mut self, annotation: Value, events: &mut EventWriter<'_>) {
+        events.event_at(&self.place, "response.output_text.annotation.added", |event| {
+            event.put("annotation_index", &self.annotations.len()).put("annotation", &annotation);
+        });
+        self.annotations.push(annotation);
     }
 
-    pub(crate) fn close(&mut self, lines: &mut Lines<'_>) {
-        for mut own in std::mem::take(&mut self.unplaced) {
-            own["start_index"] = Value::from(0);
-            own["end_index"] = Value::from(self.text.chars().count());
-            self.annotate(own, lines);
+    pub(super) fn close(&mut self, events: &mut EventWriter<'_>) {
+        for mut annotation in std::mem::take(&mut self.without_position) {
+            annotation["start_index"] = Value::from(0);
+            annotation["end_index"] = Value::from(self.text.chars().count());
+            self.annotate(annotation, events);
         }
-        if self.refusal {
-            text(self.begin("response.refusal.done", lines), "refusal", &self.text);
+        if self.is_refusal {
+            events.event_at(&self.place, "response.refusal.done", |event| {
+                event.put("refusal", &self.text);
+            });
         } else {
-            let out = self.begin("response.output_text.done", lines);
-            text(out, "text", &self.text);
-            raw(out, "logprobs", b"");
-            value(out, &self.logprobs);
+            events.event_at(&self.place, "response.output_text.done", |event| {
+                event.put("text", &self.text).put("logprobs", &self.logprobs);
+            });
         }
-        lines.finish();
-        let out = self.begin("response.content_part.done", lines);
-        raw(out, "part", b"");
-        self.write(out);
-        lines.finish();
+        events.event_at(&self.place, "response.content_part.done", |event| {
+            event.put("part", &self.json());
+        });
     }
 
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        if self.refusal {
-            out.extend_from_slice(b"{\"type\":\"refusal\"");
-            text(out, "refusal", &self.text);
+    pub(super) fn json(&self) -> OutputPart<'_> {
+        let MessagePart { text, annotations, logprobs, .. } = self;
+        if self.is_refusal {
+            OutputPart::Refusal { refusal: text }
         } else {
-            out.extend_from_slice(b"{\"type\":\"output_text\"");
-            text(out, "text", &self.text);
-            raw(out, "annotations", b"");
-            value(out, &self.annotations);
-            raw(out, "logprobs", b"");
-            value(out, &self.logprobs);
+            OutputPart::OutputText { text, annotations, logprobs }
         }
-        out.push(b'}');
     }
 }
 
-/// A citation as this API has it, or one of the web brought into its form; others have no place.
-fn annotation(what: &Value) -> Option<Value> {
+/// Converts a citation of the hub: this API's citations are kept, URL citations of other APIs are brought into
+/// its form; others have no counterpart.
+fn annotation(citation: &Value) -> Option<Value> {
     const OWN: &[&str] = &["file_citation", "container_file_citation", "file_path"];
-    // OpenAI's chat format has it within.
-    let within = &what["url_citation"];
-    let what = if within.is_object() { within } else { what };
-    if what["type"].as_str().is_some_and(|kind| OWN.contains(&kind)) {
-        return Some(what.clone());
+    // OpenAI's chat format nests the members.
+    let nested = &citation["url_citation"];
+    let citation = if nested.is_object() { nested } else { citation };
+    if citation["type"].as_str().is_some_and(|kind| OWN.contains(&kind)) {
+        return Some(citation.clone());
     }
-    let url = what["url"].as_str()?;
-    let title = what["title"].as_str().unwrap_or(url);
-    let mut own = json!({ "type": "url_citation", "url": url, "title": title });
-    if let (Some(start), Some(end)) = (what["start_index"].as_u64(), what["end_index"].as_u64()) {
-        own["start_index"] = Value::from(start);
-        own["end_index"] = Value::from(end);
+    let url = citation["url"].as_str()?;
+    let title = citation["title"].as_str().unwrap_or(url);
+    let mut annotation = json!({ "type": "url_citation", "url": url, "title": title });
+    if let (Some(start), Some(end)) =
+        (citation["start_index"].as_u64(), citation["end_index"].as_u64())
+    {
+        annotation["start_index"] = Value::from(start);
+        annotation["end_index"] = Value::from(end);
     }
-    Some(own)
+    Some(annotation)
 }
 
-impl Thought {
-    pub(crate) fn new(index: usize) -> Thought {
-        Thought { index, text: String::new(), signature: None }
+impl ReasoningItem {
+    pub(super) fn new(place: Place) -> ReasoningItem {
+        ReasoningItem { place, text: String::new(), signature: None }
     }
 
-    fn begin<'l>(&self, kind: &str, lines: &'l mut Lines<'_>) -> &'l mut Vec<u8> {
-        let out = lines.begin_at(kind, REASONING, self.index);
-        number(out, "summary_index", 0);
-        out
-    }
-
-    pub(crate) fn say(&mut self, more: &str, lines: &mut Lines<'_>) {
-        if more.is_empty() {
+    pub(super) fn push_text(&mut self, delta: &str, events: &mut EventWriter<'_>) {
+        if delta.is_empty() {
             return;
         }
         if self.text.is_empty() {
-            let out = self.begin("response.reasoning_summary_part.added", lines);
-            raw(out, "part", br#"{"type":"summary_text","text":""}"#);
-            lines.finish();
+            events.event_at(&self.place, "response.reasoning_summary_part.added", |event| {
+                event.put("part", &SummaryPart::SummaryText { text: "" });
+            });
         }
-        self.text.push_str(more);
-        text(self.begin("response.reasoning_summary_text.delta", lines), "delta", more);
-        lines.finish();
+        self.text.push_str(delta);
+        events.event_at(&self.place, "response.reasoning_summary_text.delta", |event| {
+            event.put("delta", delta);
+        });
     }
 
-    pub(crate) fn close(&self, lines: &mut Lines<'_>) {
+    pub(super) fn close(&self, events: &mut EventWriter<'_>) {
         if self.text.is_empty() {
             return;
         }
-        text(self.begin("response.reasoning_summary_text.done", lines), "text", &self.text);
-        lines.finish();
-        let out = self.begin("response.reasoning_summary_part.done", lines);
-        raw(out, "part", b"");
-        self.part(out);
-        lines.finish();
+        events.event_at(&self.place, "response.reasoning_summary_text.done", |event| {
+            event.put("text", &self.text);
+        });
+        events.event_at(&self.place, "response.reasoning_summary_part.done", |event| {
+            event.put("part", &SummaryPart::SummaryText { text: &self.text });
+        });
     }
 
-    fn part(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"type\":\"summary_text\"");
-        text(out, "text", &self.text);
-        out.push(b'}');
-    }
-
-    pub(crate) fn write(&self, id: &str, out: &mut Vec<u8>) {
-        head(out, REASONING, id, self.index, "reasoning");
-        raw(out, "summary", b"[");
-        if !self.text.is_empty() {
-            self.part(out);
+    pub(super) fn json(&self) -> OutputItem<'_> {
+        let signature = self.signature.as_ref();
+        let text = Some(&*self.text).filter(|text| !text.is_empty());
+        OutputItem::Reasoning {
+            id: &self.place.item_id,
+            summary: text.map(|text| SummaryPart::SummaryText { text }).into_iter().collect(),
+            encrypted_content: signature.map(|it| signature::encode(it, Signed::ThisItem)),
         }
-        out.push(b']');
-        if let Some(signature) = &self.signature {
-            text(out, "encrypted_content", &signature::written(signature, Of::Thought));
-        }
-        out.push(b'}');
     }
 }
 
-impl Call {
-    pub(crate) fn new(index: usize, id: String, name: String, freeform: bool) -> Call {
-        Call { index, id, name, arguments: String::new(), freeform, signature: None }
+impl CallItem {
+    pub(super) fn new(place: Place, call_id: String, name: String, is_custom: bool) -> CallItem {
+        CallItem { place, call_id, name, is_custom, arguments: String::new(), signature: None }
     }
 
-    fn prefix(&self) -> &'static str {
-        if self.freeform { CUSTOM } else { FUNCTION }
-    }
-
-    /// The text of a custom tool is told when it is whole: before, it is a piece of JSON.
-    pub(crate) fn say(&mut self, more: &str, lines: &mut Lines<'_>) {
-        self.arguments.push_str(more);
-        if !self.freeform && !more.is_empty() {
-            let kind = "response.function_call_arguments.delta";
-            text(lines.begin_at(kind, FUNCTION, self.index), "delta", more);
-            lines.finish();
+    /// Adds to the arguments. The text of a custom tool is sent when it is complete: until then it is a piece of
+    /// JSON.
+    pub(super) fn push_arguments(&mut self, delta: &str, events: &mut EventWriter<'_>) {
+        self.arguments.push_str(delta);
+        if !self.is_custom && !delta.is_empty() {
+            events.event_at(&self.place, "response.function_call_arguments.delta", |event| {
+                event.put("delta", delta);
+            });
         }
     }
 
-    /// What is called with, told in full.
-    pub(crate) fn close(&mut self, lines: &mut Lines<'_>) -> String {
-        if !self.freeform {
-            // Some providers call without a word a tool that takes nothing.
-            if self.arguments.is_empty() {
-                self.say("{}", lines);
+    /// Ends the arguments, and returns them, or the text of a custom tool.
+    pub(super) fn close(&mut self, events: &mut EventWriter<'_>) -> String {
+        if self.is_custom {
+            let input = custom_tool_input(&self.arguments);
+            if !input.is_empty() {
+                events.event_at(&self.place, "response.custom_tool_call_input.delta", |event| {
+                    event.put("delta", &input);
+                });
             }
-            let said = &*self.arguments;
-            let kind = "response.function_call_arguments.done";
-            let out = lines.begin_at(kind, FUNCTION, self.index);
-            text(out, "name", &self.name);
-            text(out, "arguments", said);
-            lines.finish();
-            return said.to_owned();
+            events.event_at(&self.place, "response.custom_tool_call_input.done", |event| {
+                event.put("input", &input);
+            });
+            return input;
         }
-        let said = freeform(&self.arguments);
-        if !said.is_empty() {
-            let kind = "response.custom_tool_call_input.delta";
-            text(lines.begin_at(kind, CUSTOM, self.index), "delta", &said);
-            lines.finish();
+        // Some providers send no arguments for a tool without parameters.
+        if self.arguments.is_empty() {
+            self.push_arguments("{}", events);
         }
-        let kind = "response.custom_tool_call_input.done";
-        text(lines.begin_at(kind, CUSTOM, self.index), "input", &said);
-        lines.finish();
-        said
+        events.event_at(&self.place, "response.function_call_arguments.done", |event| {
+            event.put("name", &self.name).put("arguments", &self.arguments);
+        });
+        self.arguments.clone()
     }
 
-    pub(crate) fn write(&self, said: &str, status: &str, id: &str, out: &mut Vec<u8>) {
-        let kind = if self.freeform { "custom_tool_call" } else { "function_call" };
-        head(out, self.prefix(), id, self.index, kind);
-        text(out, "status", status);
-        text(out, "call_id", &self.id);
-        text(out, "name", &self.name);
-        text(out, if self.freeform { FREEFORM } else { "arguments" }, said);
-        out.push(b'}');
+    pub(super) fn json<'a>(&'a self, input: &'a str, status: &'static str) -> OutputItem<'a> {
+        let CallItem { call_id, name, .. } = self;
+        let id = &*self.place.item_id;
+        if self.is_custom {
+            OutputItem::CustomToolCall { id, status, call_id, name, input }
+        } else {
+            OutputItem::FunctionCall { id, status, call_id, name, arguments: input }
+        }
     }
 }
 
-/// The text for a custom tool; a model that did not keep to the schema has written it bare.
-fn freeform(arguments: &str) -> String {
-    let value: Option<Value> = serde_json::from_str(arguments).ok();
-    match value.as_ref().map(|value| &value[FREEFORM]) {
-        Some(Value::String(text)) => text.clone(),
+/// Returns the text for a custom tool. A model that ignored the schema wrote the text itself.
+fn custom_tool_input(arguments: &str) -> String {
+    match serde_json::from_str::<Value>(arguments).as_ref().map(|value| &value[FREEFORM]) {
+        Ok(Value::String(text)) => text.clone(),
         _ => arguments.to_owned(),
     }
 }
