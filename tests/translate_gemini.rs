@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "so a test fails, or says that it is skipped"
+    reason = "so that a test fails, or reports that it is skipped"
 )]
 
 #[path = "wire_recorded/exchanges.rs"]
@@ -22,7 +22,7 @@ use keymux::wire::format::quirks::PLAIN;
 use keymux::wire::frame::Frame;
 use keymux::wire::ir::{Content, Event, Kind, Request, Response, Stop};
 use keymux::wire::translate;
-use keymux::wire::translate::{Decoder, Encoder, Fitting, Translation, decode_whole};
+use keymux::wire::translate::{Decoder, Encoder, Translation, decode_whole};
 
 fn recorded() -> Vec<Exchange> {
     let all = exchanges::all(false).unwrap_or_default();
@@ -33,45 +33,45 @@ fn recorded() -> Vec<Exchange> {
     own
 }
 
-fn shown(framing: Framing) -> ResponseContext {
+fn context(framing: Framing) -> ResponseContext {
     let (id, model) = ("ours".to_owned(), "alias".to_owned());
     ResponseContext { id, created: 1, model, usage: true, framing, echo: None }
 }
 
-/// The request, and the model that its answer named.
+/// Decodes the request of an exchange, with the model that its answer names.
 fn request(exchange: &Exchange) -> Option<Request> {
     let body = exchange.request.as_deref()?;
     let model = serde_json::from_slice::<Value>(&exchange.body).unwrap_or_default();
     let model = model["modelVersion"].as_str().unwrap_or("gemini-2.5-flash").to_owned();
-    let read = translate::decode_request(Format::Gemini, body, &model, exchange.is_stream());
-    Some(read.unwrap_or_else(|error| panic!("{}: {error}", exchange.id)))
+    let decoded = translate::decode_request(Format::Gemini, body, &model, exchange.is_stream());
+    Some(decoded.unwrap_or_else(|error| panic!("{}: {error}", exchange.id)))
 }
 
 #[test]
-fn every_request_says_the_same_when_it_is_written_again() {
+fn every_request_keeps_its_meaning_when_it_is_encoded_again() {
     for exchange in recorded() {
         let Some(request) = request(&exchange) else { continue };
         assert!(request.unknown.is_empty(), "{}: {:?}", exchange.id, request.unknown);
-        // A file by its address within an outcome, which only Vertex takes, is told behind the outcome.
+        // A file by its address within a result, which only Vertex takes, is encoded after the result.
         if exchange.id.contains("error-400-tool-result-vision") {
             continue;
         }
-        let mut saying = Fitting::new(Format::Gemini, Format::Gemini);
-        let written = gemini::encode_request(&request, &PLAIN, &mut saying)
-            .unwrap_or_else(|error| panic!("{}: {error}", exchange.id));
+        let encoded = translate::encode_request(Format::Gemini, Format::Gemini, &request, &PLAIN)
+            .unwrap_or_else(|error| panic!("{}: {error}", exchange.id))
+            .body;
         let again =
-            translate::decode_request(Format::Gemini, &written, &request.model, request.stream);
+            translate::decode_request(Format::Gemini, &encoded, &request.model, request.stream);
         assert_eq!(meaning(again.unwrap()), meaning(request), "{}", exchange.id);
         let before: Value = serde_json::from_slice(exchange.request.as_deref().unwrap()).unwrap();
-        let after: Value = serde_json::from_slice(&written).unwrap();
+        let after: Value = serde_json::from_slice(&encoded).unwrap();
         assert_eq!(plain(&after["contents"]), plain(&before["contents"]), "{}", exchange.id);
     }
 }
 
-/// Without places, and with what Google means the same by.
+/// Normalizes what means the same to Google, and leaves out the places.
 fn meaning(mut request: Request) -> String {
     request.asked.clear();
-    // Outcomes stand apart from what comes with them, in a content of their own.
+    // Results are in a content apart from the rest of their turn.
     let mut turns: Vec<keymux::wire::ir::Turn> = Vec::new();
     for turn in request.turns.drain(..) {
         match turns.last_mut() {
@@ -95,7 +95,7 @@ fn meaning(mut request: Request) -> String {
     places.collect()
 }
 
-/// Contents with one way of writing names, and without what means nothing.
+/// Normalizes the names in contents, and leaves out members without a meaning.
 fn plain(contents: &Value) -> Vec<Value> {
     let mut out: Vec<Value> = Vec::new();
     for content in contents.as_array().unwrap() {
@@ -107,7 +107,7 @@ fn plain(contents: &Value) -> Vec<Value> {
                 let first = words.next().unwrap().to_owned();
                 let rest = words.map(|word| word[..1].to_uppercase() + &word[1..]);
                 let name = rest.fold(first, |name, word| name + &word);
-                // Written in the other alphabet, or in the other case.
+                // Their alphabet or letter case differs.
                 let compared = !matches!(&*name, "inlineData" | "functionResponse");
                 if *value != json!(false) && !value.is_null() {
                     members.insert(name, if compared { value.clone() } else { json!(true) });
@@ -120,20 +120,20 @@ fn plain(contents: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn every_answer_keeps_to_the_grammar_and_ends() {
+fn every_answer_follows_the_grammar_and_ends() {
     let mut kinds = BTreeSet::new();
     for exchange in recorded() {
         let events = events(&exchange);
         grammar(&events).unwrap_or_else(|broken| panic!("{}: {broken}: {events:?}", exchange.id));
-        let reply = Response::fold(&events);
+        let response = Response::fold(&events);
         if exchange.status >= 400 {
-            let told = reply.failed.unwrap_or_else(|| panic!("{}: no failure", exchange.id));
-            assert_eq!(told.status, Some(exchange.status), "{}", exchange.id);
+            let error = response.failed.unwrap_or_else(|| panic!("{}: no failure", exchange.id));
+            assert_eq!(error.status, Some(exchange.status), "{}", exchange.id);
             continue;
         }
-        assert!(reply.ended, "{}: {events:?}", exchange.id);
-        assert!(reply.usage.input.is_some() && reply.model.is_some(), "{}", exchange.id);
-        let calls = reply.candidates[0]
+        assert!(response.ended, "{}: {events:?}", exchange.id);
+        assert!(response.usage.input.is_some() && response.model.is_some(), "{}", exchange.id);
+        let calls = response.candidates[0]
             .blocks
             .iter()
             .filter(|block| matches!(block.content, Content::ToolCall { .. }))
@@ -142,7 +142,7 @@ fn every_answer_keeps_to_the_grammar_and_ends() {
                 assert!(serde_json::from_str::<Map<String, Value>>(arguments).is_ok());
             })
             .count();
-        assert_eq!(reply.candidates[0].stop == Some(Stop::Calls), calls > 0, "{}", exchange.id);
+        assert_eq!(response.candidates[0].stop == Some(Stop::Calls), calls > 0, "{}", exchange.id);
         assert_eq!(exchange.has("tool_call"), calls > 0, "{}", exchange.id);
         for event in events {
             if let Event::Open { kind, .. } = event {
@@ -163,7 +163,7 @@ fn every_answer_keeps_to_the_grammar_and_ends() {
     );
 }
 
-/// What the decoder makes of an answer, whole or streamed.
+/// Decodes an answer, whole or streamed.
 fn events(exchange: &Exchange) -> Vec<Event> {
     let mut events = Vec::new();
     if exchange.status >= 400 || !exchange.is_stream() {
@@ -187,7 +187,7 @@ fn frames(exchange: &Exchange) -> Vec<String> {
 }
 
 #[test]
-fn a_stream_that_breaks_off_has_no_end() {
+fn a_cut_stream_has_no_end() {
     for exchange in recorded().iter().filter(|own| own.is_stream() && own.status == 200) {
         let frames = frames(exchange);
         for cut in 0..frames.len() {
@@ -203,13 +203,13 @@ fn a_stream_that_breaks_off_has_no_end() {
 }
 
 #[test]
-fn any_chunking_gives_the_same_stream_and_it_reads_as_the_recorded_one() {
+fn any_chunking_gives_the_same_stream_with_the_meaning_of_the_recorded_one() {
     for exchange in recorded().iter().filter(|own| own.is_stream() && own.status == 200) {
         let original = Response::fold(&events(exchange));
         for framing in [Framing::Events, Framing::Array] {
             let translated = |size: usize| {
                 let decoder = Decoder::new(Format::Gemini, &PLAIN);
-                let encoder = Encoder::new(Format::Gemini, shown(framing)).unwrap();
+                let encoder = Encoder::new(Format::Gemini, context(framing)).unwrap();
                 let mut stream =
                     Translation::new(exchange.framing(), framing, decoder, encoder, None).unwrap();
                 let mut out = Vec::new();
@@ -247,22 +247,22 @@ fn any_chunking_gives_the_same_stream_and_it_reads_as_the_recorded_one() {
 }
 
 #[test]
-fn a_whole_answer_reads_as_the_recorded_one() {
+fn a_whole_answer_keeps_the_meaning_of_the_recorded_one() {
     for exchange in recorded().iter().filter(|own| own.status == 200) {
         let original = Response::fold(&events(exchange));
-        let written = gemini::encode_whole(&original, &shown(Framing::Whole));
+        let written = gemini::encode_whole(&original, &context(Framing::Whole));
         let again = Response::fold(&decode_whole(Format::Gemini, &written, &PLAIN));
         same(&again, &original, &exchange.id);
-        let twice = gemini::encode_whole(&again, &shown(Framing::Whole));
+        let twice = gemini::encode_whole(&again, &context(Framing::Whole));
         assert!(twice == written, "{}: {}", exchange.id, String::from_utf8_lossy(&twice));
     }
 }
 
-/// All but the citations' segments, which are told with the whole answer only by who has them.
+/// Compares all but citations, of which only Google's contain segments.
 fn same(again: &Response, original: &Response, id: &str) {
-    let plain = |reply: &Response| {
-        let mut reply = reply.clone();
-        for block in reply.candidates.iter_mut().flat_map(|candidate| &mut candidate.blocks) {
+    let plain = |response: &Response| {
+        let mut response = response.clone();
+        for block in response.candidates.iter_mut().flat_map(|candidate| &mut candidate.blocks) {
             if let Content::Text { citations, .. } = &mut block.content {
                 citations.clear();
             }
@@ -270,12 +270,12 @@ fn same(again: &Response, original: &Response, id: &str) {
                 *arguments = serde_json::from_str::<Value>(arguments).unwrap().to_string();
             }
         }
-        reply
+        response
     };
     assert_eq!(plain(again), plain(original), "{id}");
 }
 
-/// The grammar of `wire::ir::Event`, as far as it matters here.
+/// Checks the grammar of `wire::ir::Event`.
 fn grammar(events: &[Event]) -> Result<(), String> {
     let (mut started, mut over, mut next) = (false, false, 0);
     let (mut open, mut stopped) = (BTreeSet::new(), BTreeSet::new());
@@ -304,7 +304,7 @@ fn grammar(events: &[Event]) -> Result<(), String> {
             Event::Usage(_) | Event::Tier(_) => true,
         };
         if !kept {
-            return Err(format!("{event:?} may not stand there"));
+            return Err(format!("{event:?} is not allowed there"));
         }
     }
     Ok(())

@@ -1,8 +1,7 @@
-//! OpenAI's Responses between formats, over recorded exchanges: what its two halves make of what was really
-//! sent.
+//! Translation from and to OpenAI's Responses, over recorded exchanges.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
-#![allow(clippy::print_stderr, reason = "a test says that it was skipped")]
+#![allow(clippy::print_stderr, reason = "a test reports that it was skipped")]
 
 #[path = "wire_recorded/exchanges.rs"]
 mod exchanges;
@@ -28,15 +27,15 @@ use keymux::wire::translate::{
 const OWN: Format = Format::OpenAiResponses;
 
 fn recorded() -> Option<Vec<Exchange>> {
-    let own = |exchange: &Exchange| exchange.operation == Operation::Responses;
-    Some(exchanges::all(true)?.into_iter().filter(own).collect())
+    let is_responses = |exchange: &Exchange| exchange.operation == Operation::Responses;
+    Some(exchanges::all(true)?.into_iter().filter(is_responses).collect())
 }
 
-fn answered() -> Option<Vec<Exchange>> {
+fn successful() -> Option<Vec<Exchange>> {
     Some(recorded()?.into_iter().filter(|exchange| exchange.status == 200).collect())
 }
 
-/// The frames of a stream.
+/// Returns the name and data of each event of a stream.
 fn frames(body: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut frames = Vec::new();
     Sse::new(16 << 20).push(body, |frame| {
@@ -47,7 +46,7 @@ fn frames(body: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     frames
 }
 
-fn told(frames: &[(Vec<u8>, Vec<u8>)]) -> Vec<Event> {
+fn decode(frames: &[(Vec<u8>, Vec<u8>)]) -> Vec<Event> {
     let (mut decoder, mut events) = (Decoder::new(OWN, &PLAIN), Vec::new());
     for (name, data) in frames {
         decoder.frame(Frame::Event { name, data }, &mut events);
@@ -58,13 +57,13 @@ fn told(frames: &[(Vec<u8>, Vec<u8>)]) -> Vec<Event> {
 
 fn events(exchange: &Exchange) -> Vec<Event> {
     if exchange.is_stream() {
-        told(&frames(&exchange.body))
+        decode(&frames(&exchange.body))
     } else {
         decode_whole(OWN, &exchange.body, &PLAIN)
     }
 }
 
-fn shown() -> ResponseContext {
+fn context() -> ResponseContext {
     ResponseContext {
         id: "0".to_owned(),
         created: 1,
@@ -75,20 +74,20 @@ fn shown() -> ResponseContext {
     }
 }
 
-fn encoded(events: &[Event]) -> Vec<u8> {
-    let (mut encoder, mut out) = (Encoder::new(OWN, shown()).unwrap(), Vec::new());
+fn encode(events: &[Event]) -> Vec<u8> {
+    let (mut encoder, mut out) = (Encoder::new(OWN, context()).unwrap(), Vec::new());
     for event in events {
         encoder.event(event, &mut out);
     }
     out
 }
 
-/// What an answer says, whoever says it: ids of the answer, its time and its model left aside, texts in a
-/// row as one.
-fn meaning(reply: &Response) -> (Vec<Content>, Option<Stop>, Usage) {
-    let mut said: Vec<Content> = Vec::new();
-    for block in reply.candidates.iter().flat_map(|candidate| &candidate.blocks) {
-        match (said.last_mut(), &block.content) {
+/// Returns the content, the stop and the usage of an answer, with consecutive texts joined. Its id, time and model
+/// are left out.
+fn meaning(response: &Response) -> (Vec<Content>, Option<Stop>, Usage) {
+    let mut contents: Vec<Content> = Vec::new();
+    for block in response.candidates.iter().flat_map(|candidate| &candidate.blocks) {
+        match (contents.last_mut(), &block.content) {
             (
                 Some(Content::Text { text, citations }),
                 Content::Text { text: more, citations: also },
@@ -96,21 +95,21 @@ fn meaning(reply: &Response) -> (Vec<Content>, Option<Stop>, Usage) {
                 text.push_str(more);
                 citations.extend_from_slice(also);
             }
-            (_, content) => said.push(content.clone()),
+            (_, content) => contents.push(content.clone()),
         }
     }
     let filled = Usage {
-        cached_input: reply.usage.cached_input.or(Some(0)),
-        cache_write: reply.usage.cache_write.or(Some(0)),
-        reasoning: reply.usage.reasoning.or(Some(0)),
-        ..reply.usage
+        cached_input: response.usage.cached_input.or(Some(0)),
+        cache_write: response.usage.cache_write.or(Some(0)),
+        reasoning: response.usage.reasoning.or(Some(0)),
+        ..response.usage
     };
-    let stop = reply.candidates.first().and_then(|candidate| candidate.stop);
-    (said, stop, filled)
+    let stop = response.candidates.first().and_then(|candidate| candidate.stop);
+    (contents, stop, filled)
 }
 
 #[test]
-fn every_request_is_read_and_means_the_same_when_it_is_written_again() {
+fn every_request_means_the_same_after_decoding_and_encoding() {
     let Some(recorded) = recorded() else { return };
     let mut written = 0;
     for exchange in &recorded {
@@ -137,29 +136,29 @@ fn every_request_is_read_and_means_the_same_when_it_is_written_again() {
 }
 
 #[test]
-fn every_answer_keeps_to_the_grammar_and_is_whole() {
-    let Some(answered) = answered() else { return };
+fn every_answer_keeps_to_the_grammar_and_ends() {
+    let Some(answered) = successful() else { return };
     assert!(answered.len() > 30, "only {} answers", answered.len());
     for exchange in &answered {
         let events = events(exchange);
         grammar::check(&events).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
         let last = events.last().unwrap();
         if exchange.has("error_in_stream") {
-            let Event::Fail(told) = last else { panic!("{}: {last:?}", exchange.id) };
-            assert_eq!(told.code.as_deref(), Some("insufficient_quota"));
+            let Event::Fail(error) = last else { panic!("{}: {last:?}", exchange.id) };
+            assert_eq!(error.code.as_deref(), Some("insufficient_quota"));
             continue;
         }
         assert_eq!(*last, Event::End, "{}", exchange.id);
-        let reply = Response::fold(&events);
-        assert!(reply.usage.output.is_some(), "{}", exchange.id);
-        assert!(reply.candidates[0].stop.is_some(), "{}", exchange.id);
+        let response = Response::fold(&events);
+        assert!(response.usage.output.is_some(), "{}", exchange.id);
+        assert!(response.candidates[0].stop.is_some(), "{}", exchange.id);
     }
 }
 
-/// A stream repeats the whole answer in its last event, which must say what the events have said.
+/// The last event of a stream repeats the whole answer, which must equal the answer of the events before.
 #[test]
-fn a_stream_tells_what_its_last_event_repeats() {
-    let Some(answered) = answered() else { return };
+fn the_events_of_a_stream_contain_what_its_last_event_repeats() {
+    let Some(answered) = successful() else { return };
     let mut compared = 0;
     for exchange in answered.iter().filter(|exchange| exchange.is_stream()) {
         let frames = frames(&exchange.body);
@@ -170,12 +169,12 @@ fn a_stream_tells_what_its_last_event_repeats() {
         });
         let Some(response) = responses.next_back() else { continue };
         let whole = decode_whole(OWN, response.to_string().as_bytes(), &PLAIN);
-        let (streamed, whole) = (Response::fold(&told(&frames)), Response::fold(&whole));
-        let (own, repeated) = (meaning(&streamed), meaning(&whole));
-        assert_eq!((own.1, own.2), (repeated.1, repeated.2), "{}", exchange.id);
+        let (folded, whole) = (Response::fold(&decode(&frames)), Response::fold(&whole));
+        let (streamed, repeated) = (meaning(&folded), meaning(&whole));
+        assert_eq!((streamed.1, streamed.2), (repeated.1, repeated.2), "{}", exchange.id);
         // Some vendors leave the items out of their last event.
         if !whole.candidates[0].blocks.is_empty() {
-            assert_eq!(own.0, repeated.0, "{}", exchange.id);
+            assert_eq!(streamed.0, repeated.0, "{}", exchange.id);
             compared += 1;
         }
     }
@@ -184,12 +183,12 @@ fn a_stream_tells_what_its_last_event_repeats() {
 
 #[test]
 fn a_stream_that_is_cut_has_no_end() {
-    let Some(answered) = answered() else { return };
+    let Some(answered) = successful() else { return };
     for exchange in answered.iter().filter(|exchange| exchange.is_stream()) {
         let frames = frames(&exchange.body);
         let end = frames.iter().position(|(_, data)| is_last(data)).unwrap_or(frames.len());
         let (mut decoder, mut events) = (Decoder::new(OWN, &PLAIN), Vec::new());
-        let (mut encoder, mut out) = (Encoder::new(OWN, shown()).unwrap(), Vec::new());
+        let (mut encoder, mut out) = (Encoder::new(OWN, context()).unwrap(), Vec::new());
         for (name, data) in &frames[..end] {
             let before = events.len();
             decoder.frame(Frame::Event { name, data }, &mut events);
@@ -200,9 +199,9 @@ fn a_stream_that_is_cut_has_no_end() {
         decoder.end(&mut events);
         grammar::check(&events).unwrap_or_else(|broken| panic!("{}: {broken}", exchange.id));
         assert!(!events.contains(&Event::End), "{}", exchange.id);
-        let said = String::from_utf8(out).unwrap();
-        assert!(!said.contains("event: response.completed"), "{}", exchange.id);
-        assert!(!said.contains("event: response.incomplete"), "{}", exchange.id);
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains("event: response.completed"), "{}", exchange.id);
+        assert!(!text.contains("event: response.incomplete"), "{}", exchange.id);
     }
 }
 
@@ -212,33 +211,33 @@ fn is_last(data: &[u8]) -> bool {
     event["type"].as_str().is_some_and(|kind| last.contains(&kind))
 }
 
-/// Signatures and citations included: the caller's half writes all that the provider's half reads.
+/// Includes signatures and citations: encoding loses nothing that decoding reads.
 #[test]
-fn an_answer_written_again_says_the_same() {
-    let Some(answered) = answered() else { return };
+fn an_answer_means_the_same_after_encoding_and_decoding() {
+    let Some(answered) = successful() else { return };
     for exchange in answered.iter().filter(|exchange| !exchange.has("error_in_stream")) {
         let first = Response::fold(&events(exchange));
-        let stream = encoded(&first.events());
-        let again = Response::fold(&told(&frames(&stream)));
+        let stream = encode(&first.events());
+        let again = Response::fold(&decode(&frames(&stream)));
         assert_eq!(meaning(&first), meaning(&again), "{}: streamed", exchange.id);
-        let whole = encode_whole(OWN, &first, &shown()).unwrap();
+        let whole = encode_whole(OWN, &first, &context()).unwrap();
         let whole = Response::fold(&decode_whole(OWN, &whole, &PLAIN));
         assert_eq!(meaning(&first), meaning(&whole), "{}: whole", exchange.id);
-        let signatures = |reply: &Response| -> Vec<_> {
-            let blocks = reply.candidates.iter().flat_map(|own| &own.blocks);
+        let signatures = |response: &Response| -> Vec<_> {
+            let blocks = response.candidates.iter().flat_map(|candidate| &candidate.blocks);
             blocks.filter_map(|block| Some(block.signature.clone()?.data)).collect()
         };
         assert_eq!(signatures(&first), signatures(&again), "{}", exchange.id);
-        let logprobs = |reply: &Response| reply.candidates[0].logprobs.clone();
+        let logprobs = |response: &Response| response.candidates[0].logprobs.clone();
         assert_eq!(logprobs(&first), logprobs(&again), "{}", exchange.id);
     }
 }
 
 #[test]
-fn a_callers_stream_is_numbered_and_ends_with_all_that_was_said() {
-    let Some(answered) = answered() else { return };
+fn a_callers_stream_is_numbered_and_its_last_event_repeats_all_items() {
+    let Some(answered) = successful() else { return };
     for exchange in &answered {
-        let stream = encoded(&events(exchange));
+        let stream = encode(&events(exchange));
         let all: Vec<Value> = frames(&stream)
             .iter()
             .map(|(name, data)| {
@@ -261,9 +260,9 @@ fn a_callers_stream_is_numbered_and_ends_with_all_that_was_said() {
 }
 
 #[test]
-fn texts_calls_and_thoughts_of_the_recordings_are_seen() {
-    let Some(answered) = answered() else { return };
-    let (mut calls, mut thoughts, mut signatures, mut refusals, mut foreign, mut cited) =
+fn calls_reasoning_refusals_and_citations_of_the_recordings_are_decoded() {
+    let Some(answered) = successful() else { return };
+    let (mut calls, mut reasoning, mut signatures, mut refusals, mut foreign, mut cited) =
         (0, 0, 0, 0, 0, 0);
     for exchange in &answered {
         for event in events(exchange) {
@@ -272,7 +271,7 @@ fn texts_calls_and_thoughts_of_the_recordings_are_seen() {
                     assert!(id.is_some(), "{}", exchange.id);
                     calls += 1;
                 }
-                Event::Open { kind: Kind::Reasoning, .. } => thoughts += 1,
+                Event::Open { kind: Kind::Reasoning, .. } => reasoning += 1,
                 Event::Open { kind: Kind::Refusal, .. } => refusals += 1,
                 Event::Open { kind: Kind::Foreign { .. }, .. } => foreign += 1,
                 Event::Delta { piece: Piece::Signature(_), .. } => signatures += 1,
@@ -281,12 +280,12 @@ fn texts_calls_and_thoughts_of_the_recordings_are_seen() {
             }
         }
     }
-    let seen = [calls, thoughts, signatures, refusals, foreign, cited];
+    let seen = [calls, reasoning, signatures, refusals, foreign, cited];
     assert!(seen.iter().all(|count| *count > 1), "{seen:?}");
 }
 
 #[test]
-fn a_request_of_this_format_says_so_of_its_stream() {
+fn a_streamed_request_wants_its_usage_and_takes_the_routed_model() {
     let body = br#"{"model":"m","input":"Hello","stream":true}"#;
     let request: Request = decode_request(OWN, body, "other", true).unwrap();
     assert!(request.stream && request.stream_usage);

@@ -32,7 +32,7 @@ impl Kind {
         body: Option<Format>,
         model: [&str; 2],
     ) -> Conversion {
-        if let Some(format) = token_count::asked_in(operation) {
+        if let Some(format) = token_count::conversation_format(operation) {
             return self.token_count_conversion(operation, format, model);
         }
         let Some(asked) = Format::of(operation) else {

@@ -1,5 +1,5 @@
-//! Counting the tokens of a conversation, in the formats of the providers that count. The conversation is
-//! read and written as one that is to be answered; here it gets the envelope of the count.
+//! Token counts, in the formats of the providers that count. A conversation is decoded, fitted and encoded as
+//! for an answer; here it gets the body of a request for a count.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,14 @@ use serde_json::{Map, Value, json};
 use super::api::{Format, Operation};
 use super::json::fields::Rejected;
 
-/// Who counts.
+/// An API that counts tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counter {
     /// `/v1/messages/count_tokens`.
     Anthropic,
     /// `countTokens` of Gemini.
     Gemini,
-    /// `countTokens` of Vertex: without Gemini's `generateContentRequest`.
+    /// `countTokens` of Vertex, which lacks `generateContentRequest`.
     Vertex,
     /// `CountTokens` of Bedrock.
     Bedrock,
@@ -25,8 +25,8 @@ pub enum Counter {
     OpenAi,
 }
 
-/// The format of the conversation whose tokens an operation counts; `None`: it counts none.
-pub fn asked_in(operation: Operation) -> Option<Format> {
+/// Returns the format of the conversation that an operation counts; `None`: it does not count tokens.
+pub fn conversation_format(operation: Operation) -> Option<Format> {
     match operation {
         Operation::CountTokens => Some(Format::Anthropic),
         Operation::GeminiCountTokens => Some(Format::Gemini),
@@ -36,30 +36,30 @@ pub fn asked_in(operation: Operation) -> Option<Format> {
     }
 }
 
-/// The conversation in the body of a count, and the place where it stands: a JSON pointer.
+/// Returns the conversation in the body of a request for a count, and its place: a JSON pointer.
 ///
 /// # Errors
 ///
-/// When there is none that is understood.
-pub fn conversation(
+/// When the body contains no conversation that keymux can decode.
+pub fn find_conversation(
     operation: Operation,
     body: &[u8],
 ) -> Result<(Cow<'_, [u8]>, &'static str), Rejected> {
     match operation {
         Operation::GeminiCountTokens => {
-            let asked: OfGemini<'_> = read(body)?;
-            Ok(match asked.whole {
+            let request: GeminiRequest<'_> = decode(body)?;
+            Ok(match request.generate_content_request {
                 Some(whole) => (whole.get().as_bytes().into(), "/generateContentRequest"),
                 None => (body.into(), ""),
             })
         }
         Operation::BedrockCountTokens => {
-            let OfBedrock { input } = read(body)?;
+            let BedrockRequest { input } = decode(body)?;
             match (input.converse, input.invoke_model) {
                 (Some(converse), _) => Ok((converse.get().as_bytes().into(), "/input/converse")),
                 (None, Some(_)) => Err(Rejected::new(
                     "/input/invokeModel",
-                    "cannot be counted by a provider of another format",
+                    "is not supported for a provider of another format",
                 )),
                 (None, None) => Err(Rejected::new("/input/converse", "is missing")),
             }
@@ -68,9 +68,9 @@ pub fn conversation(
     }
 }
 
-/// The answer to the caller of an operation that counts.
-pub fn answer(operation: Operation, tokens: u64) -> Vec<u8> {
-    let answer = match operation {
+/// Encodes the answer to the caller of an operation that counts.
+pub fn encode_response(operation: Operation, tokens: u64) -> Vec<u8> {
+    let response = match operation {
         Operation::GeminiCountTokens => json!({"totalTokens": tokens}),
         Operation::BedrockCountTokens => json!({"inputTokens": tokens}),
         Operation::ResponsesInputTokens => {
@@ -78,11 +78,11 @@ pub fn answer(operation: Operation, tokens: u64) -> Vec<u8> {
         }
         _ => json!({"input_tokens": tokens}),
     };
-    answer.to_string().into_bytes()
+    response.to_string().into_bytes()
 }
 
 impl Counter {
-    /// The format of the conversation.
+    /// Returns the format of the conversation.
     pub fn format(self) -> Format {
         match self {
             Counter::Anthropic => Format::Anthropic,
@@ -92,7 +92,7 @@ impl Counter {
         }
     }
 
-    /// What is asked of the provider.
+    /// Returns the operation of the provider.
     pub fn operation(self) -> Operation {
         match self {
             Counter::Anthropic => Operation::CountTokens,
@@ -102,11 +102,11 @@ impl Counter {
         }
     }
 
-    /// The body that has a conversation counted which is written as one to be answered. Members that
-    /// concern the answer alone are left out: the providers refuse them here. `None`: it is no object.
-    pub fn body(self, conversation: &[u8], model: &str) -> Option<Vec<u8>> {
+    /// Encodes a request for the count of a conversation that is encoded as for an answer. Members that concern
+    /// only the answer are left out, because the providers refuse them here. `None`: it is not an object.
+    pub fn encode_request(self, conversation: &[u8], model: &str) -> Option<Vec<u8>> {
         let mut members: Map<String, Value> = serde_json::from_slice(conversation).ok()?;
-        if let Some(counted) = self.counted() {
+        if let Some(counted) = self.counted_members() {
             members.retain(|name, _| counted.contains(&name.as_str()));
         }
         let body = match self {
@@ -120,10 +120,9 @@ impl Counter {
         Some(body.to_string().into_bytes())
     }
 
-    /// The members of a conversation that are counted; `None`: all may stand there. From the API
-    /// references: `CountMessageTokensParams`, Vertex's `CountTokensRequest`, `ConverseTokensRequest`,
-    /// `TokenCountsBody`.
-    fn counted(self) -> Option<&'static [&'static str]> {
+    /// Returns the members of a conversation that the API takes; `None`: all. From the API references:
+    /// `CountMessageTokensParams`, Vertex's `CountTokensRequest`, `ConverseTokensRequest`, `TokenCountsBody`.
+    fn counted_members(self) -> Option<&'static [&'static str]> {
         match self {
             Counter::Anthropic => Some(&[
                 "model",
@@ -161,51 +160,52 @@ impl Counter {
         }
     }
 
-    /// The count in a provider's answer.
-    pub fn read(self, body: &[u8]) -> Option<u64> {
-        let answer: Counted = serde_json::from_slice(body).ok()?;
+    /// Decodes the count in a provider's answer.
+    pub fn decode_response(self, body: &[u8]) -> Option<u64> {
+        let response: Response = serde_json::from_slice(body).ok()?;
         match self {
-            Counter::Anthropic | Counter::OpenAi => answer.named_plainly,
-            Counter::Gemini | Counter::Vertex => answer.by_google,
-            Counter::Bedrock => answer.by_bedrock,
+            Counter::Anthropic | Counter::OpenAi => response.anthropic_or_openai,
+            Counter::Gemini | Counter::Vertex => response.google,
+            Counter::Bedrock => response.bedrock,
         }
     }
 }
 
 #[derive(Deserialize)]
-struct Counted {
+struct Response {
     #[serde(rename = "input_tokens")]
-    named_plainly: Option<u64>,
+    anthropic_or_openai: Option<u64>,
     #[serde(rename = "totalTokens")]
-    by_google: Option<u64>,
+    google: Option<u64>,
     #[serde(rename = "inputTokens")]
-    by_bedrock: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct OfGemini<'b> {
-    #[serde(borrow, rename = "generateContentRequest")]
-    whole: Option<&'b RawValue>,
-}
-
-#[derive(Deserialize)]
-struct OfBedrock<'b> {
-    #[serde(borrow)]
-    input: InputOfBedrock<'b>,
+    bedrock: Option<u64>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct InputOfBedrock<'b> {
+struct GeminiRequest<'b> {
+    #[serde(borrow)]
+    generate_content_request: Option<&'b RawValue>,
+}
+
+#[derive(Deserialize)]
+struct BedrockRequest<'b> {
+    #[serde(borrow)]
+    input: BedrockInput<'b>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BedrockInput<'b> {
     #[serde(borrow)]
     converse: Option<&'b RawValue>,
     #[serde(borrow)]
     invoke_model: Option<&'b RawValue>,
 }
 
-fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Rejected> {
+fn decode<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Rejected> {
     serde_json::from_slice(body)
-        .map_err(|error| Rejected::new("", format!("cannot be read: {error}")))
+        .map_err(|error| Rejected::new("", format!("cannot be decoded: {error}")))
 }
 
 #[cfg(test)]
@@ -213,13 +213,13 @@ mod tests {
     use super::*;
 
     fn body(counter: Counter, conversation: &Value) -> Value {
-        let body = counter.body(conversation.to_string().as_bytes(), "m").unwrap();
+        let body = counter.encode_request(conversation.to_string().as_bytes(), "m").unwrap();
         serde_json::from_slice(&body).unwrap()
     }
 
     #[test]
-    fn a_conversation_is_found_where_it_stands() {
-        for (operation, asked, inner, at) in [
+    fn the_conversation_is_found_in_the_body_of_each_api() {
+        for (operation, request, inner, at) in [
             (Operation::CountTokens, r#"{"messages":[]}"#, r#"{"messages":[]}"#, ""),
             (Operation::GeminiCountTokens, r#"{"contents":[]}"#, r#"{"contents":[]}"#, ""),
             (
@@ -235,53 +235,56 @@ mod tests {
                 "/input/converse",
             ),
         ] {
-            let (found, place) = conversation(operation, asked.as_bytes()).unwrap();
+            let (found, place) = find_conversation(operation, request.as_bytes()).unwrap();
             assert_eq!((std::str::from_utf8(&found).unwrap(), place), (inner, at));
         }
-        for (asked, at) in [
+        for (request, at) in [
             (r#"{"input":{"invokeModel":{"body":"e30="}}}"#, "/input/invokeModel"),
             (r#"{"input":{}}"#, "/input/converse"),
             ("{}", ""),
         ] {
-            let error = conversation(Operation::BedrockCountTokens, asked.as_bytes()).unwrap_err();
+            let error =
+                find_conversation(Operation::BedrockCountTokens, request.as_bytes()).unwrap_err();
             assert_eq!(error.at, at);
         }
     }
 
     #[test]
-    fn each_counter_gets_the_members_that_it_takes() {
-        let asked = json!({"model": "m", "max_tokens": 9, "temperature": 1, "stream": true,
+    fn each_api_gets_the_members_that_it_takes() {
+        let request = json!({"model": "m", "max_tokens": 9, "temperature": 1, "stream": true,
             "messages": [1], "system": "s", "tools": [2]});
         let expected = json!({"model": "m", "messages": [1], "system": "s", "tools": [2]});
-        assert_eq!(body(Counter::Anthropic, &asked), expected);
+        assert_eq!(body(Counter::Anthropic, &request), expected);
 
-        let asked = json!({"contents": [1], "generationConfig": {"topK": 1}, "safetySettings": []});
-        let mut inner = asked.clone();
+        let request =
+            json!({"contents": [1], "generationConfig": {"topK": 1}, "safetySettings": []});
+        let mut inner = request.clone();
         inner["model"] = "models/m".into();
-        assert_eq!(body(Counter::Gemini, &asked), json!({"generateContentRequest": inner}));
+        assert_eq!(body(Counter::Gemini, &request), json!({"generateContentRequest": inner}));
         let expected = json!({"contents": [1], "generationConfig": {"topK": 1}});
-        assert_eq!(body(Counter::Vertex, &asked), expected);
+        assert_eq!(body(Counter::Vertex, &request), expected);
 
-        let asked = json!({"messages": [1], "inferenceConfig": {}, "toolConfig": {}, "system": []});
+        let request =
+            json!({"messages": [1], "inferenceConfig": {}, "toolConfig": {}, "system": []});
         let inner = json!({"messages": [1], "toolConfig": {}, "system": []});
-        assert_eq!(body(Counter::Bedrock, &asked), json!({"input": {"converse": inner}}));
+        assert_eq!(body(Counter::Bedrock, &request), json!({"input": {"converse": inner}}));
 
-        let asked = json!({"model": "m", "input": "i", "max_output_tokens": 3, "store": false});
-        assert_eq!(body(Counter::OpenAi, &asked), json!({"model": "m", "input": "i"}));
+        let request = json!({"model": "m", "input": "i", "max_output_tokens": 3, "store": false});
+        assert_eq!(body(Counter::OpenAi, &request), json!({"model": "m", "input": "i"}));
     }
 
     #[test]
-    fn a_count_goes_from_any_form_to_any() {
-        for (counter, told) in [
+    fn counts_of_each_api_are_decoded_and_encoded() {
+        for (counter, response) in [
             (Counter::Anthropic, r#"{"input_tokens":7}"#),
             (Counter::Gemini, r#"{"totalTokens":7,"promptTokensDetails":[{"tokenCount":7}]}"#),
             (Counter::Vertex, r#"{"totalTokens":7,"totalBillableCharacters":30}"#),
             (Counter::Bedrock, r#"{"inputTokens":7}"#),
             (Counter::OpenAi, r#"{"input_tokens":7,"object":"response.input_tokens"}"#),
         ] {
-            assert_eq!(counter.read(told.as_bytes()), Some(7), "{told}");
+            assert_eq!(counter.decode_response(response.as_bytes()), Some(7), "{response}");
             for odd in ["{}", "", "[7]", r#"{"input_tokens":"7"}"#] {
-                assert_eq!(counter.read(odd.as_bytes()), None, "{odd}");
+                assert_eq!(counter.decode_response(odd.as_bytes()), None, "{odd}");
             }
         }
         for (operation, expected) in [
@@ -293,7 +296,7 @@ mod tests {
                 r#"{"object":"response.input_tokens","input_tokens":7}"#,
             ),
         ] {
-            assert_eq!(String::from_utf8(answer(operation, 7)).unwrap(), expected);
+            assert_eq!(String::from_utf8(encode_response(operation, 7)).unwrap(), expected);
         }
     }
 }

@@ -94,13 +94,22 @@ pub fn encode_request(
             anthropic::fit(&mut request, quirks, &mut fitting)?;
             anthropic::encode_request(&request, quirks)
         }
-        Format::Gemini => gemini::encode_request(&request, quirks, &mut fitting)?,
+        Format::Gemini => {
+            gemini::fit(&mut request, &mut fitting)?;
+            gemini::encode_request(&request)
+        }
         Format::Bedrock => {
             bedrock::fit(&mut request, quirks, &mut fitting)?;
             bedrock::encode_request(&request, quirks)
         }
-        Format::Cohere => cohere::encode_request(&request, quirks, &mut fitting)?,
-        Format::Replicate => replicate::encode_request(&request, quirks, &mut fitting)?,
+        Format::Cohere => {
+            cohere::fit(&mut request, &mut fitting)?;
+            cohere::encode_request(&request)
+        }
+        Format::Replicate => {
+            replicate::fit(&mut request, &mut fitting)?;
+            replicate::encode_request(&request)
+        }
     };
     let (dropped, forced_tool) = fitting.finish();
     Ok(Encoded { body, dropped, forced: forced_tool })
@@ -126,7 +135,7 @@ impl Decoder {
             Format::OpenAiChat => Decoder::OpenAiChat(openai_chat::Decoder::new(quirks)),
             Format::OpenAiResponses => Decoder::OpenAiResponses(openai_responses::Decoder::new()),
             Format::Anthropic => Decoder::Anthropic(anthropic::Decoder::new(quirks)),
-            Format::Gemini => Decoder::Gemini(gemini::Decoder::new(quirks)),
+            Format::Gemini => Decoder::Gemini(gemini::Decoder::new()),
             Format::Bedrock => Decoder::Bedrock(bedrock::Decoder::new(quirks)),
             Format::Cohere => Decoder::Cohere(cohere::Decoder::new(quirks)),
             Format::Replicate => Decoder::Replicate(replicate::Decoder::new(quirks)),
@@ -168,7 +177,7 @@ pub fn decode_whole(format: Format, body: &[u8], quirks: &'static Quirks) -> Vec
         Format::OpenAiChat => openai_chat::decode_whole(body, quirks),
         Format::OpenAiResponses => openai_responses::decode_whole(body),
         Format::Anthropic => anthropic::decode_whole(body, quirks),
-        Format::Gemini => gemini::decode_whole(body, quirks),
+        Format::Gemini => gemini::decode_whole(body),
         Format::Bedrock => bedrock::decode_whole(body, quirks),
         Format::Cohere => cohere::decode_whole(body, quirks),
         Format::Replicate => replicate::decode_whole(body, quirks),

@@ -1,17 +1,17 @@
-//! When two bodies of the Responses format mean the same: what differs is brought to one form.
+//! Normalizes request bodies of the Responses format, so that two bodies with the same meaning are equal.
 
 use serde_json::{Map, Value, json};
 
-/// What a provider is always asked for, or is so when nothing is said.
+/// Members that are always sent, or whose value is the default.
 const WITHOUT_MEANING: &[(&str, &str)] =
     &[("store", "*"), ("include", "*"), ("tools", "[]"), ("stream", "false")];
 
-/// A body in the one form.
+/// Returns the normalized body.
 pub(crate) fn normal(body: Value) -> Value {
     let Value::Object(mut body) = body else { return body };
     body.retain(|_, value| !value.is_null());
     for (name, value) in WITHOUT_MEANING {
-        if body.get(*name).is_some_and(|own| *value == "*" || *own == value_of(value)) {
+        if body.get(*name).is_some_and(|sent| *value == "*" || *sent == value_of(value)) {
             body.shift_remove(*name);
         }
     }
@@ -56,21 +56,20 @@ fn item(item: Value) -> Value {
     if item.get("role").is_some_and(|role| role == "developer") {
         item.insert("role".to_owned(), Value::from("system"));
     }
-    // Only a signed thought needs its id.
+    // Only signed reasoning needs its id.
     if item["type"] != "reasoning" {
         item.shift_remove("id");
     }
     item.shift_remove("status");
     for name in ["content", "output"] {
-        if let Some(said) = item.get_mut(name) {
-            let own = std::mem::take(said);
-            *said = content(own);
+        if let Some(value) = item.get_mut(name) {
+            *value = content(std::mem::take(value));
         }
     }
     Value::Object(item)
 }
 
-/// One text stands alone.
+/// A single text becomes a string.
 fn content(content: Value) -> Value {
     let Value::Array(mut parts) = content else { return content };
     for part in &mut parts {

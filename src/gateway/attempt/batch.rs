@@ -24,7 +24,7 @@ const ALL_BODIES: usize = 256 * 1024 * 1024;
 
 /// The result of one request.
 enum PartResult {
-    Vectors(embeddings::Part),
+    Vectors(embeddings::Vectors),
     Count(u64),
 }
 
@@ -47,9 +47,9 @@ pub(super) async fn send_parts(
     }
     let Some(mut started) = heads.pop() else { return Err(FailedAttempt::unparsable(attempt)) };
     let body = match request.task() {
-        Task::Count(_) => token_count::answer(request.caller_operation(), tokens),
+        Task::Count(_) => token_count::encode_response(request.caller_operation(), tokens),
         Task::Conversation(_) | Task::Embeddings { .. } => {
-            embeddings::write(attempt.call.requested_model, &vectors)
+            embeddings::encode_response(attempt.call.requested_model, &vectors)
         }
     };
     started.set_content_type(Framing::Whole);
@@ -81,10 +81,10 @@ async fn send_part(
 fn decode_part(task: &Task, index: usize, body: &[u8], tokens: Option<u64>) -> Option<PartResult> {
     match task {
         Task::Embeddings { format, encoding, texts } => {
-            let part = format.read(body, tokens, *encoding)?;
+            let part = format.decode_response(body, tokens, *encoding)?;
             (Some(&part.count()) == texts.get(index)).then_some(PartResult::Vectors(part))
         }
-        Task::Count(counter) => counter.read(body).map(PartResult::Count),
+        Task::Count(counter) => counter.decode_response(body).map(PartResult::Count),
         Task::Conversation(_) => None,
     }
 }

@@ -159,7 +159,7 @@ impl Call<'_> {
             format => format,
         };
         let (bodies, texts) =
-            format.bodies(&request, self.model_names(target)[1]).into_iter().unzip();
+            format.encode_requests(&request, self.model_names(target)[1]).into_iter().unzip();
         let task = Task::Embeddings { format, encoding: request.encoding, texts };
         let operations = [Operation::Embeddings, format.operation()];
         Ok(Some(self.translated(target, task, operations, bodies, request.dropped)))
@@ -172,14 +172,14 @@ impl Call<'_> {
     ) -> Result<TranslatedRequest, Rejected> {
         let (caller, format) = (self.what.operation(), counter.format());
         let model = self.model_names(target)[1];
-        let (body, pointer) = token_count::conversation(caller, self.body)?;
-        let body_format = token_count::asked_in(caller).unwrap_or(format);
+        let (body, pointer) = token_count::find_conversation(caller, self.body)?;
+        let body_format = token_count::conversation_format(caller).unwrap_or(format);
         let request = self.decode_once(body_format, &body, pointer, model)?;
         let quirks = self.gateway.config.providers[target.provider].kind.info().quirks;
         let encoded = encode_request(format, body_format, &request, quirks);
         let Encoded { body, dropped, .. } =
             encoded.map_err(|rejected| prefix_pointer(pointer, rejected))?;
-        let body = counter.body(&body, model).unwrap_or(body);
+        let body = counter.encode_request(&body, model).unwrap_or(body);
         let operations = [caller, counter.operation()];
         Ok(self.translated(target, Task::Count(counter), operations, vec![body], dropped))
     }

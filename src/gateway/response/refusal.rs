@@ -317,7 +317,7 @@ impl Refusal {
                     Operation::Embeddings => {
                         format!("{provider} has no known embeddings for this model.")
                     }
-                    _ if token_count::asked_in(*operation).is_some() => {
+                    _ if token_count::conversation_format(*operation).is_some() => {
                         format!("{provider} cannot count tokens for this model.")
                     }
                     _ => format!(

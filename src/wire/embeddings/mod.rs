@@ -1,38 +1,38 @@
-//! OpenAI's embeddings on providers that make them in a form of their own.
+//! OpenAI's embeddings at providers that have a format of their own for them.
 //!
 //! ```text
-//! request.rs   what is asked, and the bodies that ask it; several where one cannot carry all
-//! answer.rs    what is answered to each, and the one answer that is made of all
+//! request.rs    caller's request -> one or several bodies for the provider
+//! response.rs   the provider's answers -> one answer for the caller
 //! ```
 
-mod answer;
 mod request;
+mod response;
 
 use super::api::Operation;
 
-pub use answer::{Part, write};
 pub use request::{Encoding, Request};
+pub use response::{Vectors, encode_response};
 
-/// The forms in which providers make embeddings.
+/// The formats in which providers offer embeddings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EmbeddingsFormat {
-    /// OpenAI's, where a request carries fewer texts than at OpenAI.
+    /// OpenAI's, at providers that take fewer texts in a request than OpenAI.
     OpenAi,
     /// `batchEmbedContents` of Gemini.
     Gemini,
     /// `predict` of Vertex.
     VertexPredict,
-    /// `embedContent` of Vertex, which the newer models have.
+    /// `embedContent` of Vertex, for the newer models.
     VertexContent,
     /// `/v2/embed` of Cohere.
     Cohere,
-    /// Titan's embeddings of text on Bedrock.
+    /// Titan text embeddings on Bedrock.
     Titan,
-    /// Titan's embeddings of text and images on Bedrock.
+    /// Titan multimodal embeddings on Bedrock.
     TitanImage,
     /// Cohere's models on Bedrock.
     CohereOnBedrock,
-    /// Nova's embeddings on Bedrock.
+    /// Nova multimodal embeddings on Bedrock.
     Nova,
 }
 
@@ -50,28 +50,29 @@ impl EmbeddingsFormat {
         EmbeddingsFormat::Nova,
     ];
 
-    /// That of a model on Vertex, by its two names: the one asked for, and the one it is deployed under.
-    /// `None`: that of another publisher, which Vertex serves in OpenAI's form.
+    /// Returns the format of a model on Vertex, by its two names: the requested one, and the one of its
+    /// deployment. `None`: a model of another publisher, which Vertex serves in OpenAI's format.
     ///
-    /// `embedContent` has Gemini's models since the second, and no other has it
+    /// `embedContent` takes Gemini's models since the second, and only those
     /// (<https://docs.cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings>).
     pub fn on_vertex(model: [&str; 2]) -> Option<EmbeddingsFormat> {
-        let own = |name: &str| {
+        let is_of_google = |name: &str| {
             let (publisher, _) = name.split_once('/').unwrap_or(("google", name));
             publisher == "google"
         };
-        if !own(model[1]) {
+        if !is_of_google(model[1]) {
             return None;
         }
-        let newer = |name: &&str| name.contains("gemini-embedding") && !is_one_by_one(name);
-        Some(if model.iter().any(newer) {
+        let is_newer = |name: &&str| name.contains("gemini-embedding") && !takes_one_text(name);
+        Some(if model.iter().any(is_newer) {
             EmbeddingsFormat::VertexContent
         } else {
             EmbeddingsFormat::VertexPredict
         })
     }
 
-    /// That of a model on Bedrock, by its two names. `None`: it makes none, as far as is known.
+    /// Returns the format of a model on Bedrock, by its two names. `None`: it is not known as a model for
+    /// embeddings.
     pub fn on_bedrock(model: [&str; 2]) -> Option<EmbeddingsFormat> {
         let is = |part: &str| model.iter().any(|name| name.contains(part));
         Some(match () {
@@ -83,7 +84,7 @@ impl EmbeddingsFormat {
         })
     }
 
-    /// What is asked of the provider.
+    /// Returns the operation of the provider.
     pub fn operation(self) -> Operation {
         match self {
             EmbeddingsFormat::OpenAi => Operation::Embeddings,
@@ -99,8 +100,8 @@ impl EmbeddingsFormat {
     }
 }
 
-/// The one model of Gemini's that `predict` has. It takes a single text a request.
-fn is_one_by_one(model: &str) -> bool {
+/// Returns true for the one Gemini model that `predict` takes, with a single text in a request.
+fn takes_one_text(model: &str) -> bool {
     model.contains("gemini-embedding-001")
 }
 
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_asked_in_the_form_that_it_has() {
+    fn the_name_of_a_model_gives_its_format() {
         for (model, format) in [
             ("gemini-embedding-001", Some(EmbeddingsFormat::VertexPredict)),
             ("google/text-embedding-005", Some(EmbeddingsFormat::VertexPredict)),

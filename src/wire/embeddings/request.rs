@@ -1,51 +1,52 @@
-//! What is asked, and the bodies that ask it.
+//! Decodes a caller's request in OpenAI's format, and encodes it for a provider: in several bodies if one
+//! request of the provider takes fewer texts.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{EmbeddingsFormat, is_one_by_one};
+use super::{EmbeddingsFormat, takes_one_text};
 use crate::wire::json::fields::{Fields, Rejected, elements};
 
-/// OpenAI's own limit. <https://platform.openai.com/docs/api-reference/embeddings/create>
-const MOST_TEXTS: usize = 2048;
-/// Cohere's, also on Bedrock. <https://docs.cohere.com/reference/embed>
+/// OpenAI's limit. <https://platform.openai.com/docs/api-reference/embeddings/create>
+const MAX_TEXTS: usize = 2048;
+/// Cohere's limit, also on Bedrock. <https://docs.cohere.com/reference/embed>
 const COHERE_TEXTS: usize = 96;
-/// "at most 100 requests can be in one batch", says Gemini of more.
+/// Gemini refuses more: "at most 100 requests can be in one batch".
 const GEMINI_TEXTS: usize = 100;
-/// <https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings>: 250 texts, and
-/// 20,000 tokens together. A token has a byte at least.
+/// <https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings>: 250 texts with
+/// 20,000 tokens in all. A token has at least one byte.
 const VERTEX_TEXTS: usize = 250;
 const VERTEX_BYTES: usize = 20_000;
 
-/// How the caller wants a vector written.
+/// The encoding of the vectors for the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
     /// A list of numbers.
     #[default]
     Float,
-    /// Numbers of 32 bits, little-endian, in base64.
+    /// Little-endian 32-bit floats in base64.
     Base64,
 }
 
-/// Texts to be made vectors of.
+/// A request for embeddings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
     /// The texts.
     pub texts: Vec<String>,
-    /// How long a vector is to be.
+    /// The requested length of a vector.
     pub dimensions: Option<u64>,
-    /// How it is to be written.
+    /// The requested encoding.
     pub encoding: Encoding,
-    /// What no other provider has a place for, in the caller's names.
+    /// Members that other providers do not have, by the caller's names.
     pub dropped: Vec<String>,
 }
 
 impl Request {
-    /// Reads a caller's request.
+    /// Decodes a caller's request.
     ///
     /// # Errors
     ///
-    /// When the body is not what OpenAI's API asks for, and when its input is tokens: only a model with
-    /// the same tokens could read them.
+    /// When the body is not a request of OpenAI's API, and when its input is tokens: only a model with the
+    /// same tokenizer could read them.
     pub fn decode(body: &[u8]) -> Result<Request, Rejected> {
         let mut body = Fields::of_body(body)?;
         body.value("model");
@@ -53,14 +54,14 @@ impl Request {
         let texts = match body.value("input") {
             None => return Err(Rejected::new(at, "is missing")),
             Some(Value::String(text)) => vec![text],
-            Some(Value::Array(list)) if (1..=MOST_TEXTS).contains(&list.len()) => {
+            Some(Value::Array(list)) if (1..=MAX_TEXTS).contains(&list.len()) => {
                 if list.iter().all(Value::is_number) {
-                    return Err(Rejected::new(at, OF_TOKENS));
+                    return Err(Rejected::new(at, INPUT_OF_TOKENS));
                 }
-                elements(list, &at).into_iter().map(text).collect::<Result<_, _>>()?
+                elements(list, &at).into_iter().map(decode_text).collect::<Result<_, _>>()?
             }
             Some(Value::Array(_)) => {
-                return Err(Rejected::new(at, format!("must have 1 to {MOST_TEXTS} elements")));
+                return Err(Rejected::new(at, format!("must have 1 to {MAX_TEXTS} elements")));
             }
             Some(_) => return Err(Rejected::new(at, "must be a string or a list of strings")),
         };
@@ -77,41 +78,42 @@ impl Request {
         Ok(Request { texts, dimensions, encoding, dropped })
     }
 
-    /// Whether Cohere's compatible endpoint can carry it as it came: it knows no dimensions.
+    /// Returns true if Cohere's compatible endpoint takes the request as it is. It does not support
+    /// `dimensions`.
     /// <https://docs.cohere.com/docs/compatibility-api>
     pub fn fits_in_cohere_compatibility(&self) -> bool {
         self.dimensions.is_none() && self.texts.len() <= COHERE_TEXTS
     }
 }
 
-const OF_TOKENS: &str =
+const INPUT_OF_TOKENS: &str =
     "is a list of tokens, and the provider of this model takes text only: send strings";
 
-fn text((value, at): (Value, String)) -> Result<String, Rejected> {
+fn decode_text((value, at): (Value, String)) -> Result<String, Rejected> {
     match value {
         Value::String(text) => Ok(text),
-        Value::Array(_) => Err(Rejected::new(at, OF_TOKENS)),
+        Value::Array(_) => Err(Rejected::new(at, INPUT_OF_TOKENS)),
         _ => Err(Rejected::new(at, "must be a string")),
     }
 }
 
 impl EmbeddingsFormat {
-    /// The bodies that ask for all vectors, in the order of the texts, each with the number of its texts.
-    /// `model`: as the provider is to be asked for it.
+    /// Encodes the request as bodies in the order of the texts, each with the number of its texts. `model`: its
+    /// name at the provider.
     ///
-    /// A text that is too long is an error, as it is at OpenAI, wherever the provider would otherwise cut
-    /// it in silence and can be told not to.
-    pub fn bodies(self, request: &Request, model: &str) -> Vec<(Vec<u8>, usize)> {
+    /// A text that is too long is an error, as at OpenAI: providers that would cut it off silently are told not
+    /// to, where they have a setting for it.
+    pub fn encode_requests(self, request: &Request, model: &str) -> Vec<(Vec<u8>, usize)> {
         let groups = self.groups(&request.texts, model).into_iter();
         let body = |texts: &[String]| self.body(request, texts, model).to_string().into_bytes();
         groups.map(|texts| (body(texts), texts.len())).collect()
     }
 
-    /// The texts by requests.
+    /// Divides the texts into requests.
     fn groups<'t>(self, texts: &'t [String], model: &str) -> Vec<&'t [String]> {
         let most = match self {
             EmbeddingsFormat::Gemini => GEMINI_TEXTS,
-            EmbeddingsFormat::VertexPredict if !is_one_by_one(model) => VERTEX_TEXTS,
+            EmbeddingsFormat::VertexPredict if !takes_one_text(model) => VERTEX_TEXTS,
             EmbeddingsFormat::OpenAi
             | EmbeddingsFormat::Cohere
             | EmbeddingsFormat::CohereOnBedrock => COHERE_TEXTS,
@@ -130,9 +132,9 @@ impl EmbeddingsFormat {
                 bytes += text.len();
                 bytes <= most_bytes
             });
-            let (group, behind) = rest.split_at(fitting.count().max(1));
+            let (group, remaining) = rest.split_at(fitting.count().max(1));
             groups.push(group);
-            rest = behind;
+            rest = remaining;
         }
         groups
     }
@@ -165,24 +167,21 @@ impl EmbeddingsFormat {
             }
             EmbeddingsFormat::VertexContent => {
                 let mut body = json!({"content": content(first)});
-                let config = with(Value::Object(Map::new()), "outputDimensionality");
-                if request.dimensions.is_some() {
-                    body["embedContentConfig"] = config;
+                if let Some(dimensions) = request.dimensions {
+                    body["embedContentConfig"] = json!({"outputDimensionality": dimensions});
                 }
                 body
             }
-            // Of the types of input this is the one for texts that are kept, which most are; a caller of
-            // OpenAI's API cannot say another.
-            EmbeddingsFormat::Cohere => with(
-                json!({"model": model, "texts": texts, "input_type": "search_document",
-                    "embedding_types": ["float"], "truncate": "NONE"}),
-                "output_dimension",
-            ),
-            EmbeddingsFormat::CohereOnBedrock => with(
-                json!({"texts": texts, "input_type": "search_document",
-                    "embedding_types": ["float"], "truncate": "NONE"}),
-                "output_dimension",
-            ),
+            // This input type is for texts that are stored, as most are. OpenAI's API has no member for
+            // another.
+            EmbeddingsFormat::Cohere | EmbeddingsFormat::CohereOnBedrock => {
+                let mut body = json!({"texts": texts, "input_type": "search_document",
+                    "embedding_types": ["float"], "truncate": "NONE"});
+                if self == EmbeddingsFormat::Cohere {
+                    body["model"] = model.into();
+                }
+                with(body, "output_dimension")
+            }
             EmbeddingsFormat::Titan => with(json!({"inputText": first}), "dimensions"),
             EmbeddingsFormat::TitanImage => {
                 let mut body = json!({"inputText": first});
@@ -194,9 +193,9 @@ impl EmbeddingsFormat {
             // <https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html>
             EmbeddingsFormat::Nova => {
                 let text = json!({"truncationMode": "NONE", "value": first});
-                let asked = json!({"embeddingPurpose": "GENERIC_INDEX", "text": text});
-                let asked = with(asked, "embeddingDimension");
-                json!({"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": asked})
+                let params = json!({"embeddingPurpose": "GENERIC_INDEX", "text": text});
+                let params = with(params, "embeddingDimension");
+                json!({"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": params})
             }
         }
     }
@@ -210,24 +209,24 @@ mod tests {
         Request::decode(body.to_string().as_bytes())
     }
 
-    fn bodies(format: EmbeddingsFormat, model: &str, asked: &Value) -> Vec<Value> {
-        let bodies = format.bodies(&decode(asked).unwrap(), model);
+    fn bodies(format: EmbeddingsFormat, model: &str, request: &Value) -> Vec<Value> {
+        let bodies = format.encode_requests(&decode(request).unwrap(), model);
         bodies.iter().map(|(body, _)| serde_json::from_slice(body).unwrap()).collect()
     }
 
     #[test]
-    fn one_text_or_several_are_read() {
+    fn one_text_and_several_are_decoded() {
         let one = decode(&json!({"model": "m", "input": "a", "user": "u", "x": 1})).unwrap();
         assert_eq!((one.texts, one.encoding), (vec!["a".to_owned()], Encoding::Float));
         assert_eq!(one.dropped, ["user", "x"]);
-        let asked = json!({"input": ["a", "b"], "dimensions": 8, "encoding_format": "base64"});
-        let two = decode(&asked).unwrap();
+        let request = json!({"input": ["a", "b"], "dimensions": 8, "encoding_format": "base64"});
+        let two = decode(&request).unwrap();
         assert_eq!((two.texts.len(), two.dimensions, two.encoding), (2, Some(8), Encoding::Base64));
     }
 
     #[test]
-    fn what_cannot_be_asked_is_refused_with_its_place() {
-        for (asked, at) in [
+    fn errors_contain_the_place() {
+        for (request, at) in [
             (json!({}), "/input"),
             (json!({"input": []}), "/input"),
             (json!({"input": vec!["a"; 2049]}), "/input"),
@@ -239,15 +238,15 @@ mod tests {
             (json!({"input": "a", "dimensions": -1}), "/dimensions"),
             (json!({"input": "a", "encoding_format": "int8"}), "/encoding_format"),
         ] {
-            assert_eq!(decode(&asked).unwrap_err().at, at, "{asked}");
+            assert_eq!(decode(&request).unwrap_err().at, at, "{request}");
         }
         let tokens = decode(&json!({"input": [[1]]})).unwrap_err().to_string();
         assert!(tokens.contains("send strings"), "{tokens}");
     }
 
     #[test]
-    fn each_provider_is_asked_in_its_own_words() {
-        let asked = json!({"input": ["a", "b"], "dimensions": 8});
+    fn each_format_is_encoded() {
+        let request = json!({"input": ["a", "b"], "dimensions": 8});
         let gemini = |text| {
             json!({"model": "models/m", "content": {"parts": [{"text": text}]},
                 "outputDimensionality": 8})
@@ -263,8 +262,8 @@ mod tests {
         };
         let cohere = json!({"texts": ["a", "b"], "input_type": "search_document",
             "embedding_types": ["float"], "truncate": "NONE", "output_dimension": 8});
-        let mut own = cohere.clone();
-        own["model"] = "m".into();
+        let mut with_model = cohere.clone();
+        with_model["model"] = "m".into();
         for (format, expected) in [
             (
                 EmbeddingsFormat::OpenAi,
@@ -278,7 +277,7 @@ mod tests {
                     "parameters": {"autoTruncate": false, "outputDimensionality": 8}})],
             ),
             (EmbeddingsFormat::VertexContent, vec![content("a"), content("b")]),
-            (EmbeddingsFormat::Cohere, vec![own]),
+            (EmbeddingsFormat::Cohere, vec![with_model]),
             (EmbeddingsFormat::CohereOnBedrock, vec![cohere]),
             (
                 EmbeddingsFormat::Titan,
@@ -296,12 +295,12 @@ mod tests {
             ),
             (EmbeddingsFormat::Nova, vec![nova("a"), nova("b")]),
         ] {
-            assert_eq!(bodies(format, "m", &asked), expected, "{format:?}");
+            assert_eq!(bodies(format, "m", &request), expected, "{format:?}");
         }
     }
 
     #[test]
-    fn no_dimensions_are_made_up() {
+    fn dimensions_are_not_invented() {
         for format in EmbeddingsFormat::ALL {
             let all = format!("{:?}", bodies(format, "m", &json!({"input": "a"})));
             assert!(!all.to_ascii_lowercase().contains("dimension"), "{all}");
@@ -310,9 +309,9 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_divided_in_order_and_nothing_is_lost() {
+    fn a_batch_is_divided_in_order() {
         let texts: Vec<String> = (0..300).map(|n| format!("<{n}>")).collect();
-        let asked = json!({"input": texts});
+        let request = json!({"input": texts});
         for (format, model, requests) in [
             (EmbeddingsFormat::OpenAi, "m", 4),
             (EmbeddingsFormat::Gemini, "gemini-embedding-001", 3),
@@ -323,7 +322,7 @@ mod tests {
             (EmbeddingsFormat::CohereOnBedrock, "cohere.embed-v4:0", 4),
             (EmbeddingsFormat::Titan, "amazon.titan-embed-text-v2:0", 300),
         ] {
-            let all = bodies(format, model, &asked);
+            let all = bodies(format, model, &request);
             assert_eq!(all.len(), requests, "{format:?}");
             let text = all.iter().map(Value::to_string).collect::<String>();
             let places: Vec<_> = texts.iter().map(|one| text.find(one.as_str()).unwrap()).collect();
@@ -332,10 +331,10 @@ mod tests {
     }
 
     #[test]
-    fn vertex_gets_no_more_than_it_takes_tokens_at_once() {
-        let asked =
+    fn vertex_gets_at_most_its_limit_of_tokens() {
+        let request =
             json!({"input": ["x".repeat(15_000), "y", "z".repeat(5_000), "w".repeat(30_000)]});
-        let all = bodies(EmbeddingsFormat::VertexPredict, "text-embedding-005", &asked);
+        let all = bodies(EmbeddingsFormat::VertexPredict, "text-embedding-005", &request);
         let counts: Vec<_> =
             all.iter().map(|one| one["instances"].as_array().unwrap().len()).collect();
         assert_eq!(counts, [2, 1, 1]);

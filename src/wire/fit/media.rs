@@ -1,4 +1,4 @@
-//! Which feature of the matrix a piece of media is.
+//! The feature that a piece of media is, and its type.
 
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Media, MediaKind, Source};
@@ -14,5 +14,17 @@ pub(crate) fn feature(media: &Media) -> Feature {
         (Source::Url { .. }, MediaKind::Document) => Feature::DocumentUrl,
         (Source::Base64 { .. }, MediaKind::Image) => Feature::ImageBytes,
         (Source::Base64 { .. }, MediaKind::Document) => Feature::DocumentBytes,
+    }
+}
+
+/// Writes the media type in lower case and by its registered name: providers refuse `image/jpg`.
+pub(crate) fn normalize_type(media: &mut Media) {
+    if let Source::Base64 { media_type, .. } | Source::Url { media_type: Some(media_type), .. } =
+        &mut media.source
+    {
+        media_type.make_ascii_lowercase();
+        if media_type == "image/jpg" {
+            "image/jpeg".clone_into(media_type);
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! ```text
 //! effort          one scale between effort words and token budgets
 //! claude          what single Claude models refuse, on every road to them
-//! media           the feature that a piece of media is
+//! media           the feature that a piece of media is, and its type
 //! call_ids        ids of tool calls in the target's spelling, paired with their results
 //! roles           turns in the order that a target accepts
 //! signatures      reasoning and signatures that only their maker takes back

@@ -1,5 +1,5 @@
-//! The model that bodies of the Gemini API name again, beside the one in the path: Google refuses those that
-//! say another. <https://ai.google.dev/api/embeddings>, <https://ai.google.dev/api/tokens>
+//! The model that some bodies of the Gemini API repeat from the path. Google refuses a body that names another
+//! model. <https://ai.google.dev/api/embeddings>, <https://ai.google.dev/api/tokens>
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use crate::wire::api::Operation;
 use crate::wire::json::walk::members;
 
-/// The body with `name`, such as `models/gemini-embedding-001`, wherever it names a model. `None`: it
-/// names none, or is not to be understood, and goes as it is. All other bytes stay.
+/// Replaces the model in the body by `name`, such as `models/gemini-embedding-001`. All other bytes stay.
+/// `None`: the body names no model, or cannot be decoded, and is forwarded as it is.
 pub fn rename(operation: Operation, body: &Bytes, name: &str) -> Option<Bytes> {
     let places = match operation {
         Operation::EmbedContent => vec![members(body, ["model"])[0]?],
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_of_the_model_changes_and_nothing_else() {
+    fn only_the_names_of_the_model_change() {
         changes(Operation::EmbedContent, r#"{ "model" : "models/old", "content":{"model":"x"}}"#);
         changes(
             Operation::GeminiCountTokens,
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_model_goes_as_it_is() {
+    fn bodies_without_a_model_stay_as_they_are() {
         for (operation, body) in [
             (Operation::EmbedContent, r#"{"content":{}}"#),
             (Operation::GeminiCountTokens, r#"{"contents":[],"model":"models/old"}"#),

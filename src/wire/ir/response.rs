@@ -62,7 +62,7 @@ impl Response {
                 }
                 Event::Open { block, candidate, kind } => {
                     let Some((at, own)) = reply.candidate(*candidate) else { continue };
-                    own.blocks.push(opened(kind));
+                    own.blocks.push(Block::opened(kind));
                     let place = own.blocks.len() - 1;
                     places.insert(*block, (at, place));
                 }
@@ -122,37 +122,48 @@ impl Response {
     }
 }
 
-fn opened(kind: &Kind) -> Block {
-    let content = match kind {
-        Kind::Text => Content::text(""),
-        Kind::Reasoning => Content::Reasoning { text: String::new() },
-        Kind::Refusal => Content::Refusal(String::new()),
-        Kind::ToolCall { id, name } => {
-            Content::ToolCall { id: id.clone(), name: name.clone(), arguments: String::new() }
+impl Block {
+    /// Returns the block that an [`Event::Open`] begins.
+    pub(crate) fn opened(kind: &Kind) -> Block {
+        let content = match kind {
+            Kind::Text => Content::text(""),
+            Kind::Reasoning => Content::Reasoning { text: String::new() },
+            Kind::Refusal => Content::Refusal(String::new()),
+            Kind::ToolCall { id, name } => {
+                Content::ToolCall { id: id.clone(), name: name.clone(), arguments: String::new() }
+            }
+            Kind::Media(media) => Content::Media(media.clone()),
+            Kind::Foreign { format, json } => {
+                Content::Foreign { format: *format, json: json.clone() }
+            }
+        };
+        Block::new(content, "")
+    }
+
+    /// Returns the text to which a [`Piece::Text`] adds.
+    pub(crate) fn text_mut(&mut self) -> Option<&mut String> {
+        match &mut self.content {
+            Content::Text { text, .. }
+            | Content::Reasoning { text }
+            | Content::Refusal(text)
+            | Content::ToolCall { arguments: text, .. } => Some(text),
+            Content::Media(_) | Content::ToolResult(_) | Content::Foreign { .. } => None,
         }
-        Kind::Media(media) => Content::Media(media.clone()),
-        Kind::Foreign { format, json } => Content::Foreign { format: *format, json: json.clone() },
-    };
-    Block::new(content, "")
+    }
 }
 
 impl Candidate {
     fn take(&mut self, place: usize, piece: &Piece) {
         let block = &mut self.blocks[place];
-        match (piece, &mut block.content) {
-            (
-                Piece::Text(more),
-                Content::Text { text, .. }
-                | Content::Reasoning { text }
-                | Content::Refusal(text)
-                | Content::ToolCall { arguments: text, .. },
-            ) => text.push_str(more),
-            (Piece::Citation(citation), Content::Text { citations, .. }) => {
-                citations.push(citation.clone());
+        match piece {
+            Piece::Text(more) => block.text_mut().into_iter().for_each(|text| text.push_str(more)),
+            Piece::Citation(citation) => {
+                if let Content::Text { citations, .. } = &mut block.content {
+                    citations.push(citation.clone());
+                }
             }
-            (Piece::Signature(signature), _) => block.signature = Some(signature.clone()),
-            (Piece::Logprobs(more), _) => self.logprobs.extend_from_slice(more),
-            (Piece::Text(_) | Piece::Citation(_), _) => {}
+            Piece::Signature(signature) => block.signature = Some(signature.clone()),
+            Piece::Logprobs(more) => self.logprobs.extend_from_slice(more),
         }
     }
 }

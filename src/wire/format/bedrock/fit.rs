@@ -174,13 +174,13 @@ fn called_tools(request: &Request) -> Vec<String> {
 }
 
 fn fit_tools(request: &mut Request, model: &Model, fitting: &mut Fitting) -> Result<(), Rejected> {
+    tool_names::check(request, MAX_NAME_LEN, NAME_BYTES)?;
     if request.tools.is_empty() {
         request.choice = None;
         // The API demands tools in a request whose conversation has calls. Clients leave them out when they
         // compact a conversation or ask for its title.
         request.tools = called_tools(request).into_iter().map(called_tool).collect();
     }
-    tool_names::check(request, MAX_NAME_LEN, NAME_BYTES)?;
     for tool in &mut request.tools {
         let (parameters, strict, cache, at) = match tool {
             Tool::Function { parameters, strict, cache, at, .. } => (parameters, strict, cache, at),

@@ -1,5 +1,5 @@
-//! An object of Google's JSON, whose members may be written in camel case or with underscores, whose whole
-//! numbers may be strings, and whose lists of one may lack their brackets.
+//! An object of Google's JSON: members may be written in camel case or with underscores, integers may be
+//! strings, and a list of one element may lack its brackets.
 //! <https://protobuf.dev/programming-guides/json/>
 
 use std::borrow::Cow;
@@ -8,56 +8,56 @@ use serde_json::{Number, Value};
 
 use crate::wire::json::fields::{Fields, Rejected, elements};
 
-/// As [`Fields`], by names in camel case.
+/// Like [`Fields`], by names in camel case.
 #[derive(Debug)]
-pub(crate) struct Object {
+pub(super) struct Object {
     fields: Fields,
 }
 
 impl Object {
-    pub(crate) fn of_body(body: &[u8]) -> Result<Object, Rejected> {
+    pub(super) fn of_body(body: &[u8]) -> Result<Object, Rejected> {
         Ok(Object { fields: Fields::of_body(body)? })
     }
 
-    pub(crate) fn new(value: Value, at: String) -> Result<Object, Rejected> {
+    pub(super) fn new(value: Value, at: String) -> Result<Object, Rejected> {
         Ok(Object { fields: Fields::new(value, at)? })
     }
 
-    pub(crate) fn place(&self) -> &str {
+    pub(super) fn place(&self) -> &str {
         self.fields.place()
     }
 
-    pub(crate) fn at(&self, camel: &str) -> String {
-        self.fields.at(&self.written(camel))
+    pub(super) fn at(&self, camel: &str) -> String {
+        self.fields.at(&self.written_name(camel))
     }
 
-    pub(crate) fn has(&self, camel: &str) -> bool {
-        self.fields.has(&self.written(camel))
+    pub(super) fn has(&self, camel: &str) -> bool {
+        self.fields.has(&self.written_name(camel))
     }
 
-    pub(crate) fn value(&mut self, camel: &str) -> Option<Value> {
-        self.fields.value(&self.written(camel))
+    pub(super) fn value(&mut self, camel: &str) -> Option<Value> {
+        self.fields.value(&self.written_name(camel))
     }
 
-    pub(crate) fn text(&mut self, camel: &str) -> Result<Option<String>, Rejected> {
-        self.fields.text(&self.written(camel))
+    pub(super) fn text(&mut self, camel: &str) -> Result<Option<String>, Rejected> {
+        self.fields.text(&self.written_name(camel))
     }
 
-    pub(crate) fn needed_text(&mut self, camel: &str) -> Result<String, Rejected> {
-        self.fields.needed_text(&self.written(camel))
+    pub(super) fn needed_text(&mut self, camel: &str) -> Result<String, Rejected> {
+        self.fields.needed_text(&self.written_name(camel))
     }
 
-    pub(crate) fn flag(&mut self, camel: &str) -> Result<Option<bool>, Rejected> {
-        self.fields.flag(&self.written(camel))
+    pub(super) fn flag(&mut self, camel: &str) -> Result<Option<bool>, Rejected> {
+        self.fields.flag(&self.written_name(camel))
     }
 
-    pub(crate) fn number(&mut self, camel: &str) -> Result<Option<Number>, Rejected> {
-        self.fields.number(&self.written(camel))
+    pub(super) fn number(&mut self, camel: &str) -> Result<Option<Number>, Rejected> {
+        self.fields.number(&self.written_name(camel))
     }
 
-    /// A whole number, of which -1 often means something.
-    pub(crate) fn whole(&mut self, camel: &str) -> Result<Option<i64>, Rejected> {
-        let name = self.written(camel);
+    /// Takes a whole number. -1 often has a meaning.
+    pub(super) fn whole(&mut self, camel: &str) -> Result<Option<i64>, Rejected> {
+        let name = self.written_name(camel);
         let Some(value) = self.fields.value(&name) else { return Ok(None) };
         let whole = match &value {
             Value::Number(number) => number.as_i64().or_else(|| {
@@ -70,7 +70,7 @@ impl Object {
         whole.map(Some).ok_or_else(|| self.fields.must(&name, "must be a whole number"))
     }
 
-    pub(crate) fn count(&mut self, camel: &str) -> Result<Option<u64>, Rejected> {
+    pub(super) fn count(&mut self, camel: &str) -> Result<Option<u64>, Rejected> {
         let at = self.at(camel);
         let whole = self.whole(camel)?;
         whole
@@ -79,13 +79,13 @@ impl Object {
             .map_err(|_| Rejected::new(at, "must be a whole number from 0"))
     }
 
-    pub(crate) fn object(&mut self, camel: &str) -> Result<Option<Object>, Rejected> {
+    pub(super) fn object(&mut self, camel: &str) -> Result<Option<Object>, Rejected> {
         let at = self.at(camel);
         self.value(camel).map(|value| Object::new(value, at)).transpose()
     }
 
-    /// A list; a single object stands for a list of one.
-    pub(crate) fn list(&mut self, camel: &str) -> Result<Vec<(Value, String)>, Rejected> {
+    /// Takes a list; a single object is a list of one.
+    pub(super) fn list(&mut self, camel: &str) -> Result<Vec<(Value, String)>, Rejected> {
         let at = self.at(camel);
         match self.value(camel) {
             None => Ok(Vec::new()),
@@ -95,7 +95,7 @@ impl Object {
         }
     }
 
-    pub(crate) fn texts(&mut self, camel: &str) -> Result<Vec<String>, Rejected> {
+    pub(super) fn texts(&mut self, camel: &str) -> Result<Vec<String>, Rejected> {
         let list = self.list(camel)?.into_iter().map(|(value, at)| match value {
             Value::String(text) => Ok(text),
             _ => Err(Rejected::new(at, "must be a string")),
@@ -103,25 +103,25 @@ impl Object {
         list.collect()
     }
 
-    pub(crate) fn left(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn left(&self) -> impl Iterator<Item = &str> {
         self.fields.left()
     }
 
-    pub(crate) fn must(&self, camel: &str, why: impl Into<Cow<'static, str>>) -> Rejected {
+    pub(super) fn must(&self, camel: &str, why: impl Into<Cow<'static, str>>) -> Rejected {
         Rejected::new(self.at(camel), why)
     }
 
-    /// The name as the caller has it.
-    fn written<'n>(&self, camel: &'n str) -> Cow<'n, str> {
+    /// Returns the name as the caller wrote it.
+    fn written_name<'n>(&self, camel: &'n str) -> Cow<'n, str> {
         if self.fields.has(camel) || !camel.contains(|c: char| c.is_ascii_uppercase()) {
             return Cow::Borrowed(camel);
         }
-        let snake = snake(camel);
+        let snake = snake_case(camel);
         if self.fields.has(&snake) { Cow::Owned(snake) } else { Cow::Borrowed(camel) }
     }
 }
 
-fn snake(camel: &str) -> String {
+pub(super) fn snake_case(camel: &str) -> String {
     let mut snake = String::with_capacity(camel.len() + 4);
     for c in camel.chars() {
         if c.is_ascii_uppercase() {
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_of_writing_are_read() {
+    fn both_spellings_of_names_are_accepted() {
         let body = br#"{"topK": 3.0, "max_output_tokens": "20", "parts": {"text": "x"}, "b": 2}"#;
         let mut object = Object::of_body(body).unwrap();
         assert_eq!(object.whole("topK").unwrap(), Some(3));

@@ -1,4 +1,5 @@
 //! The parts of a content as they are written, in requests and in answers alike.
+//! <https://ai.google.dev/api/caching#Part>
 
 use std::borrow::Cow;
 
@@ -8,164 +9,195 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::{media, signature};
 use crate::wire::api::Format;
-use crate::wire::ir::{Media, MediaKind, Source};
+use crate::wire::ir::{Block, Content, Media, Source, ToolResult};
 
 /// One part.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Part<'p> {
-    Own(Box<Own<'p>>),
-    /// Of this format already.
-    Foreign(&'p Value),
+pub(super) enum Part<'p> {
+    Fields(Box<PartFields<'p>>),
+    /// JSON of this format.
+    Verbatim(&'p Value),
+    Written(Box<RawValue>),
 }
 
-impl<'p> From<Own<'p>> for Part<'p> {
-    fn from(own: Own<'p>) -> Part<'p> {
-        Part::Own(Box::new(own))
+impl<'p> From<PartFields<'p>> for Part<'p> {
+    fn from(fields: PartFields<'p>) -> Part<'p> {
+        Part::Fields(Box::new(fields))
     }
 }
 
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Own<'p> {
+pub(super) struct PartFields<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) text: Option<Cow<'p, str>>,
+    pub(super) text: Option<Cow<'p, str>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) thought: bool,
+    pub(super) thought: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) inline_data: Option<Blob<'p>>,
+    pub(super) inline_data: Option<Blob<'p>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) file_data: Option<FileData<'p>>,
+    pub(super) file_data: Option<FileData<'p>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) function_call: Option<Call<'p>>,
+    pub(super) function_call: Option<FunctionCall<'p>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) function_response: Option<Response<'p>>,
+    pub(super) function_response: Option<FunctionResponse<'p>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) thought_signature: Option<Cow<'p, str>>,
+    pub(super) thought_signature: Option<Cow<'p, str>>,
+}
+
+impl<'p> PartFields<'p> {
+    pub(super) fn text(text: &'p str) -> PartFields<'p> {
+        PartFields { text: Some(Cow::Borrowed(text)), ..PartFields::default() }
+    }
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Blob<'p> {
-    pub(crate) mime_type: Cow<'p, str>,
-    pub(crate) data: Cow<'p, str>,
+pub(super) struct Blob<'p> {
+    mime_type: &'p str,
+    data: Cow<'p, str>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct FileData<'p> {
+pub(super) struct FileData<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mime_type: Option<&'p str>,
-    pub(crate) file_uri: &'p str,
+    mime_type: Option<&'p str>,
+    file_uri: &'p str,
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Call<'p> {
+pub(super) struct FunctionCall<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) id: Option<&'p str>,
-    pub(crate) name: &'p str,
-    pub(crate) args: &'p RawValue,
+    id: Option<&'p str>,
+    name: &'p str,
+    args: &'p RawValue,
 }
 
-#[expect(clippy::struct_field_names, reason = "Google's names")]
 #[derive(Debug, Serialize)]
-pub(crate) struct Response<'p> {
+pub(super) struct FunctionResponse<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) id: Option<&'p str>,
-    pub(crate) name: &'p str,
-    pub(crate) response: ProviderError<'p>,
+    id: Option<&'p str>,
+    name: &'p str,
+    response: ResultObject<'p>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) parts: Vec<Part<'p>>,
+    parts: Vec<Part<'p>>,
 }
 
-/// An outcome must be an object.
+/// A tool's result. It must be an object: "Use "output" key to specify function output and "error" key to
+/// specify error details"; other objects pass as they are.
+/// <https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Content#functionresponse>
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum ProviderError<'p> {
+enum ResultObject<'p> {
     Object(&'p RawValue),
     Output { output: Cow<'p, str> },
-    Error { error: Error<'p> },
+    Error { error: ErrorDetails<'p> },
 }
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Error<'p> {
+enum ErrorDetails<'p> {
     Object(&'p RawValue),
     Text(Cow<'p, str>),
 }
 
-/// JSON text that is an object; the empty text is an empty one.
-pub(crate) fn object(text: &str) -> Option<&RawValue> {
-    let text = text.trim_ascii();
-    if text.is_empty() {
-        return serde_json::from_str("{}").ok();
-    }
-    if !text.starts_with('{') {
-        return None;
-    }
-    serde_json::from_str(text).ok()
+/// Returns the parts of these blocks.
+pub(super) fn parts<'p>(blocks: impl IntoIterator<Item = &'p Block>) -> Vec<Part<'p>> {
+    blocks.into_iter().filter_map(part).collect()
 }
 
-/// A part for media; `None`: their bytes or address are not ones that Google can read.
-pub(crate) fn media(media: &Media) -> Option<Own<'_>> {
-    let mut own = Own::default();
+/// Returns the part that holds a block. `None`: no part can hold it, because it is a call whose arguments are
+/// not a JSON object, media that Google cannot read, or a block of another format.
+pub(super) fn part(block: &Block) -> Option<Part<'_>> {
+    let fields = match &block.content {
+        Content::Text { text, .. } | Content::Refusal(text) => PartFields::text(text),
+        // An empty text that only carries a signature is not marked.
+        Content::Reasoning { text } => {
+            PartFields { thought: !text.is_empty(), ..PartFields::text(text) }
+        }
+        Content::ToolCall { id, name, arguments } => {
+            let call = FunctionCall { id: id.as_deref(), name, args: object(arguments)? };
+            PartFields { function_call: Some(call), ..PartFields::default() }
+        }
+        Content::ToolResult(result) => {
+            let response = Some(function_response(result));
+            PartFields { function_response: response, ..PartFields::default() }
+        }
+        Content::Media(media) => media_part(media)?,
+        Content::Foreign { format: Format::Gemini, json } => return Some(Part::Verbatim(json)),
+        Content::Foreign { .. } => return None,
+    };
+    let thought_signature = block.signature.as_ref().map(signature::encode);
+    Some(PartFields { thought_signature, ..fields }.into())
+}
+
+/// Returns JSON text that is an object; for the empty text an empty object.
+fn object(text: &str) -> Option<&RawValue> {
+    let text = match text.trim_ascii() {
+        "" => "{}",
+        text => text,
+    };
+    text.starts_with('{').then(|| serde_json::from_str(text).ok())?
+}
+
+fn function_response(result: &ToolResult) -> FunctionResponse<'_> {
+    let texts = result.content.iter().filter_map(|block| match &block.content {
+        Content::Text { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    let texts: Vec<_> = texts.collect();
+    let text = match texts[..] {
+        [one] => Cow::Borrowed(one),
+        _ => Cow::Owned(texts.join("\n")),
+    };
+    let object = match &text {
+        Cow::Borrowed(text) if !text.trim_ascii().is_empty() => object(text),
+        _ => None,
+    };
+    let response = match (object, result.is_error) {
+        (Some(object), false) => ResultObject::Object(object),
+        (None, false) => ResultObject::Output { output: text },
+        (Some(object), true) => ResultObject::Error { error: ErrorDetails::Object(object) },
+        (None, true) => ResultObject::Error { error: ErrorDetails::Text(text) },
+    };
+    let media = result.content.iter().filter(|block| matches!(block.content, Content::Media(_)));
+    FunctionResponse {
+        id: Some(&*result.id).filter(|id| !id.is_empty()),
+        name: result.name.as_deref().unwrap_or_default(),
+        response,
+        parts: parts(media),
+    }
+}
+
+/// Returns a part for media. `None`: Google cannot read their bytes or their address.
+pub(super) fn media_part(media: &Media) -> Option<PartFields<'_>> {
+    let mut fields = PartFields::default();
     match &media.source {
         Source::Base64 { media_type, data } => {
-            let (mime_type, data) = (Cow::Borrowed(&**media_type), Cow::Borrowed(&**data));
-            own.inline_data = Some(Blob { mime_type, data });
+            fields.inline_data = Some(Blob { mime_type: media_type, data: Cow::Borrowed(data) });
         }
         Source::Text(text) => {
             let data = Cow::Owned(BASE64_STANDARD.encode(text));
-            own.inline_data = Some(Blob { mime_type: Cow::Borrowed("text/plain"), data });
+            fields.inline_data = Some(Blob { mime_type: "text/plain", data });
         }
         Source::Url { url, media_type } => {
             if !["https:", "http:", "gs:"].iter().any(|scheme| url.starts_with(scheme)) {
                 return None;
             }
-            let mime_type = media_type.as_deref().or(media_type_of(url));
-            own.file_data = Some(FileData { mime_type, file_uri: url });
+            // Vertex demands it.
+            let mime_type = media_type.as_deref().or(media::type_of_url(url));
+            fields.file_data = Some(FileData { mime_type, file_uri: url });
         }
         Source::File { format: Format::Gemini, id } => {
-            own.file_data = Some(FileData { mime_type: None, file_uri: id });
+            fields.file_data = Some(FileData { mime_type: None, file_uri: id });
         }
         Source::File { .. } => return None,
     }
-    Some(own)
-}
-
-/// The sort of what has this media type.
-pub(crate) fn kind_of(media_type: &str) -> MediaKind {
-    match media_type.split('/').next() {
-        Some("image") => MediaKind::Image,
-        Some("audio") => MediaKind::Audio,
-        Some("video") => MediaKind::Video,
-        _ => MediaKind::Document,
-    }
-}
-
-/// What an address says of the media type, which Vertex wants beside it.
-pub(crate) fn media_type_of(url: &str) -> Option<&'static str> {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    let (_, extension) = path.rsplit('/').next()?.rsplit_once('.')?;
-    Some(match &*extension.to_ascii_lowercase() {
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "webp" => "image/webp",
-        "gif" => "image/gif",
-        "heic" => "image/heic",
-        "heif" => "image/heif",
-        "pdf" => "application/pdf",
-        "txt" => "text/plain",
-        "mp3" => "audio/mp3",
-        "wav" => "audio/wav",
-        "flac" => "audio/flac",
-        "ogg" => "audio/ogg",
-        "mp4" => "video/mp4",
-        "webm" => "video/webm",
-        "mov" => "video/quicktime",
-        _ => return None,
-    })
+    Some(fields)
 }
 
 #[cfg(test)]
@@ -179,12 +211,5 @@ mod tests {
         for other in ["[]", "\"a\"", "{\"a\":", "{}{}", "null"] {
             assert!(object(other).is_none(), "{other}");
         }
-    }
-
-    #[test]
-    fn an_address_says_its_media_type() {
-        assert_eq!(media_type_of("https://x.y/a.b/c.PNG?d=e.pdf"), Some("image/png"));
-        assert_eq!(media_type_of("https://x.com"), None);
-        assert_eq!(media_type_of("https://x/y"), None);
     }
 }

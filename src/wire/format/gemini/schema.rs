@@ -1,11 +1,11 @@
-//! Google's subset of OpenAPI's schemas as JSON Schema. <https://ai.google.dev/api/caching#Schema>
+//! Converts Google's subset of OpenAPI schemas to JSON Schema. <https://ai.google.dev/api/caching#Schema>
 //!
-//! Callers also write plain JSON Schema in the same place; what is already that stays.
+//! Callers also write plain JSON Schema in the same member, which stays as it is.
 
 use serde_json::{Map, Value};
 
-/// A schema in its place, turned round. As deep as JSON is read, which is bounded.
-pub(crate) fn read(schema: Value) -> Value {
+/// Converts a schema. The recursion is as deep as `serde_json` parses, which is bounded.
+pub(super) fn to_json_schema(schema: Value) -> Value {
     let Value::Object(members) = schema else { return schema };
     let mut out = Map::with_capacity(members.len());
     let (mut nullable, mut ordering) = (false, None);
@@ -18,47 +18,47 @@ pub(crate) fn read(schema: Value) -> Value {
             }
             ("nullable", Value::Bool(flag)) => nullable = flag,
             ("propertyOrdering" | "property_ordering", list) => ordering = Some(list),
-            // Says no more than that there is an `enum`.
+            // It only repeats that there is an `enum`.
             ("format", Value::String(format)) if format == "enum" => {}
             ("example", value) => {
                 out.insert("examples".to_owned(), Value::Array(vec![value]));
             }
             ("anyOf" | "any_of", Value::Array(list)) => {
-                out.insert("anyOf".to_owned(), list.into_iter().map(read).collect());
+                out.insert("anyOf".to_owned(), list.into_iter().map(to_json_schema).collect());
             }
             ("items" | "additionalProperties" | "additional_properties", value) => {
-                out.insert(camel(&name).to_owned(), read(value));
+                out.insert(camel_case(&name).to_owned(), to_json_schema(value));
             }
             ("properties", Value::Object(all)) => {
-                out.insert(name, each(all));
+                out.insert(name, convert_each(all));
             }
             ("defs", Value::Object(all)) => {
-                out.insert("$defs".to_owned(), each(all));
+                out.insert("$defs".to_owned(), convert_each(all));
             }
             ("ref", Value::String(to)) => {
                 out.insert("$ref".to_owned(), to.replacen("#/defs/", "#/$defs/", 1).into());
             }
             (_, value) => {
-                let named = camel(&name);
-                let value = if is_count(named) { count(value) } else { value };
+                let named = camel_case(&name);
+                let value = if is_count(named) { parse_count(value) } else { value };
                 out.insert(named.to_owned(), value);
             }
         }
     }
     if let Some(Value::Array(order)) = ordering {
-        arrange(&mut out, &order);
+        order_properties(&mut out, &order);
     }
     if nullable {
-        or_null(&mut out);
+        allow_null(&mut out);
     }
     Value::Object(out)
 }
 
-fn each(all: Map<String, Value>) -> Value {
-    Value::Object(all.into_iter().map(|(name, value)| (name, read(value))).collect())
+fn convert_each(all: Map<String, Value>) -> Value {
+    Value::Object(all.into_iter().map(|(name, value)| (name, to_json_schema(value))).collect())
 }
 
-fn camel(name: &str) -> &str {
+fn camel_case(name: &str) -> &str {
     match name {
         "min_items" => "minItems",
         "max_items" => "maxItems",
@@ -78,16 +78,16 @@ fn is_count(name: &str) -> bool {
     )
 }
 
-/// Google writes whole numbers of 64 bits as strings.
-fn count(value: Value) -> Value {
+/// Google writes 64-bit integers as strings.
+fn parse_count(value: Value) -> Value {
     match value.as_str().and_then(|text| text.parse::<u64>().ok()) {
         Some(count) => count.into(),
         None => value,
     }
 }
 
-/// Puts the properties into the order that the answer is to have: models keep to a schema's.
-fn arrange(schema: &mut Map<String, Value>, order: &[Value]) {
+/// Puts the properties into the order that the answer is to have. Models keep to the order of a schema.
+fn order_properties(schema: &mut Map<String, Value>, order: &[Value]) {
     let Some(Value::Object(all)) = schema.get_mut("properties") else { return };
     let mut before = std::mem::take(all);
     for name in order.iter().filter_map(Value::as_str) {
@@ -98,7 +98,7 @@ fn arrange(schema: &mut Map<String, Value>, order: &[Value]) {
     all.append(&mut before);
 }
 
-fn or_null(schema: &mut Map<String, Value>) {
+fn allow_null(schema: &mut Map<String, Value>) {
     if let Some(Value::Array(list)) = schema.get_mut("enum") {
         list.push(Value::Null);
     }
@@ -116,8 +116,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_subset_becomes_json_schema() {
-        let own = json!({
+    fn openapi_subset_becomes_json_schema() {
+        let openapi = json!({
             "type": "OBJECT",
             "properties": {
                 "type": {"type": "STRING", "format": "enum", "enum": ["a"], "nullable": true},
@@ -136,7 +136,7 @@ mod tests {
             },
             "required": ["list"],
         });
-        assert_eq!(read(own).to_string(), expected.to_string());
+        assert_eq!(to_json_schema(openapi).to_string(), expected.to_string());
     }
 
     #[test]
@@ -147,8 +147,11 @@ mod tests {
             "properties": {"a": {"$ref": "#/$defs/a"}, "b": true},
             "additionalProperties": false,
         });
-        assert_eq!(read(plain.clone()), plain);
+        assert_eq!(to_json_schema(plain.clone()), plain);
         let vertex = json!({"ref": "#/defs/a", "defs": {"a": {"type": "STRING"}}});
-        assert_eq!(read(vertex), json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}));
+        assert_eq!(
+            to_json_schema(vertex),
+            json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}})
+        );
     }
 }

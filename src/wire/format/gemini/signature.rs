@@ -1,5 +1,5 @@
-//! `thoughtSignature`: base64 of bytes that only their maker can read. Signatures of other formats travel
-//! as base64 of `NAME:DATA` and so find their way back.
+//! `thoughtSignature`: base64 of bytes that only their maker can read. A signature of another format travels
+//! to the caller and back as base64 of `NAME:DATA`.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,15 @@ use base64::prelude::BASE64_STANDARD;
 use crate::wire::api::Format;
 use crate::wire::ir::Signature;
 
-/// What Google documents for calls of which there is no signature, because another model made them.
+/// The signature that Google documents for calls without one, because another model made them.
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>
-pub(crate) const SKIP: &str = "skip_thought_signature_validator";
+pub(super) const SKIP: &str = "skip_thought_signature_validator";
 
-/// Longer than the longest name of a format in base64, and whole groups of it.
-const NAME: usize = 24;
+/// The base64 characters that are decoded to look for the name of a format: longer than the longest name, and
+/// whole groups of four.
+const NAME_LEN: usize = 24;
 
-/// JSON of protocol buffers takes base64 of both alphabets, padded or not.
+/// Decodes what the JSON of protocol buffers accepts: padded or not.
 static LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -26,16 +27,16 @@ static LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// As a caller writes it back.
-pub(crate) fn read(signature: String) -> Signature {
-    match foreign(&signature) {
+/// Decodes a signature that a caller sends back.
+pub(super) fn decode(signature: String) -> Signature {
+    match decode_foreign(&signature) {
         Some((format, data)) => Signature { format, data, id: None },
         None => Signature { format: Format::Gemini, data: signature, id: None },
     }
 }
 
-/// As a caller gets it.
-pub(crate) fn write(signature: &Signature) -> Cow<'_, str> {
+/// Encodes a signature for a caller. One of Google's own stays as it is.
+pub(super) fn encode(signature: &Signature) -> Cow<'_, str> {
     match signature.format {
         Format::Gemini => Cow::Borrowed(&signature.data),
         format => {
@@ -44,24 +45,24 @@ pub(crate) fn write(signature: &Signature) -> Cow<'_, str> {
     }
 }
 
-fn foreign(signature: &str) -> Option<(Format, String)> {
-    let start = decode(signature.get(..NAME).unwrap_or(signature))?;
+fn decode_foreign(signature: &str) -> Option<(Format, String)> {
+    let start = decode_base64(signature.get(..NAME_LEN).unwrap_or(signature))?;
     let end = start.iter().position(|byte| *byte == b':')?;
     let format = Format::named(std::str::from_utf8(&start[..end]).ok()?)?;
-    let mut text = String::from_utf8(decode(signature)?).ok()?;
+    let mut text = String::from_utf8(decode_base64(signature)?).ok()?;
     Some((format, text.split_off(end + 1)))
 }
 
-/// The bytes of base64 in any of its forms.
-pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+/// Returns the bytes of base64 in either alphabet, padded or not.
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     if text.contains(['-', '_']) {
         return LENIENT.decode(text.replace('-', "+").replace('_', "/")).ok();
     }
     LENIENT.decode(text).ok()
 }
 
-/// Base64 of the standard alphabet, padded. Google's own Python client writes the other one.
-pub(crate) fn standard(mut text: String) -> String {
+/// Rewrites base64 in the standard alphabet, padded. Google's own Python client writes the other alphabet.
+pub(super) fn standard_base64(mut text: String) -> String {
     if text.contains(['-', '_']) {
         text = text.replace('-', "+").replace('_', "/");
     }
@@ -76,27 +77,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_foreign_signature_comes_back_as_it_went() {
+    fn a_foreign_signature_survives_the_round_trip() {
         for format in Format::ALL {
             let signature = Signature { format, data: "EsMB+/==\u{e9}:x".to_owned(), id: None };
-            assert_eq!(read(write(&signature).into_owned()), signature);
+            assert_eq!(decode(encode(&signature).into_owned()), signature);
         }
     }
 
     #[test]
-    fn the_other_alphabet_and_no_padding_are_the_same_signature() {
+    fn either_alphabet_and_missing_padding_are_accepted() {
         let signature =
             Signature { format: Format::Anthropic, data: "??>>~~".to_owned(), id: None };
-        let written = write(&signature).replace('+', "-").replace('/', "_");
-        assert_eq!(read(written.trim_end_matches('=').to_owned()), signature);
+        let written = encode(&signature).replace('+', "-").replace('/', "_");
+        assert_eq!(decode(written.trim_end_matches('=').to_owned()), signature);
     }
 
     #[test]
-    fn googles_own_stay_as_they_are() {
-        for own in ["CiwBjz1rX7BKwi0Yqwh_-A", SKIP, "", "no base64"] {
-            assert_eq!(read(own.to_owned()).format, Format::Gemini);
-            assert_eq!(read(own.to_owned()).data, own);
+    fn signatures_of_google_stay_as_they_are() {
+        for data in ["CiwBjz1rX7BKwi0Yqwh_-A", SKIP, "", "no base64"] {
+            assert_eq!(decode(data.to_owned()).format, Format::Gemini);
+            assert_eq!(decode(data.to_owned()).data, data);
         }
-        assert_eq!(standard("_-8".to_owned()), "/+8=");
+        assert_eq!(standard_base64("_-8".to_owned()), "/+8=");
     }
 }

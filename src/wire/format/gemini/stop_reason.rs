@@ -1,9 +1,8 @@
-//! `finishReason`. <https://ai.google.dev/api/generate-content#FinishReason> and the same of Vertex, which
-//! has some more.
+//! `finishReason`. <https://ai.google.dev/api/generate-content#FinishReason>; Vertex has some more values.
 
 use crate::wire::ir::Stop;
 
-/// The words by their numbers, as Vertex counts them: of it answers are recorded that have numbers.
+/// The values by their numbers on Vertex, of which answers with numbers are recorded.
 const NUMBERED: [&str; 10] = [
     "FINISH_REASON_UNSPECIFIED",
     "STOP",
@@ -17,19 +16,19 @@ const NUMBERED: [&str; 10] = [
     "MALFORMED_FUNCTION_CALL",
 ];
 
-/// The word that stands in an answer.
-pub(crate) fn word(json: &str) -> Option<String> {
+/// Returns the name of a finish reason, which an answer contains as a name or as a number.
+pub(super) fn name_of(json: &str) -> Option<String> {
     if let Ok(number) = json.parse::<usize>() {
         return Some(NUMBERED.get(number).copied().unwrap_or("OTHER").to_owned());
     }
     serde_json::from_str(json).ok()
 }
 
-/// What a word of Google's means, where the model has called or not; `None`: the answer goes on.
-pub(crate) fn read(word: &str, called: bool) -> Option<Stop> {
-    Some(match word {
+/// Decodes a finish reason. `has_called`: the candidate contains a call. `None`: the answer goes on.
+pub(super) fn decode(name: &str, has_called: bool) -> Option<Stop> {
+    Some(match name {
         "" | "FINISH_REASON_UNSPECIFIED" => return None,
-        "STOP" if called => Stop::Calls,
+        "STOP" if has_called => Stop::Calls,
         "STOP" => Stop::End,
         "MAX_TOKENS" => Stop::Length,
         "SAFETY"
@@ -47,13 +46,13 @@ pub(crate) fn read(word: &str, called: bool) -> Option<Stop> {
         }
         "CONTINUATION" => Stop::Pause,
         // OTHER, IMAGE_OTHER, NO_IMAGE, TOO_MANY_TOOL_CALLS, MISSING_THOUGHT_SIGNATURE, ESCALATION, and
-        // what is new.
+        // values that are not known yet.
         _ => Stop::Other,
     })
 }
 
-/// Google's word.
-pub(crate) fn write(why: Stop) -> &'static str {
+/// Encodes a stop.
+pub(super) fn encode(why: Stop) -> &'static str {
     match why {
         Stop::End | Stop::Sequence | Stop::Calls => "STOP",
         Stop::Length | Stop::Window => "MAX_TOKENS",
@@ -68,19 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_with_calls_is_another() {
-        assert_eq!(read("STOP", false), Some(Stop::End));
-        assert_eq!(read("STOP", true), Some(Stop::Calls));
-        assert_eq!(read("SAFETY", true), Some(Stop::Filter));
-        assert_eq!(read("TO_COME", false), Some(Stop::Other));
-        assert_eq!(read("FINISH_REASON_UNSPECIFIED", false), None);
+    fn stop_after_a_call_is_a_stop_for_calls() {
+        assert_eq!(decode("STOP", false), Some(Stop::End));
+        assert_eq!(decode("STOP", true), Some(Stop::Calls));
+        assert_eq!(decode("SAFETY", true), Some(Stop::Filter));
+        assert_eq!(decode("TO_COME", false), Some(Stop::Other));
+        assert_eq!(decode("FINISH_REASON_UNSPECIFIED", false), None);
     }
 
     #[test]
-    fn words_may_be_numbers() {
-        assert_eq!(word("1").as_deref(), Some("STOP"));
-        assert_eq!(word("99").as_deref(), Some("OTHER"));
-        assert_eq!(word("\"SAFETY\"").as_deref(), Some("SAFETY"));
-        assert_eq!(word("null"), None);
+    fn reasons_may_be_numbers() {
+        assert_eq!(name_of("1").as_deref(), Some("STOP"));
+        assert_eq!(name_of("99").as_deref(), Some("OTHER"));
+        assert_eq!(name_of("\"SAFETY\"").as_deref(), Some("SAFETY"));
+        assert_eq!(name_of("null"), None);
     }
 }

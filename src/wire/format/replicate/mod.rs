@@ -1,21 +1,25 @@
-//! Predictions of language models on Replicate. No caller speaks it.
+//! Predictions of language models on Replicate, as a provider. No caller uses it by translation.
 //! <https://replicate.com/docs/reference/http#predictions.create>
 //!
-//! A model is asked by the members of its own `input`, of which the official language models have a few in
-//! common: a prompt, a system prompt, limits of sampling. Only OpenAI's take a conversation; a template
-//! that would make one prompt of many turns is nothing that this knows of other models.
+//! Each model defines the members of its `input`. The official language models have a few in common: a prompt, a
+//! system prompt, limits of sampling. Only OpenAI's accept a conversation; for other models the template that
+//! would make one prompt of several turns is unknown here.
 //!
 //! ```text
-//! encode.rs    Request -> body; vendors.rs: how each vendor's models name things
-//! stream.rs    an answer, streamed or whole -> events
+//! vendors          the members of `input` that each vendor's models accept
+//! fit              what the model does not accept
+//! encode_request   a fitted Request -> a provider's request
+//! decode_response  a provider's answer, streamed or whole -> events
 //! ```
 //!
-//! A stream is not the answer to the request that asks for it: that answer names its address
-//! (`urls.stream`). The decoder is for what comes from there.
+//! The answer to a request with `stream` is not the stream: it contains the stream's address (`urls.stream`). The
+//! decoder reads what that address sends.
 
 mod decode_response;
 mod encode_request;
+mod fit;
 mod vendors;
 
 pub use self::decode_response::{Decoder, decode_whole};
 pub use self::encode_request::encode_request;
+pub(crate) use self::fit::fit;

@@ -1,35 +1,37 @@
-//! How the official language models of each vendor name the members of their `input`. Each row is as the
-//! pages of its models have it (`https://replicate.com/OWNER/NAME/api/schema`).
+//! The members of `input` that the official language models of each vendor accept. Source of each row: the
+//! schemas of its models (`https://replicate.com/OWNER/NAME/api/schema`).
 
-/// One vendor's models.
+/// The models of one vendor. A field that holds a name contains the member's name in `input`.
 #[derive(Debug)]
-pub(crate) struct Vendor {
-    /// What the model's name begins with.
+pub(super) struct Vendor {
+    /// The beginning of the model's name.
     prefix: &'static str,
-    /// A conversation, in `messages`.
-    pub messages: bool,
-    pub system: Option<&'static str>,
-    pub images: Images,
-    pub max_tokens: &'static str,
-    pub temperature: bool,
-    pub top_p: bool,
-    pub top_k: bool,
-    pub penalties: bool,
-    /// `stop_sequences`, one string with commas in it.
-    pub stop: bool,
-    pub effort: bool,
-    pub budget: bool,
+    /// True if `messages` accepts a conversation.
+    pub(super) messages: bool,
+    pub(super) system: Option<&'static str>,
+    pub(super) images: Images,
+    pub(super) max_tokens: &'static str,
+    pub(super) temperature: bool,
+    pub(super) top_p: bool,
+    pub(super) top_k: bool,
+    pub(super) penalties: bool,
+    /// True if `stop_sequences` is accepted: one string, separated by commas.
+    pub(super) stop: bool,
+    /// True if `reasoning_effort` is accepted.
+    pub(super) effort: bool,
+    /// True if `thinking_budget` is accepted.
+    pub(super) budget: bool,
 }
 
-/// Images that go with a prompt.
+/// The images that a model accepts beside a prompt.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Images {
+pub(super) enum Images {
     None,
     One(&'static str),
     Many(&'static str),
 }
 
-/// What language models have in common.
+/// The members that most language models accept.
 const PLAIN: Vendor = Vendor {
     prefix: "",
     messages: false,
@@ -54,11 +56,11 @@ const OPENAI: Vendor = Vendor {
     ..PLAIN
 };
 
-/// Its models that reason take no word on sampling.
+/// Reasoning models accept no sampling settings.
 const REASONING: Vendor =
     Vendor { temperature: false, top_p: false, penalties: false, effort: true, ..OPENAI };
 
-/// The first row that fits is the model's.
+/// The first row whose prefix matches applies.
 static VENDORS: [Vendor; 9] = [
     Vendor { prefix: "openai/gpt-oss", messages: false, images: Images::None, ..PLAIN },
     Vendor { prefix: "openai/gpt-5", ..REASONING },
@@ -90,8 +92,10 @@ static VENDORS: [Vendor; 9] = [
     Vendor { prefix: "deepseek-ai/", system: None, penalties: true, ..PLAIN },
 ];
 
-/// Those that this model is of.
-pub(crate) fn of(model: &str) -> &'static Vendor {
-    static ANY: Vendor = PLAIN;
-    VENDORS.iter().find(|vendor| model.starts_with(vendor.prefix)).unwrap_or(&ANY)
+impl Vendor {
+    /// Returns the row for a model.
+    pub(super) fn of_model(model: &str) -> &'static Vendor {
+        static OTHER: Vendor = PLAIN;
+        VENDORS.iter().find(|vendor| model.starts_with(vendor.prefix)).unwrap_or(&OTHER)
+    }
 }

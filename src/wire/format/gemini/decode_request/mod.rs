@@ -1,43 +1,43 @@
-//! A caller's request.
+//! Decodes a caller's request.
 
-pub(crate) mod config;
-pub(crate) mod contents;
+mod config;
+mod contents;
 
 use serde_json::{Map, Value};
 
 use super::object::Object;
-use super::schema;
+use super::schema::to_json_schema;
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 use crate::wire::ir::{Block, Choice, Content, Request, Tier, Tool};
 use crate::wire::json::fields::{Rejected, child};
 
-/// Reads a caller's request.
+/// Decodes a caller's request.
 ///
 /// # Errors
 ///
-/// When the body is not what the format asks for.
+/// When the body is not a request of this format.
 pub fn decode_request(body: &[u8]) -> Result<Request, Rejected> {
     let mut body = Object::of_body(body)?;
-    // Every stream of this format tells its usage.
+    // Every stream of this format reports its usage.
     let mut request = Request { stream_usage: true, ..Request::default() };
-    request.turns = contents::turns(&mut body, &mut request.asked)?;
+    request.turns = contents::decode_turns(&mut body, &mut request.asked)?;
     if let Some(mut system) = body.object("systemInstruction")? {
-        request.system = instructions(&mut system, &mut request.asked)?;
+        request.system = decode_instructions(&mut system, &mut request.asked)?;
     }
     for (tool, at) in body.list("tools")? {
-        tools(tool, at, &mut request)?;
+        decode_tools(tool, at, &mut request)?;
     }
     if let Some(config) = body.object("toolConfig")? {
-        tool_config(config, &mut request)?;
+        decode_tool_config(config, &mut request)?;
     }
     if let Some(config) = body.object("generationConfig")? {
-        config::read(config, &mut request)?;
+        config::decode(config, &mut request)?;
     }
     if let Some(labels) = body.object("labels")? {
-        request.metadata = Some(named(labels)?);
+        request.metadata = Some(decode_labels(labels)?);
     }
-    request.tier = body.text("serviceTier")?.map(tier);
+    request.tier = body.text("serviceTier")?.map(decode_tier);
     for (name, feature) in [
         ("cachedContent", Feature::CachedContent),
         ("modelArmorConfig", Feature::Guardrail),
@@ -51,13 +51,13 @@ pub fn decode_request(body: &[u8]) -> Result<Request, Rejected> {
             request.asked.push((feature, at));
         }
     }
-    // The path has it.
+    // It is in the path, too.
     body.value("model");
     request.unknown.extend(body.left().map(str::to_owned));
     Ok(request)
 }
 
-/// What asks for nothing.
+/// Returns true for a value that requests nothing.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -68,35 +68,30 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn instructions(
+fn decode_instructions(
     system: &mut Object,
     asked: &mut Vec<(Feature, String)>,
 ) -> Result<Vec<Block>, Rejected> {
     let mut blocks = Vec::new();
     for (part, at) in system.list("parts")? {
-        contents::part(part, at, &mut blocks, asked)?;
+        contents::decode_part(part, at, &mut blocks, asked)?;
     }
     match blocks.iter().find(|block| !matches!(block.content, Content::Text { .. })) {
-        Some(other) => {
-            Err(Rejected::new(&*other.at, "must be text: instructions are nothing else"))
-        }
+        Some(other) => Err(Rejected::new(&*other.at, "must be text: it is an instruction")),
         None => Ok(blocks),
     }
 }
 
-fn named(labels: Object) -> Result<Map<String, Value>, Rejected> {
+fn decode_labels(mut labels: Object) -> Result<Map<String, Value>, Rejected> {
     let names: Vec<String> = labels.left().map(str::to_owned).collect();
-    let mut labels = labels;
-    names
-        .into_iter()
-        .map(|name| {
-            let text = labels.needed_text(&name)?;
-            Ok((name, Value::String(text)))
-        })
-        .collect()
+    let label = |name: String| {
+        let text = labels.needed_text(&name)?;
+        Ok((name, Value::String(text)))
+    };
+    names.into_iter().map(label).collect()
 }
 
-fn tier(word: String) -> Tier {
+fn decode_tier(word: String) -> Tier {
     match &*word.to_ascii_lowercase() {
         "unspecified" => Tier::Auto,
         "standard" => Tier::Standard,
@@ -106,11 +101,11 @@ fn tier(word: String) -> Tier {
     }
 }
 
-/// One element of `tools`, which may hold declarations and tools of Google's side by side.
-fn tools(tool: Value, at: String, request: &mut Request) -> Result<(), Rejected> {
+/// Decodes one element of `tools`, which may contain function declarations and server tools.
+fn decode_tools(tool: Value, at: String, request: &mut Request) -> Result<(), Rejected> {
     let mut tool = Object::new(tool, at)?;
     for (declaration, at) in tool.list("functionDeclarations")? {
-        let function = function(declaration, at, &mut request.asked)?;
+        let function = decode_function(declaration, at, &mut request.asked)?;
         request.tools.push(function);
     }
     let names: Vec<String> = tool.left().map(str::to_owned).collect();
@@ -124,7 +119,7 @@ fn tools(tool: Value, at: String, request: &mut Request) -> Result<(), Rejected>
     Ok(())
 }
 
-fn function(
+fn decode_function(
     declaration: Value,
     at: String,
     asked: &mut Vec<(Feature, String)>,
@@ -132,10 +127,11 @@ fn function(
     let mut function = Object::new(declaration, at)?;
     let parameters = match (function.value("parameters"), function.value("parametersJsonSchema")) {
         (Some(_), Some(_)) => {
-            return Err(function.must("parameters", "stands beside `parametersJsonSchema`"));
+            let why = "must not be set together with `parametersJsonSchema`";
+            return Err(function.must("parameters", why));
         }
-        (Some(own), None) => Some(schema::read(own)),
-        (None, plain) => plain,
+        (Some(schema), None) => Some(to_json_schema(schema)),
+        (None, json_schema) => json_schema,
     };
     for name in ["behavior", "response", "responseJsonSchema"] {
         if function.value(name).is_some() {
@@ -152,7 +148,7 @@ fn function(
     })
 }
 
-fn tool_config(mut config: Object, request: &mut Request) -> Result<(), Rejected> {
+fn decode_tool_config(mut config: Object, request: &mut Request) -> Result<(), Rejected> {
     if let Some(mut calling) = config.object("functionCallingConfig")? {
         let at = calling.at("mode");
         let mode = calling.text("mode")?.map(|mode| mode.to_ascii_uppercase());
@@ -160,7 +156,7 @@ fn tool_config(mut config: Object, request: &mut Request) -> Result<(), Rejected
         request.choice = match (mode.as_deref(), names.len()) {
             (None | Some("MODE_UNSPECIFIED"), _) => None,
             (Some("AUTO"), _) => Some(Choice::Auto),
-            // As AUTO, with arguments held to their schemas.
+            // Like AUTO, with arguments that follow their schemas.
             (Some("VALIDATED"), _) => {
                 request.asked.push((Feature::ProviderFields, at));
                 Some(Choice::Auto)
@@ -174,7 +170,7 @@ fn tool_config(mut config: Object, request: &mut Request) -> Result<(), Rejected
                 return Err(Rejected::new(at, why));
             }
         };
-        // How a stream of Vertex tells arguments: all formats take what they do of it.
+        // It sets how Vertex streams arguments. Formats stream them in their own way.
         calling.value("streamFunctionCallArguments");
         request.unknown.extend(calling.left().map(|name| child(calling.place(), name)));
     }
@@ -192,20 +188,20 @@ fn tool_config(mut config: Object, request: &mut Request) -> Result<(), Rejected
 #[allow(
     clippy::panic,
     clippy::needless_pass_by_value,
-    reason = "so a test reads like what it says"
+    reason = "so that a test fails, and takes literals"
 )]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn read(body: &Value) -> Result<Request, Rejected> {
+    fn decoded(body: &Value) -> Result<Request, Rejected> {
         decode_request(body.to_string().as_bytes())
     }
 
     #[test]
-    fn tools_of_both_kinds_are_read() {
-        let request = read(&json!({
+    fn functions_and_server_tools_are_decoded() {
+        let request = decoded(&json!({
             "contents": [],
             "tools": [{"googleSearch": {}, "function_declarations": [
                 {"name": "a", "parameters": {"type": "OBJECT", "properties": {}}},
@@ -237,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_its_place() {
-        let place = |body: Value| read(&body).unwrap_err().at;
+    fn errors_contain_the_place() {
+        let place = |body: Value| decoded(&body).unwrap_err().at;
         assert_eq!(place(json!({"contents": 1})), "/contents");
         assert_eq!(
             place(json!({"contents": [{"role": "tool-user", "parts": []}]})),
@@ -257,8 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_field_is_asked_for_or_unknown() {
-        let request = read(&json!({
+    fn members_without_a_field_are_features_or_unknown() {
+        let request = decoded(&json!({
             "contents": [],
             "model": "models/x",
             "safetySettings": [{"category": "a"}],

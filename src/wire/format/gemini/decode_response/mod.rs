@@ -1,155 +1,67 @@
-//! A provider's answer: chunks of `GenerateContentResponse`, of which a whole answer is the only one.
+//! Decodes a provider's answer: chunks of `GenerateContentResponse`, of which a whole answer is the only one.
 //!
-//! Nothing ends a stream but its own end, and some models have written a finish reason into every chunk, so
-//! blocks stay open and stops are held until then.
+//! A stream has no terminal event, and some models have written a finish reason into every chunk, so blocks
+//! stay open and stops are held until the stream ends.
 
-pub(crate) mod arguments;
-pub(crate) mod beside;
+mod annotations;
+mod partial_arguments;
+mod types;
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use self::arguments::Arguments;
-use super::part::kind_of;
+use self::partial_arguments::PartialArguments;
+use self::types::{Blob, CandidateChunk, Chunk, FunctionCall, Part};
+use super::media::kind_of;
 use super::{signature, stop_reason};
 use crate::wire::api::{Api, Format};
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{Class, Failure};
 use crate::wire::failure::classify::classify_told;
-use crate::wire::format::quirks::Quirks;
 use crate::wire::frame::Frame;
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::inspect::usage::Usage;
+use crate::wire::ir::block_writer::{BlockWriter, MOST_CANDIDATES, Shape};
 use crate::wire::ir::{Event, Kind, Media, Piece, Signature, Source, Stop};
 use crate::wire::json::walk::members;
 
-/// The API allows eight.
-const MOST_CANDIDATES: usize = 128;
-/// A model does not think, write and call in more turns within one answer.
+/// More turns of thinking, writing and calling than a model takes within one answer.
 const MOST_BLOCKS: u32 = 65_536;
 
-/// Makes events of a provider's stream.
+/// Decodes a provider's stream into events.
 #[derive(Debug)]
 pub struct Decoder {
-    started: bool,
-    over: bool,
-    blocks: u32,
-    candidates: Vec<Candidate>,
+    writer: BlockWriter,
+    candidates: BTreeMap<u32, Candidate>,
     tally: Tally,
-    told: Usage,
-    tier: bool,
+    /// The usage of the latest event.
+    reported: Usage,
+    has_tier: bool,
 }
 
-/// One of the answers.
 #[derive(Debug, Default)]
 struct Candidate {
-    /// Numbers that are passed over are none.
-    seen: bool,
-    open: Option<Open>,
-    called: bool,
-    /// The latest word for its end, and what it means.
+    has_called: bool,
+    /// The latest block that has its signature.
+    signed: Option<u32>,
+    /// The latest finish reason, decoded and by its name.
     stop: Option<(Stop, String)>,
-    /// Arguments that come in pieces, the block of their call, and its signature.
-    partial: Option<Partial>,
+    partial_call: Option<PartialCall>,
 }
 
-/// A block that may go on with the next part.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    block: u32,
-    thought: bool,
-    sealed: bool,
-}
-
+/// A call whose arguments arrive in pieces.
 #[derive(Debug)]
-struct Partial {
+struct PartialCall {
     block: u32,
-    arguments: Arguments,
+    arguments: PartialArguments,
     signature: Option<Signature>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Chunk<'d> {
-    #[serde(default, borrow)]
-    candidates: Option<Vec<Share<'d>>>,
-    #[serde(default, borrow)]
-    usage_metadata: Option<&'d RawValue>,
-    #[serde(default, borrow)]
-    prompt_feedback: Option<&'d RawValue>,
-    #[serde(default, borrow)]
-    error: Option<&'d RawValue>,
-    #[serde(default, borrow)]
-    model_version: Option<&'d RawValue>,
-    #[serde(default, borrow)]
-    response_id: Option<&'d RawValue>,
-}
-
-/// A candidate's share of a chunk.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Share<'d> {
-    #[serde(default)]
-    index: Option<u32>,
-    #[serde(default, borrow)]
-    content: Option<Content<'d>>,
-    #[serde(default, borrow)]
-    finish_reason: Option<&'d RawValue>,
-    #[serde(default, borrow)]
-    grounding_metadata: Option<&'d RawValue>,
-    #[serde(default, borrow)]
-    citation_metadata: Option<&'d RawValue>,
-    #[serde(default, borrow)]
-    logprobs_result: Option<&'d RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Content<'d> {
-    #[serde(default, borrow)]
-    parts: Option<Vec<&'d RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Part<'d> {
-    #[serde(default)]
-    text: Option<String>,
-    #[serde(default)]
-    thought: Option<bool>,
-    #[serde(default)]
-    thought_signature: Option<String>,
-    #[serde(default, borrow)]
-    function_call: Option<Call<'d>>,
-    #[serde(default)]
-    inline_data: Option<Blob>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Call<'d> {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default, borrow)]
-    args: Option<&'d RawValue>,
-    #[serde(default)]
-    partial_args: Option<Vec<arguments::Piece>>,
-    #[serde(default)]
-    will_continue: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Blob {
-    mime_type: String,
-    data: String,
-}
-
-/// Makes events of a provider's whole answer. Of a stream's array that came whole, the elements.
-pub fn decode_whole(body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
-    let (mut decoder, mut out) = (Decoder::new(quirks), Vec::new());
+/// Decodes a provider's whole answer into events. The body may also be the array of a stream.
+pub fn decode_whole(body: &[u8]) -> Vec<Event> {
+    let (mut decoder, mut out) = (Decoder::new(), Vec::new());
     let body = body.trim_ascii();
     if body.starts_with(b"[") {
         let elements: Vec<&RawValue> = serde_json::from_slice(body).unwrap_or_default();
@@ -160,156 +72,138 @@ pub fn decode_whole(body: &[u8], quirks: &'static Quirks) -> Vec<Event> {
         decoder.chunk(body, &mut out);
     }
     decoder.finish(true, &mut out);
-    if !decoder.over {
-        decoder.fail(unread(), &mut out);
-    }
+    decoder.writer.fail(undecodable(), &mut out);
     out
 }
 
 impl Decoder {
-    /// Of a vendor with these quirks.
-    pub fn new(_quirks: &'static Quirks) -> Decoder {
+    /// For one stream.
+    pub(crate) fn new() -> Decoder {
         Decoder {
-            started: false,
-            over: false,
-            blocks: 0,
-            candidates: Vec::new(),
+            writer: BlockWriter::new(MOST_BLOCKS),
+            candidates: BTreeMap::new(),
             tally: Tally::default(),
-            told: Usage::default(),
-            tier: false,
+            reported: Usage::default(),
+            has_tier: false,
         }
     }
 
-    /// Takes a frame.
+    /// Decodes a frame.
     pub fn frame(&mut self, frame: Frame<'_>, out: &mut Vec<Event>) {
         match frame {
             Frame::Event { data, .. } => self.chunk(data, out),
-            // No stream of Google's is framed so.
-            Frame::Exception { .. } => self.fail(unread(), out),
+            // Google frames no stream like that.
+            Frame::Exception { .. } => self.writer.fail(undecodable(), out),
         }
     }
 
-    /// The stream has ended in order.
+    /// Ends the answer if the stream ended after a finish reason of every candidate.
     pub fn end(&mut self, out: &mut Vec<Event>) {
         self.finish(false, out);
     }
 
     fn chunk(&mut self, data: &[u8], out: &mut Vec<Event>) {
         let data = data.trim_ascii();
-        if self.over || data.is_empty() {
+        if self.writer.is_over() || data.is_empty() {
             return;
         }
         let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) else {
-            return self.fail(unread(), out);
+            return self.writer.fail(undecodable(), out);
         };
-        if let Some(error) = chunk.error.filter(|error| error.get() != "null") {
-            return self.fail(told(data, error.get()), out);
+        if let Some(error) = chunk.error {
+            return self.writer.fail(decode_error(data, error.get()), out);
         }
-        let known = chunk.candidates.is_some()
+        let is_known = chunk.candidates.is_some()
             || chunk.prompt_feedback.is_some()
             || chunk.usage_metadata.is_some();
-        if !known {
+        if !is_known {
             return;
         }
-        if !self.started {
-            self.started = true;
-            let text = |raw: Option<&RawValue>| serde_json::from_str(raw?.get()).ok();
-            let (id, model) = (text(chunk.response_id), text(chunk.model_version));
-            out.push(Event::Start { id, model, created: None });
-        }
-        let none = chunk.candidates.as_ref().is_none_or(Vec::is_empty);
-        for share in chunk.candidates.unwrap_or_default() {
-            let at = usize::try_from(share.index.unwrap_or(0)).unwrap_or(usize::MAX);
-            if at >= MOST_CANDIDATES || self.blocks > MOST_BLOCKS {
-                return self.fail(unread(), out);
-            }
-            if self.candidates.len() <= at {
-                self.candidates.resize_with(at + 1, Candidate::default);
-            }
-            if self.share(at, share, out).is_none() {
-                return self.fail(unread(), out);
+        let text = |raw: Option<&RawValue>| serde_json::from_str(raw?.get()).ok();
+        self.writer.start(text(chunk.response_id), text(chunk.model_version), None, out);
+        for candidate in chunk.candidates.unwrap_or_default() {
+            if self.candidate(candidate, out).is_none() {
+                return self.writer.fail(undecodable(), out);
             }
         }
         if let Some(feedback) = chunk.prompt_feedback
-            && none
             && self.candidates.is_empty()
         {
-            self.blocked(feedback.get());
+            self.blocked_prompt(feedback.get());
         }
         if let Some(usage) = chunk.usage_metadata {
-            self.count(usage.get().as_bytes(), out);
+            self.usage(usage.get().as_bytes(), out);
         }
     }
 
-    /// A blocked prompt has no candidates.
-    fn blocked(&mut self, feedback: &str) {
-        let [Some([b'"', reason @ .., b'"'])] = members(feedback.as_bytes(), ["blockReason"])
-        else {
-            return;
-        };
-        let raw = String::from_utf8_lossy(reason).into_owned();
-        let stop = Some((Stop::Filter, raw));
-        self.candidates.push(Candidate { seen: true, stop, ..Candidate::default() });
+    /// The answer to a blocked prompt has no candidates.
+    fn blocked_prompt(&mut self, feedback: &str) {
+        if let Some(reason) = string_member(feedback.as_bytes(), "blockReason") {
+            let stop = Some((Stop::Filter, reason));
+            self.candidates.insert(0, Candidate { stop, ..Candidate::default() });
+        }
     }
 
-    fn count(&mut self, usage: &[u8], out: &mut Vec<Event>) {
+    fn usage(&mut self, usage: &[u8], out: &mut Vec<Event>) {
         self.tally.of_gemini(Some(usage));
         let counted = self.tally.usage();
-        if counted != self.told {
-            self.told = counted;
+        if counted != self.reported {
+            self.reported = counted;
             out.push(Event::Usage(counted));
         }
-        if !self.tier
-            && let [Some([b'"', tier @ .., b'"'])] = members(usage, ["serviceTier"])
+        if !self.has_tier
+            && let Some(tier) = string_member(usage, "serviceTier")
         {
-            self.tier = true;
-            out.push(Event::Tier(String::from_utf8_lossy(tier).into_owned()));
+            self.has_tier = true;
+            out.push(Event::Tier(tier));
         }
     }
 
-    /// `None`: it cannot be read.
-    fn share(&mut self, at: usize, share: Share<'_>, out: &mut Vec<Event>) -> Option<()> {
-        self.candidates[at].seen = true;
-        for raw in share.content.and_then(|content| content.parts).unwrap_or_default() {
+    /// `None`: it cannot be decoded.
+    fn candidate(&mut self, chunk: CandidateChunk<'_>, out: &mut Vec<Event>) -> Option<()> {
+        let at = chunk.index.unwrap_or(0);
+        if at >= MOST_CANDIDATES {
+            return None;
+        }
+        self.candidates.entry(at).or_default();
+        for raw in chunk.content.and_then(|content| content.parts).unwrap_or_default() {
             self.part(at, raw, out)?;
         }
-        let open = self.candidates[at].open.filter(|open| !open.thought);
-        if let Some(Open { block, .. }) = open {
-            let citations = [share.grounding_metadata, share.citation_metadata];
-            for citation in citations.into_iter().flatten().flat_map(beside::citations) {
-                out.push(Event::Delta { block, piece: Piece::Citation(citation) });
+        if let Some((block, Shape::Text)) = self.writer.current(at) {
+            let citations = [chunk.grounding_metadata, chunk.citation_metadata];
+            for citation in citations.into_iter().flatten().flat_map(annotations::citations) {
+                self.writer.extend(block, Piece::Citation(citation), out);
             }
-            let logprobs = share.logprobs_result.map(beside::logprobs).unwrap_or_default();
+            let logprobs = chunk.logprobs_result.map(annotations::logprobs).unwrap_or_default();
             if !logprobs.is_empty() {
-                out.push(Event::Delta { block, piece: Piece::Logprobs(logprobs) });
+                self.writer.extend(block, Piece::Logprobs(logprobs), out);
             }
         }
-        let own = &mut self.candidates[at];
-        own.stop = share.finish_reason.and_then(|word| {
-            let word = stop_reason::word(word.get())?;
-            Some((stop_reason::read(&word, own.called)?, word))
+        let candidate = self.candidates.get_mut(&at)?;
+        candidate.stop = chunk.finish_reason.and_then(|reason| {
+            let name = stop_reason::name_of(reason.get())?;
+            Some((stop_reason::decode(&name, candidate.has_called)?, name))
         });
         Some(())
     }
 
-    fn part(&mut self, at: usize, raw: &RawValue, out: &mut Vec<Event>) -> Option<()> {
+    fn part(&mut self, at: u32, raw: &RawValue, out: &mut Vec<Event>) -> Option<()> {
         let part: Part<'_> = serde_json::from_str(raw.get()).ok()?;
-        let thought = part.thought == Some(true);
+        let is_thought = part.thought == Some(true);
         let signature = part.thought_signature.filter(|data| !data.is_empty());
         let signature = signature.map(|data| Signature { format: Format::Gemini, data, id: None });
         if let Some(call) = part.function_call {
             return self.call(at, call, signature, out);
         }
+        self.finish_call(at, out);
         if let Some(text) = part.text {
-            self.settle(at, out);
-            self.text(at, text, thought, signature, out);
-            return Some(());
+            return self.text(at, text, is_thought, signature, out);
         }
-        self.settle(at, out);
-        // An image of a thought is none of the answer.
-        if let Some(Blob { mime_type, data }) = part.inline_data.filter(|_| !thought) {
+        // An image of a thought is not part of the answer.
+        if let Some(Blob { mime_type, data }) = part.inline_data.filter(|_| !is_thought) {
             let kind = kind_of(&mime_type);
-            let source = Source::Base64 { media_type: mime_type, data: signature::standard(data) };
+            let data = signature::standard_base64(data);
+            let source = Source::Base64 { media_type: mime_type, data };
             let media = Media { kind, source, name: None, detail: None };
             self.whole(at, Kind::Media(media), None, signature, out);
             return Some(());
@@ -323,162 +217,140 @@ impl Decoder {
 
     fn text(
         &mut self,
-        at: usize,
+        at: u32,
         text: String,
-        thought: bool,
+        is_thought: bool,
         signature: Option<Signature>,
         out: &mut Vec<Event>,
-    ) {
-        let open = self.candidates[at].open;
-        // The empty text that only carries a signature is of what stands before it.
+    ) -> Option<()> {
+        let candidate = self.candidates.get_mut(&at)?;
+        let current = self.writer.current(at).map(|(block, _)| block);
+        let is_signed = current.is_some() && candidate.signed == current;
+        // An empty text that only carries a signature belongs to the block before it.
         if text.is_empty() {
-            let Some(signature) = signature else { return };
-            match open {
-                Some(Open { block, sealed: false, .. }) => {
-                    self.candidates[at].open = open.map(|open| Open { sealed: true, ..open });
-                    out.push(Event::Delta { block, piece: Piece::Signature(signature) });
+            let Some(signature) = signature else { return Some(()) };
+            match current {
+                Some(block) if !is_signed => {
+                    candidate.signed = current;
+                    self.writer.extend(block, Piece::Signature(signature), out);
                 }
                 _ => self.whole(at, Kind::Reasoning, None, Some(signature), out),
             }
-            return;
+            return Some(());
         }
-        let goes_on =
-            |open: &Open| open.thought == thought && !(open.sealed && signature.is_some());
-        let mut open = if let Some(open) = open.filter(goes_on) {
-            open
-        } else {
-            self.close(at, out);
-            let kind = if thought { Kind::Reasoning } else { Kind::Text };
-            Open { block: self.open(at, kind, out), thought, sealed: false }
-        };
-        let block = open.block;
-        out.push(Event::Delta { block, piece: Piece::Text(text) });
+        if is_signed && signature.is_some() {
+            self.writer.close_candidate(at, out);
+        }
+        let kind = if is_thought { Kind::Reasoning } else { Kind::Text };
+        let block = self.writer.continue_or_open(at, kind, out)?;
+        self.writer.extend(block, Piece::Text(text), out);
         if let Some(signature) = signature {
-            open.sealed = true;
-            out.push(Event::Delta { block, piece: Piece::Signature(signature) });
+            candidate.signed = Some(block);
+            self.writer.extend(block, Piece::Signature(signature), out);
         }
-        self.candidates[at].open = Some(open);
+        Some(())
     }
 
-    /// A call, whole; or in pieces (Vertex), of which the first has the name and the last says that none
-    /// follows. Recorded: pieces without arguments, and an empty last one.
+    /// Decodes a whole call, or a piece of one (Vertex). The first piece has the name, the last lacks
+    /// `willContinue`. Recorded: pieces without arguments, and an empty last one.
     fn call(
         &mut self,
-        at: usize,
-        call: Call<'_>,
+        at: u32,
+        call: FunctionCall<'_>,
         signature: Option<Signature>,
         out: &mut Vec<Event>,
     ) -> Option<()> {
         let name = call.name.filter(|name| !name.is_empty());
-        let goes_on = call.will_continue == Some(true);
+        let will_continue = call.will_continue == Some(true);
         let pieces = call.partial_args.unwrap_or_default();
         if let Some(name) = name {
-            self.settle(at, out);
-            self.candidates[at].called = true;
+            self.finish_call(at, out);
+            self.candidates.get_mut(&at)?.has_called = true;
             let kind = Kind::ToolCall { id: call.id.filter(|id| !id.is_empty()), name };
-            if !goes_on && pieces.is_empty() {
-                let args = call.args.map_or("{}", RawValue::get);
-                self.whole(at, kind, Some(args.to_owned()), signature, out);
+            if !will_continue && pieces.is_empty() {
+                let arguments = call.args.map_or("{}", RawValue::get).to_owned();
+                self.whole(at, kind, Some(arguments), signature, out);
                 return Some(());
             }
-            self.close(at, out);
-            let block = self.open(at, kind, out);
-            let arguments = Arguments::of(call.args.map(RawValue::get));
-            self.candidates[at].partial = Some(Partial { block, arguments, signature });
+            self.writer.close_candidate(at, out);
+            let block = self.writer.open(at, kind, out)?;
+            let arguments = PartialArguments::new(call.args.map(RawValue::get));
+            let partial = PartialCall { block, arguments, signature };
+            self.candidates.get_mut(&at)?.partial_call = Some(partial);
         }
-        let Some(partial) = &mut self.candidates[at].partial else { return Some(()) };
-        for piece in pieces {
-            partial.arguments.take(piece)?;
-        }
-        if goes_on {
-            out.push(Event::Ping);
+        let Some(partial) = &mut self.candidates.get_mut(&at)?.partial_call else {
             return Some(());
+        };
+        for piece in pieces {
+            partial.arguments.add(piece)?;
         }
-        self.settle(at, out);
+        if will_continue {
+            out.push(Event::Ping);
+        } else {
+            self.finish_call(at, out);
+        }
         Some(())
     }
 
-    /// Ends a call whose arguments came in pieces.
-    fn settle(&mut self, at: usize, out: &mut Vec<Event>) {
-        if let Some(Partial { block, arguments, signature }) = self.candidates[at].partial.take() {
-            let text = arguments.into_text();
-            out.push(Event::Delta { block, piece: Piece::Text(text) });
-            out.extend(
-                signature
-                    .map(|signature| Event::Delta { block, piece: Piece::Signature(signature) }),
-            );
-            out.push(Event::Close { block });
+    /// Ends a call whose arguments arrived in pieces.
+    fn finish_call(&mut self, at: u32, out: &mut Vec<Event>) {
+        let partial =
+            self.candidates.get_mut(&at).and_then(|candidate| candidate.partial_call.take());
+        if let Some(PartialCall { block, arguments, signature }) = partial {
+            self.writer.extend(block, Piece::Text(arguments.into_text()), out);
+            if let Some(signature) = signature {
+                self.writer.extend(block, Piece::Signature(signature), out);
+            }
+            self.writer.close(block, out);
         }
     }
 
-    /// A block that comes in one piece.
+    /// Writes a block that arrives in one piece.
     fn whole(
         &mut self,
-        at: usize,
+        at: u32,
         kind: Kind,
         text: Option<String>,
         signature: Option<Signature>,
         out: &mut Vec<Event>,
     ) {
-        self.close(at, out);
-        let block = self.open(at, kind, out);
+        self.writer.close_candidate(at, out);
+        let Some(block) = self.writer.open(at, kind, out) else { return };
         let pieces = [text.map(Piece::Text), signature.map(Piece::Signature)];
-        out.extend(pieces.into_iter().flatten().map(|piece| Event::Delta { block, piece }));
-        out.push(Event::Close { block });
-    }
-
-    fn open(&mut self, at: usize, kind: Kind, out: &mut Vec<Event>) -> u32 {
-        let block = self.blocks;
-        self.blocks += 1;
-        let candidate = u32::try_from(at).unwrap_or(u32::MAX);
-        out.push(Event::Open { block, candidate, kind });
-        block
-    }
-
-    fn close(&mut self, at: usize, out: &mut Vec<Event>) {
-        if let Some(Open { block, .. }) = self.candidates[at].open.take() {
-            out.push(Event::Close { block });
+        for piece in pieces.into_iter().flatten() {
+            self.writer.extend(block, piece, out);
         }
+        self.writer.close(block, out);
     }
 
-    /// Of a stream, the end is one if all candidates have stopped. Of a whole answer, HTTP says that it is
-    /// whole.
-    fn finish(&mut self, whole: bool, out: &mut Vec<Event>) {
-        let mut seen = self.candidates.iter().filter(|own| own.seen).peekable();
-        let stopped = seen.peek().is_some() && seen.all(|own| own.stop.is_some());
-        if self.over || !self.started || !(whole || stopped) {
+    /// Ends the answer. A stream is complete if all candidates have stopped; a whole answer is by HTTP.
+    fn finish(&mut self, is_whole: bool, out: &mut Vec<Event>) {
+        let is_stopped = !self.candidates.is_empty()
+            && self.candidates.values().all(|candidate| candidate.stop.is_some());
+        if !self.writer.is_started() || !(is_whole || is_stopped) {
             return;
         }
         if self.candidates.is_empty() {
-            self.candidates.push(Candidate { seen: true, ..Candidate::default() });
+            self.candidates.insert(0, Candidate::default());
         }
-        for at in 0..self.candidates.len() {
-            if !self.candidates[at].seen {
-                continue;
-            }
-            self.settle(at, out);
-            self.close(at, out);
-            let (why, raw) = match self.candidates[at].stop.take() {
-                Some((why, raw)) => (why, Some(raw)),
-                None => (Stop::Other, None),
-            };
-            let candidate = u32::try_from(at).unwrap_or(u32::MAX);
-            out.push(Event::Stop { candidate, why, raw, sequence: None });
+        let candidates: Vec<u32> = self.candidates.keys().copied().collect();
+        for at in candidates {
+            self.finish_call(at, out);
+            let stop = self.candidates.get_mut(&at).and_then(|candidate| candidate.stop.take());
+            let (why, raw) = stop.map_or((Stop::Other, None), |(why, raw)| (why, Some(raw)));
+            self.writer.stop(at, why, raw, None, out);
         }
-        self.over = true;
-        out.push(Event::End);
-    }
-
-    fn fail(&mut self, told: ProviderError, out: &mut Vec<Event>) {
-        if !self.over {
-            self.over = true;
-            out.push(Event::Fail(told));
-        }
+        self.writer.end(out);
     }
 }
 
+fn string_member(json: &[u8], name: &str) -> Option<String> {
+    let [Some([b'"', text @ .., b'"'])] = members(json, [name]) else { return None };
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
 /// <https://cloud.google.com/apis/design/errors>
-fn told(data: &[u8], error: &str) -> ProviderError {
+fn decode_error(data: &[u8], error: &str) -> ProviderError {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Error {
@@ -499,15 +371,8 @@ fn told(data: &[u8], error: &str) -> ProviderError {
     }
 }
 
-fn unread() -> ProviderError {
-    ProviderError {
-        failure: Failure { class: Class::Trouble, retry_after: None },
-        status: None,
-        kind: None,
-        code: None,
-        param: None,
-        message: "The provider sent an answer that cannot be read.".to_owned(),
-    }
+fn undecodable() -> ProviderError {
+    ProviderError::malformed("The provider sent an answer that cannot be decoded.")
 }
 
 #[cfg(test)]

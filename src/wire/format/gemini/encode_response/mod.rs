@@ -1,110 +1,110 @@
-//! Answers for a caller: chunks of a stream, and whole ones.
+//! Encodes answers for a caller: chunks of a stream, or a whole answer, by one encoder.
 //!
-//! A call has no pieces here, so it is held until it is whole. What ends an answer is one last chunk, with
-//! the finish reasons and the usage. It has an empty text as Google's own have: the chats of the official
-//! clients forget a turn of which a chunk has no content.
+//! A call has no pieces in this format, so it is held until it is complete. A stream ends with one chunk that
+//! has the finish reasons and the usage, and an empty text as Google's own: the chats of the official clients
+//! forget a turn if one of its chunks has no content.
 
-pub(crate) mod types;
+mod types;
 
 use std::collections::BTreeMap;
+use std::mem::{replace, take};
 
 use serde::Serialize;
+use serde_json::Value;
 
-use self::types::{Answer, Content, Count, Share, cited, error, likely};
-use super::part::{Call, Own, Part};
-use super::{part, signature, stop_reason};
-use crate::wire::api::{Format, Framing};
+use self::types::{
+    Answer, CandidateChunk, Content, Source, UsageMetadata, grounding_metadata, logprobs_result,
+    source_of,
+};
+use super::part::{Part, PartFields, part};
+use super::{signature, stop_reason};
+use crate::wire::api::Framing;
 use crate::wire::failure::ProviderError;
-use crate::wire::failure::class::{Class, Failure};
 use crate::wire::format::context::ResponseContext;
 use crate::wire::inspect::usage::Usage;
 use crate::wire::ir;
-use crate::wire::ir::{Event, Kind, Piece, Response, Signature, Stop};
+use crate::wire::ir::{Block, Event, Piece, Response, Stop};
 
-/// The longest arguments that are held.
-const LARGEST: usize = 16 * 1024 * 1024;
-/// No answer cites more places than this.
-const MOST_CITED: usize = 1024;
+/// The most bytes of a block that are held.
+const MAX_HELD: usize = 16 * 1024 * 1024;
+/// The most sources of a candidate.
+const MAX_SOURCES: usize = 1024;
 
-/// Makes a stream for the caller.
+/// Encodes an answer for the caller, event by event.
 #[derive(Debug)]
 pub struct Encoder {
-    shown: ResponseContext,
+    context: ResponseContext,
     id: Option<String>,
     model: Option<String>,
-    open: BTreeMap<u32, Open>,
-    ends: BTreeMap<u32, Ending>,
+    /// The open blocks by their numbers, each with its candidate and as far as it is held.
+    open: BTreeMap<u32, (u32, Block)>,
+    candidates: BTreeMap<u32, Candidate>,
     usage: Usage,
     tier: Option<String>,
-    /// A chunk has been written.
-    begun: bool,
-    over: bool,
+    has_written: bool,
+    is_over: bool,
 }
 
-#[derive(Debug)]
-struct Open {
-    candidate: u32,
-    kind: Held,
-}
-
-#[derive(Debug)]
-enum Held {
-    Text,
-    Thought,
-    Call {
-        id: Option<String>,
-        name: String,
-        arguments: String,
-        signature: Option<Signature>,
-    },
-    /// Written already, or nothing to be written.
-    Done,
-}
-
-/// What the last chunk says of a candidate.
+/// What is written of a candidate at the end.
 #[derive(Debug, Default)]
-struct Ending {
-    why: Option<Stop>,
-    /// The function that was called with arguments which are none.
-    damaged: Option<String>,
-    /// Addresses and titles.
-    cited: Vec<(String, Option<String>)>,
+struct Candidate {
+    stop: Option<Stop>,
+    /// The function of a call whose arguments are not a JSON object.
+    damaged_call: Option<String>,
+    sources: Vec<Source>,
+    /// Of a whole answer.
+    parts: Vec<Part<'static>>,
+    logprobs: Vec<Value>,
 }
 
-impl Ending {
-    /// A call that the token limit cut off is not to be wondered at; any other damaged one has Google's
-    /// word for it.
-    fn reason(&self) -> (Option<&'static str>, Option<String>) {
-        match (self.why, &self.damaged) {
-            (Some(why), Some(name)) if !matches!(why, Stop::Length | Stop::Window) => {
+impl Candidate {
+    /// A damaged call has its own finish reason, unless the token limit cut it off.
+    fn finish_reason(&self) -> (Option<&'static str>, Option<String>) {
+        match (self.stop, &self.damaged_call) {
+            (Some(stop), Some(name)) if !matches!(stop, Stop::Length | Stop::Window) => {
                 let message =
-                    format!("The model called `{name}` with arguments that are no JSON object.");
-                (Some(stop_reason::write(Stop::Malformed)), Some(message))
+                    format!("The model called `{name}` with arguments that are not a JSON object.");
+                (Some(stop_reason::encode(Stop::Malformed)), Some(message))
             }
-            (why, _) => (why.map(stop_reason::write), None),
+            (stop, _) => (stop.map(stop_reason::encode), None),
         }
     }
+}
+
+/// Encodes a whole answer for the caller.
+pub fn encode_whole(response: &Response, context: &ResponseContext) -> Vec<u8> {
+    let context = ResponseContext { framing: Framing::Whole, ..context.clone() };
+    let (mut encoder, mut out) = (Encoder::new(context), Vec::new());
+    if let Some(error) = &response.failed {
+        encoder.fail(error, &mut out);
+        return out;
+    }
+    for event in response.events() {
+        encoder.event(&event, &mut out);
+    }
+    encoder.event(&Event::End, &mut out);
+    out
 }
 
 impl Encoder {
-    /// Of an answer that shows this.
-    pub fn new(shown: ResponseContext) -> Encoder {
+    /// For one answer.
+    pub fn new(context: ResponseContext) -> Encoder {
         Encoder {
-            shown,
+            context,
             id: None,
             model: None,
             open: BTreeMap::new(),
-            ends: BTreeMap::new(),
+            candidates: BTreeMap::new(),
             usage: Usage::default(),
             tier: None,
-            begun: false,
-            over: false,
+            has_written: false,
+            is_over: false,
         }
     }
 
-    /// Writes an event.
+    /// Encodes an event.
     pub fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
-        if self.over {
+        if self.is_over {
             return;
         }
         match event {
@@ -112,255 +112,177 @@ impl Encoder {
                 self.id.clone_from(id);
                 self.model.clone_from(model);
             }
-            Event::Open { block, candidate, kind } => self.open(*block, *candidate, kind, out),
+            Event::Open { block, candidate, kind } => {
+                self.candidates.entry(*candidate).or_default();
+                self.open.insert(*block, (*candidate, Block::opened(kind)));
+            }
             Event::Delta { block, piece } => self.delta(*block, piece, out),
             Event::Close { block } => self.close(*block, out),
             Event::Usage(usage) => self.usage.update(*usage),
             Event::Stop { candidate, why, .. } => {
-                self.ends.entry(*candidate).or_default().why = Some(*why);
+                self.candidates.entry(*candidate).or_default().stop = Some(*why);
             }
             Event::Tier(tier) => self.tier = Some(tier.clone()),
             Event::End => self.end(out),
-            Event::Fail(told) => self.fail(told, out),
-            // Google sends none, and a client that looks for `data:` at the start of what it has got is
-            // lost behind a comment.
+            Event::Fail(error) => self.fail(error, out),
+            // Google sends none, and a client that looks for `data:` at the start of its buffer misses the
+            // event after a comment.
             Event::Ping => {}
         }
     }
 
-    fn open(&mut self, block: u32, candidate: u32, kind: &Kind, out: &mut Vec<u8>) {
-        let kind = match kind {
-            Kind::Text | Kind::Refusal => Held::Text,
-            Kind::Reasoning => Held::Thought,
-            Kind::ToolCall { id, name } => Held::Call {
-                id: id.clone(),
-                name: name.clone(),
-                arguments: String::new(),
-                signature: None,
-            },
-            Kind::Media(media) => {
-                if let Some(own) = part::media(media) {
-                    self.part(candidate, own.into(), out);
-                }
-                Held::Done
-            }
-            Kind::Foreign { format, json } => {
-                if *format == Format::Gemini {
-                    self.part(candidate, Part::Foreign(json), out);
-                }
-                Held::Done
-            }
-        };
-        self.open.insert(block, Open { candidate, kind });
-    }
-
-    fn delta(&mut self, block: u32, piece: &Piece, out: &mut Vec<u8>) {
-        let Some(Open { candidate, kind }) = self.open.get_mut(&block) else { return };
+    fn delta(&mut self, number: u32, piece: &Piece, out: &mut Vec<u8>) {
+        let is_whole = self.context.framing == Framing::Whole;
+        let Some((candidate, block)) = self.open.get_mut(&number) else { return };
         let candidate = *candidate;
-        let thought = matches!(kind, Held::Thought);
-        match (piece, kind) {
-            (Piece::Text(text), Held::Text | Held::Thought) => {
-                let text = Some(text.into());
-                self.part(candidate, Own { text, thought, ..Own::default() }.into(), out);
+        let is_streamed = !is_whole && has_text(block);
+        let thought = matches!(block.content, ir::Content::Reasoning { .. });
+        match piece {
+            Piece::Text(text) if is_streamed => {
+                self.part(candidate, PartFields { thought, ..PartFields::text(text) }.into(), out);
             }
-            (Piece::Text(more), Held::Call { arguments, .. }) => {
-                if arguments.len() + more.len() > LARGEST {
-                    return self.fail(&too_long(), out);
+            Piece::Text(more) => {
+                let Some(text) = block.text_mut() else { return };
+                if text.len() + more.len() > MAX_HELD {
+                    let message = "The model wrote a block of more than 16 MiB.";
+                    return self.fail(&ProviderError::malformed(message), out);
                 }
-                arguments.push_str(more);
+                text.push_str(more);
             }
-            (Piece::Signature(signature), Held::Text | Held::Thought) => {
-                let thought_signature = Some(signature::write(signature));
-                let text = Some("".into());
-                let own = Own { text, thought, thought_signature, ..Own::default() };
-                self.part(candidate, own.into(), out);
+            Piece::Signature(signature) if is_streamed => {
+                let thought_signature = Some(signature::encode(signature));
+                let text = PartFields::text("");
+                self.part(candidate, PartFields { thought, thought_signature, ..text }.into(), out);
             }
-            (Piece::Signature(own), Held::Call { signature, .. }) => *signature = Some(own.clone()),
-            (Piece::Citation(citation), _) => {
-                let all = &mut self.ends.entry(candidate).or_default().cited;
-                if let Some(source) = cited(citation).filter(|source| !all.contains(source))
-                    && all.len() < MOST_CITED
+            Piece::Signature(signature) => block.signature = Some(signature.clone()),
+            Piece::Citation(citation) => {
+                let sources = &mut self.candidates.entry(candidate).or_default().sources;
+                if let Some(source) = source_of(citation).filter(|source| !sources.contains(source))
+                    && sources.len() < MAX_SOURCES
                 {
-                    all.push(source);
+                    sources.push(source);
                 }
             }
-            (Piece::Logprobs(tokens), _) => {
-                let content = Some(Content::nothing());
-                let logprobs_result = Some(likely(tokens));
-                let share = Share { logprobs_result, ..Share::of(candidate, content) };
-                self.chunk(vec![share], None, out);
+            Piece::Logprobs(tokens) if is_whole => {
+                let logprobs = &mut self.candidates.entry(candidate).or_default().logprobs;
+                logprobs.extend_from_slice(tokens);
             }
-            (Piece::Text(_) | Piece::Signature(_), Held::Done) => {}
+            Piece::Logprobs(tokens) => {
+                let mut chunk = CandidateChunk::new(candidate, Content::empty_text());
+                chunk.logprobs_result = logprobs_result(tokens);
+                self.chunk(vec![chunk], None, out);
+            }
         }
     }
 
-    fn close(&mut self, block: u32, out: &mut Vec<u8>) {
-        let Some(Open { candidate, kind }) = self.open.remove(&block) else { return };
-        if let Held::Call { id, name, arguments, signature } = kind {
-            match call(id.as_deref(), &name, &arguments, signature.as_ref()) {
-                Some(own) => self.part(candidate, own.into(), out),
-                None => self.ends.entry(candidate).or_default().damaged = Some(name),
+    fn close(&mut self, number: u32, out: &mut Vec<u8>) {
+        let Some((candidate, block)) = self.open.remove(&number) else { return };
+        if self.context.framing != Framing::Whole && has_text(&block) {
+            return;
+        }
+        match (part(&block), &block.content) {
+            (Some(part), _) => self.part(candidate, part, out),
+            (None, ir::Content::ToolCall { name, .. }) => {
+                self.candidates.entry(candidate).or_default().damaged_call = Some(name.clone());
             }
+            // Media and blocks of other formats, for which Gemini has no part.
+            (None, _) => {}
         }
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        let ends = std::mem::take(&mut self.ends);
-        let shares = ends.iter().map(|(candidate, end)| {
-            let (finish_reason, finish_message) = end.reason();
-            let grounding_metadata = types::grounding(&end.cited);
-            let share = Share::of(*candidate, Some(Content::nothing()));
-            Share { finish_reason, finish_message, grounding_metadata, ..share }
+        let is_whole = self.context.framing == Framing::Whole;
+        let candidates = take(&mut self.candidates).into_iter().map(|(index, mut candidate)| {
+            let content = if is_whole {
+                Content::new(take(&mut candidate.parts))
+            } else {
+                Content::empty_text()
+            };
+            let (finish_reason, finish_message) = candidate.finish_reason();
+            CandidateChunk {
+                finish_reason,
+                finish_message,
+                grounding_metadata: grounding_metadata(&candidate.sources),
+                logprobs_result: logprobs_result(&candidate.logprobs),
+                ..CandidateChunk::new(index, content)
+            }
         });
-        let count = Count::of(&self.usage, self.tier.as_deref());
-        self.chunk(shares.collect(), count, out);
-        if self.shown.framing == Framing::Array {
-            out.push(b']');
-        }
-        self.over = true;
+        let usage = UsageMetadata::new(&self.usage, self.tier.as_deref());
+        self.chunk(candidates.collect(), usage, out);
+        self.finish(out);
     }
 
-    fn fail(&mut self, told: &ProviderError, out: &mut Vec<u8>) {
-        self.write(&error(told), out);
-        if self.shown.framing == Framing::Array {
-            out.push(b']');
-        }
-        self.over = true;
+    fn fail(&mut self, error: &ProviderError, out: &mut Vec<u8>) {
+        let has_written = replace(&mut self.has_written, true);
+        write(&types::error(error), self.context.framing, has_written, out);
+        self.finish(out);
     }
 
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.context.framing == Framing::Array {
+            out.push(b']');
+        }
+        self.is_over = true;
+    }
+
+    /// Writes a part as a chunk of its own, or keeps it for the whole answer.
     fn part(&mut self, candidate: u32, part: Part<'_>, out: &mut Vec<u8>) {
-        let content = Content { parts: vec![part], role: "model" };
-        self.chunk(vec![Share::of(candidate, Some(content))], None, out);
+        if self.context.framing == Framing::Whole {
+            // Every part can be written: it has no maps with keys that are not strings.
+            if let Ok(json) = serde_json::value::to_raw_value(&part) {
+                self.candidates.entry(candidate).or_default().parts.push(Part::Written(json));
+            }
+            return;
+        }
+        let content = Content::new(vec![part]);
+        self.chunk(vec![CandidateChunk::new(candidate, content)], None, out);
     }
 
-    fn chunk(&mut self, candidates: Vec<Share<'_>>, count: Option<Count>, out: &mut Vec<u8>) {
-        let begun = std::mem::replace(&mut self.begun, true);
+    fn chunk(
+        &mut self,
+        candidates: Vec<CandidateChunk<'_>>,
+        usage_metadata: Option<UsageMetadata>,
+        out: &mut Vec<u8>,
+    ) {
+        let has_written = replace(&mut self.has_written, true);
         let answer = Answer {
             candidates,
-            usage_metadata: count,
-            model_version: self.model.as_deref().unwrap_or(&self.shown.model),
-            response_id: self.id.as_deref().unwrap_or(&self.shown.id),
+            usage_metadata,
+            model_version: self.model.as_deref().unwrap_or(&self.context.model),
+            response_id: self.id.as_deref().unwrap_or(&self.context.id),
         };
-        write(&answer, self.shown.framing, begun, out);
-    }
-
-    fn write(&mut self, what: &impl Serialize, out: &mut Vec<u8>) {
-        let begun = std::mem::replace(&mut self.begun, true);
-        write(what, self.shown.framing, begun, out);
+        write(&answer, self.context.framing, has_written, out);
     }
 }
 
-/// One event, or one element of the array.
-fn write(what: &impl Serialize, framing: Framing, begun: bool, out: &mut Vec<u8>) {
-    let array = framing == Framing::Array;
-    let before: &[u8] = match (array, begun) {
-        (false, _) => b"data: ",
-        (true, false) => b"[",
-        (true, true) => b",\n",
+/// Returns true for a block whose pieces a stream writes as they come.
+fn has_text(block: &Block) -> bool {
+    use ir::Content::{Reasoning, Refusal, Text};
+    matches!(block.content, Text { .. } | Reasoning { .. } | Refusal(_))
+}
+
+/// Writes an event, an element of the array, or a whole answer.
+fn write(value: &impl Serialize, framing: Framing, has_written: bool, out: &mut Vec<u8>) {
+    let (before, after): (&[u8], &[u8]) = match (framing, has_written) {
+        (Framing::Whole, _) => (b"", b""),
+        (Framing::Array, false) => (b"[", b""),
+        (Framing::Array, true) => (b",\n", b""),
+        (Framing::Events | Framing::Aws, _) => (b"data: ", b"\n\n"),
     };
     out.extend_from_slice(before);
     let start = out.len();
-    // Writing into memory cannot fail, and nothing in an answer is a map with other keys than strings.
-    let _ = serde_json::to_writer(&mut *out, what);
-    // Arguments stand as the model wrote them. A line break outside of strings is a blank like any other,
-    // and would end the event's line.
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
-    if !array {
-        out.extend_from_slice(b"\n\n");
-    }
-}
-
-/// `None`: the arguments are no JSON object.
-fn call<'c>(
-    id: Option<&'c str>,
-    name: &'c str,
-    arguments: &'c str,
-    signature: Option<&'c Signature>,
-) -> Option<Own<'c>> {
-    let args = part::object(arguments)?;
-    Some(Own {
-        function_call: Some(Call { id, name, args }),
-        thought_signature: signature.map(signature::write),
-        ..Own::default()
-    })
-}
-
-fn too_long() -> ProviderError {
-    ProviderError {
-        failure: Failure { class: Class::Trouble, retry_after: None },
-        status: None,
-        kind: None,
-        code: None,
-        param: None,
-        message: "The model called a function with arguments of more than 16 MiB.".to_owned(),
-    }
-}
-
-/// Writes a whole answer for the caller.
-pub fn encode_whole(reply: &Response, shown: &ResponseContext) -> Vec<u8> {
-    if let Some(told) = &reply.failed {
-        return serde_json::to_vec(&error(told)).unwrap_or_default();
-    }
-    let mut candidates = Vec::with_capacity(reply.candidates.len());
-    for (index, candidate) in (0..).zip(&reply.candidates) {
-        let mut ending = Ending { why: candidate.stop, ..Ending::default() };
-        let parts: Vec<_> =
-            candidate.blocks.iter().filter_map(|block| whole(block, &mut ending)).collect();
-        let content = Content { parts, role: "model" };
-        let (finish_reason, finish_message) = ending.reason();
-        candidates.push(Share {
-            finish_reason,
-            finish_message,
-            grounding_metadata: types::grounding(&ending.cited),
-            logprobs_result: (!candidate.logprobs.is_empty()).then(|| likely(&candidate.logprobs)),
-            ..Share::of(index, Some(content))
-        });
-    }
-    let answer = Answer {
-        candidates,
-        usage_metadata: Count::of(&reply.usage, reply.tier.as_deref()),
-        model_version: reply.model.as_deref().unwrap_or(&shown.model),
-        response_id: reply.id.as_deref().unwrap_or(&shown.id),
-    };
-    serde_json::to_vec(&answer).unwrap_or_default()
-}
-
-fn whole<'r>(block: &'r ir::Block, ending: &mut Ending) -> Option<Part<'r>> {
-    let thought_signature = block.signature.as_ref().map(signature::write);
-    let words = |text: &'r str, thought| Own {
-        text: Some(text.into()),
-        thought,
-        thought_signature: thought_signature.clone(),
-        ..Own::default()
-    };
-    let own = match &block.content {
-        ir::Content::Text { text, citations } => {
-            let sources = citations.iter().filter_map(cited).take(MOST_CITED);
-            for source in sources {
-                if !ending.cited.contains(&source) {
-                    ending.cited.push(source);
-                }
+    // Writing into memory cannot fail, and an answer has no maps with keys that are not strings.
+    let _ = serde_json::to_writer(&mut *out, value);
+    if framing != Framing::Whole {
+        // Arguments are in the form that the model wrote. A line break between tokens means the same as a
+        // space, and would end the event's line.
+        for byte in &mut out[start..] {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
             }
-            words(text, false)
         }
-        ir::Content::Refusal(text) => words(text, false),
-        ir::Content::Reasoning { text } => words(text, true),
-        ir::Content::ToolCall { id, name, arguments } => {
-            let own = call(id.as_deref(), name, arguments, block.signature.as_ref());
-            if own.is_none() {
-                ending.damaged = Some(name.clone());
-            }
-            own?
-        }
-        ir::Content::Media(media) => Own { thought_signature, ..part::media(media)? },
-        ir::Content::Foreign { format: Format::Gemini, json } => return Some(Part::Foreign(json)),
-        ir::Content::Foreign { .. } | ir::Content::ToolResult(_) => return None,
-    };
-    Some(own.into())
+    }
+    out.extend_from_slice(after);
 }
 
 #[cfg(test)]

@@ -2,14 +2,16 @@
     clippy::panic,
     clippy::needless_pass_by_value,
     clippy::unnecessary_wraps,
-    reason = "so a test fails, and reads like what it says"
+    reason = "so that a test fails, and takes literals"
 )]
 
 use serde_json::{Value, json};
 
 use super::*;
+use crate::wire::api::Format;
+use crate::wire::ir::{Kind, Signature};
 
-fn shown(framing: Framing) -> ResponseContext {
+fn context(framing: Framing) -> ResponseContext {
     ResponseContext {
         id: "ours".to_owned(),
         created: 1,
@@ -21,7 +23,7 @@ fn shown(framing: Framing) -> ResponseContext {
 }
 
 fn stream(events: &[Event], framing: Framing) -> String {
-    let (mut encoder, mut out) = (Encoder::new(shown(framing)), Vec::new());
+    let (mut encoder, mut out) = (Encoder::new(context(framing)), Vec::new());
     for event in events {
         encoder.event(event, &mut out);
     }
@@ -38,6 +40,10 @@ fn chunks(events: &[Event]) -> Vec<Value> {
 
 fn start() -> Event {
     Event::Start { id: Some("theirs".to_owned()), model: Some("model-1".to_owned()), created: None }
+}
+
+fn failure() -> ProviderError {
+    ProviderError::malformed("It broke.")
 }
 
 fn open(block: u32, kind: Kind) -> Event {
@@ -67,7 +73,7 @@ fn a_call(arguments: &str, why: Stop) -> Vec<Event> {
 }
 
 #[test]
-fn text_goes_out_as_it_comes_and_the_last_chunk_says_the_rest() {
+fn text_is_written_as_it_comes_and_the_last_chunk_has_the_usage() {
     let usage = Usage {
         input: Some(10),
         output: Some(5),
@@ -98,7 +104,7 @@ fn text_goes_out_as_it_comes_and_the_last_chunk_says_the_rest() {
 }
 
 #[test]
-fn thoughts_are_marked_and_their_signatures_named() {
+fn thoughts_are_marked_and_foreign_signatures_name_their_format() {
     let signature = Signature { format: Format::Anthropic, data: "S".to_owned(), id: None };
     let got = chunks(&[
         start(),
@@ -109,12 +115,12 @@ fn thoughts_are_marked_and_their_signatures_named() {
     ]);
     let part = |chunk: &Value| chunk["candidates"][0]["content"]["parts"][0].clone();
     assert_eq!(part(&got[0]), json!({"text": "hm", "thought": true}));
-    let signature = signature::write(&signature);
+    let signature = signature::encode(&signature);
     assert_eq!(part(&got[1]), json!({"text": "", "thought": true, "thoughtSignature": signature}));
 }
 
 #[test]
-fn a_call_is_held_until_it_is_whole() {
+fn a_call_is_held_until_it_is_complete() {
     let got = chunks(&a_call("{\n\"a\":\r\n\"b\\n\"}", Stop::Calls));
     let call = json!({"functionCall": {"id": "c1", "name": "f", "args": {"a": "b\n"}}});
     assert_eq!(got[0]["candidates"][0]["content"]["parts"], json!([call]));
@@ -123,7 +129,7 @@ fn a_call_is_held_until_it_is_whole() {
 }
 
 #[test]
-fn a_damaged_call_is_none() {
+fn a_damaged_call_is_left_out() {
     let reason = |events: &[Event]| {
         let got = chunks(events);
         assert_eq!(got.len(), 1, "the call is left out");
@@ -132,15 +138,15 @@ fn a_damaged_call_is_none() {
     assert_eq!(reason(&a_call("{\"a\":", Stop::Calls)), "MALFORMED_FUNCTION_CALL");
     assert_eq!(reason(&a_call("[1]", Stop::Calls)), "MALFORMED_FUNCTION_CALL");
     assert_eq!(reason(&a_call("{\"a\":", Stop::Length)), "MAX_TOKENS");
-    let reply = Response::fold(&a_call("{\"a\":", Stop::Calls));
+    let response = Response::fold(&a_call("{\"a\":", Stop::Calls));
     let whole: Value =
-        serde_json::from_slice(&encode_whole(&reply, &shown(Framing::Whole))).unwrap();
+        serde_json::from_slice(&encode_whole(&response, &context(Framing::Whole))).unwrap();
     assert_eq!(whole["candidates"][0]["finishReason"], "MALFORMED_FUNCTION_CALL");
     assert_eq!(whole["candidates"][0]["content"]["parts"], json!([]));
 }
 
 #[test]
-fn an_array_is_one_document_only_when_it_has_ended() {
+fn an_array_is_closed_only_at_the_end() {
     let events = [
         start(),
         open(0, Kind::Text),
@@ -155,14 +161,14 @@ fn an_array_is_one_document_only_when_it_has_ended() {
         let text = stream(&events[..cut], Framing::Array);
         assert!(serde_json::from_str::<Value>(&text).is_err() && !text.contains("finishReason"));
         let mut failed = events[..cut].to_vec();
-        failed.push(Event::Fail(too_long()));
+        failed.push(Event::Fail(failure()));
         let whole: Value = serde_json::from_str(&stream(&failed, Framing::Array)).unwrap();
         assert_eq!(whole.as_array().unwrap().last().unwrap()["error"]["code"], 503);
     }
 }
 
 #[test]
-fn sources_are_told_with_the_end() {
+fn sources_are_written_at_the_end() {
     let cite = |citation: Value| Event::Delta { block: 0, piece: Piece::Citation(citation) };
     let annotation =
         json!({"type": "url_citation", "url_citation": {"url": "https://a", "title": "A"}});
@@ -179,13 +185,13 @@ fn sources_are_told_with_the_end() {
     ];
     let grounding = json!({"groundingChunks": [{"web": {"uri": "https://a", "title": "A"}}]});
     assert_eq!(chunks(&events)[1]["candidates"][0]["groundingMetadata"], grounding);
-    let whole = encode_whole(&Response::fold(&events), &shown(Framing::Whole));
+    let whole = encode_whole(&Response::fold(&events), &context(Framing::Whole));
     let whole: Value = serde_json::from_slice(&whole).unwrap();
     assert_eq!(whole["candidates"][0]["groundingMetadata"], grounding);
 }
 
 #[test]
 fn nothing_follows_an_end() {
-    let events = [start(), stop(Stop::End), Event::End, Event::Fail(too_long()), Event::End];
+    let events = [start(), stop(Stop::End), Event::End, Event::Fail(failure()), Event::End];
     assert_eq!(chunks(&events).len(), 1);
 }

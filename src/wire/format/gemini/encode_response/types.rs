@@ -5,39 +5,38 @@ use serde_json::{Value, json};
 
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Class;
-use crate::wire::format::gemini::part::{Own, Part};
+use crate::wire::format::gemini::part::{Part, PartFields};
 use crate::wire::inspect::usage::Usage;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Answer<'a> {
-    pub(crate) candidates: Vec<Share<'a>>,
+pub(super) struct Answer<'a> {
+    pub(super) candidates: Vec<CandidateChunk<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) usage_metadata: Option<Count>,
-    pub(crate) model_version: &'a str,
-    pub(crate) response_id: &'a str,
+    pub(super) usage_metadata: Option<UsageMetadata>,
+    pub(super) model_version: &'a str,
+    pub(super) response_id: &'a str,
 }
 
-/// A candidate, or its share of a chunk.
+/// A candidate, or its part of a chunk.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Share<'a> {
+pub(super) struct CandidateChunk<'a> {
+    pub(super) content: Content<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) content: Option<Content<'a>>,
+    pub(super) finish_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) finish_reason: Option<&'static str>,
+    pub(super) finish_message: Option<String>,
+    pub(super) index: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) finish_message: Option<String>,
-    pub(crate) index: u32,
+    pub(super) grounding_metadata: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) grounding_metadata: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) logprobs_result: Option<Value>,
+    pub(super) logprobs_result: Option<Value>,
 }
 
-impl<'a> Share<'a> {
-    pub(crate) fn of(index: u32, content: Option<Content<'a>>) -> Share<'a> {
-        Share {
+impl<'a> CandidateChunk<'a> {
+    pub(super) fn new(index: u32, content: Content<'a>) -> CandidateChunk<'a> {
+        CandidateChunk {
             content,
             finish_reason: None,
             finish_message: None,
@@ -49,24 +48,25 @@ impl<'a> Share<'a> {
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Content<'a> {
-    pub(crate) parts: Vec<Part<'a>>,
-    pub(crate) role: &'static str,
+pub(super) struct Content<'a> {
+    parts: Vec<Part<'a>>,
+    role: &'static str,
 }
 
-impl Content<'_> {
-    /// Of no text.
-    pub(crate) fn nothing() -> Self {
-        let own = Own { text: Some("".into()), ..Own::default() };
-        Content { parts: vec![own.into()], role: "model" }
+impl<'a> Content<'a> {
+    pub(super) fn new(parts: Vec<Part<'a>>) -> Content<'a> {
+        Content { parts, role: "model" }
+    }
+
+    pub(super) fn empty_text() -> Content<'a> {
+        Content::new(vec![PartFields::text("").into()])
     }
 }
 
-/// `usageMetadata`: thoughts stand beside the candidates' tokens, what was cached within the prompt's.
-#[expect(clippy::struct_field_names, reason = "Google's names")]
+/// `usageMetadata`. The tokens of thoughts are not in the candidates' tokens; cached tokens are in the prompt's.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Count {
+pub(super) struct UsageMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_token_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,15 +81,15 @@ pub(crate) struct Count {
     service_tier: Option<&'static str>,
 }
 
-impl Count {
-    /// `None`: nothing was counted.
-    pub(crate) fn of(usage: &Usage, tier: Option<&str>) -> Option<Count> {
+impl UsageMetadata {
+    /// Encodes a usage; `None`: nothing was counted.
+    pub(super) fn new(usage: &Usage, tier: Option<&str>) -> Option<UsageMetadata> {
         if *usage == Usage::default() {
             return None;
         }
         let Usage { input, cached_input, cache_write: _, output, reasoning } = *usage;
         let total = input.zip(output).map(|(input, output)| input.saturating_add(output));
-        Some(Count {
+        Some(UsageMetadata {
             prompt_token_count: input,
             cached_content_token_count: cached_input,
             candidates_token_count: output
@@ -110,17 +110,19 @@ fn service_tier(word: &str) -> Option<&'static str> {
     }
 }
 
-/// The address and the title of what is cited, where a format has them: at the top, or with OpenAI within
-/// `url_citation`.
-pub(crate) fn cited(citation: &Value) -> Option<(String, Option<String>)> {
+/// The address and the title of a cited source.
+pub(super) type Source = (String, Option<String>);
+
+/// Returns the source of a citation. Formats have it at the top, OpenAI chat within `url_citation`.
+pub(super) fn source_of(citation: &Value) -> Option<Source> {
     let source = citation.get("url_citation").unwrap_or(citation);
     let url = ["url", "uri"].iter().find_map(|name| source.get(name)?.as_str())?;
     let title = source.get("title").and_then(Value::as_str);
     Some((url.to_owned(), title.map(str::to_owned)))
 }
 
-pub(crate) fn grounding(cited: &[(String, Option<String>)]) -> Option<Value> {
-    let chunks = cited.iter().map(|(uri, title)| match title {
+pub(super) fn grounding_metadata(sources: &[Source]) -> Option<Value> {
+    let chunks = sources.iter().map(|(uri, title)| match title {
         Some(title) => json!({"web": {"uri": uri, "title": title}}),
         None => json!({"web": {"uri": uri}}),
     });
@@ -128,8 +130,11 @@ pub(crate) fn grounding(cited: &[(String, Option<String>)]) -> Option<Value> {
     (!chunks.is_empty()).then(|| json!({ "groundingChunks": chunks }))
 }
 
-/// `logprobsResult`, of the elements of OpenAI's `logprobs.content`.
-pub(crate) fn likely(tokens: &[Value]) -> Value {
+/// Converts the elements of OpenAI's `logprobs.content`; `None`: there are none.
+pub(super) fn logprobs_result(tokens: &[Value]) -> Option<Value> {
+    if tokens.is_empty() {
+        return None;
+    }
     let one = |token: &Value| json!({"token": token["token"], "logProbability": token["logprob"]});
     let chosen: Vec<_> = tokens.iter().map(one).collect();
     let top: Vec<_> = tokens
@@ -139,14 +144,14 @@ pub(crate) fn likely(tokens: &[Value]) -> Value {
             json!({"candidates": top.map(one).collect::<Vec<_>>()})
         })
         .collect();
-    json!({"chosenCandidates": chosen, "topCandidates": top})
+    Some(json!({"chosenCandidates": chosen, "topCandidates": top}))
 }
 
-/// What makes the official clients fail: a first member `error` whose `code` is a number.
+/// Encodes an error. The official clients recognize it by a first member `error` with a numeric `code`.
 /// <https://cloud.google.com/apis/design/errors#http_mapping>
-pub(crate) fn error(told: &ProviderError) -> Value {
-    let code = told.status.filter(|status| (400..600).contains(status));
-    let code = code.unwrap_or(match told.failure.class {
+pub(super) fn error(error: &ProviderError) -> Value {
+    let code = error.status.filter(|status| (400..600).contains(status));
+    let code = code.unwrap_or(match error.failure.class {
         Class::Caller | Class::ContextTooLong => 400,
         Class::BadCredential => 401,
         Class::NoAccess => 404,
@@ -163,5 +168,5 @@ pub(crate) fn error(told: &ProviderError) -> Value {
         504 => "DEADLINE_EXCEEDED",
         _ => "INTERNAL",
     };
-    json!({"error": {"code": code, "message": told.message, "status": status}})
+    json!({"error": {"code": code, "message": error.message, "status": status}})
 }

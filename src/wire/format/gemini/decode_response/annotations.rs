@@ -1,18 +1,18 @@
-//! What stands beside a candidate's content: what it cites, and the probabilities of its tokens.
+//! Annotations of a candidate's content: citations, and the log probabilities of its tokens.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-/// No answer cites more places than this.
-const MOST: usize = 1024;
+/// The most citations of one chunk.
+const MAX_CITATIONS: usize = 1024;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Cited {
+struct Metadata {
     grounding_chunks: Vec<Map<String, Value>>,
     grounding_supports: Vec<Support>,
-    /// Of the Gemini API, and of Vertex.
+    /// `citationSources` in the Gemini API, `citations` in Vertex.
     #[serde(alias = "citations")]
     citation_sources: Vec<Value>,
 }
@@ -24,31 +24,33 @@ struct Support {
     grounding_chunk_indices: Vec<usize>,
 }
 
-/// Each place that a source supports, as one citation in Google's own names: `uri` and `title` of the
-/// source, and `startIndex`, `endIndex` and `text` of the segment. Indices count bytes. Sources of which it
-/// is not said what they support are cited as well.
-pub(crate) fn citations(metadata: &RawValue) -> Vec<Value> {
-    let Ok(cited) = serde_json::from_str::<Cited>(metadata.get()) else { return Vec::new() };
-    let mut all = cited.citation_sources;
-    let nowhere = Value::Null;
-    if cited.grounding_supports.is_empty() {
-        all.extend(cited.grounding_chunks.iter().filter_map(|chunk| citation(chunk, &nowhere)));
+/// Returns one citation for each segment that a source supports, with Google's names: `uri` and `title` of the
+/// source, and `startIndex`, `endIndex` and `text` of the segment. Indices count bytes. A source without a
+/// segment is a citation, too.
+pub(super) fn citations(metadata: &RawValue) -> Vec<Value> {
+    let Ok(sources) = serde_json::from_str::<Metadata>(metadata.get()) else { return Vec::new() };
+    let mut all = sources.citation_sources;
+    let no_segment = Value::Null;
+    if sources.grounding_supports.is_empty() {
+        all.extend(
+            sources.grounding_chunks.iter().filter_map(|chunk| citation(chunk, &no_segment)),
+        );
     }
-    for support in &cited.grounding_supports {
+    for support in &sources.grounding_supports {
         let chunks = support.grounding_chunk_indices.iter();
-        let chunks = chunks.filter_map(|at| cited.grounding_chunks.get(*at));
+        let chunks = chunks.filter_map(|at| sources.grounding_chunks.get(*at));
         all.extend(chunks.filter_map(|chunk| citation(chunk, &support.segment)));
     }
-    all.truncate(MOST);
+    all.truncate(MAX_CITATIONS);
     all
 }
 
 fn citation(chunk: &Map<String, Value>, segment: &Value) -> Option<Value> {
     // One of `web`, `retrievedContext`, `maps` and `image`.
     let source = chunk.values().next()?.as_object()?;
-    let own = ["uri", "title"].map(|name| (name, source.get(name)));
-    let place = ["startIndex", "endIndex", "text"].map(|name| (name, segment.get(name)));
-    let members = own.into_iter().chain(place);
+    let of_source = ["uri", "title"].map(|name| (name, source.get(name)));
+    let of_segment = ["startIndex", "endIndex", "text"].map(|name| (name, segment.get(name)));
+    let members = of_source.into_iter().chain(of_segment);
     let members = members.filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
     Some(Value::Object(members.collect()))
 }
@@ -74,20 +76,20 @@ struct Token {
 }
 
 impl Token {
-    fn said(&self) -> Value {
+    fn to_openai(&self) -> Value {
         json!({"token": self.token, "logprob": self.log_probability, "bytes": null})
     }
 }
 
-/// In the form of OpenAI's `logprobs.content`.
-pub(crate) fn logprobs(result: &RawValue) -> Vec<Value> {
+/// Converts `logprobsResult` to the elements of OpenAI's `logprobs.content`.
+pub(super) fn logprobs(result: &RawValue) -> Vec<Value> {
     let Ok(result) = serde_json::from_str::<Logprobs>(result.get()) else { return Vec::new() };
     let mut tops = result.top_candidates.into_iter();
     let tokens = result.chosen_candidates.iter().map(|chosen| {
         let top = tops.next().unwrap_or_default().candidates;
-        let mut said = chosen.said();
-        said["top_logprobs"] = top.iter().map(Token::said).collect();
-        said
+        let mut token = chosen.to_openai();
+        token["top_logprobs"] = top.iter().map(Token::to_openai).collect();
+        token
     });
     tokens.collect()
 }
@@ -96,7 +98,7 @@ pub(crate) fn logprobs(result: &RawValue) -> Vec<Value> {
 #[allow(
     clippy::panic,
     clippy::needless_pass_by_value,
-    reason = "so a test reads like what it says"
+    reason = "so that a test fails, and takes literals"
 )]
 mod tests {
     use super::*;
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_is_cited_once_a_source() {
+    fn each_source_of_a_segment_is_a_citation() {
         let metadata = json!({
             "groundingChunks": [{"web": {"uri": "https://a", "title": "A"}}, {"maps": {"uri": "https://b"}}],
             "groundingSupports": [
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_take_openais_form() {
+    fn log_probabilities_are_converted_to_openais_form() {
         let result = json!({
             "chosenCandidates": [{"token": "a", "tokenId": 3, "logProbability": -0.5}],
             "topCandidates": [{"candidates": [{"token": "a", "logProbability": -0.5}]}],

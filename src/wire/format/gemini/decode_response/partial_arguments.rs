@@ -1,54 +1,51 @@
-//! Arguments of a call that come in pieces, each with the place that it belongs to. Vertex sends them so to
-//! who asks for `streamFunctionCallArguments`.
+//! Arguments of a call that arrive in pieces, each with its path. Vertex sends them on request
+//! (`streamFunctionCallArguments`).
 //! <https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Content#PartialArg>
 
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
-/// The most that is gathered, in bytes of names and values.
-const LARGEST: usize = 16 * 1024 * 1024;
-/// No deeper than `serde_json` reads.
-const DEEPEST: usize = 100;
+/// The most bytes of paths and values.
+const MAX_SIZE: usize = 16 * 1024 * 1024;
+/// As deep as `serde_json` parses.
+const MAX_DEPTH: usize = 100;
 
-/// Arguments as far as they have come.
+/// The arguments that have arrived.
 #[derive(Debug)]
-pub(crate) struct Arguments {
+pub(super) struct PartialArguments {
     value: Value,
     size: usize,
 }
 
-/// One `PartialArg`.
+/// One piece.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Piece {
+pub(super) struct PartialArg {
     json_path: String,
-    #[serde(default)]
     string_value: Option<String>,
-    #[serde(default)]
     number_value: Option<Number>,
-    #[serde(default)]
     bool_value: Option<bool>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Name(String),
-    Place(usize),
+    Index(usize),
 }
 
-impl Arguments {
-    /// That begin with those which came whole.
-    pub(crate) fn of(args: Option<&str>) -> Arguments {
+impl PartialArguments {
+    /// Starts with the arguments that arrived whole.
+    pub(super) fn new(args: Option<&str>) -> PartialArguments {
         let value = args.and_then(|args| serde_json::from_str(args).ok());
         let value = value.filter(Value::is_object).unwrap_or(Value::Object(Map::new()));
-        Arguments { value, size: 0 }
+        PartialArguments { value, size: 0 }
     }
 
-    /// Adds a piece: of a string the next characters. `None`: it has no place here.
-    pub(crate) fn take(&mut self, piece: Piece) -> Option<()> {
-        let Piece { json_path, string_value, number_value, bool_value } = piece;
+    /// Adds a piece: the next characters of a string, or another value. `None`: its path does not fit.
+    pub(super) fn add(&mut self, piece: PartialArg) -> Option<()> {
+        let PartialArg { json_path, string_value, number_value, bool_value } = piece;
         self.size += json_path.len() + string_value.as_ref().map_or(8, String::len);
-        if self.size > LARGEST {
+        if self.size > MAX_SIZE {
             return None;
         }
         let value = match (string_value, number_value, bool_value) {
@@ -57,7 +54,7 @@ impl Arguments {
             (_, _, Some(flag)) => Value::Bool(flag),
             (None, None, None) => Value::Null,
         };
-        let slot = steps(&json_path)?.into_iter().try_fold(&mut self.value, step)?;
+        let slot = parse_path(&json_path)?.into_iter().try_fold(&mut self.value, step)?;
         match (slot, value) {
             (Value::String(before), Value::String(more)) => before.push_str(&more),
             (slot @ (Value::Null | Value::Number(_) | Value::Bool(_)), value) => *slot = value,
@@ -66,12 +63,12 @@ impl Arguments {
         Some(())
     }
 
-    pub(crate) fn into_text(self) -> String {
+    pub(super) fn into_text(self) -> String {
         self.value.to_string()
     }
 }
 
-/// The place within, made where it is new. Lists grow by one.
+/// Returns the value one step down, which is created if it is new. Lists grow by one.
 fn step(value: &mut Value, step: Step) -> Option<&mut Value> {
     match step {
         Step::Name(name) => {
@@ -80,7 +77,7 @@ fn step(value: &mut Value, step: Step) -> Option<&mut Value> {
             }
             Some(value.as_object_mut()?.entry(name).or_insert(Value::Null))
         }
-        Step::Place(at) => {
+        Step::Index(at) => {
             if value.is_null() {
                 *value = Value::Array(Vec::new());
             }
@@ -93,32 +90,32 @@ fn step(value: &mut Value, step: Step) -> Option<&mut Value> {
     }
 }
 
-/// The normalized paths of RFC 9535, and names behind dots: `$.a['b c'][0]`.
-fn steps(path: &str) -> Option<Vec<Step>> {
+/// Parses the normalized paths of RFC 9535, and names after dots: `$.a['b c'][0]`.
+fn parse_path(path: &str) -> Option<Vec<Step>> {
     let mut rest = path.strip_prefix('$')?;
     let mut steps = Vec::new();
     while !rest.is_empty() {
-        if steps.len() == DEEPEST {
+        if steps.len() == MAX_DEPTH {
             return None;
         }
-        if let Some(behind) = rest.strip_prefix('.') {
-            let end = behind.find(['.', '[']).unwrap_or(behind.len());
-            steps.push(Step::Name(behind[..end].to_owned()));
-            rest = &behind[end..];
+        if let Some(name) = rest.strip_prefix('.') {
+            let end = name.find(['.', '[']).unwrap_or(name.len());
+            steps.push(Step::Name(name[..end].to_owned()));
+            rest = &name[end..];
         } else if let Some(quoted) = rest.strip_prefix("['") {
-            rest = quoted_name(quoted, '\'', &mut steps)?;
+            rest = parse_quoted_name(quoted, '\'', &mut steps)?;
         } else if let Some(quoted) = rest.strip_prefix("[\"") {
-            rest = quoted_name(quoted, '"', &mut steps)?;
+            rest = parse_quoted_name(quoted, '"', &mut steps)?;
         } else {
-            let (place, behind) = rest.strip_prefix('[')?.split_once(']')?;
-            steps.push(Step::Place(place.parse().ok()?));
-            rest = behind;
+            let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
+            steps.push(Step::Index(index.parse().ok()?));
+            rest = after;
         }
     }
     Some(steps)
 }
 
-fn quoted_name<'p>(quoted: &'p str, quote: char, steps: &mut Vec<Step>) -> Option<&'p str> {
+fn parse_quoted_name<'p>(quoted: &'p str, quote: char, steps: &mut Vec<Step>) -> Option<&'p str> {
     let (mut name, mut characters) = (String::new(), quoted.char_indices());
     loop {
         match characters.next()? {
@@ -141,23 +138,23 @@ fn quoted_name<'p>(quoted: &'p str, quote: char, steps: &mut Vec<Step>) -> Optio
 #[allow(
     clippy::panic,
     clippy::needless_pass_by_value,
-    reason = "so a test reads like what it says"
+    reason = "so that a test fails, and takes literals"
 )]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn gathered(pieces: Value) -> Option<Value> {
-        let mut arguments = Arguments::of(None);
-        for piece in serde_json::from_value::<Vec<Piece>>(pieces).unwrap() {
-            arguments.take(piece)?;
+    fn joined(pieces: Value) -> Option<Value> {
+        let mut arguments = PartialArguments::new(None);
+        for piece in serde_json::from_value::<Vec<PartialArg>>(pieces).unwrap() {
+            arguments.add(piece)?;
         }
         Some(serde_json::from_str(&arguments.into_text()).unwrap())
     }
 
     #[test]
-    fn pieces_grow_together() {
+    fn pieces_are_joined_by_their_paths() {
         let pieces = json!([
             {"jsonPath": "$.a.list[0].x", "stringValue": "16", "willContinue": true},
             {"jsonPath": "$.a.list[0].x", "stringValue": " oz", "willContinue": true},
@@ -172,16 +169,16 @@ mod tests {
             "flag": true,
             "none": null,
         });
-        assert_eq!(gathered(pieces), Some(whole));
+        assert_eq!(joined(pieces), Some(whole));
     }
 
     #[test]
-    fn what_has_no_place_is_refused() {
+    fn paths_that_do_not_fit_are_refused() {
         for path in ["", "a", "$.a[9999999999]", "$.a[1]", "$.a[-1]", "$.a['b", "$[0]", "$x"] {
             let piece = json!([{"jsonPath": path, "stringValue": "x"}]);
-            assert_eq!(gathered(piece), None, "{path}");
+            assert_eq!(joined(piece), None, "{path}");
         }
-        let deep = "[0]".repeat(DEEPEST + 1);
-        assert_eq!(gathered(json!([{"jsonPath": format!("$.a{deep}"), "boolValue": true}])), None);
+        let deep = "[0]".repeat(MAX_DEPTH + 1);
+        assert_eq!(joined(json!([{"jsonPath": format!("$.a{deep}"), "boolValue": true}])), None);
     }
 }

@@ -2,17 +2,14 @@
     clippy::panic,
     clippy::needless_pass_by_value,
     clippy::unnecessary_wraps,
-    reason = "so a test fails, and reads like what it says"
+    reason = "so that a test fails, and takes literals"
 )]
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::wire::format::quirks::PLAIN;
-use crate::wire::ir::{
-    Block, Cache, Content, Effort, Media, MediaKind, Role, Signature, Source, Thinking, ToolResult,
-    Turn,
-};
+use crate::wire::ir::{Cache, Choice, MediaKind, Thinking};
 
 fn block(content: Content) -> Block {
     Block::new(content, "/at")
@@ -31,7 +28,7 @@ fn call(id: &str, name: &str) -> Block {
     block(Content::ToolCall { id, name: name.to_owned(), arguments: "{\"a\":1}".to_owned() })
 }
 
-fn outcome(id: &str, content: Vec<Content>, is_error: bool) -> Block {
+fn result(id: &str, content: Vec<Content>, is_error: bool) -> Block {
     let content = content.into_iter().map(block).collect();
     block(Content::ToolResult(ToolResult { id: id.to_owned(), name: None, content, is_error }))
 }
@@ -41,7 +38,7 @@ fn image() -> Content {
     Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None })
 }
 
-fn said(request: &Request) -> Result<(Value, Vec<String>), Rejected> {
+fn encoded(request: &Request) -> Result<(Value, Vec<String>), Rejected> {
     let encoded = crate::wire::translate::encode_request(
         Format::Gemini,
         Format::OpenAiChat,
@@ -53,18 +50,18 @@ fn said(request: &Request) -> Result<(Value, Vec<String>), Rejected> {
 
 fn contents(model: &str, turns: Vec<Turn>) -> Value {
     let request = Request { model: model.to_owned(), turns, ..Request::default() };
-    said(&request).unwrap().0["contents"].take()
+    encoded(&request).unwrap().0["contents"].take()
 }
 
 const FLASH: &str = "gemini-2.5-flash";
 
 #[test]
-fn outcomes_stand_together_right_behind_their_calls() {
+fn results_are_in_one_content_directly_after_their_calls() {
     let turns = vec![
         user("go"),
         turn(Role::Assistant, vec![call("1", "f"), call("2", "g")]),
-        turn(Role::User, vec![outcome("2", vec![Content::text("two"), image()], false)]),
-        turn(Role::User, vec![outcome("1", vec![Content::text(" {\"x\":1}")], false)]),
+        turn(Role::User, vec![result("2", vec![Content::text("two"), image()], false)]),
+        turn(Role::User, vec![result("1", vec![Content::text(" {\"x\":1}")], false)]),
         turn(Role::User, vec![block(Content::text("and?"))]),
     ];
     let response = |id: &str, name: &str, response: Value| json!({"functionResponse": {"id": id, "name": name, "response": response}});
@@ -85,13 +82,13 @@ fn outcomes_stand_together_right_behind_their_calls() {
 }
 
 #[test]
-fn outcomes_without_ids_follow_the_order_of_their_calls() {
+fn results_without_ids_are_in_the_order_of_their_calls() {
     let turns = vec![
         user("go"),
         turn(Role::Assistant, vec![call("", "f"), call("", "g")]),
         turn(
             Role::User,
-            vec![outcome("", vec![], false), outcome("", vec![Content::text("no")], true)],
+            vec![result("", vec![], false), result("", vec![Content::text("no")], true)],
         ),
     ];
     let parts = json!([
@@ -102,31 +99,31 @@ fn outcomes_without_ids_follow_the_order_of_their_calls() {
 }
 
 #[test]
-fn an_outcome_of_no_call_is_refused() {
-    let turns = vec![user("go"), turn(Role::User, vec![outcome("9", vec![], false)])];
-    let error = said(&Request { turns, ..Request::default() }).unwrap_err();
-    assert_eq!(error.to_string(), "`/at` answers a call that does not stand before it.");
+fn a_result_without_a_call_is_refused() {
+    let turns = vec![user("go"), turn(Role::User, vec![result("9", vec![], false)])];
+    let error = encoded(&Request { turns, ..Request::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "`/at` must be the result of a tool call in an earlier turn.");
 }
 
 #[test]
-fn gemini_3_takes_media_within_outcomes_and_wants_signatures() {
-    let sealed = |format, name| {
+fn gemini_3_takes_media_within_results_and_requires_signatures() {
+    let signed = |format, name| {
         let signature = Some(Signature { format, data: "S".to_owned(), id: None });
         Block { signature, ..call(name, name) }
     };
     let old = vec![
         user("go"),
         turn(Role::Assistant, vec![call("1", "f")]),
-        turn(Role::User, vec![outcome("1", vec![], false)]),
+        turn(Role::User, vec![result("1", vec![], false)]),
         turn(Role::Assistant, vec![block(Content::text("done"))]),
     ];
     let turns = [
         old,
         vec![
             user("again"),
-            turn(Role::Assistant, vec![sealed(Format::Gemini, "2"), call("3", "g")]),
-            turn(Role::User, vec![outcome("2", vec![image()], false), outcome("3", vec![], false)]),
-            turn(Role::Assistant, vec![sealed(Format::Anthropic, "4"), call("5", "g")]),
+            turn(Role::Assistant, vec![signed(Format::Gemini, "2"), call("3", "g")]),
+            turn(Role::User, vec![result("2", vec![image()], false), result("3", vec![], false)]),
+            turn(Role::Assistant, vec![signed(Format::Anthropic, "4"), call("5", "g")]),
         ],
     ]
     .concat();
@@ -148,7 +145,7 @@ fn gemini_3_takes_media_within_outcomes_and_wants_signatures() {
 }
 
 #[test]
-fn tools_and_choice_are_said() {
+fn tools_and_tool_choice_are_encoded() {
     let function = |name: &str| Tool::Function {
         name: name.to_owned(),
         description: Some("does".to_owned()),
@@ -164,7 +161,7 @@ fn tools_and_choice_are_said() {
         parallel: Some(false),
         ..Request::default()
     };
-    let (body, dropped) = said(&request).unwrap();
+    let (body, dropped) = encoded(&request).unwrap();
     let declared = json!([{"functionDeclarations": [
         {"name": "f.a-b:c", "description": "does", "parametersJsonSchema": {"type": "object"}},
     ]}]);
@@ -173,11 +170,11 @@ fn tools_and_choice_are_said() {
     assert_eq!(body["toolConfig"], config);
     assert_eq!(dropped.len(), 2, "strict and one call: {dropped:?}");
     let odd = Request { tools: vec![function("a b")], ..request };
-    assert_eq!(said(&odd).unwrap_err().at, "/tools/0");
+    assert_eq!(encoded(&odd).unwrap_err().at, "/tools/0");
 }
 
 #[test]
-fn thinking_is_ordered_as_the_model_takes_it() {
+fn reasoning_is_controlled_as_the_model_takes_it() {
     let thinking = |model: &str, effort, budget, shown| {
         let request = Request {
             model: model.to_owned(),
@@ -185,7 +182,7 @@ fn thinking_is_ordered_as_the_model_takes_it() {
             thinking: Some(Thinking { effort, budget, shown }),
             ..Request::default()
         };
-        let (mut body, dropped) = said(&request).unwrap();
+        let (mut body, dropped) = encoded(&request).unwrap();
         (body["generationConfig"]["thinkingConfig"].take(), dropped.len())
     };
     assert_eq!(
@@ -206,7 +203,7 @@ fn thinking_is_ordered_as_the_model_takes_it() {
 }
 
 #[test]
-fn what_a_model_cannot_is_named() {
+fn unsupported_settings_are_dropped_and_named() {
     let marked = Block { cache: Some(Cache::default()), ..block(Content::text("go")) };
     let mut request = Request {
         model: FLASH.to_owned(),
@@ -220,37 +217,74 @@ fn what_a_model_cannot_is_named() {
     };
     request.sampling.frequency_penalty = serde_json::Number::from_f64(0.5);
     request.sampling.presence_penalty = serde_json::Number::from_f64(0.0);
-    let (body, dropped) = said(&request).unwrap();
+    let (body, dropped) = encoded(&request).unwrap();
     assert_eq!(body["systemInstruction"]["parts"], json!([{"text": "be brief"}, {"text": "late"}]));
     assert_eq!(body.get("generationConfig"), None);
     assert_eq!(dropped.len(), 3, "{dropped:?}");
 }
 
 #[test]
-fn foreign_blocks_files_and_tools_are_refused() {
+fn foreign_blocks_and_files_are_refused() {
     let foreign = |format| block(Content::Foreign { format, json: json!({"executableCode": {}}) });
     let request =
         |block| Request { turns: vec![turn(Role::Assistant, vec![block])], ..Request::default() };
-    assert_eq!(said(&request(foreign(Format::Anthropic))).unwrap_err().at, "/at");
-    let (body, _) = said(&request(foreign(Format::Gemini))).unwrap();
+    assert_eq!(encoded(&request(foreign(Format::Anthropic))).unwrap_err().at, "/at");
+    let (body, _) = encoded(&request(foreign(Format::Gemini))).unwrap();
     assert_eq!(body["contents"][0]["parts"], json!([{"executableCode": {}}]));
     let source = Source::File { format: Format::OpenAiChat, id: "file-1".to_owned() };
     let file =
         Content::Media(Media { kind: MediaKind::Document, source, name: None, detail: None });
-    assert_eq!(said(&request(block(file))).unwrap_err().at, "/at");
+    assert_eq!(encoded(&request(block(file))).unwrap_err().at, "/at");
 }
 
 #[test]
-fn the_prompt_alone_can_be_counted() {
-    let request = Request {
-        turns: vec![user("go")],
-        max_tokens: Some(5),
-        choice: Some(Choice::Any),
-        ..Request::default()
-    };
-    let mut fitting = Fitting::new(Format::Gemini, Format::Anthropic);
-    let body = encode_prompt(&request, Some("models/m"), &mut fitting).unwrap();
-    let body: Value = serde_json::from_slice(&body).unwrap();
-    let contents = json!([{"role": "user", "parts": [{"text": "go"}]}]);
-    assert_eq!(body, json!({"model": "models/m", "contents": contents}));
+fn a_greeting_and_a_call_get_what_google_demands_before_them() {
+    let texts = |contents: Value| contents[0]["parts"][0]["text"].as_str().map(str::to_owned);
+    let greeting = vec![turn(Role::Assistant, vec![block(Content::text("hi"))]), user("go")];
+    assert_eq!(texts(contents(FLASH, greeting)).as_deref(), Some("hi"));
+    let cut = vec![
+        turn(Role::Assistant, vec![call("1", "f")]),
+        turn(Role::User, vec![result("1", vec![], false)]),
+    ];
+    assert_eq!(texts(contents(FLASH, cut)).as_deref(), Some("."));
+    let system = vec![block(Content::text("be brief"))];
+    let alone = Request { model: FLASH.to_owned(), system, ..Request::default() };
+    let (body, _) = encoded(&alone).unwrap();
+    let expected = json!({"contents": [{"role": "user", "parts": [{"text": "be brief"}]}]});
+    assert_eq!(body, expected);
+    assert_eq!(encoded(&Request::default()).unwrap_err().at, "");
+}
+
+#[test]
+fn damaged_arguments_and_media_types_are_repaired() {
+    let mut damaged = call("1", "f");
+    let Content::ToolCall { arguments, .. } = &mut damaged.content else { panic!("no call") };
+    *arguments = "{\"a\":".to_owned();
+    let source = Source::Base64 { media_type: "IMAGE/JPG".to_owned(), data: "AA==".to_owned() };
+    let media = Media { kind: MediaKind::Image, source, name: None, detail: None };
+    let turns = vec![
+        turn(Role::User, vec![block(Content::Media(media))]),
+        turn(Role::Assistant, vec![damaged]),
+        turn(Role::User, vec![result("1", vec![], false)]),
+    ];
+    let got = contents(FLASH, turns);
+    assert_eq!(got[0]["parts"][0]["inlineData"]["mimeType"], "image/jpeg");
+    assert!(got[1]["parts"][0]["functionCall"]["args"].is_object());
+}
+
+#[test]
+fn output_tokens_are_limited_to_what_the_model_gives() {
+    for (model, expected) in
+        [("gemini-2.5-flash", 65_535), ("gemini-2.0-flash", 8192), ("gemma-3-27b-it", 100_000)]
+    {
+        let request = Request {
+            model: model.to_owned(),
+            turns: vec![user("go")],
+            max_tokens: Some(100_000),
+            ..Request::default()
+        };
+        let (body, dropped) = encoded(&request).unwrap();
+        assert_eq!(body["generationConfig"]["maxOutputTokens"], expected, "{model}");
+        assert_eq!(dropped.len(), usize::from(expected < 100_000), "{dropped:?}");
+    }
 }
