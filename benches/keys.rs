@@ -10,9 +10,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use keymux::config::{self, Config, Host, Options};
+use keymux::config::{self, Config, LoadOptions, SystemEnvironment};
 use keymux::keys::{AffinityKeys, KeyRequest, Pool, TriedKeys};
-use keymux::share::Turns;
+use keymux::share::TurnCounter;
 
 /// The settings of the keys besides name and weight.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ fn load(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keymux.toml");
     fs::write(&file, text).unwrap();
-    let loaded = config::load(&Options { file, overrides: Vec::new() }, &Host);
+    let loaded = config::load(&LoadOptions { file, overrides: Vec::new() }, &SystemEnvironment);
     assert!(loaded.config.is_some(), "{}", config::problem::report(&loaded.problems, false));
     loaded.config.unwrap()
 }
@@ -93,9 +93,9 @@ fn turns(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("take a turn");
     for weights in [2_u8, 10, 100] {
         let shares: Vec<f64> = (0..weights).map(|index| f64::from(1 + index % 5)).collect();
-        let turns = Turns::default();
+        let turns = TurnCounter::default();
         group.bench_function(BenchmarkId::from_parameter(weights), |bencher| {
-            bencher.iter(|| turns.next().among(black_box(&shares).iter().copied()).unwrap());
+            bencher.iter(|| turns.next().pick(black_box(&shares).iter().copied()).unwrap());
         });
     }
 }
@@ -146,7 +146,7 @@ fn model_resolution(criterion: &mut Criterion) {
         ("a bare name for the provider of any model", "gpt-4o-mini"),
     ] {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| config.resolve(black_box(model)).unwrap());
+            bencher.iter(|| config.resolve_model(black_box(model)).unwrap());
         });
     }
 }

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the place that prints")]
 fn main() -> ExitCode {
-    let said = keymux::cli::run(std::env::args_os());
-    if !said.out.is_empty() {
-        print!("{}", said.out);
+    let output = keymux::cli::run(std::env::args_os());
+    if !output.stdout.is_empty() {
+        print!("{}", output.stdout);
     }
-    if !said.err.is_empty() {
-        eprint!("{}", said.err);
+    if !output.stderr.is_empty() {
+        eprint!("{}", output.stderr);
     }
-    ExitCode::from(said.code)
+    ExitCode::from(output.exit_code)
 }

@@ -1,115 +1,115 @@
-//! The model asked for -> the attempts in order. Pure: whose turn it is among a route's targets is
+//! From a requested model to its targets in order. Pure: the turn that chooses between a route's targets is
 //! passed in.
 
 use crate::config::pattern::any_matches;
-use crate::config::{Asked, Client, Config, Pattern, Route, Target};
+use crate::config::{Client, Config, Pattern, ResolvedModel, Route, RouteTarget};
 use crate::share::Turn;
 
-/// One place to try: a provider and the model to ask it for.
+/// A provider and the model to request from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hop<'a> {
-    /// Place in [`Config::providers`].
+pub struct Target<'a> {
+    /// Index in [`Config::providers`].
     pub provider: usize,
-    /// The model asked of it, before `deployments` maps it.
+    /// The model requested from it, before `deployments` maps it.
     pub model: &'a str,
 }
 
-/// The hops of one request, in order: for a route the target whose turn it is, the other targets,
-/// then the fallbacks; else the one provider.
+/// The targets of one request in order. For a route: the target whose turn it is, the other targets, the
+/// fallbacks. Otherwise the one provider.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
-    /// The route that was asked for, if it was one.
+    /// The requested route, if it was one.
     pub route: Option<&'a Route>,
-    single: Option<Hop<'a>>,
+    single: Option<Target<'a>>,
     turn: Turn,
     tried: Vec<usize>,
-    fallbacks: std::slice::Iter<'a, Target>,
+    fallbacks: std::slice::Iter<'a, RouteTarget>,
 }
 
 impl<'a> Plan<'a> {
-    /// The plan for what was asked; `turn` decides between a route's targets.
-    pub fn new(asked: &Asked<'a, 'a>, turn: Turn) -> Self {
-        let (route, single) = match *asked {
-            Asked::Route(route) => (Some(route), None),
-            Asked::Model { provider, model } => (None, Some(Hop { provider, model })),
+    /// Returns the plan for a resolved model. `turn` chooses between a route's targets.
+    pub fn new(resolved: &ResolvedModel<'a, 'a>, turn: Turn) -> Self {
+        let (route, single) = match *resolved {
+            ResolvedModel::Route(route) => (Some(route), None),
+            ResolvedModel::Model { provider, model } => (None, Some(Target { provider, model })),
         };
         let fallbacks = route.map_or(&[][..], |route| &route.fallbacks).iter();
         Self { route, single, turn, tried: Vec::new(), fallbacks }
     }
 
-    fn target(&mut self) -> Option<&'a Target> {
+    fn target(&mut self) -> Option<&'a RouteTarget> {
         let targets = &self.route?.targets;
-        let open = |place: &usize| !self.tried.contains(place);
-        let weights =
-            (0..targets.len()).map(|place| if open(&place) { targets[place].weight } else { 0.0 });
-        let place = self.turn.among(weights).or_else(|| (0..targets.len()).find(open))?;
-        self.tried.push(place);
-        Some(&targets[place])
+        let is_untried = |index: &usize| !self.tried.contains(index);
+        let weights = (0..targets.len())
+            .map(|index| if is_untried(&index) { targets[index].weight } else { 0.0 });
+        let index = self.turn.pick(weights).or_else(|| (0..targets.len()).find(is_untried))?;
+        self.tried.push(index);
+        Some(&targets[index])
     }
 }
 
 impl<'a> Iterator for Plan<'a> {
-    type Item = Hop<'a>;
+    type Item = Target<'a>;
 
-    fn next(&mut self) -> Option<Hop<'a>> {
-        if let Some(hop) = self.single.take() {
-            return Some(hop);
+    fn next(&mut self) -> Option<Target<'a>> {
+        if let Some(target) = self.single.take() {
+            return Some(target);
         }
         let target = self.target().or_else(|| self.fallbacks.next())?;
-        Some(Hop { provider: target.provider, model: &target.model })
+        Some(Target { provider: target.provider, model: &target.model })
     }
 }
 
-/// Why a client may not have a model.
+/// The reason why a client may not use a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Its `models` do not cover what it asked for.
+pub enum ModelDenied {
+    /// Its `models` do not include the model.
     NotListed,
-    /// Its `blacklisted_models` cover it.
+    /// Its `blacklisted_models` include the model.
     Blacklisted,
 }
 
-/// Whether the client may ask for this name at all. Its patterns are matched against the name as
-/// asked, against the model alone, and against `provider/model`, each with its region and without.
-pub fn may_ask(
+/// Checks that the client may request this model. Its patterns are compared with the requested name, with the
+/// model alone, and with `provider/model`, each with and without the region.
+pub fn authorize_model(
     client: &Client,
     config: &Config,
-    asked: &str,
-    resolved: &Asked<'_, '_>,
-) -> Result<(), Refused> {
-    let covers = |patterns: &[Pattern]| {
-        any_matches(patterns, asked)
+    requested: &str,
+    resolved: &ResolvedModel<'_, '_>,
+) -> Result<(), ModelDenied> {
+    let matches = |patterns: &[Pattern]| {
+        any_matches(patterns, requested)
             || match *resolved {
-                Asked::Route(_) => false,
-                Asked::Model { provider, model } => {
-                    covers_hop(patterns, config, Hop { provider, model })
+                ResolvedModel::Route(_) => false,
+                ResolvedModel::Model { provider, model } => {
+                    matches_target(patterns, config, Target { provider, model })
                 }
             }
     };
-    if covers(&client.blacklisted_models) {
-        return Err(Refused::Blacklisted);
+    if matches(&client.blacklisted_models) {
+        return Err(ModelDenied::Blacklisted);
     }
     match &client.models {
-        Some(models) if !covers(models) => Err(Refused::NotListed),
+        Some(models) if !matches(models) => Err(ModelDenied::NotListed),
         _ => Ok(()),
     }
 }
 
-/// Whether the client's denials let it have this hop. Asked of every target and fallback, so that a
-/// route is no way round them.
-pub fn may_have(client: &Client, config: &Config, hop: Hop<'_>) -> bool {
-    !covers_hop(&client.blacklisted_models, config, hop)
+/// True if `blacklisted_models` of the client allow this target. Checked for every target and fallback, so
+/// that a route cannot bypass them.
+pub fn is_target_allowed(client: &Client, config: &Config, target: Target<'_>) -> bool {
+    !matches_target(&client.blacklisted_models, config, target)
 }
 
-fn covers_hop(patterns: &[Pattern], config: &Config, hop: Hop<'_>) -> bool {
+fn matches_target(patterns: &[Pattern], config: &Config, target: Target<'_>) -> bool {
     if patterns.is_empty() {
         return false;
     }
-    let provider = &config.providers[hop.provider];
-    let covers = |model: &str| {
+    let provider = &config.providers[target.provider];
+    let matches = |model: &str| {
         let full = format!("{}/{model}", provider.name);
         any_matches(patterns, model) || any_matches(patterns, &full)
     };
-    let bare = provider.without_region(hop.model);
-    covers(hop.model) || (bare != hop.model && covers(bare))
+    let bare = provider.without_region(target.model);
+    matches(target.model) || (bare != target.model && matches(bare))
 }

@@ -1,8 +1,9 @@
-//! A secret value and what may be said of it.
+//! A secret value that cannot be printed.
 //!
 //! A [`Secret`] has no `Display`, no `Serialize` and no `Debug` text, so it cannot reach a log line,
 //! an error or a status page by accident. [`Secret::expose`] is called in `upstream/` only, where the
-//! key goes into a request; `tests/layers.rs` holds that.
+//! key goes into a request, and [`Secret::inspect_text`] in `config/check/` only; `tests/layers.rs`
+//! enforces both.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -10,22 +11,27 @@ use std::sync::OnceLock;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// A credential in memory: wiped when dropped, never shown.
+/// A credential in memory. It is wiped when it is dropped.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes the text over; the caller keeps no copy.
+    /// Takes ownership of the text; the caller keeps no copy.
     pub fn new(text: String) -> Self {
         Self(SecretString::from(text))
     }
 
-    /// The text itself. Only for the code that puts it into a request.
+    /// Returns the text. Only for the code that puts it into a request.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Says whether two secrets of one process are the same, and nothing else.
+    /// Passes the text to a function that checks or parses it. Only for the checks of the configuration.
+    pub fn inspect_text<T>(&self, inspect: impl FnOnce(&str) -> T) -> T {
+        inspect(self.0.expose_secret())
+    }
+
+    /// Returns a hash that is equal for equal secrets within one process.
     pub fn fingerprint(&self) -> Fingerprint {
         static SALT: OnceLock<RandomState> = OnceLock::new();
         Fingerprint(SALT.get_or_init(RandomState::new).hash_one(self.0.expose_secret()))
@@ -46,8 +52,8 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// A hash of a secret, keyed with a random number of this process: it cannot be used to guess the
-/// secret elsewhere, and means nothing after a restart.
+/// A hash of a secret, keyed with a random number of this process. It cannot be used to guess the secret,
+/// and it changes with every restart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Fingerprint(u64);
 
@@ -57,8 +63,8 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// SHA-256: how callers' keys and the admin's token are kept and compared.
-pub fn digest(bytes: &[u8]) -> [u8; 32] {
+/// Returns the SHA-256. Clients' keys and the admin token are stored and compared in this form.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
     out
@@ -69,12 +75,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_nothing_of_the_text() {
+    fn debug_output_does_not_contain_the_text() {
         assert_eq!(format!("{:?}", Secret::new("sk-0123456789".into())), "Secret");
     }
 
     #[test]
-    fn fingerprints_tell_same_from_different() {
+    fn fingerprints_are_equal_for_equal_secrets_only() {
         let (a, b) = (Secret::new("a-key".into()), Secret::new("b-key".into()));
         assert_eq!(a.fingerprint(), Secret::new("a-key".into()).fingerprint());
         assert_ne!(a.fingerprint(), b.fingerprint());

@@ -1,25 +1,25 @@
-//! Exact shares: which of several weighted things has its turn.
+//! Distributes turns by weight, exactly.
 //!
-//! The n-th turn is the point `n · φ mod 1`, φ being the golden ratio, and falls to whoever owns that
-//! part of the unit interval. These points fill it more evenly than any other simple sequence
-//! (Kronecker sequence, discrepancy O(log n / n)): after n turns each count is within a few of
-//! `n · weight / total` for weights of any size, where a random choice would be off by `√n`. There is
-//! no state but one counter, so keys may come, go or cool down without anything to repair.
+//! The n-th turn is the point `n · φ mod 1`, where φ is the golden ratio. The unit interval is divided by
+//! weight, and the part that contains the point is chosen. These points fill the interval more evenly than
+//! any other simple sequence (Kronecker sequence, discrepancy O(log n / n)): after n turns each count differs
+//! by a few from `n · weight / total`, for weights of any size; a random choice would differ by `√n`. The only
+//! state is one counter, so keys can be added, be removed or cool down without corrections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Hands out turns.
+/// Counts turns.
 #[derive(Debug, Default)]
-pub struct Turns(AtomicU64);
+pub struct TurnCounter(AtomicU64);
 
-impl Turns {
-    /// The next turn.
+impl TurnCounter {
+    /// Returns the next turn.
     pub fn next(&self) -> Turn {
         Turn(self.0.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// One turn.
+/// One turn: it chooses one of several weights.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn(u64);
 
@@ -27,21 +27,21 @@ pub struct Turn(u64);
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Turn {
-    /// The place of the weight whose turn it is; `None` when no weight is above zero. Weights are
-    /// finite and not negative (the check of the file sees to it).
-    pub fn among(self, weights: impl Iterator<Item = f64> + Clone) -> Option<usize> {
+    /// Returns the index of the weight that has this turn; `None` if no weight is above zero. Weights must be
+    /// finite and not negative, which the check of the file ensures.
+    pub fn pick(self, weights: impl Iterator<Item = f64> + Clone) -> Option<usize> {
         let largest = weights.clone().fold(0.0, f64::max);
         if largest <= 0.0 {
             return None;
         }
         // Scaled by the largest, so that the sum cannot overflow.
         let total: f64 = weights.clone().map(|weight| weight / largest).sum();
-        let mut left = self.point() * total;
+        let mut remaining = self.point() * total;
         let mut last = None;
-        for (place, weight) in weights.enumerate().filter(|(_, weight)| *weight > 0.0) {
-            last = Some(place);
-            left -= weight / largest;
-            if left < 0.0 {
+        for (index, weight) in weights.enumerate().filter(|(_, weight)| *weight > 0.0) {
+            last = Some(index);
+            remaining -= weight / largest;
+            if remaining < 0.0 {
                 break;
             }
         }
@@ -61,17 +61,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn counts(weights: &[f64], turns: u32) -> Vec<f64> {
-        let (counter, mut counts) = (Turns::default(), vec![0.0; weights.len()]);
+        let (counter, mut counts) = (TurnCounter::default(), vec![0.0; weights.len()]);
         for _ in 0..turns {
-            let place = counter.next().among(weights.iter().copied()).expect("a weight above zero");
-            counts[place] += 1.0;
+            let index = counter.next().pick(weights.iter().copied()).expect("a weight above zero");
+            counts[index] += 1.0;
         }
         counts
     }
 
     proptest! {
         #[test]
-        fn every_count_stays_within_a_few_of_its_exact_share(
+        fn every_count_is_close_to_its_exact_share(
             weights in prop::collection::vec(prop_oneof![Just(0.0), 0.001..1000.0_f64], 1..12),
             turns in 1..20_000_u32,
         ) {
@@ -79,19 +79,19 @@ mod tests {
             prop_assume!(total > 0.0);
             for (count, weight) in counts(&weights, turns).iter().zip(&weights) {
                 let exact = f64::from(turns) * weight / total;
-                prop_assert!((count - exact).abs() <= 6.0, "{count} in place of {exact}");
+                prop_assert!((count - exact).abs() <= 6.0, "{count} in index of {exact}");
             }
         }
     }
 
     #[test]
-    fn a_thousandth_beside_a_thousand_gets_its_millionth() {
+    fn very_different_weights_get_exact_shares() {
         let counts = counts(&[0.001, 1000.0], 3_000_000);
         assert!((2.0..=4.0).contains(&counts[0]), "{counts:?}");
     }
 
     #[test]
-    fn three_to_one_is_three_to_one_from_the_first_turns_on() {
+    fn shares_are_exact_from_the_first_turns() {
         for turns in 1..=2000 {
             let heavy = counts(&[3.0, 1.0], turns)[0];
             assert!((heavy - f64::from(turns) * 0.75).abs() <= 2.5, "{heavy} of {turns}");
@@ -105,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_chosen_when_all_weights_are_zero() {
-        assert_eq!(Turns::default().next().among([0.0, 0.0].into_iter()), None);
-        assert_eq!(Turns::default().next().among(std::iter::empty()), None);
+    fn nothing_is_chosen_if_all_weights_are_zero() {
+        assert_eq!(TurnCounter::default().next().pick([0.0, 0.0].into_iter()), None);
+        assert_eq!(TurnCounter::default().next().pick(std::iter::empty()), None);
     }
 }

@@ -138,7 +138,7 @@ async fn a_region_in_the_model_selects_a_region_of_the_key() {
 
     let explained = run(keymux.folder(), &["explain", "bedrock/ap-south-1/nova"], &[]);
     let explained = String::from_utf8(explained.stdout).unwrap();
-    assert!(explained.contains("aws  out: does not have this region"), "{explained}");
+    assert!(explained.contains("aws  excluded: does not have this region"), "{explained}");
     let explained = run(keymux.folder(), &["explain", "bedrock/eu-west-1/nova"], &[]);
     let explained = String::from_utf8(explained.stdout).unwrap();
     assert!(explained.contains("as amazon.nova-lite-v1:0"), "{explained}");

@@ -1,4 +1,4 @@
-//! The commands that need no running daemon: what they print and how they exit.
+//! Output and exit codes of the commands that need no running gateway.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -61,7 +61,7 @@ fn folder(text: &str) -> TempDir {
     folder
 }
 
-fn said(folder: &TempDir, arguments: &[&str]) -> Output {
+fn run_in(folder: &TempDir, arguments: &[&str]) -> Output {
     run(folder.path(), arguments, &[("OPENAI_KEY_A", "sk-of-team-a")])
 }
 
@@ -73,28 +73,28 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// The lines about one key, by its name.
+/// Returns the line about one key.
 fn line<'t>(text: &'t str, key: &str) -> &'t str {
     let of_key = |line: &&str| line.split_whitespace().any(|word| word == key);
     text.lines().find(of_key).unwrap_or_else(|| panic!("no {key} in {text}"))
 }
 
 #[test]
-fn check_says_ok_or_every_problem() {
+fn check_prints_ok_or_all_problems() {
     let good = folder(GOOD);
-    let output = said(&good, &["check"]);
+    let output = run_in(&good, &["check"]);
     assert_eq!((output.status.code(), out(&output)), (Some(0), "keymux.toml: ok\n".to_owned()));
-    let output = said(&good, &["check", "--json"]);
+    let output = run_in(&good, &["check", "--json"]);
     assert_eq!((output.status.code(), out(&output)), (Some(0), "[]\n".to_owned()));
 
     let bad = folder(&GOOD.replace("weight = 3\n", "weight = -3\nwieght = 1\n"));
-    let output = said(&bad, &["check", "--config", "keymux.toml"]);
+    let output = run_in(&bad, &["check", "--config", "keymux.toml"]);
     let text = out(&output);
     assert_eq!(output.status.code(), Some(1));
     for words in ["keymux.toml:16:", "keymux.toml:17:", "did you mean `weight`?", "2 errors"] {
         assert!(text.contains(words), "{words} in {text}");
     }
-    let output = said(&bad, &["check", "--json"]);
+    let output = run_in(&bad, &["check", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     let problems: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut lines = Vec::new();
@@ -121,7 +121,7 @@ fn a_missing_variable_names_itself_and_its_field() {
 }
 
 #[test]
-fn a_missing_file_is_said_by_every_command() {
+fn every_command_reports_a_missing_file() {
     let empty = tempfile::tempdir().unwrap();
     for (arguments, code) in [
         (&["check", "--config", "none.toml"][..], 1),
@@ -131,7 +131,7 @@ fn a_missing_file_is_said_by_every_command() {
         (&["run", "--config", "none.toml"], 78),
         (&["--config", "none.toml"], 78),
     ] {
-        let output = said(&empty, arguments);
+        let output = run_in(&empty, arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
         let text = out(&output) + &err(&output);
         assert!(
@@ -142,36 +142,39 @@ fn a_missing_file_is_said_by_every_command() {
 }
 
 #[test]
-fn explain_shows_shares_and_why_the_others_are_out() {
+fn explain_shows_shares_and_why_keys_are_excluded() {
     let folder = folder(GOOD);
-    let output = said(&folder, &["explain", "gpt-4o"]);
+    let output = run_in(&folder, &["explain", "gpt-4o"]);
     let text = out(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.starts_with("openai/gpt-4o\n"), "{text}");
     assert!(line(&text, "team-a").contains("75.0000 %"), "{text}");
     assert!(line(&text, "team-b").contains("25.0000 %"), "{text}");
     assert!(line(&text, "spare").contains("standby"), "{text}");
-    assert!(line(&text, "off").contains("out: disabled"), "{text}");
-    assert!(line(&text, "theirs").contains("out: for other clients"), "{text}");
+    assert!(line(&text, "off").contains("excluded: disabled"), "{text}");
+    assert!(line(&text, "theirs").contains("excluded: for other clients"), "{text}");
     assert!(line(&text, "conversation").contains("4 kB"), "{text}");
     for (affinity, word) in [("session", "session"), ("none", "every")] {
         let set = format!("providers.openai.affinity={affinity}");
-        let text = out(&said(&folder, &["explain", "gpt-4o", "--set", &set]));
+        let text = out(&run_in(&folder, &["explain", "gpt-4o", "--set", &set]));
         assert!(line(&text, word).ends_with(&format!("(affinity: {affinity})")), "{text}");
     }
 
-    let text = out(&said(&folder, &["explain", "openai/o3"]));
+    let text = out(&run_in(&folder, &["explain", "openai/o3"]));
     assert!(line(&text, "team-a").contains("100.0000 %"), "{text}");
-    assert!(line(&text, "team-b").contains("out: its blacklisted_models"), "{text}");
+    assert!(line(&text, "team-b").contains("excluded: its blacklisted_models"), "{text}");
 
-    let text = out(&said(&folder, &["explain", "openai/o3", "--client", "staging"]));
+    let text = out(&run_in(&folder, &["explain", "openai/o3", "--client", "staging"]));
     assert!(line(&text, "theirs").contains("100.0000 %"), "{text}");
-    assert!(line(&text, "team-a").contains("out: keys that name this client come first"), "{text}");
+    assert!(
+        line(&text, "team-a").contains("excluded: keys that name this client are preferred"),
+        "{text}"
+    );
 }
 
 #[test]
-fn explain_walks_a_route_in_order() {
-    let text = out(&said(&folder(GOOD), &["explain", "fast"]));
+fn explain_shows_a_route_in_order() {
+    let text = out(&run_in(&folder(GOOD), &["explain", "fast"]));
     let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words} in {text}"));
     let first = at("target, 75.0000 %: openai/gpt-4o");
     let second = at("target, 25.0000 %: echo/echo");
@@ -179,16 +182,16 @@ fn explain_walks_a_route_in_order() {
 }
 
 #[test]
-fn explain_fails_when_a_request_would() {
+fn explain_fails_if_a_request_would() {
     let folder = folder(GOOD);
     for (arguments, words) in [
-        (&["explain", "echo/x", "--client", "nobody"][..], "no client is named nobody"),
+        (&["explain", "echo/x", "--client", "nobody"][..], "there is no client `nobody`"),
         (&["explain", "echo/x", "--client", "other"], "disabled"),
         (&["explain", "openai/gpt-4o-audio", "--client", "staging"], "blacklisted_models"),
-        (&["explain", "unknown-model"], "take any model"),
-        (&["explain", "openai/"], "no model"),
+        (&["explain", "unknown-model"], "accept any model"),
+        (&["explain", "openai/"], "the model name is empty"),
     ] {
-        let output = said(&folder, arguments);
+        let output = run_in(&folder, arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         let text = out(&output) + &err(&output);
         assert!(text.contains(words), "{arguments:?}: {text}");
@@ -196,9 +199,9 @@ fn explain_fails_when_a_request_would() {
 }
 
 #[test]
-fn keys_lists_them_without_their_secrets() {
+fn keys_are_listed_without_their_secrets() {
     let folder = folder(GOOD);
-    let output = said(&folder, &["keys"]);
+    let output = run_in(&folder, &["keys"]);
     let text = out(&output);
     assert_eq!(output.status.code(), Some(0));
     assert!(line(&text, "team-a").contains("env OPENAI_KEY_A"), "{text}");
@@ -206,7 +209,7 @@ fn keys_lists_them_without_their_secrets() {
     assert!(line(&text, "team-b").contains("all,!o3"), "{text}");
     assert!(line(&text, "off").ends_with("no"), "{text}");
 
-    let keys: Value = serde_json::from_slice(&said(&folder, &["keys", "--json"]).stdout).unwrap();
+    let keys: Value = serde_json::from_slice(&run_in(&folder, &["keys", "--json"]).stdout).unwrap();
     let keys = keys.as_array().unwrap();
     let key = |name: &str| keys.iter().find(|key| key["name"] == name).unwrap();
     assert_eq!(keys.len(), 6);
@@ -222,23 +225,23 @@ fn keys_lists_them_without_their_secrets() {
 }
 
 #[test]
-fn settings_can_be_replaced_by_flags_and_variables() {
+fn flags_and_variables_override_settings() {
     let folder = folder(GOOD);
-    let output = said(&folder, &["check", "--set", "server.max_body=lots"]);
+    let output = run_in(&folder, &["check", "--set", "server.max_body=lots"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(out(&output).contains("max_body"), "{}", out(&output));
     let env = [("OPENAI_KEY_A", "x-key"), ("KEYMUX_SERVER__LISTEN", "nowhere")];
     let output = run(folder.path(), &["check"], &env);
     assert_eq!(output.status.code(), Some(1));
     assert!(out(&output).contains("KEYMUX_SERVER__LISTEN"), "{}", out(&output));
-    let output = said(&folder, &["check", "--set", "server.max_body=1MiB"]);
+    let output = run_in(&folder, &["check", "--set", "server.max_body=1MiB"]);
     assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
-fn schema_is_json_schema_and_needs_no_file() {
+fn schema_prints_json_schema_without_a_file() {
     let empty = tempfile::tempdir().unwrap();
-    let output = said(&empty, &["schema"]);
+    let output = run_in(&empty, &["schema"]);
     assert_eq!(output.status.code(), Some(0));
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"));
@@ -250,16 +253,16 @@ fn schema_is_json_schema_and_needs_no_file() {
 }
 
 #[test]
-fn arguments_that_nobody_knows_are_refused_with_exit_code_2() {
+fn unknown_arguments_end_with_exit_code_2() {
     let empty = tempfile::tempdir().unwrap();
     for arguments in [&["chekc"][..], &["check", "--jsno"], &["explain"], &["check", "--set", "x"]]
     {
-        let output = said(&empty, arguments);
+        let output = run_in(&empty, arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(out(&output).is_empty() && !err(&output).is_empty());
     }
     for arguments in [&["--help"][..], &["--version"], &["check", "--help"]] {
-        let output = said(&empty, arguments);
+        let output = run_in(&empty, arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         assert!(out(&output).contains("keymux") || out(&output).contains("config"));
     }

@@ -23,7 +23,7 @@ async fn ask_as(keymux: &Keymux, name: &str, model: &str) -> Reply {
 #[tokio::test]
 async fn a_client_is_authenticated_by_the_key_header_of_any_api() {
     let upstream = Upstream::always(chat_answer("hello")).await;
-    let digest = keymux::secret::digest(b"client-hashed").map(|byte| format!("{byte:02x}"));
+    let digest = keymux::secret::sha256(b"client-hashed").map(|byte| format!("{byte:02x}"));
     let hashed = format!("[[clients]]\nname = \"hashed\"\nkey_sha256 = \"{}\"\n", digest.concat());
     let parts = [
         client("plain", ""),

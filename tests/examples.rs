@@ -1,5 +1,4 @@
-//! The files under `examples/` at work: each runs as it is but for its hosts, and its providers get what
-//! they would get.
+//! Runs the files under `examples/` with replaced hosts, and checks the requests that their providers receive.
 
 #![allow(clippy::unwrap_used, reason = "so a test fails")]
 
@@ -15,7 +14,7 @@ use common::keymux::Keymux;
 use common::upstream::{Received, Upstream, json_answer};
 use serde_json::{Value, json};
 
-/// A provider, and an issuer of tokens.
+/// Starts a provider that also issues tokens.
 async fn cloud() -> Upstream {
     Upstream::start(|received| match received.path() {
         path if path.contains("token") => json_answer(
@@ -27,7 +26,7 @@ async fn cloud() -> Upstream {
     .await
 }
 
-/// An example with these texts in place of others, and with more behind it.
+/// Returns an example with replaced texts and an appended text.
 fn example(name: &str, changes: &[(&str, &str)], more: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
     let mut text = fs::read_to_string(path).unwrap();
@@ -43,7 +42,7 @@ async fn ask(keymux: &Keymux, path: &str, body: &Value) {
     assert_eq!(reply.status(), 200, "{path}: {}", reply.text());
 }
 
-/// What the provider was asked, without what its issuer was.
+/// Returns the requests to the provider, without those to the token issuer.
 fn asked(cloud: &Upstream) -> Vec<Received> {
     let mut asked = cloud.requests();
     asked.retain(|received| !received.path().contains("token"));
@@ -51,7 +50,7 @@ fn asked(cloud: &Upstream) -> Vec<Received> {
 }
 
 #[tokio::test]
-async fn azure_asks_one_resource_with_a_key_and_the_other_with_a_token() {
+async fn azure_uses_a_key_for_one_resource_and_a_token_for_the_other() {
     let cloud = cloud().await;
     let url = cloud.url();
     let authority = format!("authority_host = \"{url}\"\nclient_secret");
@@ -78,7 +77,7 @@ async fn azure_asks_one_resource_with_a_key_and_the_other_with_a_token() {
 }
 
 #[tokio::test]
-async fn vertex_asks_gemini_and_claude_with_the_default_credentials() {
+async fn vertex_serves_gemini_and_claude_with_default_credentials() {
     let cloud = cloud().await;
     let base = format!("[providers.vertex]\nbase_url = \"{}\"\n", cloud.url());
     let folder = tempfile::tempdir().unwrap();
@@ -113,7 +112,7 @@ async fn vertex_asks_gemini_and_claude_with_the_default_credentials() {
 }
 
 #[tokio::test]
-async fn bedrock_asks_with_a_key_or_with_signatures_of_the_region() {
+async fn bedrock_uses_an_api_key_or_signatures_of_the_region() {
     let cloud = cloud().await;
     let base = format!("[providers.bedrock]\nbase_url = \"{}\"\n", cloud.url());
     let env = [
@@ -141,7 +140,7 @@ async fn bedrock_asks_with_a_key_or_with_signatures_of_the_region() {
 }
 
 #[tokio::test]
-async fn anthropic_and_gemini_are_asked_in_their_own_apis() {
+async fn anthropic_and_gemini_are_called_in_their_own_apis() {
     let cloud = cloud().await;
     let base = ["anthropic", "gemini"]
         .map(|name| format!("[providers.{name}]\nbase_url = \"{}\"\n", cloud.url()))

@@ -241,10 +241,10 @@ async fn cooldowns_are_reported_by_keys_metrics_and_explain() {
     let said = explain("busy", &["--running"]);
     let lines: Vec<&str> = said.lines().collect();
     assert!(
-        lines[1].contains("90.0000 %; now cooling for ") && lines[1].contains("(no_credit)"),
+        lines[1].contains("90.0000 %; now cooling down for ") && lines[1].contains("(no_credit)"),
         "{said}"
     );
-    assert!(lines[2].contains("10.0000 %; now cooling with this model for "), "{said}");
+    assert!(lines[2].contains("10.0000 %; now cooling down with this model for "), "{said}");
     assert!(explain("free", &["--running"]).contains("10.0000 %; now ok"), "{said}");
     assert!(!explain("busy", &[]).contains("now"), "nobody was asked");
     assert!(!said.contains("adm-to"), "{said}");

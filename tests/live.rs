@@ -1,5 +1,5 @@
-//! `keymux check --live`: what each kind of provider is asked, and what is said of its answer; and
-//! `/keys`, what the running program has seen.
+//! `keymux check --live`: the calls to each kind of provider and their results; and `/keys`, the state of the
+//! keys of the running gateway.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -16,7 +16,7 @@ use common::keymux::{Keymux, free_ports, run};
 use common::upstream::{Received, Step, Upstream, answer, chat_answer, json_answer};
 use serde_json::{Value, json};
 
-/// Of made-up alphabets, so that no piece of them is found by chance.
+/// Unusual characters, so that no part of them occurs by chance.
 const CLIENT_SECRET: &str = "Gx5Mv8Cq2Zt7Pk4Wy9Jb";
 const AWS_SECRET: &str = "Hq7Tz2Vn9Kc4Xw6Bd3Mj8Rf5Lp1Yg0Sv2Nk7Qa4W";
 const TOKEN: &str = "Kf3Yz6Qn9Xd2Vw7Tg5Rp";
@@ -41,7 +41,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The list that the check prints, in the order of the file.
+/// Returns the list that the check prints, in the order of the file.
 async fn listed(providers: &str, env: &[(&str, &str)]) -> Vec<Value> {
     let output = check(providers, &["--json"], env).await;
     let rows: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
@@ -54,7 +54,7 @@ async fn listed(providers: &str, env: &[(&str, &str)]) -> Vec<Value> {
     rows
 }
 
-/// What is found of the only key, and the words to it.
+/// Returns the finding for the only key, and its detail.
 async fn found(providers: &str, env: &[(&str, &str)]) -> (String, String) {
     let rows = listed(providers, env).await;
     assert_eq!(rows.len(), 1, "{rows:?}");
@@ -62,7 +62,7 @@ async fn found(providers: &str, env: &[(&str, &str)]) -> (String, String) {
     (of("result"), of("detail"))
 }
 
-/// A provider of a kind at this address, with one key.
+/// Returns a provider of this kind and address with one key.
 fn keyed(kind: &str, url: &str) -> String {
     format!(
         "[providers.{kind}]\nbase_url = \"{url}\"\ntimeouts = {{ first_byte = \"700ms\" }}\n\
@@ -80,7 +80,7 @@ fn refuse(status: u16, code: &str) -> Vec<Step> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_kind_with_an_api_key_is_asked_for_what_is_free() {
+async fn each_kind_with_an_api_key_gets_a_free_call() {
     for (kind, path, header, scheme) in [
         ("openai", "/under/models", "authorization", "Bearer "),
         ("anthropic", "/under/v1/models?limit=1", "x-api-key", ""),
@@ -112,7 +112,7 @@ async fn each_kind_with_an_api_key_is_asked_for_what_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_of_ones_own_is_asked_at_its_keys_address_and_echo_nowhere() {
+async fn self_hosted_servers_are_called_at_the_address_of_the_key_and_echo_is_not_called() {
     let upstream = Upstream::always(models()).await;
     let text = format!(
         "[providers.echo]\n[[providers.vllm.keys]]\nname = \"k\"\nvllm_key_config = {{ url = \"{}\" }}\n\
@@ -127,7 +127,7 @@ async fn a_server_of_ones_own_is_asked_at_its_keys_address_and_echo_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_answer_has_its_result() {
+async fn each_response_has_its_finding() {
     let page = answer(200, &[("content-type", "text/html")], b"<html>Welcome</html>");
     let moved = answer(302, &[("location", "http://127.0.0.1:1/login")], b"");
     for (steps, result, detail) in [
@@ -161,7 +161,7 @@ async fn each_answer_has_its_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_vendors_way_to_refuse_is_known() {
+async fn rejections_of_each_vendor_are_recognized() {
     let google = json!({ "error": { "code": 400, "status": "INVALID_ARGUMENT", "message": "API key not valid. Please pass a valid API key.", "details": [{ "reason": "API_KEY_INVALID" }] } });
     let anthropic = json!({ "type": "error", "error": { "type": "authentication_error", "message": "invalid x-api-key" } });
     let xai = json!({ "code": "Client specified an invalid argument", "error": "Incorrect API key provided: ab***yz." });
@@ -196,7 +196,7 @@ fn entra(issuer: &Upstream) -> String {
     )
 }
 
-/// A service account whose tokens are this issuer's; and its private key.
+/// Returns a service account with tokens of this issuer, and its private key.
 fn vertex(endpoint: &Upstream, issuer: &Upstream) -> (String, String) {
     let (account, private) = service_account(&issuer.url());
     let text = format!(
@@ -209,7 +209,7 @@ fn vertex(endpoint: &Upstream, issuer: &Upstream) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn azure_is_asked_on_the_surface_of_the_key() {
+async fn azure_is_called_with_the_api_version_of_the_key() {
     for (version, path) in [
         ("api_version = \"v1\"", "/openai/v1/models"),
         ("api_version = \"2024-10-21\"", "/openai/models?api-version=2024-10-21"),
@@ -231,7 +231,7 @@ async fn azure_is_asked_on_the_surface_of_the_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_azure_refuses_behind_a_token_is_access() {
+async fn a_rejected_azure_token_means_no_access() {
     let refused = refuse(401, "PermissionDenied");
     let (upstream, issuer) = (Upstream::always(refused).await, Upstream::always(token()).await);
     let said = found(&azure(&upstream.url(), &entra(&issuer)), &[]).await;
@@ -239,7 +239,7 @@ async fn what_azure_refuses_behind_a_token_is_access() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn issuers_of_tokens_that_refuse_fail_and_hang_are_told_apart() {
+async fn token_issuers_that_reject_fail_or_hang_have_different_findings() {
     let upstream = Upstream::always(models()).await;
     let refused =
         json!({ "error": "invalid_client", "error_description": "x", "error_codes": [7_000_215] });
@@ -271,7 +271,7 @@ async fn issuers_of_tokens_that_refuse_fail_and_hang_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn vertex_is_asked_for_what_needs_the_project() {
+async fn vertex_gets_a_call_that_needs_the_project() {
     let issuer = Upstream::always(token()).await;
     let upstream = Upstream::always(json_answer(200, &json!({ "locations": [] }))).await;
     assert_eq!(found(&vertex(&upstream, &issuer).0, &[]).await.0, "ok");
@@ -312,9 +312,9 @@ fn is_identity(request: &Received) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn aws_is_asked_who_the_credentials_are() {
+async fn aws_gets_a_call_for_the_identity() {
     let sts = Upstream::always(identity()).await;
-    // Where the file has an address of its own, and where the environment has one.
+    // With an address in the file, and with one in the environment.
     assert_eq!(found(&bedrock(&format!("{}/under", sts.url()), &pair()), &[]).await.0, "ok");
     let real = "https://bedrock-runtime.eu-west-1.amazonaws.com";
     let env = [("AWS_ENDPOINT_URL_STS", &*sts.url())];
@@ -327,7 +327,7 @@ async fn aws_is_asked_who_the_credentials_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_sts_says_of_a_signature_is_read() {
+async fn signature_errors_of_sts_are_recognized() {
     let error = |code: &str| {
         let xml = format!(
             "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>m</Message></Error></ErrorResponse>"
@@ -352,7 +352,7 @@ async fn what_sts_says_of_a_signature_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_bedrock_is_asked_in_each_of_its_regions_and_an_api_key_for_the_models() {
+async fn a_bedrock_key_is_tested_in_each_region_and_an_api_key_with_the_models() {
     let sts = Upstream::always(identity()).await;
     let mut text = bedrock(&sts.url(), "");
     text += "[providers.bedrock.keys.bedrock_key_config]\nregion = \"eu-west-1\"\n";
@@ -388,7 +388,7 @@ async fn a_key_of_bedrock_is_asked_in_each_of_its_regions_and_an_api_key_for_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_keys_take_one_deadline_and_not_their_sum() {
+async fn many_keys_are_tested_within_one_deadline() {
     let upstream = Upstream::always(vec![Step::Hang]).await;
     let mut text = keyed("openai", &upstream.url());
     for number in 1..40 {
@@ -409,8 +409,8 @@ async fn many_keys_take_one_deadline_and_not_their_sum() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_is_printed_holds_a_piece_of_a_secret() {
-    // Says whatever it was shown, in its message and for a code.
+async fn no_output_contains_a_part_of_a_secret() {
+    // Returns everything it received, in its message and as a code.
     let parrot = Upstream::start(|request| {
         let names = ["authorization", "api-key", "x-api-key", "x-goog-api-key", "x-extra"];
         let shown = names.iter().filter_map(|name| request.header(name));
@@ -455,7 +455,7 @@ async fn nothing_that_is_printed_holds_a_piece_of_a_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_get_a_line_for_each_key_and_machines_the_problems_of_a_bad_file() {
+async fn text_has_a_line_for_each_key_and_json_has_the_problems_of_a_bad_file() {
     let (good, bad) =
         (Upstream::always(models()).await, Upstream::always(refuse(401, "wrong_key")).await);
     let url = |upstream: &Upstream| format!("{}/v1", upstream.url());
@@ -481,7 +481,7 @@ async fn people_get_a_line_for_each_key_and_machines_the_problems_of_a_bad_file(
 }
 
 #[tokio::test]
-async fn the_running_program_says_how_its_keys_fare() {
+async fn the_running_gateway_reports_the_state_of_its_keys() {
     let upstream = Upstream::start(|request| match request.header("authorization") {
         Some(shown) if shown.ends_with(&secret("good")) => chat_answer("hello"),
         _ => answer(429, &[("retry-after", "30")], br#"{"error":{"message":"slow down"}}"#),
@@ -522,7 +522,7 @@ async fn the_running_program_says_how_its_keys_fare() {
 }
 
 #[tokio::test]
-async fn the_running_program_asks_about_its_keys_when_it_is_told_to() {
+async fn the_running_gateway_tests_its_keys_on_request() {
     let upstream = Upstream::start(|request| match request.header("authorization") {
         Some(shown) if shown.ends_with(&secret("good")) => models(),
         _ => [vec![Step::Pause(Duration::from_millis(300))], refuse(401, "wrong_key")].concat(),

@@ -1,4 +1,4 @@
-//! What the program says when it cannot start, and how it ends then.
+//! Error messages and exit codes if the gateway cannot start.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
@@ -11,7 +11,7 @@ use std::path::Path;
 use common::keymux::{free_ports, run};
 
 /// Exit code, standard output, standard error.
-fn said(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
+fn run_in(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
     let output = run(folder, arguments, env);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -23,8 +23,8 @@ fn folder(config: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Two listeners, of which the first finds its port taken.
-fn taken() -> (TcpListener, u16, tempfile::TempDir) {
+/// Returns a configuration whose first listener has a port that is in use.
+fn port_in_use() -> (TcpListener, u16, tempfile::TempDir) {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port();
     let [admin, _] = free_ports();
@@ -35,87 +35,87 @@ fn taken() -> (TcpListener, u16, tempfile::TempDir) {
 }
 
 #[test]
-fn without_any_file_it_says_where_it_looked() {
+fn without_a_file_the_tried_paths_are_reported() {
     if Path::new("/etc/keymux/keymux.toml").exists() {
         println!("skipped: this machine has a configuration in /etc");
         return;
     }
     let empty = tempfile::tempdir().unwrap();
     let expected = "error: the file cannot be read: there is no such file\n\
-        --> keymux.toml\n |\n = help: nor is there /etc/keymux/keymux.toml; name a file with --config, \
-        or begin with one that holds [providers.echo]\n\n1 error\n";
+        --> keymux.toml\n |\n = help: /etc/keymux/keymux.toml does not exist either; set the file with --config, \
+        or create one that contains [providers.echo]\n\n1 error\n";
     for arguments in [&["run"][..], &[]] {
-        let (code, out, err) = said(empty.path(), arguments, &[]);
+        let (code, out, err) = run_in(empty.path(), arguments, &[]);
         assert_eq!((code, &*out, &*err), (78, "", expected));
     }
-    let (code, out, err) = said(empty.path(), &["check"], &[]);
+    let (code, out, err) = run_in(empty.path(), &["check"], &[]);
     assert_eq!((code, &*out, &*err), (1, expected, ""));
-    let (code, out, err) = said(empty.path(), &["keys"], &[]);
+    let (code, out, err) = run_in(empty.path(), &["keys"], &[]);
     assert_eq!((code, &*out, &*err), (1, "", expected));
 
-    let (code, _, err) = said(empty.path(), &["run", "--config", "other.toml"], &[]);
+    let (code, _, err) = run_in(empty.path(), &["run", "--config", "other.toml"], &[]);
     assert_eq!(code, 78);
     assert!(err.contains("--> other.toml\n") && !err.contains("/etc/keymux"), "{err}");
 }
 
 #[test]
-fn the_file_it_proposes_to_begin_with_is_one() {
+fn the_proposed_minimal_file_is_valid() {
     let folder = folder("[providers.echo]\n");
-    let (code, out, err) = said(folder.path(), &["check"], &[]);
+    let (code, out, err) = run_in(folder.path(), &["check"], &[]);
     assert_eq!((code, &*out, &*err), (0, "keymux.toml: ok\n", ""));
 }
 
 #[test]
-fn a_bad_file_ends_it_with_78_and_its_problems_on_standard_error() {
+fn an_invalid_file_ends_with_78_and_problems_on_stderr() {
     let folder = folder("[providers.opnai]\n\n[[providers.groq.keys]]\nname = \"a\"\n");
-    let (_, expected, _) = said(folder.path(), &["check"], &[]);
-    let (code, out, err) = said(folder.path(), &["run"], &[]);
+    let (_, expected, _) = run_in(folder.path(), &["check"], &[]);
+    let (code, out, err) = run_in(folder.path(), &["run"], &[]);
     assert_eq!((code, &*out, &*err), (78, "", &*expected));
     assert!(err.contains("did you mean [providers.openai]?") && err.ends_with("\n2 errors\n"));
 }
 
 #[test]
-fn a_port_in_use_is_said_once_with_its_setting() {
-    let (_held, port, folder) = taken();
-    let (code, out, err) = said(folder.path(), &["run"], &[]);
+fn a_port_in_use_is_reported_with_its_setting() {
+    let (_held, port, folder) = port_in_use();
+    let (code, out, err) = run_in(folder.path(), &["run"], &[]);
     let expected = format!(
-        "keymux: cannot listen at 127.0.0.1:{port} (server.listen): the address is in use, perhaps by another keymux\n"
+        "keymux: cannot listen on 127.0.0.1:{port} (server.listen): the address is in use, perhaps by another keymux\n"
     );
     assert_eq!((code, &*out, &*err), (1, "", &*expected));
 }
 
 #[test]
-fn a_socket_in_a_folder_that_is_not_there_is_said_so() {
+fn a_socket_in_a_missing_directory_is_reported() {
     let folder = folder("[server]\nlisten = \"unix:/nonexistent/keymux.sock\"\n[providers.echo]\n");
-    let (code, _, err) = said(folder.path(), &["run"], &[]);
-    let expected = "keymux: cannot listen at unix:/nonexistent/keymux.sock (server.listen): there is no such directory\n";
+    let (code, _, err) = run_in(folder.path(), &["run"], &[]);
+    let expected = "keymux: cannot listen on unix:/nonexistent/keymux.sock (server.listen): there is no such directory\n";
     assert_eq!((code, &*err), (1, expected));
 }
 
 #[test]
-fn a_log_filter_that_is_none_is_said_with_its_variable() {
+fn an_invalid_log_filter_is_reported_with_its_variable() {
     let folder = folder("[providers.echo]\n");
     for name in ["KEYMUX_LOG", "RUST_LOG"] {
-        let (code, _, err) = said(folder.path(), &["run"], &[(name, "info,,,=x")]);
+        let (code, _, err) = run_in(folder.path(), &["run"], &[(name, "info,,,=x")]);
         assert_eq!(code, 78);
         assert!(err.starts_with(&format!("keymux: {name}: invalid log filter: ")), "{err}");
     }
 }
 
 #[test]
-fn a_health_check_says_where_nothing_answered() {
-    let (_held, _, folder) = taken();
-    let (code, out, err) = said(folder.path(), &["healthcheck"], &[]);
+fn a_health_check_reports_the_address_without_response() {
+    let (_held, _, folder) = port_in_use();
+    let (code, out, err) = run_in(folder.path(), &["healthcheck"], &[]);
     assert_eq!((code, &*out), (1, ""));
-    assert!(err.contains("no answer at 127.0.0.1:") && err.contains("(admin.listen)"), "{err}");
+    assert!(err.contains("no response from 127.0.0.1:") && err.contains("(admin.listen)"), "{err}");
 }
 
 #[test]
-fn what_is_warned_of_is_said_at_the_start_too() {
-    let (_held, _, folder) = taken();
+fn warnings_are_logged_at_the_start() {
+    let (_held, _, folder) = port_in_use();
     let file = folder.path().join("keymux.toml");
     let text = fs::read_to_string(&file).unwrap() + "base_url = \"https://llm.internal/v1\"\n";
     fs::write(&file, text).unwrap();
-    let (_, out, _) = said(folder.path(), &["run"], &[]);
+    let (_, out, _) = run_in(folder.path(), &["run"], &[]);
     assert!(out.contains("WARN") && out.contains("`base_url` has no effect"), "{out}");
 }

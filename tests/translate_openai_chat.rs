@@ -40,7 +40,7 @@ fn streams() -> impl Iterator<Item = Exchange> {
 
 fn quirks_of(exchange: &Exchange) -> &'static Quirks {
     let provider = exchange.id.split('/').next().unwrap();
-    Kind::named(provider).map_or(&quirks::COMPATIBLE, |kind| kind.row().quirks)
+    Kind::from_name(provider).map_or(&quirks::COMPATIBLE, |kind| kind.info().quirks)
 }
 
 /// Returns the events of a stream in these chunks; `ends`: it is closed in order.

@@ -1,4 +1,4 @@
-//! Changes of real files, made in the ways that editors, people and orchestrators make them.
+//! Changes of real files, as editors, people and orchestrators make them.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,18 +12,18 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keymux::config::watch::{Watched, Watcher};
-use keymux::config::{Reload, Watch};
+use keymux::config::watch::Watcher;
+use keymux::config::{FileSet, Reload, WatchMode};
 use tokio::time::{Instant, sleep, timeout};
 
 const SETTLE: Duration = Duration::from_millis(60);
-/// Longer than any test: what is noticed was noticed by an event.
+/// Longer than any test, so that changes are detected by events.
 const NEVER: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(5);
 
-const EVENTS: Reload = Reload { watch: Watch::Auto, poll_interval: NEVER, settle: SETTLE };
+const EVENTS: Reload = Reload { watch: WatchMode::Auto, poll_interval: NEVER, settle: SETTLE };
 
-/// A folder with `keymux.toml` in it, and a watcher that has said all it had to say.
+/// A directory with `keymux.toml`, and a watcher without pending reports.
 struct Scene {
     folder: tempfile::TempDir,
     watcher: Watcher,
@@ -33,7 +33,7 @@ impl Scene {
     async fn new(prepare: impl FnOnce(&Path), files: &[&str], patterns: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         prepare(folder.path());
-        let set = Watched {
+        let set = FileSet {
             files: files.iter().map(|name| folder.path().join(name)).collect(),
             patterns: patterns.iter().map(|name| folder.path().join(name)).collect(),
         };
@@ -64,7 +64,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn an_in_place_write_is_noticed_once() {
+async fn an_in_place_write_is_detected_once() {
     let mut scene = Scene::with_file().await;
     fs::write(scene.at("keymux.toml"), "a = 2").unwrap();
     scene.expect_change().await;
@@ -74,7 +74,7 @@ async fn an_in_place_write_is_noticed_once() {
 }
 
 #[tokio::test]
-async fn reading_the_file_and_writing_its_neighbours_is_no_change() {
+async fn reads_and_writes_of_other_files_are_ignored() {
     let mut scene = Scene::with_file().await;
     fs::read(scene.at("keymux.toml")).unwrap();
     fs::read_dir(scene.folder.path()).unwrap().count();
@@ -83,7 +83,7 @@ async fn reading_the_file_and_writing_its_neighbours_is_no_change() {
 }
 
 #[tokio::test]
-async fn a_rename_over_the_file_is_noticed_each_time() {
+async fn a_rename_over_the_file_is_detected_each_time() {
     let mut scene = Scene::with_file().await;
     for round in 0..3 {
         fs::write(scene.at("new"), format!("a = {round}")).unwrap();
@@ -92,9 +92,9 @@ async fn a_rename_over_the_file_is_noticed_each_time() {
     }
 }
 
-/// vim's way: the old file becomes a backup, a new one is written, the backup goes.
+/// Like vim: the old file becomes a backup, a new one is written, the backup is deleted.
 #[tokio::test]
-async fn a_save_with_a_backup_file_is_noticed() {
+async fn a_save_with_a_backup_file_is_detected() {
     let mut scene = Scene::with_file().await;
     for _ in 0..2 {
         fs::rename(scene.at("keymux.toml"), scene.at("keymux.toml~")).unwrap();
@@ -104,10 +104,10 @@ async fn a_save_with_a_backup_file_is_noticed() {
     }
 }
 
-/// A mounted ConfigMap: `keymux.toml -> ..data/keymux.toml`, `..data -> ..v1`; an update renames a
-/// new `..data` over the old one and removes the old directory.
+/// A mounted ConfigMap: `keymux.toml -> ..data/keymux.toml`, `..data -> ..v1`. An update renames a new `..data`
+/// over the old one and removes the old directory.
 #[tokio::test]
-async fn the_swap_of_a_mounted_config_map_is_noticed_each_time() {
+async fn the_swap_of_a_mounted_config_map_is_detected_each_time() {
     let version = |at: &Path, name: &str| {
         fs::create_dir(at.join(name)).unwrap();
         fs::write(at.join(name).join("keymux.toml"), name).unwrap();
@@ -125,13 +125,13 @@ async fn the_swap_of_a_mounted_config_map_is_noticed_each_time() {
         scene.expect_change().await;
         assert_eq!(fs::read_to_string(scene.at("keymux.toml")).unwrap(), new);
     }
-    // The chain's last directory is the new one, so writes into it count.
+    // The last directory of the chain is the new one, so writes in it are relevant.
     fs::write(scene.at("..v1/keymux.toml"), "in place").unwrap();
     scene.expect_change().await;
 }
 
 #[tokio::test]
-async fn a_linked_directory_that_points_elsewhere_is_noticed() {
+async fn a_linked_directory_that_points_elsewhere_is_detected() {
     let prepare = |at: &Path| {
         for name in ["one", "two"] {
             fs::create_dir(at.join(name)).unwrap();
@@ -150,7 +150,7 @@ async fn a_linked_directory_that_points_elsewhere_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_write_in_pieces_is_reported_when_it_is_over() {
+async fn a_write_in_parts_is_reported_when_complete() {
     let mut scene = Scene::with_file().await;
     let path = scene.at("keymux.toml");
     let writer = tokio::spawn(async move {
@@ -168,7 +168,7 @@ async fn a_write_in_pieces_is_reported_when_it_is_over() {
 }
 
 #[tokio::test]
-async fn writes_without_a_pause_do_not_put_it_off_for_ever() {
+async fn continuous_writes_do_not_delay_reports_forever() {
     let mut scene = Scene::with_file().await;
     let path = scene.at("keymux.toml");
     let writer = tokio::spawn(async move {
@@ -185,7 +185,7 @@ async fn writes_without_a_pause_do_not_put_it_off_for_ever() {
 }
 
 #[tokio::test]
-async fn a_storm_of_writes_is_one_change() {
+async fn many_writes_are_one_change() {
     let mut scene = Scene::with_file().await;
     let path = scene.at("keymux.toml");
     tokio::task::spawn_blocking(move || {
@@ -200,7 +200,7 @@ async fn a_storm_of_writes_is_one_change() {
 }
 
 #[tokio::test]
-async fn deleting_and_restoring_the_file_is_noticed() {
+async fn deleting_and_restoring_the_file_is_detected() {
     let mut scene = Scene::with_file().await;
     fs::remove_file(scene.at("keymux.toml")).unwrap();
     scene.expect_change().await;
@@ -209,7 +209,7 @@ async fn deleting_and_restoring_the_file_is_noticed() {
 }
 
 #[tokio::test]
-async fn deleting_and_restoring_its_directory_is_noticed() {
+async fn deleting_and_restoring_its_directory_is_detected() {
     let prepare = |at: &Path| {
         fs::create_dir_all(at.join("etc/keymux")).unwrap();
         fs::write(at.join("etc/keymux/keymux.toml"), "a = 1").unwrap();
@@ -226,7 +226,7 @@ async fn deleting_and_restoring_its_directory_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_directory_replaced_by_another_of_the_same_name_is_noticed() {
+async fn a_directory_replaced_by_another_of_the_same_name_is_detected() {
     let prepare = |at: &Path| {
         for name in ["conf", "next"] {
             fs::create_dir(at.join(name)).unwrap();
@@ -244,7 +244,7 @@ async fn a_directory_replaced_by_another_of_the_same_name_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_new_file_of_an_include_pattern_is_noticed() {
+async fn a_new_file_of_an_include_pattern_is_detected() {
     let prepare = |at: &Path| fs::create_dir(at.join("conf.d")).unwrap();
     let mut scene = Scene::new(prepare, &[], &["conf.d/*.toml"]).await;
     fs::write(scene.at("conf.d/readme.txt"), "not included").unwrap();
@@ -256,7 +256,7 @@ async fn a_new_file_of_an_include_pattern_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_include_directory_that_appears_later_is_noticed() {
+async fn an_include_directory_that_appears_later_is_detected() {
     let mut scene = Scene::new(|_| {}, &[], &["conf.d/*.toml"]).await;
     fs::create_dir(scene.at("conf.d")).unwrap();
     scene.expect_change().await;
@@ -265,7 +265,7 @@ async fn an_include_directory_that_appears_later_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_secret_file_elsewhere_is_noticed() {
+async fn a_secret_file_elsewhere_is_detected() {
     let prepare = |at: &Path| {
         fs::create_dir(at.join("secrets")).unwrap();
         fs::write(at.join("secrets/openai"), "one").unwrap();
@@ -277,14 +277,14 @@ async fn a_secret_file_elsewhere_is_noticed() {
 }
 
 #[tokio::test]
-async fn another_set_after_a_reload_replaces_the_first() {
+async fn a_new_set_replaces_the_old_one() {
     let mut scene = Scene::with_file().await;
     fs::write(scene.at("second.toml"), "").unwrap();
-    let set = Watched { files: [scene.at("second.toml")].into(), patterns: Vec::new() };
-    scene.watcher.watch(EVENTS, set.clone());
-    scene.expect_change().await; // what happened between the read and the watch
-    scene.watcher.watch(EVENTS, set);
-    scene.expect_silence().await; // the same set again is nothing new
+    let set = FileSet { files: [scene.at("second.toml")].into(), patterns: Vec::new() };
+    scene.watcher.update(EVENTS, set.clone());
+    scene.expect_change().await; // changes between the read and the watch
+    scene.watcher.update(EVENTS, set);
+    scene.expect_silence().await; // the same set causes no report
 
     fs::write(scene.at("keymux.toml"), "forgotten").unwrap();
     scene.expect_silence().await;
@@ -293,10 +293,10 @@ async fn another_set_after_a_reload_replaces_the_first() {
 }
 
 #[tokio::test]
-async fn a_change_while_nobody_waits_is_kept() {
+async fn a_change_without_a_waiting_caller_is_reported_later() {
     let mut scene = Scene::with_file().await;
     fs::write(scene.at("keymux.toml"), "a = 2").unwrap();
-    // Dropped in the middle of the settle time, like a branch of `select!` that lost.
+    // Dropped during the settle time, like the other branch of a `select!`.
     for _ in 0..3 {
         assert!(timeout(SETTLE / 8, scene.watcher.changed()).await.is_err());
     }
@@ -304,16 +304,16 @@ async fn a_change_while_nobody_waits_is_kept() {
     scene.expect_change().await;
 }
 
-/// `Poll` stands for every file system that sends no events. The clock is paused, so the intervals
-/// pass at once and exactly.
+/// `Poll`, as on file systems without events. The clock is paused, so the intervals are exact and take no
+/// time.
 #[tokio::test(start_paused = true)]
-async fn without_events_changes_are_noticed_by_the_clock() {
+async fn polling_detects_changes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keymux.toml");
     fs::write(&file, "a = 1").unwrap();
     let poll_interval = Duration::from_secs(30);
-    let reload = Reload { watch: Watch::Poll, poll_interval, settle: SETTLE };
-    let set = Watched { files: [file.clone()].into(), patterns: Vec::new() };
+    let reload = Reload { watch: WatchMode::Poll, poll_interval, settle: SETTLE };
+    let set = FileSet { files: [file.clone()].into(), patterns: Vec::new() };
     let mut watcher = Watcher::new(reload, set);
     watcher.changed().await;
 
@@ -329,13 +329,13 @@ async fn without_events_changes_are_noticed_by_the_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_events_a_write_in_pieces_is_waited_for_within_limits() {
+async fn polling_waits_for_a_write_in_parts_within_limits() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keymux.toml");
     fs::write(&file, "").unwrap();
     let poll_interval = Duration::from_secs(30);
-    let reload = Reload { watch: Watch::Poll, poll_interval, settle: Duration::from_secs(1) };
-    let set = Watched { files: [file.clone()].into(), patterns: Vec::new() };
+    let reload = Reload { watch: WatchMode::Poll, poll_interval, settle: Duration::from_secs(1) };
+    let set = FileSet { files: [file.clone()].into(), patterns: Vec::new() };
     let mut watcher = Watcher::new(reload, set);
     watcher.changed().await;
 
@@ -355,7 +355,7 @@ async fn without_events_a_write_in_pieces_is_waited_for_within_limits() {
         writer.abort();
         assert!(expected.contains(&took), "{writes} writes: reported after {took} s");
         _ = writer.await;
-        watcher.changed().await; // what the last write left
+        watcher.changed().await; // the rest of the last write
     }
 }
 
@@ -363,7 +363,7 @@ async fn without_events_a_write_in_pieces_is_waited_for_within_limits() {
 async fn off_never_reports() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keymux.toml");
-    let reload = Reload { watch: Watch::Off, ..EVENTS };
-    let mut watcher = Watcher::new(reload, Watched { files: [file].into(), ..Watched::default() });
+    let reload = Reload { watch: WatchMode::Off, ..EVENTS };
+    let mut watcher = Watcher::new(reload, FileSet { files: [file].into(), ..FileSet::default() });
     assert!(timeout(NEVER * 24, watcher.changed()).await.is_err());
 }

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use self::keys::Checks;
 use crate::gateway::server::{AcceptErrors, Listener, Socket};
 use crate::gateway::{Live, ReloadOutcome};
-use crate::secret::digest;
+use crate::secret::sha256;
 
 /// Highest number of open connections: a scraper, a prober and a few operators.
 const MAX_CONNECTIONS: usize = 64;
@@ -98,13 +98,13 @@ fn answer(live: &Live, checks: &Checks, request: &Request<Incoming>) -> Response
 /// Returns true if the request contains the admin token, or none is configured.
 fn is_authorized(live: &Live, request: &Request<Incoming>) -> bool {
     let gateway = live.gateway();
-    let Some(token) = &gateway.config.admin.token else { return true };
+    let Some(token) = &gateway.config.admin.token_sha256 else { return true };
     let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let Some((scheme, sent)) = header.and_then(|value| value.split_at_checked(7)) else {
         return false;
     };
     scheme.eq_ignore_ascii_case(b"bearer ")
-        && aws_lc_rs::constant_time::verify_slices_are_equal(token, &digest(sent.trim_ascii()))
+        && aws_lc_rs::constant_time::verify_slices_are_equal(token, &sha256(sent.trim_ascii()))
             .is_ok()
 }
 

@@ -1,17 +1,22 @@
-//! `keymux check`: every problem of the configuration in one run.
+//! `keymux check`: reports all problems of the configuration in one run.
 
 use super::load;
-use crate::config::{Loaded, Options, problem};
+use crate::config::{LoadOptions, Loaded, problem};
 
-/// What to print, and whether the configuration can be used. With `json`, the list of problems;
-/// otherwise text, in colour when asked for.
-pub(super) fn check(options: &Options, json: bool, colour: bool) -> (String, bool) {
+/// Returns the output, and true if the configuration can be used. With `json` the output is a list of
+/// problems, otherwise text.
+pub(super) fn check(options: &LoadOptions, json: bool, colour: bool) -> (String, bool) {
     let loaded = load(options);
-    (said(&loaded, options, json, colour), loaded.config.is_some())
+    (format_problems(&loaded, options, json, colour), loaded.config.is_some())
 }
 
-/// What is said of a file that was loaded.
-pub(super) fn said(loaded: &Loaded, options: &Options, json: bool, colour: bool) -> String {
+/// Formats the problems of a loaded file.
+pub(super) fn format_problems(
+    loaded: &Loaded,
+    options: &LoadOptions,
+    json: bool,
+    colour: bool,
+) -> String {
     if json {
         let mut text = serde_json::to_string_pretty(&loaded.problems).unwrap_or_default();
         text.push('\n');
@@ -30,20 +35,20 @@ mod tests {
 
     use super::*;
 
-    fn options(file: &str) -> Options {
+    fn options(file: &str) -> LoadOptions {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
-        Options { file: fixtures.join(file), overrides: Vec::new() }
+        LoadOptions { file: fixtures.join(file), overrides: Vec::new() }
     }
 
     #[test]
-    fn a_good_file_is_ok() {
+    fn a_valid_file_is_ok() {
         let (text, ok) = check(&options("good/lookup.toml"), false, false);
         assert!(ok && text.ends_with("good/lookup.toml: ok\n"), "{text}");
         assert_eq!(check(&options("good/lookup.toml"), true, false), ("[]\n".to_owned(), true));
     }
 
     #[test]
-    fn problems_are_counted_as_text_and_objects_as_json() {
+    fn problems_are_text_with_a_count_or_json_objects() {
         let options = options("bad/empty_model_list.toml");
         let (text, ok) = check(&options, false, false);
         assert!(!ok && text.ends_with("\n1 error\n"), "{text}");

@@ -1,21 +1,20 @@
-//! `keymux explain MODEL`: the attempts in order, each candidate's share, and why every other key is
-//! out. Asks the functions that the request path asks; with `--running`, also the running program.
+//! `keymux explain MODEL`: shows the targets in order, the share of each key, and why other keys are excluded.
+//! Uses the functions of the request path; with `--running`, also the state of the running gateway.
 
 use std::fmt::Write as _;
 use std::io;
 
 use serde::Deserialize;
 
-use super::Said;
-use super::ask::ask;
-use super::run::said;
-use crate::config::{Affinity, Asked, Client, Config, Key, Provider};
+use super::CommandOutput;
+use super::admin_client::get;
+use crate::config::{Affinity, Client, Config, Key, Provider, ResolvedModel};
 use crate::keys::{ClientScope, Ineligible, eligibility};
-use crate::route::{self, Hop, Refused};
+use crate::route::{self, ModelDenied, Target};
 
-/// How a key fares, as the running program tells it at `/keys`.
+/// The state of a key, as the running gateway reports it at `/keys`.
 #[derive(Deserialize)]
-struct Live {
+struct LiveKey {
     provider: String,
     key: String,
     state: String,
@@ -25,10 +24,10 @@ struct Live {
     in_flight: u32,
     limits: LiveLimits,
     last_minute: LiveMinute,
-    rate_limits: Vec<LiveRest>,
+    rate_limits: Vec<ReportedLimit>,
 }
 
-/// The limits that the file has for the key.
+/// The limits of the key in the file.
 #[derive(Deserialize)]
 struct LiveLimits {
     max_concurrent: Option<u32>,
@@ -36,16 +35,16 @@ struct LiveLimits {
     tpm: Option<u32>,
 }
 
-/// What went through in the last minute, where that is limited.
+/// The usage of the last minute, if it is limited.
 #[derive(Deserialize)]
 struct LiveMinute {
     requests: Option<u64>,
     tokens: Option<u64>,
 }
 
-/// What the provider has said is left.
+/// A limit that the provider reported, with the remaining amount.
 #[derive(Deserialize)]
-struct LiveRest {
+struct ReportedLimit {
     model: String,
     kind: String,
     remaining: u64,
@@ -53,7 +52,7 @@ struct LiveRest {
     resets_in_seconds: u64,
 }
 
-/// A model that the key is left alone with.
+/// A model for which the key is cooling down.
 #[derive(Deserialize)]
 struct LiveModel {
     model: String,
@@ -61,181 +60,205 @@ struct LiveModel {
     reason: Option<String>,
 }
 
-pub(super) fn explain(config: &Config, model: &str, client: Option<&str>, running: bool) -> Said {
+pub(super) fn explain(
+    config: &Config,
+    model: &str,
+    client: Option<&str>,
+    running: bool,
+) -> CommandOutput {
     let client = match client {
         None => None,
         Some(name) => match config.clients.iter().find(|client| &*client.name == name) {
             Some(client) => Some(client),
-            None => return Said::failed(format!("keymux: no client is named {name}\n"), 1),
+            None => {
+                return CommandOutput::failed(format!("keymux: there is no client `{name}`\n"), 1);
+            }
         },
     };
-    let live = match running.then(|| live(config)).transpose() {
+    let live = match running.then(|| live_keys(config)).transpose() {
         Ok(live) => live,
         Err(error) => {
-            let at = said(&config.admin.listen);
-            let error = format!("keymux: nothing to be had of {at}/keys (admin.listen): {error}\n");
-            return Said::failed(error, 1);
+            let listen = &config.admin.listen;
+            let error = format!("keymux: cannot get {listen}/keys (admin.listen): {error}\n");
+            return CommandOutput::failed(error, 1);
         }
     };
-    match told(config, model, client, live.as_deref()) {
-        Ok(out) => Said::new(out, true),
-        Err(out) => Said::new(out, false),
+    match describe(config, model, client, live.as_deref()) {
+        Ok(out) => CommandOutput::new(out, true),
+        Err(out) => CommandOutput::new(out, false),
     }
 }
 
-/// What the running program says of its keys.
-fn live(config: &Config) -> io::Result<Vec<Live>> {
-    let answer = ask(&config.admin.listen, "/keys", config.admin.shown.as_ref())?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+/// Requests the state of the keys from the running gateway.
+fn live_keys(config: &Config) -> io::Result<Vec<LiveKey>> {
+    let response = get(&config.admin.listen, "/keys", config.admin.token.as_ref())?;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     if !head.starts_with("HTTP/1.1 200 ") {
         return Err(io::Error::other(head.lines().next().unwrap_or_default().to_owned()));
     }
     Ok(serde_json::from_str(body)?)
 }
 
-fn told(
+fn describe(
     config: &Config,
     model: &str,
     client: Option<&Client>,
-    live: Option<&[Live]>,
+    live: Option<&[LiveKey]>,
 ) -> Result<String, String> {
-    let asked = config.resolve(model).map_err(|not_found| format!("{not_found}\n"))?;
+    let resolved = config.resolve_model(model).map_err(|not_found| format!("{not_found}\n"))?;
     if let Some(client) = client {
         if !client.enabled {
             return Err(format!("client {} is disabled\n", client.name));
         }
-        route::may_ask(client, config, model, &asked).map_err(|refused| match refused {
-            Refused::NotListed => {
-                format!("the models of client {} do not cover {model}\n", client.name)
-            }
-            Refused::Blacklisted => {
-                format!("the blacklisted_models of client {} cover {model}\n", client.name)
-            }
-        })?;
+        route::authorize_model(client, config, model, &resolved).map_err(
+            |denied| match denied {
+                ModelDenied::NotListed => {
+                    format!("`models` of client {} do not include {model}\n", client.name)
+                }
+                ModelDenied::Blacklisted => {
+                    format!("`blacklisted_models` of client {} include {model}\n", client.name)
+                }
+            },
+        )?;
     }
     let mut out = String::new();
     let mut serves = 0;
-    match asked {
-        Asked::Model { provider, model } => {
-            serves += hop(&mut out, config, client, live, Hop { provider, model }, "");
+    match resolved {
+        ResolvedModel::Model { provider, model } => {
+            serves +=
+                describe_target(&mut out, config, client, live, Target { provider, model }, "");
         }
-        Asked::Route(route) => {
+        ResolvedModel::Route(route) => {
             let _ = writeln!(out, "{} is a route", route.name);
             let total: f64 = route.targets.iter().map(|target| target.weight).sum();
             for target in &route.targets {
                 let share = share(target.weight, total);
-                let at = Hop { provider: target.provider, model: &target.model };
-                serves += hop(&mut out, config, client, live, at, &format!("target, {share}: "));
+                let at = Target { provider: target.provider, model: &target.model };
+                serves += describe_target(
+                    &mut out,
+                    config,
+                    client,
+                    live,
+                    at,
+                    &format!("target, {share}: "),
+                );
             }
-            for (place, target) in route.fallbacks.iter().enumerate() {
-                let at = Hop { provider: target.provider, model: &target.model };
-                serves +=
-                    hop(&mut out, config, client, live, at, &format!("fallback {}: ", place + 1));
+            for (index, target) in route.fallbacks.iter().enumerate() {
+                let at = Target { provider: target.provider, model: &target.model };
+                serves += describe_target(
+                    &mut out,
+                    config,
+                    client,
+                    live,
+                    at,
+                    &format!("fallback {}: ", index + 1),
+                );
             }
         }
     }
     if serves == 0 {
-        let _ = writeln!(out, "no key is open: a request is answered with 404");
+        let _ = writeln!(out, "no key serves this model: a request gets status 404");
         return Err(out);
     }
     Ok(out)
 }
 
-/// Tells of one hop; how many keys may serve it.
-fn hop(
+/// Describes one target. Returns the number of keys that may serve it.
+fn describe_target(
     out: &mut String,
     config: &Config,
     client: Option<&Client>,
-    live: Option<&[Live]>,
-    hop: Hop<'_>,
+    live: Option<&[LiveKey]>,
+    target: Target<'_>,
     what: &str,
 ) -> usize {
-    let provider: &Provider = &config.providers[hop.provider];
-    let _ = writeln!(out, "{what}{}/{}", provider.name, hop.model);
-    if client.is_some_and(|client| !route::may_have(client, config, hop)) {
-        let _ = writeln!(out, "  out: the client's blacklisted_models cover it");
+    let provider: &Provider = &config.providers[target.provider];
+    let _ = writeln!(out, "{what}{}/{}", provider.name, target.model);
+    if client.is_some_and(|client| !route::is_target_allowed(client, config, target)) {
+        let _ = writeln!(out, "  excluded: `blacklisted_models` of the client include it");
         return 0;
     }
     let name = client.map(|client| &*client.name);
     let verdicts: Vec<Result<ClientScope, Ineligible>> =
-        provider.keys.iter().map(|key| eligibility(key, name, hop.model)).collect();
+        provider.keys.iter().map(|key| eligibility(key, name, target.model)).collect();
     let scope = if verdicts.contains(&Ok(ClientScope::NamedClients)) {
         ClientScope::NamedClients
     } else {
         ClientScope::AllClients
     };
-    let open = |place: usize| verdicts[place] == Ok(scope);
+    let is_open = |index: usize| verdicts[index] == Ok(scope);
     let total: f64 = (0..provider.keys.len())
-        .filter(|place| open(*place))
-        .map(|place| provider.keys[place].weight)
+        .filter(|index| is_open(*index))
+        .map(|index| provider.keys[index].weight)
         .sum();
     let width = provider.keys.iter().map(|key| key.name.chars().count()).max().unwrap_or(0);
-    for (place, key) in provider.keys.iter().enumerate() {
-        let told = match verdicts[place] {
-            Ok(_) if open(place) => {
-                let sent_as = key.deployment(hop.model);
+    for (index, key) in provider.keys.iter().enumerate() {
+        let status = match verdicts[index] {
+            Ok(_) if is_open(index) => {
+                let sent_as = key.deployment(target.model);
                 let sent_as = sent_as.map(|name| format!(", as {name}")).unwrap_or_default();
-                let now = live.map(|live| format!("; now {}", fares(live, key, hop.model)));
+                let now =
+                    live.map(|live| format!("; now {}", live_status(live, key, target.model)));
                 format!("{}{sent_as}{}", share(key.weight, total), now.unwrap_or_default())
             }
-            Ok(_) => "out: keys that name this client come first".to_owned(),
-            Err(out) => format!("out: {out}"),
+            Ok(_) => "excluded: keys that name this client are preferred".to_owned(),
+            Err(out) => format!("excluded: {out}"),
         };
-        let _ = writeln!(out, "  {:width$}  {told}", key.name);
+        let _ = writeln!(out, "  {:width$}  {status}", key.name);
     }
-    let serve = (0..provider.keys.len()).filter(|place| open(*place)).count();
+    let serve = (0..provider.keys.len()).filter(|index| is_open(*index)).count();
     if serve > 1 {
-        let _ = writeln!(out, "  {}", stays(provider.affinity));
+        let _ = writeln!(out, "  {}", describe_affinity(provider.affinity));
     }
     serve
 }
 
-/// How requests are given to keys.
-fn stays(affinity: Affinity) -> &'static str {
+/// Describes how requests are distributed over keys.
+fn describe_affinity(affinity: Affinity) -> &'static str {
     match affinity {
         Affinity::PromptCache => {
-            "a conversation stays with one key from 4 kB of stable prefix on, shorter requests follow the shares \
+            "a conversation with a stable prefix of at least 4 kB keeps its key, shorter requests follow the shares \
              exactly (affinity: prompt_cache)"
         }
         Affinity::Session => {
-            "a session that the caller names stays with one key, other requests follow the shares exactly \
+            "a session that the caller names keeps its key, other requests follow the shares exactly \
              (affinity: session)"
         }
         Affinity::None => "every request follows the shares exactly (affinity: none)",
     }
 }
 
-/// How a key fares with a model.
-fn fares(live: &[Live], key: &Key, model: &str) -> String {
-    let same = |own: &&Live| *own.provider == *key.provider && *own.key == *key.name;
+/// Describes the current state of a key for a model.
+fn live_status(live: &[LiveKey], key: &Key, model: &str) -> String {
+    let same = |own: &&LiveKey| *own.provider == *key.provider && *own.key == *key.name;
     let Some(own) = live.iter().find(same) else {
-        return "not a key of the running program".to_owned();
+        return "not a key of the running gateway".to_owned();
     };
-    let mut said = stands(own, model);
-    let Live { in_flight, limits, last_minute, rate_limits, .. } = own;
-    let _ = write!(said, ", {in_flight}{} under way", of(limits.max_concurrent.map(u64::from)));
+    let mut text = availability(own, model);
+    let LiveKey { in_flight, limits, last_minute, rate_limits, .. } = own;
+    let _ = write!(text, ", {in_flight}{} in flight", of(limits.max_concurrent.map(u64::from)));
     for (name, used, limit) in
         [("requests", last_minute.requests, limits.rpm), ("tokens", last_minute.tokens, limits.tpm)]
     {
         if let Some(used) = used {
-            let _ = write!(said, ", {used}{} {name} in the last minute", of(limit.map(u64::from)));
+            let _ = write!(text, ", {used}{} {name} in the last minute", of(limit.map(u64::from)));
         }
     }
     for rest in rate_limits.iter().filter(|rest| rest.model == model) {
-        let LiveRest { remaining, limit, resets_in_seconds, .. } = rest;
+        let ReportedLimit { remaining, limit, resets_in_seconds, .. } = rest;
         let name = rest.kind.replace('_', " ");
-        let _ = write!(said, ", {remaining}{} {name} left for {resets_in_seconds} s", of(*limit));
+        let _ = write!(text, ", {remaining}{} {name} left for {resets_in_seconds} s", of(*limit));
     }
-    said
+    text
 }
 
-/// ` of 7`
+/// Returns ` of 7`, or nothing without a limit.
 fn of(limit: Option<u64>) -> String {
     limit.map(|limit| format!(" of {limit}")).unwrap_or_default()
 }
 
-/// Whether a key can be asked for a model.
-fn stands(own: &Live, model: &str) -> String {
+/// Describes whether a key can be used for a model.
+fn availability(own: &LiveKey, model: &str) -> String {
     let of_model = own.models.iter().find(|known| known.model == model);
     let (left, why, with) = match (&own.reason, of_model) {
         (Some(why), _) => (own.cooldown_remaining_seconds, Some(why), ""),
@@ -250,7 +273,7 @@ fn stands(own: &Live, model: &str) -> String {
             Some(left) => format!("{why}, for {left} s more"),
             None => why.to_owned(),
         },
-        Some(left) => format!("cooling{with} for {left} s more ({why})"),
+        Some(left) => format!("cooling down{with} for {left} s more ({why})"),
         None => format!("half-open{with}: the next request is its probe ({why})"),
     }
 }

@@ -1,30 +1,27 @@
-//! `keymux healthcheck`: asks the admin listener of the same file for `/readyz`.
+//! `keymux healthcheck`: requests `/readyz` from the admin listener of the running gateway.
 
-use super::Said;
-use super::ask::ask;
-use super::run::said;
-use crate::config::{self, Host, Options};
+use super::CommandOutput;
+use super::admin_client::get;
 
-pub(super) fn healthcheck(options: &Options) -> Said {
-    // Not the whole file: while somebody edits it, the gateway serves on with the last good one.
-    let Some(listen) = config::admin_listener(options, &Host) else {
-        let said = "keymux: `admin.listen` is not an address; see `keymux check`\n";
-        return Said::failed(said.into(), 1);
+use crate::config::{self, LoadOptions, SystemEnvironment};
+
+pub(super) fn healthcheck(options: &LoadOptions) -> CommandOutput {
+    // Only the address: while the file is being edited, the gateway continues with the last valid one.
+    let Some(listen) = config::read_admin_address(options, &SystemEnvironment) else {
+        let error = "keymux: `admin.listen` is not a valid address; run `keymux check`\n";
+        return CommandOutput::failed(error.into(), 1);
     };
-    match ask(&listen, "/readyz", None) {
+    match get(&listen, "/readyz", None) {
         Ok(head) if head.starts_with("HTTP/1.1 200 ") => {
-            Said { out: "ready\n".into(), ..Said::default() }
+            CommandOutput { stdout: "ready\n".into(), ..CommandOutput::default() }
         }
         Ok(head) => {
             let line = head.lines().next().unwrap_or_default();
-            Said::failed(format!("keymux: not ready: {line}\n"), 1)
+            CommandOutput::failed(format!("keymux: not ready: {line}\n"), 1)
         }
-        Err(error) => {
-            let at = said(&listen);
-            Said::failed(
-                format!("keymux: not ready: no answer at {at} (admin.listen): {error}\n"),
-                1,
-            )
-        }
+        Err(error) => CommandOutput::failed(
+            format!("keymux: not ready: no response from {listen} (admin.listen): {error}\n"),
+            1,
+        ),
     }
 }

@@ -1,27 +1,27 @@
-//! `keymux keys`: what keys there are, without any of their secrets.
+//! `keymux keys`: lists all keys without their secrets.
 
 use serde::Serialize;
 
 use crate::config::{Cloud, Config, Key};
 
-/// One key as it is listed.
+/// One key of the list.
 #[derive(Serialize)]
 struct Row<'c> {
     provider: &'c str,
     name: &'c str,
-    /// Clients it serves; `null`: everybody.
+    /// Clients it serves; `null`: all.
     clients: Option<Vec<&'c str>>,
     weight: f64,
     /// Models it may serve; `null`: all.
     models: Option<Vec<String>>,
     blacklisted_models: Vec<String>,
     source: &'c str,
-    /// `null`: it has no value.
+    /// `null` if it has no credential.
     fingerprint: Option<String>,
     enabled: bool,
 }
 
-/// The keys of a configuration: with `json` as a list of objects, otherwise as a table.
+/// Formats the keys of a configuration: with `json` as a list of objects, otherwise as a table.
 pub(super) fn keys(config: &Config, json: bool) -> String {
     let keys = config.providers.iter().flat_map(|provider| &provider.keys);
     let rows: Vec<Row<'_>> = keys.map(|key| row(key)).collect();
@@ -74,7 +74,7 @@ impl Row<'_> {
     }
 }
 
-/// Columns as wide as their widest cell, two spaces apart.
+/// Formats a table. Columns are as wide as their widest cell, with two spaces between them.
 fn table(lines: &[[String; 8]]) -> String {
     let width =
         |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
@@ -95,7 +95,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::config::{Options, Surroundings, load};
+    use crate::config::{Environment, LoadOptions, load};
 
     const TEXT: &str = "
         clients = [{ name = \"staging\", key = \"sk-client\" }]
@@ -110,14 +110,14 @@ mod tests {
         enabled = false
     ";
 
-    struct One;
+    struct OneFile;
 
-    impl Surroundings for One {
-        fn var(&self, _: &str) -> Option<OsString> {
+    impl Environment for OneFile {
+        fn variable(&self, _: &str) -> Option<OsString> {
             Some("sk-variable".into())
         }
 
-        fn vars(&self) -> Vec<(String, String)> {
+        fn keymux_variables(&self) -> Vec<(String, String)> {
             Vec::new()
         }
 
@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn keys_are_listed_without_their_secrets() {
-        let options = Options { file: "keymux.toml".into(), overrides: Vec::new() };
-        let config = load(&options, &One).config.unwrap();
+        let options = LoadOptions { file: "keymux.toml".into(), overrides: Vec::new() };
+        let config = load(&options, &OneFile).config.unwrap();
         let (text, json) = (keys(&config, false), keys(&config, true));
         assert!(!text.contains("sk-") && !json.contains("sk-"), "{text}{json}");
         let rows: serde_json::Value = serde_json::from_str(&json).unwrap();

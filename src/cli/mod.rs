@@ -1,13 +1,12 @@
-//! The commands. Each says what to print and how to exit; `main` does it.
+//! The commands. Each returns its output and exit code; `main` prints them.
 
-mod ask;
-pub mod check;
+mod admin_client;
+mod check;
 mod explain;
 mod healthcheck;
-pub mod keys;
-mod live;
+mod keys;
+mod live_check;
 mod run;
-pub mod schema;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -15,34 +14,34 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Host, Loaded, Options, problem};
+use crate::config::{self, Config, LoadOptions, Loaded, SystemEnvironment, problem};
 
-/// What a command leaves to say when it is over.
+/// The result of a command.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct CommandOutput {
     /// For standard output.
-    pub out: String,
+    pub stdout: String,
     /// For standard error.
-    pub err: String,
+    pub stderr: String,
     /// Exit code.
-    pub code: u8,
+    pub exit_code: u8,
 }
 
-impl Said {
-    fn new(out: String, ok: bool) -> Self {
-        Self { out, err: String::new(), code: u8::from(!ok) }
+impl CommandOutput {
+    fn new(stdout: String, ok: bool) -> Self {
+        Self { stdout, stderr: String::new(), exit_code: u8::from(!ok) }
     }
 
-    fn failed(err: String, code: u8) -> Self {
-        Self { out: String::new(), err, code }
+    fn failed(stderr: String, exit_code: u8) -> Self {
+        Self { stdout: String::new(), stderr, exit_code }
     }
 }
 
-/// sysexits.h, EX_CONFIG: systemd does not restart a service that ends with it
+/// EX_CONFIG of sysexits.h. systemd does not restart a service that exits with it
 /// (`RestartPreventExitStatus=78`).
 const BAD_CONFIG: u8 = 78;
-/// Where the file is looked for when no flag says so.
-const PLACES: [&str; 2] = ["keymux.toml", "/etc/keymux/keymux.toml"];
+/// Paths of the configuration file, tried in order if no flag sets it.
+const DEFAULT_PATHS: [&str; 2] = ["keymux.toml", "/etc/keymux/keymux.toml"];
 
 /// One daemon, one TOML file, in front of every LLM provider.
 #[derive(Debug, Parser)]
@@ -56,33 +55,33 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the gateway (also what happens without a command).
+    /// Run the gateway. This is the default command.
     Run(FileArgs),
-    /// Report every problem of the configuration.
+    /// Report all problems of the configuration.
     Check {
         #[command(flatten)]
         file: FileArgs,
-        /// Print a JSON list: of problems, or with --live of keys.
+        /// Print a JSON list of problems; with --live, of keys.
         #[arg(long)]
         json: bool,
-        /// Ask each provider with a free call whether it takes each key.
+        /// Test each key with a free call to its provider.
         #[arg(long)]
         live: bool,
     },
-    /// Say which keys a model's requests go to, in order, and why not to others.
+    /// Show which keys serve a model, in order, and why other keys do not.
     Explain {
-        /// The model, as a caller would ask for it.
+        /// The model as a client requests it.
         model: String,
-        /// The client that asks.
+        /// The name of the client that requests it.
         #[arg(long)]
         client: Option<String>,
-        /// Ask the gateway that runs on this file how the keys fare.
+        /// Include the current state of the keys from the running gateway.
         #[arg(long)]
         running: bool,
         #[command(flatten)]
         file: FileArgs,
     },
-    /// List the keys, without their secrets.
+    /// List all keys without their secrets.
     Keys {
         #[command(flatten)]
         file: FileArgs,
@@ -90,84 +89,90 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print the JSON Schema of the file.
+    /// Print the JSON Schema of the configuration file.
     Schema,
-    /// Ask a running gateway whether it is ready, for a container's health check.
+    /// Check that the running gateway is ready. For health checks of containers.
     Healthcheck(FileArgs),
 }
 
 #[derive(Args, Clone, Debug)]
 struct FileArgs {
-    /// The configuration [default: ./keymux.toml, then /etc/keymux/keymux.toml]
+    /// The configuration file [default: ./keymux.toml, then /etc/keymux/keymux.toml]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Replace one setting, as in `--set server.listen=127.0.0.1:9000`; may be given more than once.
-    #[arg(long = "set", value_name = "SETTING=VALUE", value_parser = setting)]
+    /// Override one setting, for example `--set server.listen=127.0.0.1:9000`. Can be repeated.
+    #[arg(long = "set", value_name = "SETTING=VALUE", value_parser = parse_setting)]
     set: Vec<(String, String)>,
 }
 
 impl FileArgs {
-    fn options(self) -> Options {
-        let found = || PLACES.iter().map(Path::new).find(|place| place.exists());
+    fn options(self) -> LoadOptions {
+        let found = || DEFAULT_PATHS.iter().map(Path::new).find(|path| path.exists());
         let file = self.config.or_else(|| found().map(Path::to_owned));
-        Options { file: file.unwrap_or_else(|| PLACES[0].into()), overrides: self.set }
+        LoadOptions { file: file.unwrap_or_else(|| DEFAULT_PATHS[0].into()), overrides: self.set }
     }
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
+fn parse_setting(text: &str) -> Result<(String, String), String> {
     let (path, value) = text.split_once('=').ok_or("write SETTING=VALUE")?;
     Ok((path.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// Runs the command that the arguments name.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Said {
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> CommandOutput {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => return Said::failed(error.to_string(), 2),
-        Err(help) => return Said { out: help.to_string(), ..Said::default() },
+        Err(error) if error.use_stderr() => return CommandOutput::failed(error.to_string(), 2),
+        Err(help) => return CommandOutput { stdout: help.to_string(), ..CommandOutput::default() },
     };
     match arguments.command.unwrap_or(Command::Run(arguments.run)) {
         Command::Run(file) => run::run(file.options()),
         Command::Check { file, json, live } => {
             let (options, colour) = (file.options(), std::io::stdout().is_terminal());
             if live {
-                return live::check(&options, json, colour, std::io::stderr().is_terminal());
+                return live_check::check(&options, json, colour, std::io::stderr().is_terminal());
             }
             let (out, ok) = check::check(&options, json, colour);
-            Said::new(out, ok)
+            CommandOutput::new(out, ok)
         }
         Command::Explain { model, client, running, file } => with_config(&file.options(), |c| {
             explain::explain(c, &model, client.as_deref(), running)
         }),
-        Command::Keys { file, json } => {
-            with_config(&file.options(), |config| Said::new(keys::keys(config, json), true))
-        }
-        Command::Schema => Said::new(schema::schema(), true),
+        Command::Keys { file, json } => with_config(&file.options(), |config| {
+            CommandOutput::new(keys::keys(config, json), true)
+        }),
+        Command::Schema => CommandOutput::new(config::schema::json_schema(), true),
         Command::Healthcheck(file) => healthcheck::healthcheck(&file.options()),
     }
 }
 
-/// Loads the file; where none was found, the problem says what was looked for.
-fn load(options: &Options) -> Loaded {
-    let mut loaded = config::load(options, &Host);
-    let looked_for = options.file == Path::new(PLACES[0]);
-    if looked_for
-        && !PLACES.iter().any(|place| Path::new(place).exists())
+/// Loads the file. If none was found, the problem names the paths that were tried.
+fn load(options: &LoadOptions) -> Loaded {
+    let mut loaded = config::load(options, &SystemEnvironment);
+    let is_default = options.file == Path::new(DEFAULT_PATHS[0]);
+    if is_default
+        && !DEFAULT_PATHS.iter().any(|path| Path::new(path).exists())
         && let Some(problem) = loaded.problems.first_mut()
     {
         problem.help = Some(format!(
-            "nor is there {}; name a file with --config, or begin with one that holds [providers.echo]",
-            PLACES[1]
+            "{} does not exist either; set the file with --config, or create one that contains [providers.echo]",
+            DEFAULT_PATHS[1]
         ));
     }
     loaded
 }
 
-/// What a command says of a good configuration; of a bad one, its problems are all there is to say.
-fn with_config(options: &Options, say: impl FnOnce(&Config) -> Said) -> Said {
+/// Runs a command on a valid configuration, or returns the problems of an invalid one.
+fn with_config(
+    options: &LoadOptions,
+    command: impl FnOnce(&Config) -> CommandOutput,
+) -> CommandOutput {
     let loaded = load(options);
     match &loaded.config {
-        Some(config) => say(config),
-        None => Said::failed(problem::report(&loaded.problems, std::io::stderr().is_terminal()), 1),
+        Some(config) => command(config),
+        None => CommandOutput::failed(
+            problem::report(&loaded.problems, std::io::stderr().is_terminal()),
+            1,
+        ),
     }
 }

@@ -1,16 +1,14 @@
-//! What the keys of the clouds have beside a `value`, or in its place: `azure_key_config` and its like
-//! after the checks.
+//! The checked form of `azure_key_config`, `vertex_key_config` and `bedrock_key_config`.
 
 use std::path::PathBuf;
 
-use super::{Endpoint, Key, Provider};
-use crate::provider::Kind;
+use super::endpoint::Endpoint;
 use crate::secret::Secret;
 
-/// A key's own table, for the kinds that have more to say than a `value`.
+/// The `*_key_config` of a cloud, with the key's credentials.
 #[derive(Debug, Default)]
 pub enum Cloud {
-    /// The kind has none.
+    /// The kind has no such table.
     #[default]
     None,
     /// `azure_key_config`
@@ -21,13 +19,13 @@ pub enum Cloud {
     Bedrock(Bedrock),
 }
 
-/// A resource of Azure OpenAI or AI Foundry. Its address is [`Key::endpoint`].
+/// A resource of Azure OpenAI or AI Foundry. Its address is [`super::Key::endpoint`].
 #[derive(Debug)]
 pub struct Azure {
-    /// Which of its surfaces is called.
+    /// The version of its API, which decides the form of the URL.
     pub api_version: ApiVersion,
-    /// What its requests are allowed by.
-    pub access: AzureAccess,
+    /// The credentials.
+    pub auth: AzureAuth,
 }
 
 /// `api_version`
@@ -39,29 +37,29 @@ pub enum ApiVersion {
     Dated(String),
 }
 
-/// How an Azure resource is asked.
+/// Credentials for Azure.
 #[derive(Debug)]
-pub enum AzureAccess {
-    /// With a key of the resource, in the header `api-key`.
+pub enum AzureAuth {
+    /// A key of the resource, sent in the header `api-key`.
     ApiKey(Secret),
-    /// With a token of Entra ID.
-    Entra(Entra),
+    /// A token of Entra ID.
+    Entra(EntraAuth),
 }
 
-/// Where a token of Entra ID comes from.
+/// How a token of Entra ID is requested.
 #[derive(Clone, Debug)]
-pub struct Entra {
-    /// What the token is asked for; at least one.
+pub struct EntraAuth {
+    /// The scopes of the token; at least one.
     pub scopes: Vec<String>,
-    /// What it is given for.
-    pub proof: Proof,
+    /// The credential that Entra ID exchanges for the token.
+    pub credential: EntraCredential,
 }
 
-/// What Entra ID gives a token for.
+/// A credential that Entra ID exchanges for a token.
 #[derive(Clone, Debug)]
-pub enum Proof {
-    /// An application's secret: `POST {authority}/{tenant}/oauth2/v2.0/token`.
-    Secret {
+pub enum EntraCredential {
+    /// The secret of an application: `POST {authority}/{tenant}/oauth2/v2.0/token`.
+    ClientSecret {
         /// `authority_host`
         authority: Endpoint,
         /// `tenant_id`
@@ -71,34 +69,34 @@ pub enum Proof {
         /// `client_secret`
         secret: Secret,
     },
-    /// Workload identity: a token of another issuer, in a file that is read anew for each request to the
-    /// same address (`AZURE_FEDERATED_TOKEN_FILE`).
-    Federated {
+    /// Workload identity: a token of another issuer, sent to the same address. Its file is read again for
+    /// each token request (`AZURE_FEDERATED_TOKEN_FILE`).
+    WorkloadIdentity {
         /// `authority_host`, else `AZURE_AUTHORITY_HOST`.
         authority: Endpoint,
         /// `tenant_id`, else `AZURE_TENANT_ID`.
         tenant: String,
         /// `client_id`, else `AZURE_CLIENT_ID`.
         client: String,
-        /// Where the token is.
+        /// The file that contains the token.
         file: PathBuf,
     },
     /// Managed identity of a virtual machine: `GET {address}/metadata/identity/oauth2/token` with
     /// `metadata: true`.
-    Machine {
-        /// `http://169.254.169.254`, else `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
+    MachineIdentity {
+        /// `http://169.254.169.254`, or `AZURE_POD_IDENTITY_AUTHORITY_HOST` if it is set.
         address: Endpoint,
-        /// `client_id` of an identity that is not the machine's own.
+        /// `client_id` of a user-assigned identity; `None`: the system-assigned one.
         client: Option<String>,
     },
     /// Managed identity of an App Service or a function: `GET {IDENTITY_ENDPOINT}` with
     /// `x-identity-header`.
-    AppService {
+    AppServiceIdentity {
         /// `IDENTITY_ENDPOINT`; its path is the prefix.
         address: Endpoint,
         /// `IDENTITY_HEADER`
         header: Secret,
-        /// `client_id` of an identity that is not the app's own.
+        /// `client_id` of a user-assigned identity; `None`: the system-assigned one.
         client: Option<String>,
     },
 }
@@ -106,73 +104,74 @@ pub enum Proof {
 /// A Google Cloud project and region.
 #[derive(Debug)]
 pub struct Vertex {
-    /// `project_id`: of the table, else of the credentials, else `GOOGLE_CLOUD_PROJECT`, else
+    /// The first of: `project_id` in the table, in the credentials, `GOOGLE_CLOUD_PROJECT`,
     /// `project_number`.
     pub project: String,
-    /// `project_number`, where it is given: endpoints of tuned models are under it.
+    /// `project_number`, if it is set. The endpoints of tuned models use it.
     pub number: Option<String>,
     /// `us-central1`, `global`, or a multi-region `us`, `eu`.
     pub region: String,
-    /// What its requests are allowed by.
-    pub access: Google,
+    /// The credentials.
+    pub auth: GoogleAuth,
 }
 
-/// Where a token of Google comes from.
+/// How a token of Google is requested.
 #[derive(Clone, Debug)]
-pub enum Google {
+pub enum GoogleAuth {
     /// The text of a credentials file: `service_account`, `authorized_user`, `external_account` or
-    /// `impersonated_service_account`. From `auth_credentials` or `value`, else from the file of
-    /// `GOOGLE_APPLICATION_CREDENTIALS`, else from gcloud's own.
+    /// `impersonated_service_account`. The first of: `auth_credentials` or `value`, the file of
+    /// `GOOGLE_APPLICATION_CREDENTIALS`, the file of gcloud.
     Credentials(Secret),
-    /// The machine's metadata server: `http://metadata.google.internal`, else `GCE_METADATA_HOST`.
-    Metadata(Endpoint),
+    /// The metadata server of the machine: `http://metadata.google.internal`, or `GCE_METADATA_HOST` if it
+    /// is set.
+    MetadataServer(Endpoint),
 }
 
 /// The regions of one AWS account that may be called.
 #[derive(Debug)]
 pub struct Bedrock {
-    /// The first is called when a request names none. At least one, no name twice.
+    /// At least one, names unique. The first is called when a request names none.
     pub regions: Vec<Region>,
-    /// What stands before a model's name in a request: an `arn` of inference profiles, without a `/` at
-    /// its end. An ARN that is whole stands in place of the model.
+    /// An ARN prefix of inference profiles, without a `/` at its end; it precedes the model's name in a
+    /// request. A model that is a complete ARN is sent without it.
     pub arn: Option<String>,
     /// `batch_s3_config`
     pub buckets: Vec<Bucket>,
 }
 
-/// A region and how it is asked.
+/// A region with its address and credentials.
 #[derive(Debug)]
 pub struct Region {
     /// `us-east-1`
     pub name: String,
-    /// Where it answers: the provider's own `base_url`, else that of the region.
+    /// The provider's `base_url`, else the address of the region.
     pub endpoint: Endpoint,
-    /// What its requests are allowed by: its own pair, else that of `global`, else the key's.
-    pub access: Aws,
+    /// The credentials: the region's pair, else that of `global`, else the key's.
+    pub auth: AwsAuth,
 }
 
-/// What AWS allows a request for.
+/// Credentials for AWS.
 #[derive(Clone, Debug)]
-pub enum Aws {
-    /// A Bedrock API key, as Bearer.
+pub enum AwsAuth {
+    /// A Bedrock API key, sent as a Bearer token.
     Bearer(Secret),
-    /// Signature Version 4 with this pair.
-    Pair(AwsPair),
-    /// Signature Version 4 with what the default chain finds: environment, profile, web identity,
+    /// Signature Version 4 with these credentials.
+    Pair(AwsCredentials),
+    /// Signature Version 4 with credentials from the default chain: environment, profile, web identity,
     /// container, machine.
     Chain,
     /// Signature Version 4 with temporary credentials of a role: `arn` is that of a role.
     Role {
         /// `arn:aws:iam::…:role/…`
         arn: String,
-        /// Who assumes it: the pair, or what the default chain finds.
-        from: Option<AwsPair>,
+        /// The credentials that assume the role; `None`: those of the default chain.
+        from: Option<AwsCredentials>,
     },
 }
 
-/// An access key, its secret, and the session token of temporary ones.
+/// An access key ID, its secret, and the session token of temporary credentials.
 #[derive(Clone, Debug)]
-pub struct AwsPair {
+pub struct AwsCredentials {
     /// `access_key`
     pub access_key: Secret,
     /// `secret_key`
@@ -181,45 +180,19 @@ pub struct AwsPair {
     pub session_token: Option<Secret>,
 }
 
-/// Where batch jobs keep their files.
+/// An S3 bucket for the files of batch jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// `bucket_name`
     pub name: String,
     /// `prefix`, without `/` at its ends; empty: none.
     pub prefix: String,
-    /// Whether it is used when a job names none.
+    /// True if it is used when a job names no bucket.
     pub is_default: bool,
 }
 
-impl Key {
-    /// A model as it is asked of this key, without the region that may stand before it
-    /// (`eu-west-1/model`, for Bedrock only).
-    pub fn region_and_model<'m>(&self, model: &'m str) -> (Option<&'m str>, &'m str) {
-        match self.cloud {
-            Cloud::Bedrock(_) => region_and_model(model),
-            _ => (None, model),
-        }
-    }
-
-    /// Whether requests for that region may go over this key; every key has the region that is not named.
-    pub fn has_region(&self, region: Option<&str>) -> bool {
-        let Some(region) = region else { return true };
-        match &self.cloud {
-            Cloud::Bedrock(bedrock) => bedrock.regions.iter().any(|own| own.name == region),
-            _ => false,
-        }
-    }
-}
-
-impl Provider {
-    /// A model as it is asked of this provider, without the region that may stand before it.
-    pub fn without_region<'m>(&self, model: &'m str) -> &'m str {
-        if self.kind == Kind::Bedrock { region_and_model(model).1 } else { model }
-    }
-}
-
-fn region_and_model(model: &str) -> (Option<&str>, &str) {
+/// Splits off the region that may precede a model (`eu-west-1/model`).
+pub(super) fn split_region(model: &str) -> (Option<&str>, &str) {
     match model.split_once('/') {
         Some((region, rest)) if is_region(region) => (Some(region), rest),
         _ => (None, model),
@@ -227,7 +200,7 @@ fn region_and_model(model: &str) -> (Option<&str>, &str) {
 }
 
 /// `us-east-1`, `ap-southeast-2`, `us-gov-west-1`: letters and dashes with a digit at the end. No
-/// publisher of models is called like that.
+/// publisher of models has such a name.
 fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [first, middle @ .., last] = parts.as_slice() else { return false };
@@ -247,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn regions_are_told_from_publishers() {
+    fn regions_differ_from_publishers() {
         for region in ["us-east-1", "ap-southeast-2", "us-gov-west-1", "eusc-de-east-1"] {
             assert!(is_region(region), "{region}");
         }

@@ -1,4 +1,4 @@
-//! Every setting as it is in force, with where it is from and without secrets.
+//! The effective value of every setting with its origin, without secrets.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,24 @@ use super::path;
 use super::schema::{Node, Shape};
 use super::tree::Tree;
 
-/// All settings in the tree. `shown` says what may be seen of values that came from a source.
-pub(super) fn settings(tree: &Tree, shown: &BTreeMap<String, Json>) -> Vec<Setting> {
-    let mut listing = Listing { tree, shown, settings: Vec::new() };
+/// Returns all settings in the tree. `displayed` contains the values of sources that may be displayed.
+pub(super) fn settings(tree: &Tree, displayed: &BTreeMap<String, Json>) -> Vec<Setting> {
+    let mut listing = Listing { tree, displayed, settings: Vec::new() };
     listing.table(Node::root(), &tree.root, "");
     listing.settings
 }
 
 struct Listing<'t> {
     tree: &'t Tree,
-    shown: &'t BTreeMap<String, Json>,
+    displayed: &'t BTreeMap<String, Json>,
     settings: Vec<Setting>,
 }
 
 impl Listing<'_> {
-    fn table(&mut self, node: Node, dict: &Dict, at: &str) {
+    fn table(&mut self, node: Node, dict: &Dict, parent: &str) {
         for (name, value) in dict {
             if let Some(node) = node.property(name).or_else(|| node.entries()) {
-                self.value(node, value, path::child(at, name));
+                self.value(node, value, path::child(parent, name));
             }
         }
     }
@@ -36,19 +36,19 @@ impl Listing<'_> {
         match (node.shape(), value) {
             (Shape::Table, Value::Dict(_, dict)) => self.table(node, dict, &path),
             (Shape::List, Value::Array(_, items))
-                if node.items().is_some_and(|of| of.shape() == Shape::Table) =>
+                if node.items().is_some_and(|item| item.shape() == Shape::Table) =>
             {
-                for (place, item) in items.iter().enumerate() {
-                    let at = path::item(&path, place);
-                    if let (Some(of), Value::Dict(_, dict)) = (node.items(), item) {
-                        self.table(of, dict, &at);
+                for (index, item) in items.iter().enumerate() {
+                    let at = path::item(&path, index);
+                    if let (Some(node), Value::Dict(_, dict)) = (node.items(), item) {
+                        self.table(node, dict, &at);
                     }
                 }
             }
             (Shape::Source, value) => {
-                let value = match self.shown.get(&path) {
-                    Some(shown) => shown.clone(),
-                    None if node.secret() || value.as_dict().is_some() => Json::from("not read"),
+                let value = match self.displayed.get(&path) {
+                    Some(displayed) => displayed.clone(),
+                    None if node.is_secret() || value.as_dict().is_some() => Json::from("not read"),
                     None => json(value),
                 };
                 self.push(path, value);

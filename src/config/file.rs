@@ -1,9 +1,9 @@
-//! The written form: what the file says, field by field, before anything is checked.
+//! The written form: the content of the file, field by field, before it is checked.
 //!
-//! The JSON Schema is made from these types, and everything that walks the file generically goes by
-//! that schema: a doc comment is what an editor shows, `default` is what stands in for an absent
-//! setting, `required`, `range` and `examples` feed the problems of `structure.rs`, and `writeOnly`
-//! marks a secret. No untagged or flattened types: they would lose track of where a setting stands.
+//! The JSON Schema is generated from these types, and all generic code follows that schema: editors and
+//! docs/configuration.md show the doc comments, `default` is the value of an absent setting, `required`,
+//! `range` and `examples` are used by the problems of `schema_check.rs`, and `writeOnly` marks a secret.
+//! No untagged or flattened types: they would lose the location of a setting.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,82 +19,82 @@ use crate::provider::Kind;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "keymux.toml")]
 pub(super) struct File {
-    /// More files, relative to this one: a `*` in a name stands for anything, matches are read in the order of their names.
-    #[schemars(extend("default" = []))]
+    /// More configuration files, relative to this one. A `*` in a name matches any characters; matching files are read sorted by name. Lists of clients and keys are joined; any other setting that two files set is an error.
+    #[schemars(extend("default" = [], "examples" = [["conf.d/*.toml"]]))]
     #[expect(dead_code, reason = "load.rs reads it from the tree, before there is a `File`")]
     pub(super) include: Vec<String>,
-    /// Where programs call.
+    /// The listener for clients.
     #[schemars(extend("default" = {}))]
     pub(super) server: Server,
-    /// The second listener: health, metrics, masked configuration, status page.
+    /// The listener for operators: health, metrics, keys, masked configuration.
     #[schemars(extend("default" = {}))]
     pub(super) admin: Admin,
-    /// How changes of the files are noticed.
+    /// How changes of the files are detected.
     #[schemars(extend("default" = {}))]
     pub(super) reload: Reload,
-    /// How much may be tried again.
+    /// Limits on retries.
     #[schemars(extend("default" = {}))]
     pub(super) retry: Retry,
-    /// Who may call; none at all: anybody, and then on loopback or a unix socket only.
+    /// Allowed callers. With no clients, anyone may call, and the listener must be on loopback or a unix socket.
     #[schemars(extend("default" = []))]
     pub(super) clients: Vec<Client>,
-    /// Where requests go, by a name of your choice; the name of a kind implies that kind.
+    /// The providers that requests are sent to, each under a name of your choice. The name of a kind implies that kind.
     #[schemars(extend("default" = {}))]
     pub(super) providers: BTreeMap<String, Provider>,
-    /// Model names of your own, each with the models that stand behind it.
+    /// Your own model names, each with the provider models that serve it.
     #[schemars(extend("default" = {}))]
     pub(super) routes: BTreeMap<String, Route>,
 }
 
-/// Where programs call.
+/// The listener for clients.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
-    /// `ADDRESS:PORT`, `unix:/path/of/socket`, `systemd` or `systemd:NAME`.
+    /// The address for clients: `ADDRESS:PORT`, `unix:/path/of/socket`, `systemd` (socket activation) or `systemd:NAME` (the socket with that `FileDescriptorName=`). A change needs a restart.
     #[schemars(extend("default" = "127.0.0.1:8787", "examples" = ["127.0.0.1:8787"]))]
     pub(super) listen: String,
-    /// Largest request body.
+    /// Maximum size of a request body: a whole number with B, kB, MB, GB, KiB, MiB or GiB.
     #[schemars(extend("default" = "32MiB"))]
     pub(super) max_body: Size,
-    /// How long running requests may finish after the stop signal.
+    /// How long running requests may take to finish after the stop signal; then they are cut.
     #[schemars(extend("default" = "120s"))]
     pub(super) drain_timeout: Period,
-    /// Certificate and key of this listener; absent: plain HTTP.
+    /// Certificate and private key of this listener. If absent, it serves plain HTTP.
     pub(super) tls: Option<Tls>,
-    /// Who may call: `clients` asks for the key of a client, `none` lets everybody in and must be written to open a listener off loopback without clients.
+    /// Authentication of callers. `clients`: a caller must send the key of a client. `none`: anyone may call; this value is required to listen off loopback without clients.
     #[schemars(extend("default" = "clients"))]
     pub(super) auth: Auth,
-    /// How long a caller may take for the head of a request.
+    /// Maximum time for a caller to send the head of a request.
     #[schemars(extend("default" = "10s"))]
     pub(super) head_timeout: Period,
-    /// How long a caller may pause within a request body.
+    /// Maximum time between two parts of a request body.
     #[schemars(extend("default" = "30s"))]
     pub(super) body_timeout: Period,
-    /// How long a caller may leave an answer unread.
+    /// Maximum time a caller may leave a response unread.
     #[schemars(extend("default" = "60s"))]
     pub(super) write_timeout: Period,
-    /// Connections at once; more wait to be accepted.
+    /// Maximum number of open connections. Further connections wait until one closes.
     #[schemars(range(min = 1), extend("default" = 4096))]
     pub(super) max_connections: u32,
-    /// How long a request may wait for a key that is about to be free.
+    /// Maximum time a request waits for a key to become available.
     #[schemars(extend("default" = "1s"))]
     pub(super) queue_timeout: Period,
-    /// What is logged and how; the variables `KEYMUX_LOG` and `RUST_LOG` win over the level.
+    /// Log level and format. The environment variables `KEYMUX_LOG` and `RUST_LOG` win over the level.
     #[schemars(extend("default" = {}))]
     pub(super) log: Log,
 }
 
-/// Certificate and key of a listener, in PEM form: the path of a file, or a table that says where the text comes from.
+/// Certificate and private key of a listener in PEM format: each is the path of a file, or a table that names the source of the text.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tls {
-    /// The certificate chain, the listener's own first.
+    /// The certificate chain, the listener's own certificate first.
     #[schemars(required, extend("examples" = ["/etc/keymux/tls.crt"]))]
     pub(super) cert: Option<Source>,
-    /// The private key.
+    /// The private key, not encrypted: RSA, ECDSA or Ed25519.
     #[schemars(required, extend("examples" = ["/etc/keymux/tls.key"]))]
     pub(super) key: Option<Source>,
-    /// The certificates that sign callers' certificates; absent: callers need none.
+    /// CA certificates for client certificates. If present, each caller must have a certificate signed by one of them.
     pub(super) client_ca: Option<Source>,
 }
 
@@ -106,14 +106,14 @@ pub(super) enum Auth {
     None,
 }
 
-/// What is logged and how.
+/// Log level and format.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,keymux::upstream=debug`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter such as `info,keymux::upstream=debug`.
     #[schemars(extend("default" = "info", "examples" = ["info"]))]
     pub(super) level: String,
-    /// `auto` is text on a terminal and JSON elsewhere.
+    /// `text`, `json` (one object per line), or `auto`: text on a terminal and JSON elsewhere.
     #[schemars(extend("default" = "auto"))]
     pub(super) format: LogFormat,
 }
@@ -127,28 +127,28 @@ pub(super) enum LogFormat {
     Text,
 }
 
-/// The second listener: health, metrics, masked configuration, status page.
+/// The listener for operators: health, metrics, keys, masked configuration.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    /// `ADDRESS:PORT`, `unix:/path/of/socket`, `systemd` or `systemd:NAME`; off loopback only with a token.
+    /// The address for operators, in the form of `server.listen`. Off loopback it needs a `token`. A change needs a restart.
     #[schemars(extend("default" = "127.0.0.1:8788", "examples" = ["127.0.0.1:8788"]))]
     pub(super) listen: String,
-    /// The token that all but `/livez` and `/readyz` ask for.
+    /// The token that every path except `/livez` and `/readyz` requires, as `Authorization: Bearer TOKEN`.
     pub(super) token: Option<SecretSource>,
 }
 
-/// How changes of the files are noticed.
+/// How changes of the files are detected.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reload {
-    /// `auto` uses file events with polling as a floor, `poll` polls only, `off` waits for SIGHUP.
+    /// `auto`: file events, and polling in addition. `poll`: polling only. `off`: reload on SIGHUP only.
     #[schemars(extend("default" = "auto"))]
-    pub(super) watch: Watch,
-    /// How often contents are compared when no event came.
+    pub(super) watch: WatchMode,
+    /// How often the contents are compared when no file event arrives.
     #[schemars(extend("default" = "30s"))]
     pub(super) poll_interval: Period,
-    /// How long the files must be quiet before they are read.
+    /// How long the files must be unchanged before they are read again.
     #[schemars(extend("default" = "250ms"))]
     pub(super) settle: Period,
 }
@@ -156,59 +156,59 @@ pub(super) struct Reload {
 #[derive(Deserialize, JsonSchema, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub(super) enum Watch {
+pub(super) enum WatchMode {
     Auto,
     Poll,
     Off,
 }
 
-/// How much may be tried again.
+/// Limits on retries.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
-    /// Attempts that follow a failure of a provider, as a share of all requests.
+    /// Maximum number of retries after failures of providers, as a share of all requests: 0.2 allows one retry per five requests.
     #[schemars(range(min = 0, max = 1), extend("default" = 0.2))]
     pub(super) budget: f64,
-    /// Such attempts a second that are allowed whatever the share.
+    /// Number of retries per second that are allowed regardless of `budget`.
     #[schemars(extend("default" = 10))]
     pub(super) floor_per_second: u32,
-    /// How often one request may wait.
+    /// How often one request may wait for a key to become available.
     #[schemars(extend("default" = 2))]
     pub(super) max_waits: u32,
 }
 
-/// A program that may call.
+/// An allowed caller.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Client {
-    /// Its name in rules, logs and metrics.
+    /// The name of the client in rules, logs and metrics.
     #[schemars(required, extend("examples" = ["staging"]))]
     pub(super) name: Option<String>,
-    /// The key it shows; `key_sha256` may stand instead.
+    /// The API key this client sends. Alternatives: `key_sha256`, `aws`.
     pub(super) key: Option<SecretSource>,
-    /// SHA-256 of its key, 64 hex digits.
+    /// SHA-256 of the API key this client sends, 64 hex digits: `printf %s "$KEY" | sha256sum`.
     #[schemars(extend("pattern" = "^[0-9A-Fa-f]{64}$"))]
     pub(super) key_sha256: Option<String>,
-    /// The pair with which it signs requests in the AWS manner (Signature Version 4), in place of a key or beside it.
-    pub(super) aws: Option<AwsPair>,
-    /// Models it may ask for, `*` for any run of characters; absent: everything.
+    /// The AWS access key with which this client signs its requests (Signature Version 4), with or without a `key`.
+    pub(super) aws: Option<ClientAwsKey>,
+    /// Models this client may request: names or patterns, `*` matches any characters, case is ignored. If absent, all.
     pub(super) models: Option<Vec<String>>,
-    /// Models it may not ask for; wins over `models`.
+    /// Models this client may not request. Wins over `models`.
     #[schemars(extend("default" = []))]
     pub(super) blacklisted_models: Vec<String>,
-    /// `false` refuses its key.
+    /// If `false`, the key of this client is rejected.
     #[schemars(extend("default" = true))]
     pub(super) enabled: bool,
-    /// Requests at once.
+    /// Maximum number of concurrent requests of this client. If absent, unlimited.
     #[schemars(range(min = 1))]
     pub(super) max_concurrent: Option<u32>,
 }
 
-/// An AWS access key and its secret key.
+/// The AWS access key of a client.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AwsPair {
-    /// The access key's id.
+pub(super) struct ClientAwsKey {
+    /// The access key ID.
     #[schemars(required)]
     pub(super) access_key: Option<SecretSource>,
     /// The secret access key.
@@ -220,49 +220,49 @@ pub(super) struct AwsPair {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Provider {
-    /// What kind of provider it is; the provider's own name says so when it is the name of a kind.
+    /// The kind of the provider. Default: the name of the provider, if that is a kind.
     #[schemars(with = "Option<KindName>")]
     pub(super) kind: Option<String>,
-    /// Where it answers; each kind but `openai-compatible` and `azure` has a default. For the clouds it stands in place of the addresses of their regions.
+    /// The base URL of the provider. Each kind except `openai-compatible` and `azure` has a default. For OpenAI-like kinds it ends in the version of the API, such as `/v1`; for the others it is the origin without a version. For the clouds it replaces the addresses of the regions.
     #[schemars(extend("examples" = ["https://api.example.com/v1"]))]
     pub(super) base_url: Option<String>,
-    /// Extra headers for each request to it.
+    /// Additional headers for each request to this provider.
     #[schemars(extend("default" = {}))]
     pub(super) headers: BTreeMap<String, SecretSource>,
-    /// The proxy to go through, `http://host:port`, with `user:password@` where it asks for them.
+    /// The HTTP proxy for connections to this provider: `http://host:port` or `http://user:password@host:port`.
     #[schemars(extend("examples" = ["http://proxy.internal:3128"]))]
     pub(super) proxy: Option<SecretSource>,
-    /// A file of certificates, PEM, to trust in place of the system's.
+    /// The path of a PEM file with CA certificates to trust instead of the system's.
     #[schemars(extend("examples" = ["/etc/ssl/private-ca.pem"]))]
     pub(super) ca_file: Option<String>,
-    /// Its deadlines.
+    /// Timeouts of requests to this provider.
     #[schemars(extend("default" = {}))]
     pub(super) timeouts: Timeouts,
-    /// Requests at once, over all its keys.
+    /// Maximum number of concurrent requests over all keys of this provider. If absent, unlimited.
     #[schemars(range(min = 1))]
     pub(super) max_concurrent: Option<u32>,
-    /// What makes requests stay with a key: `prompt_cache` a long stable prefix, `session` the caller's session, `none` nothing.
+    /// Which requests keep using the same key. `prompt_cache`: requests with the same stable prefix of at least 4 kB, so that the provider's prompt cache is used. `session`: requests of one session that the caller names. `none`: every request is distributed by weight.
     #[schemars(extend("default" = "prompt_cache"))]
     pub(super) affinity: Affinity,
-    /// Its keys.
+    /// The keys of this provider.
     #[schemars(extend("default" = []))]
     pub(super) keys: Vec<Key>,
 }
 
-/// The deadlines of a provider.
+/// Timeouts of requests to a provider: a number with ms, s, m or h.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Timeouts {
-    /// Until a connection stands.
+    /// Maximum time to open a connection.
     #[schemars(extend("default" = "3s"))]
     pub(super) connect: Period,
-    /// Until the first byte of an answer; for a stream, its first meaningful event.
+    /// Maximum time until the first byte of a response; for a stream, until its first meaningful event.
     #[schemars(extend("default" = "120s"))]
     pub(super) first_byte: Period,
-    /// Between two pieces of an answer.
+    /// Maximum time between two parts of a response.
     #[schemars(extend("default" = "60s"))]
     pub(super) idle: Period,
-    /// For the whole request, all attempts together.
+    /// Maximum time for the whole request, all attempts together.
     #[schemars(extend("default" = "600s"))]
     pub(super) total: Period,
 }
@@ -281,41 +281,41 @@ pub(super) enum Affinity {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("examples" = [{"name": "main", "value": {"env_var": "OPENAI_KEY"}}]))]
 pub(super) struct Key {
-    /// Its name in rules, logs and metrics; default: the name of the variable that `value` comes from.
+    /// The name of the key in rules, logs and metrics, unique within the provider. Default: the name of the environment variable of `value`.
     #[schemars(extend("examples" = ["team-a"]))]
     pub(super) name: Option<String>,
-    /// The credential itself, or where it comes from.
+    /// The credential: the text itself, or a table that names its source. For `azure`, `vertex` and `bedrock` it may be a JSON text. `vllm`, `ollama`, `sglang` and `echo` need none.
     pub(super) value: Option<SecretSource>,
-    /// Its share of the traffic, relative to the other keys; 0: standby, used only when no other key can serve.
+    /// The share of the traffic, relative to the other keys. 0 makes a standby key, used only when no other key is available.
     #[schemars(range(min = 0), extend("default" = 1))]
     pub(super) weight: f64,
-    /// Models it may serve, `*` for any run of characters; absent: all.
+    /// Models this key may serve: names or patterns, `*` matches any characters, case is ignored. If absent, all.
     pub(super) models: Option<Vec<String>>,
-    /// Models it may not serve; wins over `models`.
+    /// Models this key may not serve. Wins over `models`.
     #[schemars(extend("default" = []))]
     pub(super) blacklisted_models: Vec<String>,
-    /// Names of the clients it serves; absent: everybody.
+    /// Names of the clients that may use this key. Keys that name a client are preferred for it. If absent, all clients.
     pub(super) clients: Option<Vec<String>>,
-    /// `false` takes it out of use; its sources are then not read.
+    /// If `false`, this key is not used, and its sources are not read.
     #[schemars(extend("default" = true))]
     pub(super) enabled: bool,
-    /// Whether it may serve batch jobs.
+    /// If `true`, this key may serve batch jobs.
     #[schemars(extend("default" = false))]
     pub(super) use_for_batch_api: bool,
-    /// A note for people.
+    /// A note for operators.
     pub(super) description: Option<String>,
-    /// Requests at once.
+    /// Maximum number of concurrent requests with this key. If absent, unlimited.
     #[schemars(range(min = 1))]
     pub(super) max_concurrent: Option<u32>,
-    /// Requests in any 60 seconds.
+    /// Maximum number of requests in any 60 seconds.
     #[schemars(range(min = 1))]
     pub(super) rpm: Option<u32>,
-    /// Tokens in a minute, estimated before and corrected after each answer.
+    /// Maximum number of tokens per minute. Each request is estimated first and corrected with the usage of its response.
     #[schemars(range(min = 1))]
     pub(super) tpm: Option<u32>,
-    /// Keys with the same name here are of one account: its limits at the provider are met by all of them.
+    /// Keys with the same value belong to one account: when the provider reports a limit for one of them, it applies to all.
     pub(super) quota_group: Option<String>,
-    /// For `azure`: the resource, its deployments, Entra ID credentials.
+    /// For `azure`: the resource, deployments, Entra ID credentials.
     pub(super) azure_key_config: Option<Azure>,
     /// For `vertex`: project, region, credentials, deployments.
     pub(super) vertex_key_config: Option<Vertex>,
@@ -331,74 +331,74 @@ pub(super) struct Key {
     pub(super) sgl_key_config: Option<OneServer>,
 }
 
-/// What an `azure` key needs besides its value.
+/// The settings of an `azure` key.
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Azure {
-    /// The resource's origin; default: the provider's `base_url`.
+    /// The URL of the resource. Default: `base_url` of the provider.
     #[schemars(extend("examples" = ["https://my-resource.openai.azure.com"]))]
     pub(super) endpoint: Option<Source>,
-    /// The version of Azure's API: `v1`, where the model is the deployment's name, or a dated one such as `2024-10-21`.
+    /// The version of Azure's API: `v1`, which sends the deployment as the model in the body, or a date such as `2024-10-21`, which sends it in the URL.
     #[schemars(extend("default" = "2024-10-21", "examples" = ["v1", "2024-10-21"]))]
     pub(super) api_version: Option<Source>,
-    /// Model asked for -> name of the deployment.
+    /// Requested model -> name of the deployment.
     #[schemars(extend("default" = {}))]
     pub(super) deployments: BTreeMap<String, String>,
-    /// Entra ID: the tenant. Without a `value` and a `client_secret` the key takes workload identity (`AZURE_FEDERATED_TOKEN_FILE`), else the managed identity.
+    /// Entra ID: the tenant. Without `value` and `client_secret`, the key uses workload identity if `AZURE_FEDERATED_TOKEN_FILE` is set, else the managed identity.
     pub(super) tenant_id: Option<Source>,
-    /// Entra ID: the application, or a managed identity that is not the machine's own.
+    /// Entra ID: the application, or a user-assigned managed identity.
     pub(super) client_id: Option<Source>,
-    /// Entra ID: the application's secret.
+    /// Entra ID: the secret of the application.
     pub(super) client_secret: Option<SecretSource>,
-    /// Entra ID: what the token is asked for.
+    /// Entra ID: the scopes of the token.
     #[schemars(extend("default" = ["https://cognitiveservices.azure.com/.default"]))]
     pub(super) scopes: Vec<String>,
-    /// Entra ID: where tokens are asked for; default: `AZURE_AUTHORITY_HOST`, else `https://login.microsoftonline.com`.
+    /// Entra ID: the origin of the token endpoint. Default: `AZURE_AUTHORITY_HOST`, else `https://login.microsoftonline.com`.
     #[schemars(extend("examples" = ["https://login.microsoftonline.com"]))]
     pub(super) authority_host: Option<String>,
 }
 
-/// What a `vertex` key needs.
+/// The settings of a `vertex` key.
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Vertex {
-    /// The project's id; default: the one inside the credentials, else `GOOGLE_CLOUD_PROJECT`, else the number.
+    /// The project ID. Default: the one in the credentials, else `GOOGLE_CLOUD_PROJECT`, else `project_number`.
     #[schemars(extend("examples" = ["my-project"]))]
     pub(super) project_id: Option<Source>,
-    /// The project's number; endpoints of tuned models are under it.
+    /// The project number. The endpoints of tuned models need it.
     pub(super) project_number: Option<Source>,
     /// A region, `global`, or a multi-region `us`, `eu`.
     #[schemars(required, extend("examples" = ["us-central1"]))]
     pub(super) region: Option<Source>,
-    /// The JSON of a service account, a user, a workload identity or an impersonated service account; default: application default credentials.
+    /// The JSON text of the credentials: a service account, a user, a workload identity or an impersonated service account. Default: application default credentials.
     pub(super) auth_credentials: Option<SecretSource>,
-    /// Model asked for -> model or endpoint at Vertex.
+    /// Requested model -> model or endpoint of Vertex.
     #[schemars(extend("default" = {}))]
     pub(super) deployments: BTreeMap<String, String>,
 }
 
-/// What a `bedrock` key needs.
+/// The settings of a `bedrock` key.
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Bedrock {
-    /// The region that is called; default: the first of `regions` by name, else `AWS_REGION`.
+    /// The default region. Default: the first of `regions` by name, else `AWS_REGION`, else `AWS_DEFAULT_REGION`.
     #[schemars(extend("examples" = ["us-east-1"]))]
     pub(super) region: Option<Source>,
-    /// The access key's id; without any credentials the default chain of AWS is asked.
+    /// The access key ID. Without any credentials, the default credential chain of AWS is used.
     pub(super) access_key: Option<SecretSource>,
     /// The secret access key.
     pub(super) secret_key: Option<SecretSource>,
     /// The session token of temporary credentials.
     pub(super) session_token: Option<SecretSource>,
-    /// The ARN of a role, which is assumed; or the prefix of inference profile ARNs.
+    /// The ARN of a role to assume, or an ARN prefix of inference profiles, which precedes model names.
     pub(super) arn: Option<Source>,
-    /// Model asked for -> model id or inference profile.
+    /// Requested model -> model ID or inference profile.
     #[schemars(extend("default" = {}))]
     pub(super) deployments: BTreeMap<String, String>,
-    /// A pair of keys for each region; `global` is used where a region has none.
+    /// A pair of access keys for each region. The entry `global` applies to regions without their own.
     #[schemars(extend("default" = {}))]
     pub(super) regions: BTreeMap<String, RegionPair>,
-    /// Where batch jobs keep their files.
+    /// The S3 buckets for the files of batch jobs.
     pub(super) batch_s3_config: Option<BatchS3>,
 }
 
@@ -406,7 +406,7 @@ pub(super) struct Bedrock {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RegionPair {
-    /// The access key's id.
+    /// The access key ID.
     #[schemars(required)]
     pub(super) access_key: Option<SecretSource>,
     /// The secret access key.
@@ -416,7 +416,7 @@ pub(super) struct RegionPair {
     pub(super) session_token: Option<SecretSource>,
 }
 
-/// Where batch jobs keep their files.
+/// The S3 buckets for the files of batch jobs.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BatchS3 {
@@ -425,26 +425,26 @@ pub(super) struct BatchS3 {
     pub(super) buckets: Vec<Bucket>,
 }
 
-/// A bucket for batch jobs.
+/// An S3 bucket for batch jobs.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_field_names, reason = "the name is that of the file")]
 pub(super) struct Bucket {
-    /// Its name.
+    /// The name of the bucket.
     #[schemars(required, extend("examples" = ["my-batches"]))]
     pub(super) bucket_name: Option<String>,
-    /// The folder within it.
+    /// The folder in the bucket.
     pub(super) prefix: Option<String>,
-    /// Whether it is used when a job names none.
+    /// If `true`, this bucket is used when a job names none. Only one bucket can be the default.
     #[schemars(extend("default" = false))]
     pub(super) is_default: bool,
 }
 
-/// What a `replicate` key may have besides its value.
+/// The settings of a `replicate` key.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Replicate {
-    /// Model asked for -> deployment.
+    /// Requested model -> deployment.
     #[schemars(extend("default" = {}))]
     pub(super) deployments: BTreeMap<String, String>,
 }
@@ -453,63 +453,63 @@ pub(super) struct Replicate {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Vllm {
-    /// Its origin, without `/v1`.
+    /// The origin of the server, without `/v1`.
     #[schemars(extend("examples" = ["http://10.0.0.5:8000"]))]
     pub(super) url: Option<Source>,
-    /// The one model it serves.
+    /// The only model that the server has.
     #[schemars(extend("examples" = ["llama-3.3-70b"]))]
     pub(super) model_name: Option<String>,
 }
 
-/// One server of your own.
+/// One server.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OneServer {
-    /// Its origin, without `/v1`.
+    /// The origin of the server, without `/v1`.
     #[schemars(extend("examples" = ["http://10.0.0.5:11434"]))]
     pub(super) url: Option<Source>,
 }
 
-/// A model name of your own.
+/// Your own model name.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Route {
-    /// What stands behind it, shared by weight.
+    /// The provider models that serve it. They share the traffic by weight; when one fails, the others are tried.
     #[schemars(required, extend("examples" = [[{"model": "openai/gpt-4o-mini"}]]))]
-    pub(super) targets: Option<Vec<Target>>,
-    /// Models to try in order when no target can answer.
+    pub(super) targets: Option<Vec<RouteTarget>>,
+    /// Models to try in order after all targets failed.
     #[schemars(extend("default" = []))]
     pub(super) fallbacks: Vec<String>,
-    /// Deadlines that replace those of the providers.
+    /// Timeouts that replace those of the providers.
     pub(super) timeouts: Option<RouteTimeouts>,
-    /// How long the first event of a stream may take before the next attempt, while there is one that could be faster; absent: as long as `first_byte` allows. Answers that are no streams have no first token.
+    /// Maximum time until the first event of a stream before the next target is tried, if another one is available. Default: no limit besides `first_byte`. Does not apply to requests without streaming.
     pub(super) first_token: Option<Period>,
-    /// What happens to a stream that breaks: `none` ends it with an error; `hold` delivers a stream only when it is whole; `resume` goes on with another attempt that begins with the same words.
+    /// What happens when a stream breaks. `none`: it ends with an error event. `hold`: a stream is sent to the client only when it is complete, so that a broken one can be retried.
     #[schemars(extend("default" = "none"))]
     pub(super) rescue: Rescue,
 }
 
-/// A model behind a route.
+/// A model that serves a route.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Target {
-    /// `provider/model`, or a model that exactly one provider has.
+pub(super) struct RouteTarget {
+    /// `provider/model`, or a model that exactly one provider lists.
     #[schemars(required, extend("examples" = ["openai/gpt-4o-mini"]))]
     pub(super) model: Option<String>,
-    /// Its share of the route's traffic; 0: standby.
+    /// The share of the route's traffic. 0 makes a standby target.
     #[schemars(range(min = 0), extend("default" = 1))]
     pub(super) weight: f64,
 }
 
-/// Deadlines of a route.
+/// Timeouts of a route: a number with ms, s, m or h.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RouteTimeouts {
-    /// Until the first byte of an answer; for a stream, its first meaningful event.
+    /// Maximum time until the first byte of a response; for a stream, until its first meaningful event.
     pub(super) first_byte: Option<Period>,
-    /// Between two pieces of an answer.
+    /// Maximum time between two parts of a response.
     pub(super) idle: Option<Period>,
-    /// For the whole request, all attempts together.
+    /// Maximum time for the whole request, all attempts together.
     pub(super) total: Option<Period>,
 }
 
@@ -519,10 +519,9 @@ pub(super) struct RouteTimeouts {
 pub(super) enum Rescue {
     None,
     Hold,
-    Resume,
 }
 
-/// A length of time, as text.
+/// A duration as text.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Period(pub(super) String);
@@ -545,7 +544,7 @@ impl JsonSchema for Period {
     }
 }
 
-/// A number of bytes, as text.
+/// A number of bytes as text.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Size(pub(super) String);
@@ -568,7 +567,7 @@ impl JsonSchema for Size {
     }
 }
 
-/// The name of a kind, for the schema only.
+/// The name of a kind; for the schema only.
 struct KindName;
 
 impl JsonSchema for KindName {

@@ -1,4 +1,4 @@
-//! From files to [`Config`], or to the list of everything that is wrong with them.
+//! Loads files into a [`Config`], or into the list of all their problems.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -6,87 +6,94 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
-use super::check::{address, check, reason};
+use super::check::check;
 use super::effective;
 use super::file::File;
-use super::inputs::{Inputs, Reader, Surroundings, short_hash, whole};
-use super::layers;
+use super::file_text::FileText;
+use super::input_files::{
+    Environment, InputFiles, Reader, absolute_path, describe_io_error, short_hash,
+};
+use super::overrides;
 use super::path;
 use super::problem::{Problem, Severity};
-use super::structure;
-use super::text::Text;
-use super::tree::{Finding, Mark, Tree};
+use super::schema_check;
+use super::tree::{Mark, Tree, UnlocatedProblem};
 use super::{Config, Listen};
 
-/// What to load.
+/// The file to load, and overrides.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct LoadOptions {
     /// The main file.
     pub file: PathBuf,
-    /// Settings from flags, by their dotted paths. They win over variables and files.
+    /// Settings from flags as dotted path and value. They win over variables and files.
     pub overrides: Vec<(String, String)>,
 }
 
-/// What came of loading.
+/// The result of loading.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration, when there is no error.
+    /// The configuration, if there is no error.
     pub config: Option<Config>,
-    /// Errors and warnings of all files, in the order of files and lines.
+    /// Errors and warnings of all files, sorted by file and line.
     pub problems: Vec<Problem>,
-    /// What to watch.
-    pub inputs: Inputs,
+    /// The files to watch.
+    pub inputs: InputFiles,
 }
 
-/// Reads the files and checks everything in them. Nothing is kept but what is returned.
-pub fn load(options: &Options, around: &dyn Surroundings) -> Loaded {
-    let mut reader = Reader::new(around);
+/// Reads the files and checks everything in them. Keeps no state.
+pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Loaded {
+    let mut reader = Reader::new(environment);
     let mut tree = Tree::new();
     let complete = read(&options.file, &mut tree, &mut reader);
     let mut config = None;
-    if tree.whole {
-        layers::lay(&mut tree, around.vars(), &options.overrides);
-        structure::settle(&mut tree);
+    if tree.complete {
+        overrides::apply(&mut tree, environment.keymux_variables(), &options.overrides);
+        schema_check::check_and_fill(&mut tree);
         if complete {
             config = build(&mut tree, &mut reader);
         }
     }
     let Tree { mut problems, .. } = tree;
-    problems.sort_by(|a, b| a.order().cmp(&b.order()));
+    problems.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     problems.dedup();
     let good = problems.iter().all(|problem| problem.severity != Severity::Error);
     Loaded { config: config.filter(|_| good), problems, inputs: reader.finish() }
 }
 
-/// Where the admin listener stands according to files, variables and flags, whatever else is wrong
-/// with them: a health check must find a program that serves on while its file is being edited. What
-/// cannot be read or made sense of is passed over. `None`: the address itself is the problem.
-pub fn admin_listener(options: &Options, around: &dyn Surroundings) -> Option<Listen> {
+/// Returns the address of the admin listener from files, variables and flags, and ignores all problems of
+/// other settings: a health check must find a gateway that continues to serve while its file is being
+/// edited. `None` if the address itself is invalid.
+pub fn read_admin_address(options: &LoadOptions, environment: &dyn Environment) -> Option<Listen> {
     let mut tree = Tree::new();
-    read(&options.file, &mut tree, &mut Reader::new(around));
-    layers::lay(&mut tree, around.vars(), &options.overrides);
-    structure::settle(&mut tree);
+    read(&options.file, &mut tree, &mut Reader::new(environment));
+    overrides::apply(&mut tree, environment.keymux_variables(), &options.overrides);
+    schema_check::check_and_fill(&mut tree);
     let written = tree.root.get("admin")?.find_ref("listen")?.as_str()?;
-    if tree.reported.contains("admin.listen") { None } else { address(written) }
+    if tree.reported.contains("admin.listen") { None } else { Listen::parse(written) }
 }
 
-/// Reads the main file and what it includes. `false`: one of them is not there, so that nothing can be
-/// said for want of a setting.
+/// Reads the main file and its includes. Returns false if one of them cannot be read: then no setting can
+/// be reported as missing.
 fn read(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>) -> bool {
     let Some(text) = open(file, tree, reader, None) else {
-        tree.whole = false;
+        tree.complete = false;
         return false;
     };
     tree.add(text);
     let mut complete = true;
-    let mut seen = BTreeSet::from([whole(file)]);
+    let mut seen = BTreeSet::from([absolute_path(file)]);
     for (path, pattern) in includes(tree) {
         let pattern = file.parent().unwrap_or(Path::new("")).join(pattern);
         let fixed = !pattern.to_string_lossy().contains('*');
         let files = if fixed { vec![pattern] } else { reader.expand(&pattern) };
         for included in files {
-            if !seen.insert(whole(&included)) {
-                again(&path, whole(&included) == whole(file), &included, tree);
+            if !seen.insert(absolute_path(&included)) {
+                report_repeated_include(
+                    &path,
+                    absolute_path(&included) == absolute_path(file),
+                    &included,
+                    tree,
+                );
                 continue;
             }
             match open(&included, tree, reader, Some(&path)) {
@@ -98,61 +105,60 @@ fn read(file: &Path, tree: &mut Tree, reader: &mut Reader<'_>) -> bool {
     complete
 }
 
-/// Reports that a file stands in `include` that is read already.
-fn again(path: &str, itself: bool, file: &Path, tree: &mut Tree) {
-    let (message, help) = if itself {
-        let help =
-            "put the other files into a directory of their own: include = [\"conf.d/*.toml\"]";
-        ("this includes the file itself".to_owned(), help)
+/// Reports a file in `include` that was read already.
+fn report_repeated_include(path: &str, is_main: bool, file: &Path, tree: &mut Tree) {
+    let (message, help) = if is_main {
+        let help = "put the included files into their own directory: include = [\"conf.d/*.toml\"]";
+        ("this pattern includes the main file itself".to_owned(), help)
     } else {
-        (format!("{} is included already", file.display()), "name each file once")
+        (format!("{} is already included", file.display()), "list each file once")
     };
     let (mark, severity, help) = (Mark::Value, Severity::Error, Some(help.to_owned()));
-    tree.report(Finding { path: path.to_owned(), mark, severity, message, help });
+    tree.report(UnlocatedProblem { path: path.to_owned(), mark, severity, message, help });
 }
 
-/// The patterns of the main file's `include` with their paths. A wrong type is reported later, with
-/// all the others.
+/// Returns the patterns of the main file's `include` with their paths. A wrong type is reported later, with
+/// all others.
 fn includes(tree: &Tree) -> Vec<(String, String)> {
     let list = tree.root.get("include").and_then(Value::as_array).unwrap_or_default();
     let texts = list.iter().enumerate();
     texts
-        .filter_map(|(place, item)| Some((path::item("include", place), item.as_str()?.to_owned())))
+        .filter_map(|(index, item)| Some((path::item("include", index), item.as_str()?.to_owned())))
         .collect()
 }
 
-/// The text of a file, or nothing after saying why. `named` is the setting that names the file.
+/// Reads a file; `None` after a problem was reported. `named_by` is the setting that names the file.
 fn open(
     file: &Path,
     tree: &mut Tree,
     reader: &mut Reader<'_>,
-    named: Option<&str>,
-) -> Option<Text> {
+    named_by: Option<&str>,
+) -> Option<FileText> {
     let (message, help, line, column) = match reader.read(file).map(String::from_utf8) {
         Ok(Ok(text)) => {
             let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-            return Some(Text::new(file.to_owned(), text));
+            return Some(FileText::new(file.to_owned(), text));
         }
         Ok(Err(error)) => {
             let good = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
-            let (line, column) = Text::new(PathBuf::new(), before).position(good);
+            let (line, column) = FileText::new(PathBuf::new(), before).position(good);
             ("the file is not UTF-8 text".to_owned(), "save it as UTF-8", line, column)
         }
         Err(error) => {
-            let message = format!("the file cannot be read: {}", reason(&error));
+            let message = format!("the file cannot be read: {}", describe_io_error(&error));
             let help = match error.kind() {
-                ErrorKind::PermissionDenied => {
-                    "the user that keymux runs as must be able to read it"
+                ErrorKind::PermissionDenied => "the user that runs keymux must be able to read it",
+                ErrorKind::FileTooLarge => {
+                    "this is probably not a configuration: set the file with --config"
                 }
-                ErrorKind::FileTooLarge => "that is no configuration: name the file with --config",
-                _ => "name the file with --config",
+                _ => "set the file with --config",
             };
             (message, help, 0, 0)
         }
     };
-    match named {
-        Some(path) if line == 0 => tree.report(Finding {
+    match named_by {
+        Some(path) if line == 0 => tree.report(UnlocatedProblem {
             path: path.to_owned(),
             mark: Mark::Value,
             severity: Severity::Error,
@@ -161,7 +167,7 @@ fn open(
                 file.display(),
                 message.trim_start_matches("the file cannot be read")
             ),
-            help: Some("a name with a `*` may match nothing; any other must exist".to_owned()),
+            help: Some("only a pattern with a `*` may match no file".to_owned()),
         }),
         _ => tree.problems.push(Problem {
             file: file.to_owned(),
@@ -169,7 +175,7 @@ fn open(
             column,
             message,
             help: Some(help.to_owned()),
-            ..Problem::nowhere()
+            ..Problem::empty()
         }),
     }
     None
@@ -180,11 +186,11 @@ fn build(tree: &mut Tree, reader: &mut Reader<'_>) -> Option<Config> {
     let file: File = match root.deserialize() {
         Ok(file) => file,
         Err(error) => {
-            // The walk over the schema lets nothing through that the types refuse; were it to, the
-            // text of this error must stay hidden, because it may repeat a value.
-            let message = "this setting could not be read".to_owned();
+            // The schema check rejects everything that the types reject. If it ever does not, the text of
+            // this error must stay hidden, because it may repeat a value.
+            let message = "this setting could not be decoded".to_owned();
             let (mark, severity) = (Mark::Value, Severity::Error);
-            tree.report(Finding {
+            tree.report(UnlocatedProblem {
                 path: error.path.join("."),
                 mark,
                 severity,
@@ -194,8 +200,8 @@ fn build(tree: &mut Tree, reader: &mut Reader<'_>) -> Option<Config> {
             return None;
         }
     };
-    let (mut config, shown) = check(file, tree, reader);
-    config.effective = effective::settings(tree, &shown);
-    config.hash = short_hash(tree.texts.iter().map(Text::as_str));
+    let (mut config, displayed) = check(file, tree, reader);
+    config.effective = effective::settings(tree, &displayed);
+    config.hash = short_hash(tree.texts.iter().map(FileText::as_str));
     Some(config)
 }

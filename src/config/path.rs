@@ -1,6 +1,6 @@
 //! Dotted paths of settings: `providers.openai.keys[0].weight`.
 
-/// The path of `name` under `parent`.
+/// Returns the path of `name` under `parent`.
 pub(super) fn child(parent: &str, name: &str) -> String {
     let plain = !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
@@ -8,27 +8,27 @@ pub(super) fn child(parent: &str, name: &str) -> String {
     if parent.is_empty() { name } else { format!("{parent}.{name}") }
 }
 
-/// The path of an item of a list.
-pub(super) fn item(list: &str, place: usize) -> String {
-    format!("{list}[{place}]")
+/// Returns the path of an item of a list.
+pub(super) fn item(list: &str, index: usize) -> String {
+    format!("{list}[{index}]")
 }
 
-/// The path without its last name or index; empty at the top.
+/// Returns the path without its last name or index; empty at the top.
 pub(super) fn parent(path: &str) -> &str {
-    &path[..split(path)]
+    &path[..last_part(path)]
 }
 
-/// The last name, with its index if it has one: `weight`, `keys[0]`.
+/// Returns the last name, with its index if it has one: `weight`, `keys[0]`.
 pub(super) fn leaf(path: &str) -> &str {
-    let mut start = split(path);
+    let mut start = last_part(path);
     if path[start..].starts_with('[') {
-        start = split(&path[..start]);
+        start = last_part(&path[..start]);
     }
     path[start..].trim_start_matches('.')
 }
 
-/// Where the last name or index begins, the dot before a name included.
-fn split(path: &str) -> usize {
+/// Returns the offset of the last name or index, including the dot before a name.
+fn last_part(path: &str) -> usize {
     let mut quoted = false;
     let mut escaped = false;
     let mut last = 0;
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_joined_and_taken_apart() {
+    fn paths_are_joined_and_split() {
         let key = item(&child(&child("providers", "a.b\"c"), "keys"), 0);
         assert_eq!(key, r#"providers."a.b\"c".keys[0]"#);
         assert_eq!(leaf(&child(&key, "weight")), "weight");

@@ -1,4 +1,4 @@
-//! Model patterns: `gpt-4o*`, case-insensitive, `*` for any run of characters.
+//! Model patterns such as `gpt-4o*`: case-insensitive, `*` matches any number of characters.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Takes the pattern as written.
+    /// Takes the pattern as the file writes it.
     pub fn new(text: &str) -> Self {
         Self { text: text.to_owned() }
     }
 
-    /// Whether the pattern covers the whole name. Linear in practice: only the last `*` is ever
-    /// gone back to.
+    /// True if the pattern matches the whole name. Linear in practice, because it backtracks to the last
+    /// `*` only.
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (self.text.as_bytes(), name.as_bytes());
         let (mut p, mut n) = (0, 0);
@@ -38,12 +38,12 @@ impl Pattern {
         pattern[p..].iter().all(|byte| *byte == b'*')
     }
 
-    /// The name as written, when the pattern is one name and not many.
+    /// Returns the name if the pattern has no `*`.
     pub fn exact(&self) -> Option<&str> {
         (!self.text.contains('*')).then_some(self.text.as_str())
     }
 
-    /// Whether the pattern is a bare `*`, which lists nothing in particular.
+    /// True if the pattern is just `*`, which matches every name and lists none.
     pub fn is_any(&self) -> bool {
         self.text.bytes().all(|byte| byte == b'*')
     }
@@ -55,7 +55,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Whether one of the patterns covers the name.
+/// True if one of the patterns matches the name.
 pub fn any_matches(patterns: &[Pattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
@@ -65,8 +65,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_and_case() {
-        for (pattern, name, covers) in [
+    fn patterns_match_stars_and_ignore_case() {
+        for (pattern, name, expected) in [
             ("gpt-4o", "gpt-4o", true),
             ("gpt-4o", "GPT-4o", true),
             ("GPT-4O*", "gpt-4o-mini", true),
@@ -79,12 +79,12 @@ mod tests {
             ("", "", true),
             ("", "a", false),
         ] {
-            assert_eq!(Pattern::new(pattern).matches(name), covers, "{pattern} on {name}");
+            assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} on {name}");
         }
     }
 
     #[test]
-    fn many_stars_do_not_blow_up() {
+    fn many_stars_take_linear_time() {
         let pattern = Pattern::new(&"a*".repeat(50));
         assert!(!pattern.matches(&format!("{}b", "a".repeat(49))));
     }

@@ -1,4 +1,4 @@
-//! A mistake in the configuration: where it stands, what it is, and what would be right.
+//! A problem of the configuration: its location, what was found, and what would be right.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,53 +6,53 @@ use std::path::PathBuf;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet as ResponseContext};
 use serde::Serialize;
 
-use super::text::Snippet;
+use super::file_text::Snippet;
 
-/// One mistake, as `check` reports it. It never holds a value from the file.
+/// One problem, as `check` reports it. It never contains a value from the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The file it stands in; empty for the environment and flags.
+    /// The file; empty for environment variables and flags.
     pub file: PathBuf,
-    /// Line, from 1; 0 where there is none.
+    /// Line, from 1; 0 if there is none.
     pub line: usize,
-    /// Column in characters, from 1; 0 where there is none.
+    /// Column in characters, from 1; 0 if there is none.
     pub column: usize,
     /// Dotted path of the setting, such as `providers.openai.keys[0].weight`.
     pub path: String,
-    /// Whether it stops the configuration from being used.
+    /// An error prevents the use of the configuration, a warning does not.
     pub severity: Severity,
     /// What is wrong, in one sentence.
     pub message: String,
-    /// What would be right, where that can be said.
+    /// What would be right, if that is known.
     pub help: Option<String>,
     /// The line, with its values hidden.
     #[serde(skip)]
     pub(super) snippet: Option<Snippet>,
 }
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The configuration cannot be used.
     Error,
-    /// It can be used, but something in it is probably not meant.
+    /// The configuration can be used, but probably does not do what was intended.
     Warning,
 }
 
-/// All problems for people to read, each with its line; empty when there is none.
+/// Formats all problems as readable text, each with its line. Empty if there are none.
 pub fn render(problems: &[Problem], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for problem in problems {
         let shown = renderer.render(&[problem.group()]);
-        // The renderer would count the column on the hidden line; this is the column in the file.
+        // The renderer would print the column in the line with hidden values; this is the column in the file.
         let (title, rest) = shown.split_once('\n').unwrap_or((&shown, ""));
         text.push_str(title);
-        if let Some(place) = problem.place() {
+        if let Some(location) = problem.location() {
             let margin = if problem.snippet.is_some() { problem.line.to_string().len() } else { 0 };
             let arrow = if colour { "\u{1b}[1m\u{1b}[94m-->\u{1b}[0m" } else { "-->" };
-            text.push_str(&["\n", &" ".repeat(margin), arrow, " ", &place].concat());
+            text.push_str(&["\n", &" ".repeat(margin), arrow, " ", &location].concat());
         }
         for part in ["\n", rest, if rest.is_empty() { "" } else { "\n" }, "\n"] {
             text.push_str(part);
@@ -61,7 +61,7 @@ pub fn render(problems: &[Problem], colour: bool) -> String {
     text
 }
 
-/// `2 errors, 1 warning`, or `None` when there is no problem at all.
+/// Returns the counts, such as `2 errors, 1 warning`; `None` if there are no problems.
 pub fn summary(problems: &[Problem]) -> Option<String> {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     let counted = |number: usize, name: &str| {
@@ -72,17 +72,17 @@ pub fn summary(problems: &[Problem]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// All problems and how many they are, for people to read.
+/// Formats all problems and their counts as readable text.
 pub fn report(problems: &[Problem], colour: bool) -> String {
     let summary = summary(problems).map(|summary| summary + "\n").unwrap_or_default();
     render(problems, colour) + &summary
 }
 
-/// One line for a log: `keymux.toml:3:1: server.listen: message; help`.
+/// Writes one line for a log: `keymux.toml:3:1: server.listen: message; help`.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = self.place() {
-            write!(f, "{place}: ")?;
+        if let Some(location) = self.location() {
+            write!(f, "{location}: ")?;
         }
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
@@ -93,13 +93,13 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
-    /// An error that stands nowhere in a file.
-    pub fn without_place(message: String) -> Self {
-        Self { message, ..Self::nowhere() }
+    /// Returns an error that has no location in a file.
+    pub fn without_location(message: String) -> Self {
+        Self { message, ..Self::empty() }
     }
 
-    /// An error without place and words.
-    pub(super) fn nowhere() -> Self {
+    /// Returns an error without location and message.
+    pub(super) fn empty() -> Self {
         Self {
             file: PathBuf::new(),
             line: 0,
@@ -112,13 +112,13 @@ impl Problem {
         }
     }
 
-    /// Files in the order of their names, each from top to bottom, errors first.
-    pub(super) fn order(&self) -> impl Ord + '_ {
+    /// Returns the sort key: by file, line and column, errors before warnings.
+    pub(super) fn sort_key(&self) -> impl Ord + '_ {
         (&self.file, self.line, self.column, self.severity, &self.path, &self.message)
     }
 
     /// `keymux.toml:3:1`
-    fn place(&self) -> Option<String> {
+    fn location(&self) -> Option<String> {
         let file = self.file.display();
         match self.line {
             _ if self.file.as_os_str().is_empty() => None,

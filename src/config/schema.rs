@@ -1,4 +1,4 @@
-//! The JSON Schema of the file, and how it is walked.
+//! The JSON Schema of the file, and access to its nodes.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -11,33 +11,33 @@ use serde_json::{Map, Value as Json};
 use super::file::File;
 use crate::provider::Kind;
 
-/// The schema as editors read it (`keymux schema`).
-pub fn text() -> String {
+/// Returns the schema as text for editors (`keymux schema`).
+pub fn json_schema() -> String {
     let mut text = serde_json::to_string_pretty(document()).unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// Every name that may stand before a `=` or in a header, and the names of the kinds. Nothing else
-/// is shown of a file that cannot be parsed.
-pub(super) fn words() -> &'static BTreeSet<String> {
-    static WORDS: OnceLock<BTreeSet<String>> = OnceLock::new();
-    WORDS.get_or_init(|| {
-        let mut words: BTreeSet<String> = Kind::all().map(|kind| kind.name().to_owned()).collect();
-        gather(document(), &mut words);
-        words
+/// Returns the names of all settings and of all kinds. Nothing else is printed of a file that cannot be
+/// parsed.
+pub(super) fn printable_names() -> &'static BTreeSet<String> {
+    static NAMES: OnceLock<BTreeSet<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let mut names: BTreeSet<String> = Kind::all().map(|kind| kind.name().to_owned()).collect();
+        collect_names(document(), &mut names);
+        names
     })
 }
 
-fn gather(schema: &Json, words: &mut BTreeSet<String>) {
+fn collect_names(schema: &Json, names: &mut BTreeSet<String>) {
     match schema {
         Json::Object(map) => {
             if let Some(Json::Object(properties)) = map.get("properties") {
-                words.extend(properties.keys().cloned());
+                names.extend(properties.keys().cloned());
             }
-            map.values().for_each(|value| gather(value, words));
+            map.values().for_each(|value| collect_names(value, names));
         }
-        Json::Array(items) => items.iter().for_each(|item| gather(item, words)),
+        Json::Array(items) => items.iter().for_each(|item| collect_names(item, names)),
         _ => {}
     }
 }
@@ -54,7 +54,7 @@ fn document() -> &'static Json {
     })
 }
 
-/// TOML has no null: an absent setting is absent.
+/// Removes `null`, which TOML does not have: an unset setting is absent.
 fn without_null(schema: &mut Schema) {
     if let Some(Json::Array(types)) = schema.get_mut("type") {
         types.retain(|name| name != "null");
@@ -76,7 +76,7 @@ fn without_null(schema: &mut Schema) {
     transform_subschemas(&mut without_null, schema);
 }
 
-/// A setting with a default may be absent.
+/// Removes settings with a default from `required`.
 fn without_defaults(schema: &mut Schema) {
     let optional = |name: &Json| {
         let name = name.as_str().unwrap_or_default();
@@ -96,13 +96,13 @@ fn without_defaults(schema: &mut Schema) {
 /// The schema of one setting.
 #[derive(Clone, Copy)]
 pub(super) struct Node {
-    /// Keywords at the setting itself.
+    /// Keynames at the setting itself.
     own: &'static Map<String, Json>,
-    /// What its `$ref` points to, or the same again.
+    /// Keywords of the target of its `$ref`; without a `$ref` the same as `own`.
     shared: &'static Map<String, Json>,
 }
 
-/// What a setting holds.
+/// The type of a setting's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Shape {
     /// Text.
@@ -117,21 +117,21 @@ pub(super) enum Shape {
     List,
     /// `{…}` or `[…]` headers.
     Table,
-    /// Text, or a table that says where it comes from.
+    /// Text, or a table that names the source of the text.
     Source,
 }
 
 impl Node {
-    /// The schema of the whole file.
+    /// Returns the schema of the whole file.
     pub(super) fn root() -> Self {
         static EMPTY: OnceLock<Map<String, Json>> = OnceLock::new();
-        Self::of(document()).unwrap_or_else(|| {
+        Self::new(document()).unwrap_or_else(|| {
             let empty = EMPTY.get_or_init(Map::new);
             Self { own: empty, shared: empty }
         })
     }
 
-    fn of(schema: &'static Json) -> Option<Self> {
+    fn new(schema: &'static Json) -> Option<Self> {
         let own = schema.as_object()?;
         let shared = match own.get("$ref").and_then(Json::as_str) {
             Some(target) => document().pointer(target.strip_prefix('#')?)?.as_object()?,
@@ -144,7 +144,7 @@ impl Node {
         self.own.get(name).or_else(|| self.shared.get(name))
     }
 
-    /// What the setting holds.
+    /// Returns the type of the setting's value.
     pub(super) fn shape(self) -> Shape {
         match self.keyword("type").and_then(Json::as_str) {
             Some("string") => Shape::Text,
@@ -157,51 +157,54 @@ impl Node {
         }
     }
 
-    /// The table form of a [`Shape::Source`], the node itself otherwise.
+    /// Returns the table form of a [`Shape::Source`], otherwise the node itself.
     pub(super) fn table(self) -> Self {
         let variants = self.keyword("oneOf").and_then(Json::as_array);
         variants
             .and_then(|variants| {
-                variants.iter().filter_map(Self::of).find(|variant| variant.shape() == Shape::Table)
+                variants
+                    .iter()
+                    .filter_map(Self::new)
+                    .find(|variant| variant.shape() == Shape::Table)
             })
             .unwrap_or(self)
     }
 
-    /// The settings of a table by their names, in the order of the types.
+    /// Returns the settings of a table by name, in the order of the types.
     pub(super) fn properties(self) -> impl Iterator<Item = (&'static str, Node)> {
         let properties = self.keyword("properties").and_then(Json::as_object);
         properties
             .into_iter()
             .flatten()
-            .filter_map(|(name, schema)| Some((name.as_str(), Self::of(schema)?)))
+            .filter_map(|(name, schema)| Some((name.as_str(), Self::new(schema)?)))
     }
 
-    /// The setting of that name in a table.
+    /// Returns the setting with that name in a table.
     pub(super) fn property(self, name: &str) -> Option<Self> {
-        Self::of(self.keyword("properties")?.get(name)?)
+        Self::new(self.keyword("properties")?.get(name)?)
     }
 
-    /// What stands under the names of a table whose names are the user's.
+    /// Returns the schema of the entries of a table whose names the user chooses.
     pub(super) fn entries(self) -> Option<Self> {
-        self.keyword("additionalProperties").and_then(Self::of)
+        self.keyword("additionalProperties").and_then(Self::new)
     }
 
-    /// What a list holds.
+    /// Returns the schema of the items of a list.
     pub(super) fn items(self) -> Option<Self> {
-        self.keyword("items").and_then(Self::of)
+        self.keyword("items").and_then(Self::new)
     }
 
-    /// What stands in for an absent setting.
+    /// Returns the value of an absent setting.
     pub(super) fn default(self) -> Option<&'static Json> {
         self.own.get("default")
     }
 
-    /// Names that a table must hold.
+    /// Returns the names of settings that a table must have.
     pub(super) fn required(self) -> impl Iterator<Item = &'static str> {
         self.texts("required")
     }
 
-    /// The only texts allowed, when there is such a list.
+    /// Returns the allowed texts; empty if any text is allowed.
     pub(super) fn choices(self) -> Vec<&'static str> {
         self.texts("enum").collect()
     }
@@ -214,21 +217,21 @@ impl Node {
             .filter_map(Json::as_str)
     }
 
-    /// A right value.
+    /// Returns an example of a valid value.
     pub(super) fn example(self) -> Option<&'static Json> {
         self.keyword("examples").and_then(Json::as_array)?.first()
     }
 
-    /// The smallest and largest number allowed.
+    /// Returns the minimum and the maximum of a number.
     pub(super) fn bounds(self) -> (Option<f64>, Option<f64>) {
         let number = |name| self.keyword(name).and_then(Json::as_f64);
-        let widest = (self.keyword("format").and_then(Json::as_str) == Some("uint32"))
+        let type_maximum = (self.keyword("format").and_then(Json::as_str) == Some("uint32"))
             .then_some(f64::from(u32::MAX));
-        (number("minimum"), number("maximum").or(widest))
+        (number("minimum"), number("maximum").or(type_maximum))
     }
 
-    /// Whether the value must never be shown.
-    pub(super) fn secret(self) -> bool {
+    /// True if the value must never be displayed.
+    pub(super) fn is_secret(self) -> bool {
         self.keyword("writeOnly") == Some(&Json::Bool(true))
     }
 }

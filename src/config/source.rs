@@ -1,6 +1,6 @@
-//! Where a value comes from, as it is written: `"…"`, or a table such as `{ env_var = "…" }`.
+//! The written form of a value source: `"…"`, or a table such as `{ env_var = "…" }`.
 //!
-//! Read by hand: an untagged enum would lose track of where a setting stands.
+//! Deserialized by hand: an untagged enum would lose the location of a setting.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-/// Where a value comes from.
+/// The source of a value.
 pub(super) enum Source {
     /// `"…"`
     Literal(String),
-    /// `{ env_var = "…" }` and its like.
+    /// `{ env_var = "…" }` and similar tables.
     Table(SourceTable),
 }
 
@@ -29,7 +29,7 @@ pub(super) struct SourceTable {
     pub(super) from_env: Option<bool>,
 }
 
-/// A [`Source`] whose value is never shown.
+/// A [`Source`] whose value is never displayed.
 pub(super) struct SecretSource(pub(super) Source);
 
 impl<'de> Deserialize<'de> for Source {
@@ -84,7 +84,7 @@ impl JsonSchema for SecretSource {
 
 fn source_schema(secret: bool) -> Schema {
     let mut schema = json_schema!({
-        "description": "The value itself, or a table that says where it comes from.",
+        "description": "The value itself, or a table that names its source, such as { env_var = \"NAME\" } or { file = \"/run/secrets/name\" }.",
         "examples": [{ "env_var": "NAME" }],
         "oneOf": [
             { "type": "string" },
@@ -93,10 +93,10 @@ fn source_schema(secret: bool) -> Schema {
                 "additionalProperties": false,
                 "properties": {
                     "value": { "type": "string", "description": "The value itself." },
-                    "env_var": { "type": "string", "description": "The name of an environment variable." },
-                    "file": { "type": "string", "description": "The path of a file that holds the value, relative to the file that names it; one newline at its end is cut." },
-                    "credential": { "type": "string", "description": "The name of a systemd credential: a file of that name in $CREDENTIALS_DIRECTORY." },
-                    "from_env": { "type": "boolean", "description": "Says which is in force when both `env_var` and `value` are written." },
+                    "env_var": { "type": "string", "description": "The name of an environment variable of the keymux process." },
+                    "file": { "type": "string", "description": "The path of a file that contains the value. A relative path starts at the directory of this configuration file. One newline at the end of the file is removed. The file is read again when it changes." },
+                    "credential": { "type": "string", "description": "The name of a systemd credential (LoadCredential=, SetCredential=): the file with that name in $CREDENTIALS_DIRECTORY." },
+                    "from_env": { "type": "boolean", "description": "Selects the source if both `env_var` and `value` are set: true for `env_var`, false for `value`." },
                 },
             },
         ],

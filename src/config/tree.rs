@@ -1,4 +1,4 @@
-//! The files as one tree, and where each setting of it stands.
+//! All files as one tree of settings, with the location of each setting.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -7,30 +7,30 @@ use figment::value::{Dict, Empty, Tag, Value};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::file_text::FileText;
 use super::path;
 use super::problem::{Problem, Severity};
-use super::syntax;
-use super::text::Text;
+use super::syntax_errors;
 
-/// Where a setting stands in the files.
+/// The location of a setting in the files.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Location {
     file: usize,
     name: Range<usize>,
     value: Range<usize>,
 }
 
-/// What a problem points at.
+/// The part of a setting that a problem points at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mark {
     /// The name before the `=`.
     Name,
-    /// What stands behind it; of a table, its header.
+    /// The value after the `=`; for a table, its header.
     Value,
 }
 
-/// A mistake before it is known where its setting stands.
-pub(super) struct Finding {
+/// A problem whose location is looked up when it is reported.
+pub(super) struct UnlocatedProblem {
     pub(super) path: String,
     pub(super) mark: Mark,
     pub(super) severity: Severity,
@@ -38,48 +38,48 @@ pub(super) struct Finding {
     pub(super) help: Option<String>,
 }
 
-/// All files read so far.
+/// All files that were read so far.
 pub(super) struct Tree {
-    /// The files' texts, the main file first.
-    pub(super) texts: Vec<Text>,
-    /// What they set, all together.
+    /// The texts of the files, the main file first.
+    pub(super) texts: Vec<FileText>,
+    /// The settings of all files.
     pub(super) root: Dict,
-    /// `false` when a syntax error leaves open what the rest of a file means.
-    pub(super) whole: bool,
-    /// Settings that have a problem already: nothing more is said about them or for want of them.
+    /// False if a syntax error makes the rest of a file ambiguous.
+    pub(super) complete: bool,
+    /// Settings that were reported already. No further problem is reported about them or their absence.
     pub(super) reported: BTreeSet<String>,
-    /// Problems with a place.
+    /// All problems so far.
     pub(super) problems: Vec<Problem>,
-    places: HashMap<String, Place>,
-    /// Settings that are not from the files, and where they are from.
+    locations: HashMap<String, Location>,
+    /// The origin of settings that are not from the files.
     overrides: HashMap<String, String>,
 }
 
 impl Tree {
-    /// No file yet.
+    /// Returns a tree without files.
     pub(super) fn new() -> Self {
         Self {
             texts: Vec::new(),
             root: Dict::new(),
-            whole: true,
+            complete: true,
             reported: BTreeSet::new(),
             problems: Vec::new(),
-            places: HashMap::new(),
+            locations: HashMap::new(),
             overrides: HashMap::new(),
         }
     }
 
-    /// Reads one more file into the tree. `[[clients]]` and keys add up; anything else that is set
-    /// already is a problem.
-    pub(super) fn add(&mut self, mut text: Text) {
+    /// Adds a file. Lists of clients and keys are joined; any other setting that exists already is a
+    /// problem.
+    pub(super) fn add(&mut self, mut text: FileText) {
         let file = self.texts.len();
         let source = text.as_str().to_owned();
         let (table, errors) = DeTable::parse_recoverable(&source);
         for error in errors {
             let span = error.span().unwrap_or(0..0);
-            let fault = syntax::fault(error.message(), &source, &span);
-            self.whole &= fault.local;
-            if text.breaks_at(span.start) {
+            let error = syntax_errors::explain(error.message(), &source, &span);
+            self.complete &= error.is_local;
+            if text.add_broken_line(span.start) {
                 let (line, column) = text.position(span.start);
                 self.problems.push(Problem {
                     file: text.path.clone(),
@@ -87,62 +87,62 @@ impl Tree {
                     column,
                     path: String::new(),
                     severity: Severity::Error,
-                    message: fault.message.to_owned(),
-                    help: fault.help.map(str::to_owned),
+                    message: error.message.to_owned(),
+                    help: error.help.map(str::to_owned),
                     snippet: Some(text.snippet(&span)),
                 });
             }
         }
         self.texts.push(text);
-        let mut graft = Graft {
+        let mut merge = FileMerge {
             tree: self,
             file,
             scalars: Vec::new(),
-            clashes: Vec::new(),
-            nested: Vec::new(),
+            duplicates: Vec::new(),
+            nested_includes: Vec::new(),
         };
-        let mut root = std::mem::take(&mut graft.tree.root);
-        graft.table(&mut root, table.into_inner(), &mut Vec::new(), "");
-        let Graft { scalars, clashes, nested, .. } = graft;
+        let mut root = std::mem::take(&mut merge.tree.root);
+        merge.table(&mut root, table.into_inner(), &mut Vec::new(), "");
+        let FileMerge { scalars, duplicates, nested_includes, .. } = merge;
         self.root = root;
-        self.texts[file].hide(scalars);
-        for (path, place) in clashes {
-            self.clash(path, &place);
+        self.texts[file].hide_values(scalars);
+        for (path, location) in duplicates {
+            self.report_duplicate(path, &location);
         }
-        for place in nested {
-            let mut problem = self.located(&place, Mark::Name);
+        for location in nested_includes {
+            let mut problem = self.located(&location, Mark::Name);
             "include".clone_into(&mut problem.path);
-            "an included file includes nothing itself".clone_into(&mut problem.message);
-            problem.help = Some("name all files in the main file".to_owned());
+            "an included file must not have an `include`".clone_into(&mut problem.message);
+            problem.help = Some("list all files in the main file".to_owned());
             self.problems.push(problem);
         }
     }
 
-    fn clash(&mut self, path: String, again: &Place) {
-        let first = self.places.get(&path).map(|place| self.position(place, Mark::Name));
-        let place = first.map_or(String::new(), |(file, line, _)| format!(" and at {file}:{line}"));
-        let message = format!("`{path}` is set twice: here{place}");
-        let mut problem = self.located(again, Mark::Name);
+    fn report_duplicate(&mut self, path: String, second: &Location) {
+        let first = self.locations.get(&path).map(|location| self.position(location, Mark::Name));
+        let first = first.map_or(String::new(), |(file, line, _)| format!(" and at {file}:{line}"));
+        let message = format!("`{path}` is set twice: here{first}");
+        let mut problem = self.located(second, Mark::Name);
         problem.path = path;
         problem.message = message;
-        problem.help = Some("set it in one of the files only".to_owned());
+        problem.help = Some("set it in one file only".to_owned());
         self.problems.push(problem);
     }
 
-    /// The problem at the place of its setting.
-    pub(super) fn report(&mut self, finding: Finding) {
-        let Finding { path, mark, severity, mut message, help } = finding;
-        let mut problem = match (self.overrides.get(&path), self.place(&path)) {
+    /// Records a problem at the location of its setting.
+    pub(super) fn report(&mut self, finding: UnlocatedProblem) {
+        let UnlocatedProblem { path, mark, severity, mut message, help } = finding;
+        let mut problem = match (self.overrides.get(&path), self.location(&path)) {
             (Some(origin), _) => {
                 message = format!("{message} ({origin})");
-                Problem::nowhere()
+                Problem::empty()
             }
-            (None, Some((place, exact))) => {
-                self.located(place, if exact { mark } else { Mark::Value })
+            (None, Some((location, exact))) => {
+                self.located(location, if exact { mark } else { Mark::Value })
             }
             (None, None) => {
                 let file = self.texts.first().map(|text| text.path.clone());
-                Problem { file: file.unwrap_or_default(), ..Problem::nowhere() }
+                Problem { file: file.unwrap_or_default(), ..Problem::empty() }
             }
         };
         problem.path = path;
@@ -152,64 +152,64 @@ impl Tree {
         self.problems.push(problem);
     }
 
-    /// Hides the name of a setting wherever its line is shown.
-    pub(super) fn conceal(&mut self, path: &str) {
-        if let Some(Place { file, name, .. }) = self.places.get(path).cloned() {
-            self.texts[file].hide_too(name);
+    /// Hides the name of a setting wherever its line is printed.
+    pub(super) fn hide_name(&mut self, path: &str) {
+        if let Some(Location { file, name, .. }) = self.locations.get(path).cloned() {
+            self.texts[file].hide(name);
         }
     }
 
-    /// Remembers that a setting is not (or no longer) from the files.
-    pub(super) fn overridden(&mut self, path: String, origin: String) {
+    /// Records that the value of a setting comes from a variable or a flag.
+    pub(super) fn set_origin(&mut self, path: String, origin: String) {
         self.overrides.insert(path, origin);
     }
 
-    /// Where the setting is from, in words; `None`: it is a default.
+    /// Returns the origin of a setting for display; `None` for a default.
     pub(super) fn origin(&self, path: &str) -> Option<String> {
         self.overrides.get(path).cloned().or_else(|| {
-            let (file, line, _) = self.position(self.places.get(path)?, Mark::Name);
+            let (file, line, _) = self.position(self.locations.get(path)?, Mark::Name);
             Some(format!("{file}:{line}"))
         })
     }
 
-    /// The file that the setting stands in.
-    pub(super) fn file_of(&self, path: &str) -> Option<&Text> {
+    /// Returns the file that contains the setting.
+    pub(super) fn file_of(&self, path: &str) -> Option<&FileText> {
         if self.overrides.contains_key(path) {
             return None;
         }
-        self.texts.get(self.place(path)?.0.file)
+        self.texts.get(self.location(path)?.0.file)
     }
 
-    /// The place of the setting, or of the nearest one around it; and whether it is its own.
-    fn place(&self, path: &str) -> Option<(&Place, bool)> {
-        let mut around = path;
+    /// Returns the location of the setting, or of the nearest setting that contains it; and true if it is exact.
+    fn location(&self, path: &str) -> Option<(&Location, bool)> {
+        let mut ancestor = path;
         loop {
-            if let Some(place) = self.places.get(around) {
-                return Some((place, around == path));
+            if let Some(location) = self.locations.get(ancestor) {
+                return Some((location, ancestor == path));
             }
-            if around.is_empty() {
+            if ancestor.is_empty() {
                 return None;
             }
-            around = path::parent(around);
+            ancestor = path::parent(ancestor);
         }
     }
 
-    fn position(&self, place: &Place, mark: Mark) -> (String, usize, usize) {
-        let text = &self.texts[place.file];
-        let (line, column) = text.position(place.span(mark).start);
+    fn position(&self, location: &Location, mark: Mark) -> (String, usize, usize) {
+        let text = &self.texts[location.file];
+        let (line, column) = text.position(location.span(mark).start);
         (text.path.display().to_string(), line, column)
     }
 
-    fn located(&self, place: &Place, mark: Mark) -> Problem {
-        let text = &self.texts[place.file];
-        let span = place.span(mark);
+    fn located(&self, location: &Location, mark: Mark) -> Problem {
+        let text = &self.texts[location.file];
+        let span = location.span(mark);
         let (line, column) = text.position(span.start);
         let snippet = Some(text.snippet(span));
-        Problem { file: text.path.clone(), line, column, snippet, ..Problem::nowhere() }
+        Problem { file: text.path.clone(), line, column, snippet, ..Problem::empty() }
     }
 }
 
-impl Place {
+impl Location {
     fn span(&self, mark: Mark) -> &Range<usize> {
         match mark {
             Mark::Name => &self.name,
@@ -218,26 +218,32 @@ impl Place {
     }
 }
 
-/// One file on its way into the tree.
-struct Graft<'t> {
+/// Merges one file into the tree.
+struct FileMerge<'t> {
     tree: &'t mut Tree,
     file: usize,
     scalars: Vec<Range<usize>>,
-    clashes: Vec<(String, Place)>,
-    nested: Vec<Place>,
+    duplicates: Vec<(String, Location)>,
+    nested_includes: Vec<Location>,
 }
 
-/// No setting's path: what stands in a refused value must be hidden, but has no place in the tree.
-const ELSEWHERE: &str = "\0";
+/// The path of no setting: a rejected value must be hidden, but has no location in the tree.
+const REJECTED: &str = "\0";
 
-impl Graft<'_> {
-    fn table(&mut self, into: &mut Dict, table: DeTable<'_>, names: &mut Vec<String>, at: &str) {
+impl FileMerge<'_> {
+    fn table(
+        &mut self,
+        into: &mut Dict,
+        table: DeTable<'_>,
+        names: &mut Vec<String>,
+        parent: &str,
+    ) {
         for (name, value) in table {
-            let place = Place { file: self.file, name: name.span(), value: value.span() };
+            let location = Location { file: self.file, name: name.span(), value: value.span() };
             let name: DeString<'_> = name.into_inner();
-            let path = path::child(at, &name);
+            let path = path::child(parent, &name);
             names.push(name.clone().into_owned());
-            self.entry(into, &name, value, place, names, path);
+            self.entry(into, &name, value, location, names, path);
             names.pop();
         }
     }
@@ -247,39 +253,39 @@ impl Graft<'_> {
         into: &mut Dict,
         name: &str,
         value: Spanned<DeValue<'_>>,
-        place: Place,
+        location: Location,
         names: &mut Vec<String>,
         path: String,
     ) {
         let text = &self.tree.texts[self.file];
-        let table = value.get_ref().is_table();
-        if text.is_broken(&place.name) || (!table && text.is_broken(&place.value)) {
+        let is_table = value.get_ref().is_table();
+        if text.is_broken(&location.name) || (!is_table && text.is_broken(&location.value)) {
             self.tree.reported.insert(path);
             return;
         }
         if self.file > 0 && path == "include" {
-            self.value(value.into_inner(), &place.value, names, ELSEWHERE);
-            self.nested.push(place);
+            self.value(value.into_inner(), &location.value, names, REJECTED);
+            self.nested_includes.push(location);
             return;
         }
         match (into.get_mut(name), value.into_inner()) {
             (None, value) => {
-                self.tree.places.insert(path.clone(), place.clone());
-                let value = self.value(value, &place.value, names, &path);
+                self.tree.locations.insert(path.clone(), location.clone());
+                let value = self.value(value, &location.value, names, &path);
                 into.insert(name.to_owned(), value);
             }
             (Some(Value::Dict(_, dict)), DeValue::Table(table)) => {
                 self.table(dict, table, names, &path);
             }
-            (Some(Value::Array(_, list)), DeValue::Array(items)) if adds_up(names) => {
+            (Some(Value::Array(_, list)), DeValue::Array(items)) if is_joined(names) => {
                 for item in items {
                     let value = self.item(item, list.len(), names, &path);
                     list.push(value);
                 }
             }
             (Some(_), value) => {
-                self.value(value, &place.value, names, ELSEWHERE);
-                self.clashes.push((path, place));
+                self.value(value, &location.value, names, REJECTED);
+                self.duplicates.push((path, location));
             }
         }
     }
@@ -299,12 +305,12 @@ impl Graft<'_> {
             }
             DeValue::Array(items) => {
                 let items = items.into_iter().enumerate();
-                let list = items.map(|(place, item)| self.item(item, place, names, path));
+                let list = items.map(|(index, item)| self.item(item, index, names, path));
                 Value::Array(Tag::Default, list.collect())
             }
             scalar => {
                 self.scalars.push(span.clone());
-                plain(&scalar)
+                convert(&scalar)
             }
         }
     }
@@ -312,20 +318,20 @@ impl Graft<'_> {
     fn item(
         &mut self,
         item: Spanned<DeValue<'_>>,
-        place: usize,
+        index: usize,
         names: &mut Vec<String>,
         list: &str,
     ) -> Value {
-        let path = path::item(list, place);
+        let path = path::item(list, index);
         let span = item.span();
-        let place = Place { file: self.file, name: span.clone(), value: span.clone() };
-        self.tree.places.entry(path.clone()).or_insert(place);
+        let location = Location { file: self.file, name: span.clone(), value: span.clone() };
+        self.tree.locations.entry(path.clone()).or_insert(location);
         self.value(item.into_inner(), &span, names, &path)
     }
 }
 
-/// Whether lists of that name from several files are joined.
-fn adds_up(names: &[String]) -> bool {
+/// True if lists with this path from several files are joined.
+fn is_joined(names: &[String]) -> bool {
     match names {
         [name] => name == "clients",
         [first, _, last] => first == "providers" && last == "keys",
@@ -333,9 +339,9 @@ fn adds_up(names: &[String]) -> bool {
     }
 }
 
-/// A value that is neither list nor table. No setting takes a date, and figment has none: it becomes
-/// an empty value, and so does a number that does not fit.
-fn plain(value: &DeValue<'_>) -> Value {
+/// Converts a value that is neither list nor table. No setting is a date, and figment has none: a date
+/// becomes an empty value, and so does a number that is too large.
+fn convert(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::from(text.as_ref()),
         DeValue::Boolean(switch) => Value::from(*switch),

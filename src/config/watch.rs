@@ -1,22 +1,20 @@
-//! Files -> "content may have changed".
+//! Reports that the content of the files may have changed.
 //!
-//! Nothing here knows what the files hold. [`Watcher::changed`] is eager on purpose: whoever waits
-//! for it reads the files again and compares their hash, so a wake-up too many costs one read, and a
-//! wake-up too few would cost a change.
+//! This module does not read the files. [`Watcher::changed`] may report too often: its caller reads the
+//! files again and compares their hash, so an extra report costs one read, but a missing one would lose a
+//! change.
 //!
 //! ```text
-//! event thread (notify) -> one flag -> changed(): quiet for `settle` -> look() -> report
-//! clock                 -> tick     ->            look(), compare stamps ------> report
+//! event thread (notify) -> one flag -> changed(): no event for `settle` -> scan() -> report
+//! clock                 -> tick     ->            scan(), compare stamps ---------> report
 //! ```
 //!
-//! A look traces every file anew, link by link, and renews all watches *before* the report. What was
-//! written before the look is in what the caller reads next; what is written after it is an event.
+//! A scan follows every file again, link by link, and renews all watches *before* the report. The caller
+//! then reads everything that was written before the scan; everything after it is an event.
 
-mod mount;
-mod places;
+mod bind_mount;
+mod watch_points;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,252 +25,249 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Reload, Watch};
+use super::{FileSet, Reload, WatchMode};
 
-pub use mount::bind_mounted;
-use places::Places;
+pub use bind_mount::bind_mount_warning;
+use watch_points::WatchPoints;
 
-/// Writes that never pause put a report off for at most this many settle times.
-const MOST_SETTLES: u32 = 20;
-
-/// What to watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched {
-    /// Every file that was read, and every file that should have been there: the configuration, its
-    /// includes, secrets, certificates.
-    pub files: BTreeSet<PathBuf>,
-    /// Include patterns such as `/etc/keymux/conf.d/*.toml`.
-    pub patterns: Vec<PathBuf>,
-}
+/// Continuous writes delay a report by at most this many settle times.
+const MAX_SETTLES: u32 = 20;
 
 /// Waits for changes of a set of files.
 #[derive(Debug)]
 pub struct Watcher {
     reload: Reload,
-    watched: Arc<Watched>,
-    /// The one pending flag: events that come while it is up are not kept.
-    touched: Arc<Notify>,
-    eyes: Eyes,
-    /// The look under way. It is kept here, so a dropped `changed()` loses nothing.
-    looking: Option<(Why, JoinHandle<(Eyes, Seen)>)>,
-    /// The set was replaced and nothing watches it yet.
-    stale: bool,
+    files: Arc<FileSet>,
+    /// A flag without a count: events that arrive while it is set are not queued.
+    event_flag: Arc<Notify>,
+    watches: Watches,
+    /// The running scan. It is stored here, so that dropping `changed()` loses nothing.
+    scan: Option<(ScanReason, JoinHandle<(Watches, ScanResult)>)>,
+    /// True if the set was replaced and is not watched yet.
+    is_stale: bool,
     stamp: Option<u64>,
-    unrest: Option<Unrest>,
+    pending: Option<PendingChange>,
     next_tick: Instant,
     warnings: Vec<String>,
 }
 
 impl Watcher {
-    /// Takes the set; watching begins with the first [`Watcher::changed`].
-    pub fn new(reload: Reload, watched: Watched) -> Self {
+    /// Takes the set of files. Watching begins with the first [`Watcher::changed`].
+    pub fn new(reload: Reload, files: FileSet) -> Self {
         Self {
             reload,
-            watched: Arc::new(watched),
-            touched: Arc::default(),
-            eyes: Eyes::default(),
-            looking: None,
-            stale: true,
+            files: Arc::new(files),
+            event_flag: Arc::default(),
+            watches: Watches::default(),
+            scan: None,
+            is_stale: true,
             stamp: None,
-            unrest: None,
+            pending: None,
             next_tick: after(Instant::now(), reload.poll_interval),
             warnings: Vec::new(),
         }
     }
 
-    /// Replaces settings and set, after a reload. Does nothing when both stay as they are.
-    pub fn watch(&mut self, reload: Reload, watched: Watched) {
-        if reload == self.reload && watched == *self.watched {
+    /// Repoints settings and set after a reload. Does nothing if both are equal.
+    pub fn update(&mut self, reload: Reload, files: FileSet) {
+        if reload == self.reload && files == *self.files {
             return;
         }
         self.reload = reload;
-        self.watched = Arc::new(watched);
-        self.stale = true;
+        self.files = Arc::new(files);
+        self.is_stale = true;
         self.next_tick = after(Instant::now(), reload.poll_interval);
-        if reload.watch == Watch::Off {
-            self.eyes = Eyes::default();
-            self.looking = None;
-            self.unrest = None;
+        if reload.watch == WatchMode::Off {
+            self.watches = Watches::default();
+            self.scan = None;
+            self.pending = None;
             self.warnings.clear();
         }
     }
 
-    /// Resolves when something may have changed and the files have been quiet for `settle`, and at
-    /// least once every `poll_interval`. It also resolves once for each new set, since nobody saw
-    /// what happened between the caller's read and the beginning of the watch.
+    /// Resolves when something may have changed and the files have been unchanged for `settle`, and at least
+    /// once every `poll_interval`. It also resolves once for each new set, because changes between the
+    /// caller's read and the beginning of the watch are not observed.
     ///
-    /// With [`Watch::Off`] it never resolves. Dropping it loses nothing.
+    /// With [`WatchMode::Off`] it never resolves. It can be dropped at any time without losing a change.
     pub async fn changed(&mut self) {
-        if self.reload.watch == Watch::Off {
+        if self.reload.watch == WatchMode::Off {
             return std::future::pending().await;
         }
         loop {
-            if self.stale && self.looking.is_none() {
-                self.look(Why::NewSet);
+            if self.is_stale && self.scan.is_none() {
+                self.start_scan(ScanReason::NewFiles);
             }
-            if let Some((why, look)) = &mut self.looking {
-                let why = *why;
-                let result = look.await;
-                self.looking = None;
-                // A look ends early only when the runtime stops.
-                let Ok((eyes, seen)) = result else { return std::future::pending().await };
-                self.eyes = eyes;
-                if self.done(why, seen) {
+            if let Some((reason, scan)) = &mut self.scan {
+                let reason = *reason;
+                let result = scan.await;
+                self.scan = None;
+                // A scan is cancelled only when the runtime stops.
+                let Ok((watches, result)) = result else { return std::future::pending().await };
+                self.watches = watches;
+                if self.finish_scan(reason, result) {
                     return;
                 }
                 continue;
             }
             tokio::select! {
                 biased;
-                () = self.touched.notified() => Unrest::by_event(&mut self.unrest),
-                () = sleep_until(self.due()) => {
-                    let why = if self.unrest.is_some() { Why::Quiet } else { Why::Tick };
-                    self.look(why);
+                () = self.event_flag.notified() => PendingChange::record_event(&mut self.pending),
+                () = sleep_until(self.next_scan_at()) => {
+                    let reason = if self.pending.is_some() { ScanReason::Settled } else { ScanReason::Tick };
+                    self.start_scan(reason);
                 }
             }
         }
     }
 
-    /// What stands in the way of noticing changes, in words. Renewed before each `changed()`.
+    /// Returns warnings about changes that cannot be detected. Updated before each report.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    fn due(&self) -> Instant {
-        match &self.unrest {
-            Some(unrest) => unrest.quiet_at(&self.reload).min(unrest.last_moment(&self.reload)),
+    fn next_scan_at(&self) -> Instant {
+        match &self.pending {
+            Some(pending) => {
+                pending.settled_at(&self.reload).min(pending.latest_report_at(&self.reload))
+            }
             None => self.next_tick,
         }
     }
 
-    /// Starts a look. Files are asked on a thread that may block: a dead network mount must not stop
-    /// the requests.
-    fn look(&mut self, why: Why) {
-        if why == Why::NewSet {
-            self.stale = false;
+    /// Starts a scan on a blocking thread: a hanging network mount must not stop the requests.
+    fn start_scan(&mut self, reason: ScanReason) {
+        if reason == ScanReason::NewFiles {
+            self.is_stale = false;
         }
-        let mut eyes = std::mem::take(&mut self.eyes);
-        let (reload, watched) = (self.reload, Arc::clone(&self.watched));
-        let touched = Arc::clone(&self.touched);
-        let look = tokio::task::spawn_blocking(move || {
-            let seen = eyes.look(reload, &watched, &touched);
-            (eyes, seen)
+        let mut watches = std::mem::take(&mut self.watches);
+        let (reload, files) = (self.reload, Arc::clone(&self.files));
+        let event_flag = Arc::clone(&self.event_flag);
+        let scan = tokio::task::spawn_blocking(move || {
+            let result = watches.scan(reload, &files, &event_flag);
+            (watches, result)
         });
-        self.looking = Some((why, look));
+        self.scan = Some((reason, scan));
     }
 
-    /// Takes the result of a look; `true`: report a change.
-    fn done(&mut self, why: Why, seen: Seen) -> bool {
-        let differs = self.stamp.replace(seen.stamp) != Some(seen.stamp);
-        self.warnings = seen.warnings;
-        if self.stale {
+    /// Records the result of a scan. Returns true if a change must be reported.
+    fn finish_scan(&mut self, reason: ScanReason, result: ScanResult) -> bool {
+        let differs = self.stamp.replace(result.stamp) != Some(result.stamp);
+        self.warnings = result.warnings;
+        if self.is_stale {
             return false;
         }
         let now = Instant::now();
-        match (why, &mut self.unrest) {
-            (Why::NewSet, _) => {
-                Unrest::by_event(&mut self.unrest);
+        match (reason, &mut self.pending) {
+            (ScanReason::NewFiles, _) => {
+                PendingChange::record_event(&mut self.pending);
                 return false;
             }
-            // No events told of this change, so only the stamps can tell whether it is over.
-            (_, Some(unrest))
-                if unrest.polled && differs && now < unrest.last_moment(&self.reload) =>
+            // No event reported this change, so only the stamps show when it is complete.
+            (_, Some(pending))
+                if pending.is_polled && differs && now < pending.latest_report_at(&self.reload) =>
             {
-                unrest.latest = now;
+                pending.latest = now;
                 return false;
             }
-            (Why::Tick, None) if differs => {
-                self.unrest = Some(Unrest { since: now, latest: now, polled: true });
+            (ScanReason::Tick, None) if differs => {
+                self.pending = Some(PendingChange { since: now, latest: now, is_polled: true });
                 return false;
             }
             _ => {}
         }
-        self.unrest = None;
+        self.pending = None;
         self.next_tick = after(now, self.reload.poll_interval);
         true
     }
 }
 
-/// Why a look is taken.
+/// The reason for a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    NewSet,
-    Quiet,
+enum ScanReason {
+    NewFiles,
+    Settled,
     Tick,
 }
 
-/// A change that was noticed and not yet reported.
+/// A change that was detected but not yet reported.
 #[derive(Debug)]
-struct Unrest {
+struct PendingChange {
     since: Instant,
     latest: Instant,
-    /// Noticed by comparing stamps, not by an event.
-    polled: bool,
+    /// True if it was detected by comparing stamps, not by an event.
+    is_polled: bool,
 }
 
-impl Unrest {
-    fn by_event(unrest: &mut Option<Unrest>) {
+impl PendingChange {
+    fn record_event(pending: &mut Option<PendingChange>) {
         let now = Instant::now();
-        let unrest = unrest.get_or_insert(Unrest { since: now, latest: now, polled: false });
-        unrest.latest = now;
-        unrest.polled = false;
+        let pending =
+            pending.get_or_insert(PendingChange { since: now, latest: now, is_polled: false });
+        pending.latest = now;
+        pending.is_polled = false;
     }
 
-    fn quiet_at(&self, reload: &Reload) -> Instant {
+    fn settled_at(&self, reload: &Reload) -> Instant {
         after(self.latest, reload.settle)
     }
 
-    fn last_moment(&self, reload: &Reload) -> Instant {
-        after(self.since, reload.settle.saturating_mul(MOST_SETTLES))
+    fn latest_report_at(&self, reload: &Reload) -> Instant {
+        after(self.since, reload.settle.saturating_mul(MAX_SETTLES))
     }
 }
 
-/// What a look found.
+/// The result of a scan.
 #[derive(Debug)]
-struct Seen {
-    /// Changes when a file, a link or a directory entry does.
+struct ScanResult {
+    /// Differs after a change of a file, a link or a directory entry.
     stamp: u64,
     warnings: Vec<String>,
 }
 
-/// The event watcher and what it watches.
+/// The event watcher and the paths that it watches.
 #[derive(Debug, Default)]
-struct Eyes {
+struct Watches {
     events: Option<RecommendedWatcher>,
-    /// What the event thread lets through.
-    places: Arc<ArcSwap<Places>>,
+    /// The paths whose events are reported.
+    points: Arc<ArcSwap<WatchPoints>>,
 }
 
-impl Eyes {
-    /// Blocks: walks the file system.
-    fn look(&mut self, reload: Reload, watched: &Watched, touched: &Arc<Notify>) -> Seen {
-        let places = Arc::new(Places::trace(watched));
-        let before = self.places.swap(Arc::clone(&places));
+impl Watches {
+    /// Follows all files and renews the watches. Blocks.
+    fn scan(&mut self, reload: Reload, files: &FileSet, event_flag: &Arc<Notify>) -> ScanResult {
+        let points = Arc::new(WatchPoints::trace(files));
+        let before = self.points.swap(Arc::clone(&points));
         let mut warnings: Vec<String> =
-            watched.files.iter().filter_map(|file| bind_mounted(file)).collect();
-        if reload.watch == Watch::Auto {
-            let events = self.renew(&before, &places, touched);
-            let polling = format!("changes are noticed every {:?} only", reload.poll_interval);
+            files.files.iter().filter_map(|file| bind_mount_warning(file)).collect();
+        if reload.watch == WatchMode::Auto {
+            let events = self.renew(&before, &points, event_flag);
+            let polling = format!("changes are detected only every {:?}", reload.poll_interval);
             warnings.extend(events.iter().map(|problem| format!("{problem}; {polling}")));
         } else {
             self.events = None;
         }
-        // After the watches: a change that comes between is an event, not a difference that hides.
-        Seen { stamp: places.stamp(watched), warnings }
+        // After the watches: a change in between is then an event, and not part of the first stamp.
+        ScanResult { stamp: points.stamp(files), warnings }
     }
 
-    /// Watches all directories anew: one that was replaced by another of the same name looks the
-    /// same from outside, and its old watch is dead. Returns what could not be watched.
-    fn renew(&mut self, before: &Places, now: &Places, touched: &Arc<Notify>) -> Vec<String> {
+    /// Renews the watches of all directories: the watch of a directory that was replaced by another one with
+    /// the same name no longer works. Returns messages about directories that could not be watched.
+    fn renew(
+        &mut self,
+        before: &WatchPoints,
+        now: &WatchPoints,
+        event_flag: &Arc<Notify>,
+    ) -> Vec<String> {
         if self.events.is_none() {
-            match events(Arc::clone(&self.places), Arc::clone(touched)) {
+            match start_event_thread(Arc::clone(&self.points), Arc::clone(event_flag)) {
                 Ok(events) => self.events = Some(events),
                 Err(error) => return vec![format!("cannot watch files ({error})")],
             }
         }
         let Some(events) = &mut self.events else { return Vec::new() };
         for directory in before.directories() {
-            // Not under watch any more is what we want, so the error says nothing.
+            // An error means that it is not watched any more, which is the aim.
             let _ = events.unwatch(directory);
         }
         let mut problems = Vec::new();
@@ -289,30 +284,30 @@ impl Eyes {
     }
 }
 
-/// Starts the event thread. It does nothing but raise the flag.
-fn events(
-    places: Arc<ArcSwap<Places>>,
-    touched: Arc<Notify>,
+/// Starts the event thread, which only sets the flag.
+fn start_event_thread(
+    points: Arc<ArcSwap<WatchPoints>>,
+    event_flag: Arc<Notify>,
 ) -> notify::Result<RecommendedWatcher> {
     notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.map_or(true, |event| matters(&event, &places.load())) {
-            touched.notify_one();
+        if event.map_or(true, |event| is_relevant(&event, &points.load())) {
+            event_flag.notify_one();
         }
     })
 }
 
-/// Whether an event is about one of the watched places. Reads are not: ours would wake us for ever.
-fn matters(event: &Event, places: &Places) -> bool {
-    let read = match event.kind {
+/// True if an event concerns one of the paths. Reads are ignored, because our own would cause endless scans.
+fn is_relevant(event: &Event, points: &WatchPoints) -> bool {
+    let is_read = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
         EventKind::Access(_) => true,
         _ => false,
     };
-    // An event without a path says that events were lost.
-    !read && (event.paths.is_empty() || event.paths.iter().any(|path| places.hold(path)))
+    // An event without a path means that events were lost.
+    !is_read && (event.paths.is_empty() || event.paths.iter().any(|path| points.contains(path)))
 }
 
-/// notify's own text repeats the path in Rust's debug form.
+/// An error text without the path, which notify prints in Rust's debug format.
 trait KindText {
     fn kind_text(&self) -> String;
 }
@@ -324,14 +319,14 @@ impl KindText for notify::Error {
             notify::ErrorKind::MaxFilesWatch => {
                 "the limit fs.inotify.max_user_watches is reached".into()
             }
-            notify::ErrorKind::PathNotFound => "it is gone".into(),
+            notify::ErrorKind::PathNotFound => "it no longer exists".into(),
             _ => "the event watcher failed".into(),
         }
     }
 }
 
-/// Far away instead of an overflow.
+/// Adds a duration, limited to a year so that it cannot overflow.
 fn after(start: Instant, time: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(86400 * 365);
-    start.checked_add(time.min(FAR)).unwrap_or(start)
+    const LONGEST: Duration = Duration::from_secs(86400 * 365);
+    start.checked_add(time.min(LONGEST)).unwrap_or(start)
 }

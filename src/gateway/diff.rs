@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::config::Config;
-use crate::secret::digest;
+use crate::secret::sha256;
 
 /// Returns the changes as text: keys, clients and routes by name, other settings by path.
 pub(super) fn describe_changes(before: &Config, after: &Config) -> String {
@@ -35,14 +35,14 @@ fn named_parts(config: &Config) -> BTreeMap<String, String> {
     // Their settings are paths of files, whose contents are read at each load.
     if let Some(tls) = &config.server.tls {
         let trusted = tls.client_ca.iter().flatten();
-        let certificates = tls.cert.iter().chain(trusted).map(|certificate| digest(certificate));
-        let digests: Vec<_> = certificates.chain([digest(tls.key.secret_der())]).collect();
+        let certificates = tls.cert.iter().chain(trusted).map(|certificate| sha256(certificate));
+        let digests: Vec<_> = certificates.chain([sha256(tls.key.secret_der())]).collect();
         let text = out.entry("server.tls".to_owned()).or_default();
         let _ = write!(text, "{digests:?}");
     }
     for provider in &config.providers {
         let trusted = provider.transport.ca.iter().flat_map(|certificates| certificates.iter());
-        let digests: Vec<_> = trusted.map(|certificate| digest(certificate)).collect();
+        let digests: Vec<_> = trusted.map(|certificate| sha256(certificate)).collect();
         let text = out.entry(format!("provider {}", provider.name)).or_default();
         let _ = write!(text, "{digests:?}");
     }

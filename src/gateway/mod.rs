@@ -52,7 +52,7 @@ use crate::keys::{KeyState, Pool, PooledKey};
 use crate::observe::log::Log;
 use crate::observe::metrics::{ClientMeter, KeyMeter, Metrics, ProviderMeter};
 use crate::secret::Secret;
-use crate::share::Turns;
+use crate::share::TurnCounter;
 use crate::upstream::{CarryOver, Upstream};
 
 /// Everything that a request needs. It never changes once built: a request keeps the one it began with.
@@ -71,7 +71,7 @@ pub struct Gateway {
     /// The concurrency limit of each client, in the order of [`Config::clients`].
     client_limits: Vec<Arc<ConcurrencyLimit>>,
     providers: Vec<Provider>,
-    turns: Arc<Turns>,
+    turns: Arc<TurnCounter>,
     retries: Arc<Retries>,
     kept: CarryOver,
     tls: Option<Arc<ServerConfig>>,
@@ -128,7 +128,7 @@ impl Gateway {
             });
         }
         let clients_by_digest =
-            config.clients.iter().enumerate().map(|(at, client)| (client.digest, at));
+            config.clients.iter().enumerate().map(|(at, client)| (client.key_sha256, at));
         let clients_by_access_key = config.clients.iter().enumerate().filter_map(|(at, client)| {
             client.aws.as_ref().map(|caller| (caller.access_key.clone(), at))
         });
@@ -205,7 +205,7 @@ impl Gateway {
         // next guess.
         let at = *self.clients_by_digest.get(digest)?;
         let client = &self.config.clients[at];
-        aws_lc_rs::constant_time::verify_slices_are_equal(&client.digest, digest).ok()?;
+        aws_lc_rs::constant_time::verify_slices_are_equal(&client.key_sha256, digest).ok()?;
         Some((at, client))
     }
 

@@ -10,8 +10,10 @@ use tokio::task::spawn_blocking;
 
 use super::diff::describe_changes;
 use super::{Gateway, Live, ReloadOutcome};
-use crate::config::watch::{Watched, Watcher};
-use crate::config::{self, Config, Host, Inputs, Loaded, Options, Problem, Severity};
+use crate::config::watch::Watcher;
+use crate::config::{
+    self, Config, InputFiles, LoadOptions, Loaded, Problem, Severity, SystemEnvironment,
+};
 use crate::observe::unix_time;
 
 /// Settings that are read only at the start.
@@ -22,8 +24,8 @@ const NEEDS_RESTART: [&str; 4] =
 #[derive(Debug)]
 pub struct Reloader {
     live: Arc<Live>,
-    options: Options,
-    inputs: Inputs,
+    options: LoadOptions,
+    inputs: InputFiles,
     watcher: Watcher,
     hangup: Signal,
     /// The values of [`NEEDS_RESTART`] at the start.
@@ -36,9 +38,9 @@ impl Reloader {
     /// # Errors
     ///
     /// When no handler for SIGHUP can be installed.
-    pub fn new(live: Arc<Live>, options: Options, inputs: Inputs) -> std::io::Result<Self> {
+    pub fn new(live: Arc<Live>, options: LoadOptions, inputs: InputFiles) -> std::io::Result<Self> {
         let gateway = live.gateway();
-        let watcher = Watcher::new(gateway.config.reload, watched(&inputs));
+        let watcher = Watcher::new(gateway.config.reload, inputs.set.clone());
         let started_with = NEEDS_RESTART.map(|path| values_at(&gateway.config, path)).into();
         let hangup = signal(SignalKind::hangup())?;
         Ok(Self { live, options, inputs, watcher, hangup, started_with })
@@ -71,10 +73,10 @@ impl Reloader {
     async fn reload(&mut self, by_signal: bool) {
         let (options, inputs) = (self.options.clone(), self.inputs.clone());
         let load = spawn_blocking(move || {
-            if inputs.hash_now(&Host) == inputs.hash && !by_signal {
+            if inputs.hash_now(&SystemEnvironment) == inputs.hash && !by_signal {
                 return None;
             }
-            Some(config::load(&options, &Host))
+            Some(config::load(&options, &SystemEnvironment))
         });
         let Ok(Some(loaded)) = load.await else { return };
         // A signal logs the problems of a rejected file again, though it has not changed.
@@ -102,7 +104,7 @@ impl Reloader {
             }
         }
         self.inputs = inputs;
-        self.watcher.watch(self.live.gateway().config.reload, watched(&self.inputs));
+        self.watcher.update(self.live.gateway().config.reload, self.inputs.set.clone());
     }
 
     fn apply(&self, before: &Gateway, next: Gateway, warnings: &[Problem]) {
@@ -151,12 +153,8 @@ impl Reloader {
     }
 }
 
-fn watched(inputs: &Inputs) -> Watched {
-    Watched { files: inputs.files.clone(), patterns: inputs.patterns.clone() }
-}
-
 fn build_problem(error: &std::io::Error) -> Problem {
-    Problem::without_place(format!("the configuration cannot be used: {error}"))
+    Problem::without_location(format!("the configuration cannot be used: {error}"))
 }
 
 /// Reports the start of a reload to systemd (sd_notify(3), `RELOADING=1` with its time).

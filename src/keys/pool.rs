@@ -11,7 +11,7 @@ use super::rate_limit::RateReservation;
 use super::select;
 use super::state::{KeyState, LimitScope};
 use crate::config::{Key, Provider};
-use crate::share::Turns;
+use crate::share::TurnCounter;
 use crate::wire::failure::class::{Class, Failure};
 use crate::wire::failure::rate_limits::Quota;
 
@@ -19,7 +19,7 @@ use crate::wire::failure::rate_limits::Quota;
 #[derive(Debug)]
 pub struct Pool {
     keys: Vec<PooledKey>,
-    turns: Arc<Turns>,
+    turns: Arc<TurnCounter>,
     signature_owners: Arc<SignatureOwners>,
     /// The requests under way of the provider, over all keys.
     concurrency: Arc<ConcurrencyLimit>,

@@ -8,7 +8,7 @@ use super::pooled_key::{KeyRequest, PooledKey};
 use super::state::KeyState;
 use crate::config::Key;
 use crate::config::pattern::any_matches;
-use crate::share::Turns;
+use crate::share::TurnCounter;
 
 /// The clients that an eligible key is configured for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub(super) fn choose(
     keys: &[PooledKey],
     request: KeyRequest<'_>,
     tried: &[usize],
-    turns: &Turns,
+    turns: &TurnCounter,
     now: Instant,
     preferred_key: &PreferredKey<'_>,
 ) -> Option<usize> {
@@ -101,7 +101,7 @@ pub(super) fn choose(
     }
     remove_exhausted(&mut usable, keys, request, now);
     let weights = usable.iter().map(|(index, _)| keys[*index].key.weight);
-    let turn = turns.next().among(weights).unwrap_or(0);
+    let turn = turns.next().pick(weights).unwrap_or(0);
     usable.get(turn).map(|(index, _)| *index)
 }
 

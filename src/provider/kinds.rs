@@ -6,9 +6,12 @@ use crate::wire::api::{Api, Operation};
 use crate::wire::format::quirks;
 use crate::wire::format::quirks::Quirks;
 
-/// A kind of provider: the name that `kind = "…"` takes.
+/// A kind of provider, as in `kind = "…"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names are the vendors' own; the table below says the rest")]
+#[expect(
+    missing_docs,
+    reason = "the names are those of the vendors; the table below describes them"
+)]
 pub enum Kind {
     OpenAi,
     Anthropic,
@@ -31,121 +34,121 @@ pub enum Kind {
     Echo,
 }
 
-/// How a key's credential goes into a request.
+/// How a request carries the credential of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// `authorization: Bearer KEY`, left out when the key has no value.
+    /// `authorization: Bearer KEY`, omitted if the key has no value.
     Bearer,
     /// `x-api-key: KEY`
     Anthropic,
     /// `x-goog-api-key: KEY`
     Gemini,
-    /// What the key's own table says: a key, a token that is asked for, a signature.
+    /// By the `*_key_config` of the key: an API key, a token that keymux requests, or a signature.
     Cloud,
     /// No credential at all.
     None,
 }
 
-/// What keymux knows of one kind.
+/// The properties of a kind.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// The kind this row is about.
+pub struct KindInfo {
+    /// The kind.
     pub kind: Kind,
     /// The name in the file.
     pub name: &'static str,
-    /// Where the provider answers when the file says nothing; `None`: the file must say.
+    /// Default of `base_url`; `None`: the file must set it.
     pub base_url: Option<&'static str>,
-    /// Whether a key must have a `value` (or a sub-config that carries the credential).
+    /// True if a key must have a `value`.
     pub needs_value: bool,
-    /// The key's sub-config that belongs to this kind.
+    /// The name of the table that keys of this kind may have.
     pub key_config: Option<&'static str>,
-    /// What stands between `base_url` and the path of an operation of OpenAI's: `""`, but for a kind
-    /// whose `base_url` is the bare origin.
-    pub prefix: &'static str,
-    /// The APIs it answers in.
-    pub speaks: &'static [Api],
-    /// How it is shown a key.
+    /// The path between `base_url` and the path of an operation of OpenAI's API: empty, except for a kind
+    /// whose `base_url` is an origin without a version.
+    pub path_prefix: &'static str,
+    /// The APIs it supports.
+    pub apis: &'static [Api],
+    /// How requests carry the credential.
     pub auth: Auth,
-    /// A GET of this path behind the address costs nothing and shows whether the key is good. `""`: the
-    /// kind is asked in another way.
-    pub probe: &'static str,
-    /// How it bends the format that a request is translated to.
+    /// The path below the address of the provider for a free GET request that tests a key. Empty if the kind
+    /// is tested in another way.
+    pub probe_path: &'static str,
+    /// How it deviates from the format that a request is translated to.
     pub quirks: &'static Quirks,
 }
 
 const OPENAI: &[Api] = &[Api::OpenAi];
 
-const fn row(kind: Kind, name: &'static str, base_url: Option<&'static str>) -> Row {
-    Row {
+const fn row(kind: Kind, name: &'static str, base_url: Option<&'static str>) -> KindInfo {
+    KindInfo {
         kind,
         name,
         base_url,
         needs_value: true,
         key_config: None,
-        prefix: "",
-        speaks: OPENAI,
+        path_prefix: "",
+        apis: OPENAI,
         auth: Auth::Bearer,
-        probe: "/models",
+        probe_path: "/models",
         quirks: &quirks::PLAIN,
     }
 }
 
-/// One that copied OpenAI's API.
-const fn alike(
+/// A kind with a copy of OpenAI's API.
+const fn openai_like(
     kind: Kind,
     name: &'static str,
     base_url: Option<&'static str>,
     quirks: &'static Quirks,
-) -> Row {
-    Row { quirks, ..row(kind, name, base_url) }
+) -> KindInfo {
+    KindInfo { quirks, ..row(kind, name, base_url) }
 }
 
-/// A kind of which a key has a table of its own.
+/// A kind whose keys have credentials in their own table.
 const fn cloud(
     kind: Kind,
     name: &'static str,
     base_url: Option<&'static str>,
     key_config: &'static str,
-    speaks: &'static [Api],
-) -> Row {
-    Row {
+    apis: &'static [Api],
+) -> KindInfo {
+    KindInfo {
         needs_value: false,
         key_config: Some(key_config),
-        speaks,
+        apis,
         auth: Auth::Cloud,
-        probe: "",
+        probe_path: "",
         ..row(kind, name, base_url)
     }
 }
 
-/// A server of one's own.
-const fn own(
+/// A self-hosted server.
+const fn self_hosted(
     kind: Kind,
     name: &'static str,
     base_url: &'static str,
     key_config: &'static str,
     quirks: &'static Quirks,
-) -> Row {
+) -> KindInfo {
     let key_config = Some(key_config);
-    Row { needs_value: false, key_config, ..alike(kind, name, Some(base_url), quirks) }
+    KindInfo { needs_value: false, key_config, ..openai_like(kind, name, Some(base_url), quirks) }
 }
 
-/// One row per kind, in the order of [`Kind`]. The addresses are those of the vendors' API references.
-static ROWS: [Row; 19] = [
+/// One row per kind, in the order of [`Kind`]. The addresses are from the vendors' API references.
+static KINDS: [KindInfo; 19] = [
     row(Kind::OpenAi, "openai", Some("https://api.openai.com/v1")),
-    Row {
-        speaks: &[Api::Anthropic],
+    KindInfo {
+        apis: &[Api::Anthropic],
         auth: Auth::Anthropic,
-        probe: "/v1/models?limit=1",
+        probe_path: "/v1/models?limit=1",
         ..row(Kind::Anthropic, "anthropic", Some("https://api.anthropic.com"))
     },
-    Row {
-        speaks: &[Api::Gemini],
+    KindInfo {
+        apis: &[Api::Gemini],
         auth: Auth::Gemini,
-        probe: "/v1beta/models?pageSize=1",
+        probe_path: "/v1beta/models?pageSize=1",
         ..row(Kind::Gemini, "gemini", Some("https://generativelanguage.googleapis.com"))
     },
-    Row {
+    KindInfo {
         quirks: &quirks::VERTEX,
         ..cloud(
             Kind::Vertex,
@@ -163,57 +166,69 @@ static ROWS: [Row; 19] = [
         "bedrock_key_config",
         &[Api::Bedrock, Api::Anthropic, Api::OpenAi],
     ),
-    alike(Kind::Mistral, "mistral", Some("https://api.mistral.ai/v1"), &quirks::MISTRAL),
-    alike(Kind::DeepSeek, "deepseek", Some("https://api.deepseek.com/v1"), &quirks::DEEPSEEK),
-    alike(Kind::Xai, "xai", Some("https://api.x.ai/v1"), &quirks::XAI),
-    alike(Kind::Zai, "zai", Some("https://api.z.ai/api/paas/v4"), &quirks::ZAI),
-    Row {
-        prefix: "/compatibility/v1",
-        speaks: &[Api::OpenAi, Api::Cohere],
-        probe: "/v1/models?page_size=1",
-        ..alike(Kind::Cohere, "cohere", Some("https://api.cohere.ai"), &quirks::COHERE)
+    openai_like(Kind::Mistral, "mistral", Some("https://api.mistral.ai/v1"), &quirks::MISTRAL),
+    openai_like(Kind::DeepSeek, "deepseek", Some("https://api.deepseek.com/v1"), &quirks::DEEPSEEK),
+    openai_like(Kind::Xai, "xai", Some("https://api.x.ai/v1"), &quirks::XAI),
+    openai_like(Kind::Zai, "zai", Some("https://api.z.ai/api/paas/v4"), &quirks::ZAI),
+    KindInfo {
+        path_prefix: "/compatibility/v1",
+        apis: &[Api::OpenAi, Api::Cohere],
+        probe_path: "/v1/models?page_size=1",
+        ..openai_like(Kind::Cohere, "cohere", Some("https://api.cohere.ai"), &quirks::COHERE)
     },
-    alike(Kind::Groq, "groq", Some("https://api.groq.com/openai/v1"), &quirks::GROQ),
-    alike(Kind::Together, "together", Some("https://api.together.xyz/v1"), &quirks::TOGETHER),
-    Row {
+    openai_like(Kind::Groq, "groq", Some("https://api.groq.com/openai/v1"), &quirks::GROQ),
+    openai_like(Kind::Together, "together", Some("https://api.together.xyz/v1"), &quirks::TOGETHER),
+    KindInfo {
         key_config: Some("replicate_key_config"),
-        speaks: &[Api::Replicate],
-        probe: "/v1/account",
+        apis: &[Api::Replicate],
+        probe_path: "/v1/account",
         ..row(Kind::Replicate, "replicate", Some("https://api.replicate.com"))
     },
-    own(Kind::Vllm, "vllm", "http://127.0.0.1:8000/v1", "vllm_key_config", &quirks::VLLM),
-    own(Kind::Ollama, "ollama", "http://127.0.0.1:11434/v1", "ollama_key_config", &quirks::OLLAMA),
-    own(Kind::Sglang, "sglang", "http://127.0.0.1:30000/v1", "sgl_key_config", &quirks::SGLANG),
-    alike(Kind::OpenAiCompatible, "openai-compatible", None, &quirks::COMPATIBLE),
-    Row {
+    self_hosted(Kind::Vllm, "vllm", "http://127.0.0.1:8000/v1", "vllm_key_config", &quirks::VLLM),
+    self_hosted(
+        Kind::Ollama,
+        "ollama",
+        "http://127.0.0.1:11434/v1",
+        "ollama_key_config",
+        &quirks::OLLAMA,
+    ),
+    self_hosted(
+        Kind::Sglang,
+        "sglang",
+        "http://127.0.0.1:30000/v1",
+        "sgl_key_config",
+        &quirks::SGLANG,
+    ),
+    openai_like(Kind::OpenAiCompatible, "openai-compatible", None, &quirks::COMPATIBLE),
+    KindInfo {
         needs_value: false,
         auth: Auth::None,
-        probe: "",
+        probe_path: "",
         ..row(Kind::Echo, "echo", Some("echo:"))
     },
 ];
 
 impl Kind {
-    /// Every kind there is, in the table's order.
+    /// Returns all kinds in the order of the table.
     pub fn all() -> impl Iterator<Item = Kind> {
-        ROWS.iter().map(|row| row.kind)
+        KINDS.iter().map(|row| row.kind)
     }
 
-    /// The kind of that name.
-    pub fn named(name: &str) -> Option<Kind> {
-        ROWS.iter().find(|row| row.name == name).map(|row| row.kind)
+    /// Returns the kind with that name in the file.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        KINDS.iter().find(|row| row.name == name).map(|row| row.kind)
     }
 
-    /// What is known of this kind.
-    pub fn row(self) -> &'static Row {
-        &ROWS[self as usize]
+    /// Returns the properties of this kind.
+    pub fn info(self) -> &'static KindInfo {
+        &KINDS[self as usize]
     }
 
-    /// Whether it answers this operation in the form it is asked in.
-    pub fn serves(self, operation: Operation) -> bool {
-        self.row().speaks.contains(&operation.api())
+    /// True if it supports this operation in the format of the operation.
+    pub fn supports(self, operation: Operation) -> bool {
+        self.info().apis.contains(&operation.api())
             && match operation {
-                // The envelope of Vertex, and what only some of those that speak the API have.
+                // Vertex's wrapping of Claude, and operations that only some kinds with the API have.
                 Operation::RawPredict | Operation::StreamRawPredict | Operation::RawCountTokens => {
                     self == Kind::Vertex
                 }
@@ -230,7 +245,7 @@ impl Kind {
 
     /// The name in the file.
     pub fn name(self) -> &'static str {
-        self.row().name
+        self.info().name
     }
 }
 
@@ -245,10 +260,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_stands_at_its_kinds_place() {
-        for (place, row) in ROWS.iter().enumerate() {
-            assert_eq!(row.kind as usize, place, "{}", row.name);
-            assert_eq!(Kind::named(row.name), Some(row.kind));
+    fn rows_are_in_the_order_of_kinds() {
+        for (index, row) in KINDS.iter().enumerate() {
+            assert_eq!(row.kind as usize, index, "{}", row.name);
+            assert_eq!(Kind::from_name(row.name), Some(row.kind));
         }
     }
 }

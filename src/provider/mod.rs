@@ -1,8 +1,8 @@
-//! What a kind of provider is, as data: a new vendor on a known format is one more row in `kinds.rs`.
-//! serving.rs says in which format each is asked.
+//! The kinds of providers as data: a new vendor with a known format is one more row in `kinds.rs`.
+//! `conversion.rs` decides the format of each request to a provider.
 
+mod conversion;
 mod kinds;
-mod serving;
 
-pub use kinds::{Auth, Kind, Row};
-pub use serving::Way;
+pub use conversion::Conversion;
+pub use kinds::{Auth, Kind, KindInfo};

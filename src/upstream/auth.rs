@@ -25,7 +25,7 @@ use super::redact::{redact, redact_all};
 use super::request_body::RequestBody;
 use super::secret_header;
 use super::token::{self, BearerCache, CachedToken, TokenCache};
-use crate::config::{AzureAccess, Cloud, Key};
+use crate::config::{AzureAuth, Cloud, Key};
 use crate::provider::{Auth, Kind};
 use crate::secret::Secret;
 
@@ -74,7 +74,7 @@ impl Credential {
     ) -> io::Result<Self> {
         let name = format!("{}/{}", key.provider, key.name);
         let mut secret = key.value.as_ref();
-        let method = match (kind.row().auth, &key.value, &key.cloud) {
+        let method = match (kind.info().auth, &key.value, &key.cloud) {
             // Never used, so no tokens are fetched for it.
             _ if !key.enabled => AuthMethod::None,
             (Auth::Bearer, Some(key), _) => {
@@ -182,13 +182,13 @@ impl AuthMethod {
     ) -> io::Result<(Self, Option<&'k Secret>)> {
         let method = match cloud {
             Cloud::None => Self::None,
-            Cloud::Azure(azure) => match &azure.access {
-                AzureAccess::ApiKey(key) => {
+            Cloud::Azure(azure) => match &azure.auth {
+                AzureAuth::ApiKey(key) => {
                     return Ok((Self::Azure(secret_header::plain(key)?), Some(key)));
                 }
-                AzureAccess::Entra(entra) => Self::Token(builder.entra_tokens(entra, name)?),
+                AzureAuth::Entra(entra) => Self::Token(builder.entra_tokens(entra, name)?),
             },
-            Cloud::Vertex(vertex) => Self::Token(builder.google_tokens(&vertex.access, name)?),
+            Cloud::Vertex(vertex) => Self::Token(builder.google_tokens(&vertex.auth, name)?),
             Cloud::Bedrock(bedrock) => Self::Bedrock(BedrockAuth::new(bedrock, name, builder)?),
         };
         Ok((method, None))

@@ -11,7 +11,7 @@ use super::token::aws::{AwsSource, Role};
 use super::token::entra::EntraSource;
 use super::token::google::GoogleSource;
 use super::token::{BearerCache, TokenCache, TokenCaches, TokenClients};
-use crate::config::{Entra, Google, Transport};
+use crate::config::{EntraAuth, GoogleAuth, Transport};
 
 /// The connection pools and tokens of one configuration.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Builder<'_> {
 
     pub(super) fn entra_tokens(
         &mut self,
-        entra: &Entra,
+        entra: &EntraAuth,
         name: &str,
     ) -> io::Result<Arc<BearerCache>> {
         let source = EntraSource::new(entra, self.token_clients()?)?;
@@ -48,7 +48,7 @@ impl Builder<'_> {
 
     pub(super) fn google_tokens(
         &mut self,
-        google: &Google,
+        google: &GoogleAuth,
         name: &str,
     ) -> io::Result<Arc<BearerCache>> {
         let source = GoogleSource::new(google, self.token_clients()?)?;

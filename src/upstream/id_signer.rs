@@ -11,7 +11,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use crate::config::{Aws, AzureAccess, Cloud, Google, Key, Proof};
+use crate::config::{AwsAuth, AzureAuth, Cloud, EntraCredential, GoogleAuth, Key};
 use crate::secret::Secret;
 
 /// Separates an id from its signature. No vendor's ids contain it.
@@ -83,27 +83,29 @@ fn secrets(key: &Key) -> Vec<&Secret> {
     let mut secrets: Vec<&Secret> = key.value.iter().collect();
     match &key.cloud {
         Cloud::None => {}
-        Cloud::Azure(azure) => match &azure.access {
-            AzureAccess::ApiKey(secret) => secrets.push(secret),
-            AzureAccess::Entra(entra) => match &entra.proof {
-                Proof::Secret { secret, .. } | Proof::AppService { header: secret, .. } => {
+        Cloud::Azure(azure) => match &azure.auth {
+            AzureAuth::ApiKey(secret) => secrets.push(secret),
+            AzureAuth::Entra(entra) => match &entra.credential {
+                EntraCredential::ClientSecret { secret, .. }
+                | EntraCredential::AppServiceIdentity { header: secret, .. } => {
                     secrets.push(secret);
                 }
-                Proof::Federated { .. } | Proof::Machine { .. } => {}
+                EntraCredential::WorkloadIdentity { .. }
+                | EntraCredential::MachineIdentity { .. } => {}
             },
         },
-        Cloud::Vertex(vertex) => match &vertex.access {
-            Google::Credentials(secret) => secrets.push(secret),
-            Google::Metadata(_) => {}
+        Cloud::Vertex(vertex) => match &vertex.auth {
+            GoogleAuth::Credentials(secret) => secrets.push(secret),
+            GoogleAuth::MetadataServer(_) => {}
         },
         Cloud::Bedrock(bedrock) => {
             for region in &bedrock.regions {
-                match &region.access {
-                    Aws::Bearer(secret) => secrets.push(secret),
-                    Aws::Pair(pair) | Aws::Role { from: Some(pair), .. } => {
+                match &region.auth {
+                    AwsAuth::Bearer(secret) => secrets.push(secret),
+                    AwsAuth::Pair(pair) | AwsAuth::Role { from: Some(pair), .. } => {
                         secrets.push(&pair.secret_key);
                     }
-                    Aws::Chain | Aws::Role { from: None, .. } => {}
+                    AwsAuth::Chain | AwsAuth::Role { from: None, .. } => {}
                 }
             }
         }

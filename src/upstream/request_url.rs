@@ -42,7 +42,7 @@ pub(super) struct Target {
 impl Paths {
     pub(super) fn new(kind: Kind, key: &Key) -> io::Result<Self> {
         let mut fixed = [const { None }; Operation::COUNT];
-        for operation in Operation::all().filter(|operation| kind.serves(*operation)) {
+        for operation in Operation::all().filter(|operation| kind.supports(*operation)) {
             if let Some(path) = fixed_path(kind, key, operation) {
                 fixed[operation as usize] =
                     Some(PathAndQuery::try_from(path).map_err(io::Error::other)?);
@@ -205,7 +205,7 @@ fn fixed_path(kind: Kind, key: &Key, operation: Operation) -> Option<String> {
         }
         (Kind::Vertex | Kind::Gemini | Kind::Replicate | Kind::Bedrock, _) => return None,
         (Kind::Cohere, api) => {
-            let origin = prefix.strip_suffix(kind.row().prefix).unwrap_or(prefix);
+            let origin = prefix.strip_suffix(kind.info().path_prefix).unwrap_or(prefix);
             match (api, operation) {
                 // Its OpenAI-compatible API has no reranking; its own API takes the same members.
                 (_, Operation::Rerank) => format!("{origin}{}", Operation::CohereRerank.path()),

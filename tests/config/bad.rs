@@ -1,6 +1,6 @@
 //! Every file under `tests/fixtures/config/bad`, with the exact text that `check` prints for it.
 //!
-//! `KEYMUX_BLESS=1 cargo test --test config` writes the expectations anew; then read what changed.
+//! `KEYMUX_BLESS=1 cargo test --test config` rewrites the expectations; then review the changes.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -9,11 +9,11 @@ use keymux::config::problem;
 
 use crate::world::{World, fixtures};
 
-/// A secret that stands at hostile places of many fixtures. No six characters of it in a row may
-/// come back in any output.
+/// A secret that many fixtures contain in unusual places. No output may contain six consecutive characters of
+/// it.
 const CANARY: &str = "sk-CANARY7f3a9b2c";
 
-/// A fixture: its name, the directory it is read from, and the file in it.
+/// A fixture: its name, its directory, and the file in it.
 struct Case {
     name: String,
     dir: PathBuf,
@@ -44,7 +44,7 @@ fn output(case: &Case) -> String {
 }
 
 #[test]
-fn each_bad_file_says_what_it_should() {
+fn each_bad_file_gives_the_expected_problems() {
     let bless = env::var_os("KEYMUX_BLESS").is_some();
     let mut wrong = Vec::new();
     for case in cases() {
@@ -60,7 +60,7 @@ fn each_bad_file_says_what_it_should() {
 }
 
 #[test]
-fn there_are_many_bad_files_and_each_has_a_problem() {
+fn each_bad_file_has_a_problem() {
     let cases = cases();
     assert!(cases.len() >= 60, "only {}", cases.len());
     for case in &cases {
@@ -70,7 +70,7 @@ fn there_are_many_bad_files_and_each_has_a_problem() {
 }
 
 #[test]
-fn no_output_repeats_six_characters_of_a_secret() {
+fn no_output_contains_six_characters_of_a_secret() {
     let mut seen = 0;
     for case in cases() {
         let Ok(text) = fs::read(case.dir.join(&case.file)) else { continue };
@@ -92,7 +92,7 @@ fn no_output_repeats_six_characters_of_a_secret() {
 }
 
 #[test]
-fn no_expectation_without_its_file() {
+fn each_expectation_has_its_file() {
     let names: Vec<String> = cases().into_iter().map(|case| case.name).collect();
     for entry in fs::read_dir(fixtures("bad")).unwrap() {
         let path: PathBuf = entry.unwrap().path();

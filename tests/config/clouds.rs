@@ -1,9 +1,10 @@
-//! What keys of the clouds hold once their files are read, and callers that sign.
+//! Keys of the clouds after loading, and clients that sign their requests.
 
 use std::path::Path;
 
 use keymux::config::{
-    ApiVersion, Aws, AzureAccess, Bedrock, Cloud, Config, Endpoint, Google, Key, Proof,
+    ApiVersion, AwsAuth, AzureAuth, Bedrock, Cloud, Config, Endpoint, EntraCredential, GoogleAuth,
+    Key,
 };
 use keymux::secret::Secret;
 
@@ -32,21 +33,21 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
 
-/// The API version and the access of an azure key.
-fn azure<'c>(config: &'c Config, name: &str) -> (&'c ApiVersion, &'c AzureAccess) {
+/// Returns the API version and the credentials of an azure key.
+fn azure<'c>(config: &'c Config, name: &str) -> (&'c ApiVersion, &'c AzureAuth) {
     let key = key(config, name);
     assert!(key.value.is_none(), "{name}: the value is in `cloud`");
     let Cloud::Azure(azure) = &key.cloud else { panic!("{name}: {:?}", key.cloud) };
-    (&azure.api_version, &azure.access)
+    (&azure.api_version, &azure.auth)
 }
 
-fn proof<'c>(config: &'c Config, name: &str) -> &'c Proof {
-    let (_, AzureAccess::Entra(entra)) = azure(config, name) else { panic!("{name}") };
-    &entra.proof
+fn proof<'c>(config: &'c Config, name: &str) -> &'c EntraCredential {
+    let (_, AzureAuth::Entra(entra)) = azure(config, name) else { panic!("{name}") };
+    &entra.credential
 }
 
 #[test]
-fn azure_keys_hold_their_resource_and_its_key() {
+fn azure_keys_have_a_resource_and_its_key() {
     let config = load("azure.toml", &[]);
     let dated = |text: &str| ApiVersion::Dated(text.to_owned());
     for (name, place, version, value) in [
@@ -66,7 +67,7 @@ fn azure_keys_hold_their_resource_and_its_key() {
         assert_eq!(own, &version, "{name}");
         assert_eq!(address(&key(&config, name).endpoint), place, "{name}");
         assert!(
-            matches!(access, AzureAccess::ApiKey(key) if *key == secret(value)),
+            matches!(access, AzureAuth::ApiKey(key) if *key == secret(value)),
             "{name}: {access:?}"
         );
     }
@@ -79,25 +80,33 @@ fn azure_keys_hold_their_resource_and_its_key() {
 }
 
 #[test]
-fn entra_id_is_asked_with_what_there_is() {
+fn entra_id_credentials_come_from_the_table_or_the_environment() {
     let config = load("azure.toml", &[]);
-    let (_, AzureAccess::Entra(entra)) = azure(&config, "secret") else { panic!() };
+    let (_, AzureAuth::Entra(entra)) = azure(&config, "secret") else { panic!() };
     assert_eq!(entra.scopes, ["https://ai.azure.com/.default"]);
-    let Proof::Secret { authority, tenant, client, secret: own } = &entra.proof else { panic!() };
+    let EntraCredential::ClientSecret { authority, tenant, client, secret: own } =
+        &entra.credential
+    else {
+        panic!()
+    };
     assert_eq!(address(authority), "https://login.microsoftonline.us");
     assert_eq!((&**tenant, &**client), ("tenant", "client"));
     assert_eq!(own, &secret("azure-secret-of-the-test"));
     assert_eq!(key(&config, "secret").source, "Entra ID client secret from env AZURE_SECRET");
 
-    let (_, AzureAccess::Entra(entra)) = azure(&config, "identity") else { panic!() };
+    let (_, AzureAuth::Entra(entra)) = azure(&config, "identity") else { panic!() };
     assert_eq!(entra.scopes, ["https://cognitiveservices.azure.com/.default"]);
-    let Proof::Machine { address: own, client } = &entra.proof else { panic!("{entra:?}") };
+    let EntraCredential::MachineIdentity { address: own, client } = &entra.credential else {
+        panic!("{entra:?}")
+    };
     assert_eq!((&*address(own), client), ("http://169.254.169.254", &None));
     assert_eq!(key(&config, "identity").source, "managed identity of the machine");
 
     let host = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:4000/")];
     let config = load("azure.toml", &host);
-    let Proof::Machine { address: own, client } = proof(&config, "identity-of-another") else {
+    let EntraCredential::MachineIdentity { address: own, client } =
+        proof(&config, "identity-of-another")
+    else {
         panic!()
     };
     assert_eq!((&*address(own), client.as_deref()), ("http://127.0.0.1:4000", Some("client")));
@@ -105,7 +114,9 @@ fn entra_id_is_asked_with_what_there_is() {
     let service =
         [("IDENTITY_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("IDENTITY_HEADER", "h")];
     let config = load("azure.toml", &service);
-    let Proof::AppService { address: own, header, client } = proof(&config, "identity") else {
+    let EntraCredential::AppServiceIdentity { address: own, header, client } =
+        proof(&config, "identity")
+    else {
         panic!()
     };
     assert_eq!((&*address(own), client), ("http://127.0.0.1:41741/msi/token", &None));
@@ -121,18 +132,23 @@ fn entra_id_is_asked_with_what_there_is() {
     ];
     let config = load("azure.toml", &workload);
     for (name, own) in [("identity", "client-of-the-pod"), ("identity-of-another", "client")] {
-        let Proof::Federated { authority, tenant, client, file } = proof(&config, name) else {
+        let EntraCredential::WorkloadIdentity { authority, tenant, client, file } =
+            proof(&config, name)
+        else {
             panic!("{name}")
         };
         assert_eq!(address(authority), "https://login.partner.microsoftonline.cn");
         assert_eq!((&**tenant, &**client), ("tenant-of-the-pod", own));
         assert_eq!(file, Path::new("/var/run/secrets/token"));
     }
-    assert!(matches!(proof(&config, "secret"), Proof::Secret { .. }), "the table's own wins");
+    assert!(
+        matches!(proof(&config, "secret"), EntraCredential::ClientSecret { .. }),
+        "the table's own wins"
+    );
 }
 
 #[test]
-fn vertex_keys_hold_project_region_and_credentials() {
+fn vertex_keys_have_project_region_and_credentials() {
     let config = load("vertex.toml", &[]);
     for (name, place, project, number, source) in [
         (
@@ -179,7 +195,7 @@ fn vertex_keys_hold_project_region_and_credentials() {
         assert_eq!(key.source, source, "{name}");
         assert!(key.value.is_none(), "{name}");
         assert_eq!(
-            matches!(vertex.access, Google::Metadata(_)),
+            matches!(vertex.auth, GoogleAuth::MetadataServer(_)),
             source == "metadata server",
             "{name}"
         );
@@ -187,14 +203,14 @@ fn vertex_keys_hold_project_region_and_credentials() {
 }
 
 #[test]
-fn vertex_keys_without_credentials_take_those_of_the_environment() {
+fn vertex_keys_without_credentials_use_those_of_the_environment() {
     let found = |variables: &[(&str, &str)]| {
         let config = load("vertex.toml", variables);
         let key = key(&config, "default");
         let Cloud::Vertex(vertex) = &key.cloud else { panic!() };
-        let metadata = match &vertex.access {
-            Google::Metadata(endpoint) => Some(address(endpoint)),
-            Google::Credentials(_) => None,
+        let metadata = match &vertex.auth {
+            GoogleAuth::MetadataServer(endpoint) => Some(address(endpoint)),
+            GoogleAuth::Credentials(_) => None,
         };
         (key.source.clone(), metadata)
     };
@@ -215,12 +231,12 @@ fn vertex_keys_without_credentials_take_those_of_the_environment() {
 }
 
 #[test]
-fn a_file_of_gcloud_that_is_not_there_yet_is_watched() {
+fn a_missing_file_of_gcloud_is_watched() {
     let mut world = World::new(&fixtures("good"));
     world.set("HOME", "/nobody");
     let inputs = world.load("vertex.toml").inputs;
     let file = Path::new("/nobody/.config/gcloud/application_default_credentials.json");
-    assert!(inputs.files.contains(file), "{:?}", inputs.files);
+    assert!(inputs.set.files.contains(file), "{:?}", inputs.set.files);
 }
 
 fn bedrock<'c>(config: &'c Config, name: &str) -> &'c Bedrock {
@@ -228,24 +244,24 @@ fn bedrock<'c>(config: &'c Config, name: &str) -> &'c Bedrock {
     bedrock
 }
 
-/// The regions of a key with what each is asked with.
+/// Returns the regions of a key with their credentials.
 fn regions(bedrock: &Bedrock) -> Vec<(&str, String)> {
     let known = ["AKIDEXAMPLE", "AKIDGLOBAL", "AKIDEU", "AKIDCN"];
     let name = |own: &Secret| known.iter().find(|known| *own == secret(known)).copied().unwrap();
-    let access = |access: &Aws| match access {
-        Aws::Bearer(_) => "bearer".to_owned(),
-        Aws::Pair(pair) => name(&pair.access_key).to_owned(),
-        Aws::Chain => "chain".to_owned(),
-        Aws::Role { arn, from } => {
+    let access = |access: &AwsAuth| match access {
+        AwsAuth::Bearer(_) => "bearer".to_owned(),
+        AwsAuth::Pair(pair) => name(&pair.access_key).to_owned(),
+        AwsAuth::Chain => "chain".to_owned(),
+        AwsAuth::Role { arn, from } => {
             let from = from.as_ref().map_or("chain", |pair| name(&pair.access_key));
             format!("{arn} by {from}")
         }
     };
-    bedrock.regions.iter().map(|region| (&*region.name, access(&region.access))).collect()
+    bedrock.regions.iter().map(|region| (&*region.name, access(&region.auth))).collect()
 }
 
 #[test]
-fn bedrock_keys_hold_their_regions_the_default_first() {
+fn bedrock_keys_have_their_default_region_first() {
     let config = load("bedrock.toml", &[]);
     let pairs = |name: &str| {
         let regions = regions(bedrock(&config, name));
@@ -271,7 +287,7 @@ fn bedrock_keys_hold_their_regions_the_default_first() {
             "https://bedrock-runtime.eu-west-1.amazonaws.com",
         ]
     );
-    let Aws::Pair(eu) = &map.regions[2].access else { panic!() };
+    let AwsAuth::Pair(eu) = &map.regions[2].auth else { panic!() };
     assert_eq!(eu.secret_key, secret("eu-secret"));
     assert_eq!(eu.session_token, Some(secret("eu-token")));
     let proxied = &bedrock(&config, "a").regions[0];
@@ -282,7 +298,7 @@ fn bedrock_keys_hold_their_regions_the_default_first() {
 }
 
 #[test]
-fn bedrock_keys_hold_profiles_and_buckets() {
+fn bedrock_keys_have_profiles_and_buckets() {
     let config = load("bedrock.toml", &[]);
     let own = bedrock(&config, "pair");
     let arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile";
@@ -304,20 +320,20 @@ fn bedrock_keys_hold_profiles_and_buckets() {
 }
 
 #[test]
-fn callers_that_sign_hold_their_pair() {
+fn signing_clients_have_an_access_key() {
     let config = load("clients_of_aws.toml", &[]);
     let [signs, both, off] = &config.clients[..] else { panic!() };
     let caller = signs.aws.as_ref().unwrap();
     assert_eq!(caller.access_key, "AKIDEXAMPLE");
     assert_eq!(caller.secret_key, secret("caller-secret-of-the-test"));
-    assert_eq!(signs.digest, [0; 32], "no key hashes to it");
-    assert!(both.aws.is_some() && both.digest != [0; 32]);
+    assert_eq!(signs.key_sha256, [0; 32], "no key hashes to it");
+    assert!(both.aws.is_some() && both.key_sha256 != [0; 32]);
     assert!(off.aws.is_none());
 }
 
-/// Each line of a file is replaced in turn; the key must not be taken for the one it was.
+/// Replaces each setting in turn; the fingerprint of the key must change each time.
 #[test]
-fn what_changes_a_request_changes_the_fingerprint() {
+fn every_setting_that_changes_requests_changes_the_fingerprint() {
     let fingerprint = |text: &str, variables: &[(&str, &str)]| {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("keymux.toml"), text).unwrap();

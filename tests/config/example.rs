@@ -18,7 +18,7 @@ fn example() -> String {
     fs::read_to_string(root().join("config.example.toml")).unwrap()
 }
 
-/// The example with its commented settings in force.
+/// Returns the example with its commented settings enabled.
 fn uncommented() -> String {
     let lines = example().lines().map(str::to_owned).collect::<Vec<_>>();
     let setting =
@@ -43,21 +43,21 @@ fn the_example_runs_without_any_key() {
     let config = loaded.config.unwrap();
     assert_eq!(config.providers.len(), 1);
     assert_eq!(config.providers[0].keys.len(), 2);
-    assert!(config.resolve("demo").is_ok());
+    assert!(config.resolve_model("demo").is_ok());
 }
 
 #[test]
-fn the_whole_example_lacks_nothing_but_keys_and_files() {
+fn the_uncommented_example_needs_only_keys_and_files() {
     let loaded = load_text(&uncommented());
     for problem in &loaded.problems {
-        let expected = ["is not set", "cannot be read", "is taken literally"];
+        let expected = ["is not set", "cannot be read", "is used literally"];
         assert!(expected.iter().any(|part| problem.message.contains(part)), "{problem}");
     }
 }
 
 #[test]
-fn the_example_shows_every_setting_and_every_default() {
-    let schema: Json = serde_json::from_str(&keymux::config::schema::text()).unwrap();
+fn the_example_contains_every_setting_and_default() {
+    let schema: Json = serde_json::from_str(&keymux::config::schema::json_schema()).unwrap();
     let file: toml::Table = toml::from_str(&uncommented()).unwrap();
     let mut seen = BTreeSet::new();
     walk(&schema, &schema, &toml::Value::Table(file), "", &mut seen);
@@ -66,7 +66,7 @@ fn the_example_shows_every_setting_and_every_default() {
     let missing: Vec<_> = all.difference(&seen).collect();
     assert!(missing.is_empty(), "not in config.example.toml: {missing:?}");
 
-    // What is the same for every file is the default.
+    // In these sections the example contains the defaults.
     let file: toml::Table = toml::from_str(&uncommented()).unwrap();
     for section in ["server", "admin", "reload", "retry"] {
         defaults(&schema, target(&schema, &schema["properties"][section]), &file[section], section);
@@ -78,7 +78,7 @@ fn target<'s>(schema: &'s Json, node: &'s Json) -> &'s Json {
     reference.map_or(node, |path| schema.pointer(path.trim_start_matches('#')).unwrap())
 }
 
-/// Paths of all settings of the schema, with `*` for names and places that are the user's.
+/// Collects the paths of all settings of the schema, with `*` for names and indices of the user.
 fn settings(schema: &Json, node: &Json, at: &str, all: &mut BTreeSet<String>) {
     let node = target(schema, node);
     for (name, property) in node["properties"].as_object().into_iter().flatten() {
@@ -93,7 +93,7 @@ fn settings(schema: &Json, node: &Json, at: &str, all: &mut BTreeSet<String>) {
     }
 }
 
-/// Paths of all settings in the file.
+/// Collects the paths of all settings in the file.
 fn walk(schema: &Json, node: &Json, value: &toml::Value, at: &str, seen: &mut BTreeSet<String>) {
     let node = target(schema, node);
     match value {
@@ -165,15 +165,15 @@ fn each_small_example_loads() {
 }
 
 #[test]
-fn no_beginning_of_the_example_makes_loading_panic() {
+fn loading_a_truncated_example_does_not_panic() {
     let text = uncommented();
     let dir = tempfile::tempdir().unwrap();
     let path: &Path = &dir.path().join("keymux.toml");
     for end in (0..text.len()).step_by(29).filter(|end| text.is_char_boundary(*end)) {
         fs::write(path, &text[..end]).unwrap();
         let loaded = World::new(dir.path()).load("keymux.toml");
-        let good = loaded.problems.iter().all(|problem| problem.severity == Severity::Warning);
-        assert_eq!(loaded.config.is_some(), good, "{end}");
+        let is_valid = loaded.problems.iter().all(|problem| problem.severity == Severity::Warning);
+        assert_eq!(loaded.config.is_some(), is_valid, "{end}");
         keymux::config::problem::render(&loaded.problems, false);
     }
 }

@@ -1,8 +1,8 @@
-//! Files that are right, and what comes of them.
+//! Valid files, and the configurations that they give.
 
 use std::time::Duration;
 
-use keymux::config::{Asked, Config, Listen, ServerAuth, Watch};
+use keymux::config::{Config, Listen, ResolvedModel, ServerAuth, WatchMode};
 use keymux::provider::Kind;
 
 use crate::world::{World, fixtures};
@@ -20,14 +20,14 @@ fn origin(config: &Config, path: &str) -> (String, String) {
 }
 
 #[test]
-fn defaults_stand_in_for_what_is_absent() {
+fn absent_settings_have_their_defaults() {
     let config = load("minimal.toml");
     assert_eq!(config.server.listen, Listen::Tcp("127.0.0.1:8787".parse().unwrap()));
     assert_eq!(config.server.max_body, 32 << 20);
     assert_eq!(config.server.drain_timeout, Duration::from_secs(120));
     assert_eq!(config.server.auth, ServerAuth::Clients);
     assert_eq!(config.admin.listen, Listen::Tcp("127.0.0.1:8788".parse().unwrap()));
-    assert_eq!(config.reload.watch, Watch::Auto);
+    assert_eq!(config.reload.watch, WatchMode::Auto);
     assert_eq!(config.reload.settle, Duration::from_millis(250));
     let [provider] = &config.providers[..] else { panic!("one provider") };
     assert_eq!(provider.kind, Kind::OpenAi);
@@ -40,7 +40,7 @@ fn defaults_stand_in_for_what_is_absent() {
 }
 
 #[test]
-fn values_come_from_all_their_sources() {
+fn values_are_resolved_from_every_kind_of_source() {
     let config = load("sources.toml");
     let keys = &config.providers[0].keys;
     let sources: Vec<(&str, &str)> = keys.iter().map(|key| (&*key.name, &*key.source)).collect();
@@ -63,7 +63,7 @@ fn values_come_from_all_their_sources() {
 }
 
 #[test]
-fn files_add_up_and_know_their_places() {
+fn included_files_are_joined_and_settings_have_an_origin() {
     let config = load("included/keymux.toml");
     let names: Vec<&str> = config.clients.iter().map(|client| &*client.name).collect();
     assert_eq!(names, ["main", "from-a", "from-b"]);
@@ -78,7 +78,7 @@ fn files_add_up_and_know_their_places() {
 }
 
 #[test]
-fn variables_lie_over_files_and_flags_over_variables() {
+fn variables_override_files_and_flags_override_variables() {
     let loaded = World::new(&fixtures("good")).load("overridden.toml");
     assert!(loaded.problems.is_empty());
     let config = loaded.config.unwrap();
@@ -98,7 +98,7 @@ fn variables_lie_over_files_and_flags_over_variables() {
 }
 
 #[test]
-fn no_secret_is_in_the_effective_settings() {
+fn effective_settings_contain_no_secret() {
     let config = load("secrets.toml");
     let text = format!("{:?} {config:?}", config.effective);
     for secret in [
@@ -122,7 +122,7 @@ fn no_secret_is_in_the_effective_settings() {
 }
 
 #[test]
-fn endpoints_are_what_each_kind_makes_of_its_address() {
+fn each_kind_builds_its_endpoint() {
     let config = load("endpoints.toml");
     let shown: Vec<String> = config
         .providers
@@ -158,13 +158,13 @@ fn endpoints_are_what_each_kind_makes_of_its_address() {
 }
 
 #[test]
-fn model_names_lead_where_the_rules_say() {
+fn models_are_resolved_by_the_rules() {
     let config = load("lookup.toml");
-    let place =
+    let index_of =
         |name: &str| config.providers.iter().position(|provider| &*provider.name == name).unwrap();
-    let found = |asked: &str| match config.resolve(asked) {
-        Ok(Asked::Route(route)) => format!("route {}", route.name),
-        Ok(Asked::Model { provider, model }) => {
+    let found = |asked: &str| match config.resolve_model(asked) {
+        Ok(ResolvedModel::Route(route)) => format!("route {}", route.name),
+        Ok(ResolvedModel::Model { provider, model }) => {
             format!("{} {model}", config.providers[provider].name)
         }
         Err(not_found) => not_found.to_string(),
@@ -179,50 +179,50 @@ fn model_names_lead_where_the_rules_say() {
     assert_eq!(found("anything"), "together anything");
     assert_eq!(
         found("both"),
-        "`both` is listed by groq and openai: ask for provider/model, such as groq/both"
+        "`both` is listed by groq and openai: request provider/model, such as groq/both"
     );
-    assert_eq!(found(""), "no model is named");
-    assert_eq!(found("openai/"), "no model is named");
-    assert_eq!(config.routes[0].targets[0].provider, place("groq"));
+    assert_eq!(found(""), "the model name is empty");
+    assert_eq!(found("openai/"), "the model name is empty");
+    assert_eq!(config.routes[0].targets[0].provider, index_of("groq"));
     assert_eq!(&*config.routes[0].targets[0].model, "llama");
     assert_eq!(&*config.routes[0].fallbacks[0].model, "gpt-4o");
 
     let config = load("lookup_closed.toml");
-    let found = |asked: &str| config.resolve(asked).map(|_| ()).unwrap_err().to_string();
+    let found = |asked: &str| config.resolve_model(asked).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         found("nope"),
-        "`nope` is no route, no key lists the model, and no provider takes any"
+        "`nope` is not a route, no key lists the model, and no provider accepts any model"
     );
     assert_eq!(
         found("nope/x"),
-        "`nope/x` is no route, `nope` is no provider, no key lists the model, and no provider takes any"
+        "`nope/x` is not a route, `nope` is not a provider, no key lists the model, and no provider accepts any model"
     );
     let config = load("lookup_two_open.toml");
-    let found = |asked: &str| config.resolve(asked).map(|_| ()).unwrap_err().to_string();
+    let found = |asked: &str| config.resolve_model(asked).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         found("x"),
-        "no key lists `x`, and groq and openai take any model: ask for provider/model, such as groq/x"
+        "no key lists `x`, and groq and openai accept any model: request provider/model, such as groq/x"
     );
 }
 
 #[test]
-fn the_hash_follows_the_contents() {
-    use keymux::config::{Options, load};
+fn the_hash_changes_with_the_contents() {
+    use keymux::config::{LoadOptions, load};
     use std::fs;
 
     struct Real;
-    impl keymux::config::Surroundings for Real {
-        fn var(&self, _: &str) -> Option<std::ffi::OsString> {
+    impl keymux::config::Environment for Real {
+        fn variable(&self, _: &str) -> Option<std::ffi::OsString> {
             None
         }
-        fn vars(&self) -> Vec<(String, String)> {
+        fn keymux_variables(&self) -> Vec<(String, String)> {
             Vec::new()
         }
         fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-            keymux::config::Host.read(path)
+            keymux::config::SystemEnvironment.read(path)
         }
         fn list(&self, dir: &std::path::Path) -> std::io::Result<Vec<std::path::PathBuf>> {
-            keymux::config::Host.list(dir)
+            keymux::config::SystemEnvironment.list(dir)
         }
     }
 
@@ -232,12 +232,15 @@ fn the_hash_follows_the_contents() {
     fs::create_dir(dir.path().join("conf.d")).unwrap();
     fs::write(&key, "sk-one").unwrap();
     fs::write(&file, "include = [\"conf.d/*.toml\"]\n[[providers.openai.keys]]\nname = \"a\"\nvalue = { file = \"key\" }\n").unwrap();
-    let options = Options { file, overrides: Vec::new() };
+    let options = LoadOptions { file, overrides: Vec::new() };
     let first = load(&options, &Real);
     assert_eq!(first.problems, []);
     let inputs = first.inputs;
     assert_eq!(inputs.hash_now(&Real), inputs.hash, "nothing changed");
-    assert!(inputs.files.contains(&key) && inputs.patterns == [dir.path().join("conf.d/*.toml")]);
+    assert!(
+        inputs.set.files.contains(&key)
+            && inputs.set.patterns == [dir.path().join("conf.d/*.toml")]
+    );
 
     fs::write(&key, "sk-two").unwrap();
     assert_ne!(inputs.hash_now(&Real), inputs.hash, "a secret changed");
@@ -249,11 +252,11 @@ fn the_hash_follows_the_contents() {
     assert_eq!(inputs.hash_now(&Real), inputs.hash, "a hidden file is no include");
     fs::write(dir.path().join("conf.d/a.toml"), "").unwrap();
     assert_ne!(inputs.hash_now(&Real), inputs.hash, "an include appeared");
-    assert_eq!(load(&options, &Real).inputs.files.len(), 3);
+    assert_eq!(load(&options, &Real).inputs.set.files.len(), 3);
 }
 
 #[test]
-fn odd_but_right_files() {
+fn byte_order_marks_and_windows_lines_are_accepted() {
     let config = load("byte_order_mark.toml");
     assert_eq!(config.providers[0].keys.len(), 1);
     let config = load("windows_lines.toml");
@@ -261,7 +264,7 @@ fn odd_but_right_files() {
 }
 
 #[test]
-fn certificates_are_read_and_must_fit_their_key() {
+fn certificates_must_match_their_key() {
     let dir = tempfile::tempdir().unwrap();
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -290,7 +293,7 @@ fn certificates_are_read_and_must_fit_their_key() {
 }
 
 #[test]
-fn a_large_file_loads_at_once() {
+fn a_large_file_loads_quickly() {
     let dir = tempfile::tempdir().unwrap();
     let keys = (0..300).map(|number| {
         format!("[[providers.openai.keys]]\nname = \"k{number}\"\nvalue = \"sk-{number}\"\nmodels = [\"gpt-4o*\"]\n")

@@ -1,9 +1,5 @@
-//! The configuration as its user meets it: files in, problems or a `Config` out.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "tests end where something is not as it should be"
-)]
+//! Loads configuration files and checks the problems or the `Config`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
 mod bad;
 mod clouds;

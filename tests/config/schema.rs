@@ -1,12 +1,12 @@
-//! `keymux.schema.json` is what the types say.
+//! `keymux.schema.json` matches the types.
 
 use std::path::Path;
 use std::{env, fs};
 
 #[test]
-fn the_schema_file_is_fresh() {
+fn the_schema_file_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("keymux.schema.json");
-    let text = keymux::config::schema::text();
+    let text = keymux::config::schema::json_schema();
     if env::var_os("KEYMUX_BLESS").is_some() {
         fs::write(&path, &text).unwrap();
     }
@@ -15,8 +15,8 @@ fn the_schema_file_is_fresh() {
 }
 
 #[test]
-fn every_setting_is_described() {
-    fn described(schema: &serde_json::Value, at: &str) {
+fn every_setting_has_a_description() {
+    fn check_descriptions(schema: &serde_json::Value, at: &str) {
         let Some(map) = schema.as_object() else { return };
         for (name, property) in
             map.get("properties").and_then(|all| all.as_object()).into_iter().flatten()
@@ -24,9 +24,10 @@ fn every_setting_is_described() {
             assert!(property.get("description").is_some(), "{at}/{name} has no description");
         }
         for (name, part) in map {
-            described(part, &format!("{at}/{name}"));
+            check_descriptions(part, &format!("{at}/{name}"));
         }
     }
-    let schema: serde_json::Value = serde_json::from_str(&keymux::config::schema::text()).unwrap();
-    described(&schema, "");
+    let schema: serde_json::Value =
+        serde_json::from_str(&keymux::config::schema::json_schema()).unwrap();
+    check_descriptions(&schema, "");
 }

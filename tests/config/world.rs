@@ -1,20 +1,20 @@
-//! An environment made of a directory and a few variables.
+//! A test environment: a directory and a few variables.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use keymux::config::{Loaded, Options, Surroundings, load};
+use keymux::config::{Environment, LoadOptions, Loaded, load};
 
-/// The variables that fixtures may count on, and those they set themselves.
+/// A directory with the variables that fixtures can use or set.
 pub(crate) struct World {
     dir: PathBuf,
     vars: BTreeMap<String, String>,
 }
 
 impl World {
-    /// Files are those under `dir`; the working directory of the program seems to be there.
+    /// Uses the files under `dir`, as if it were the working directory.
     pub(crate) fn new(dir: &Path) -> Self {
         let vars = [
             ("OPENAI_KEY", "sk-openai-key-of-the-test"),
@@ -33,8 +33,8 @@ impl World {
         self.vars.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Loads a file of the directory. Its lines `#! NAME=value` set variables and `#! --path=value`
-    /// are flags.
+    /// Loads a file of the directory. Its lines `#! NAME=value` set variables, and `#! --path=value` set
+    /// flags.
     pub(crate) fn load(mut self, file: &str) -> Loaded {
         let text = fs::read(self.dir.join(file)).unwrap_or_default();
         let mut overrides = Vec::new();
@@ -49,7 +49,7 @@ impl World {
                 None => self.set(name, value),
             }
         }
-        load(&Options { file: file.into(), overrides }, &self)
+        load(&LoadOptions { file: file.into(), overrides }, &self)
     }
 
     fn real(&self, path: &Path) -> PathBuf {
@@ -59,12 +59,12 @@ impl World {
     }
 }
 
-impl Surroundings for World {
-    fn var(&self, name: &str) -> Option<OsString> {
+impl Environment for World {
+    fn variable(&self, name: &str) -> Option<OsString> {
         self.vars.get(name).map(OsString::from)
     }
 
-    fn vars(&self) -> Vec<(String, String)> {
+    fn keymux_variables(&self) -> Vec<(String, String)> {
         let keymux = self.vars.iter().filter(|(name, _)| name.starts_with("KEYMUX_"));
         keymux.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
@@ -80,7 +80,7 @@ impl Surroundings for World {
     }
 }
 
-/// A directory of the fixtures.
+/// Returns the path of a directory of fixtures.
 pub(crate) fn fixtures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config").join(name)
 }

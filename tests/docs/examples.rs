@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use keymux::config::{Loaded, Options, Surroundings, load, schema};
+use keymux::config::{Environment, LoadOptions, Loaded, load, schema};
 use serde_json::Value as Json;
 
 use crate::common::keymux::run;
@@ -16,12 +16,12 @@ struct Everything {
     certificate: (String, String),
 }
 
-impl Surroundings for Everything {
-    fn var(&self, name: &str) -> Option<OsString> {
+impl Environment for Everything {
+    fn variable(&self, name: &str) -> Option<OsString> {
         Some(format!("sk-of-{name}").into())
     }
 
-    fn vars(&self) -> Vec<(String, String)> {
+    fn keymux_variables(&self) -> Vec<(String, String)> {
         Vec::new()
     }
 
@@ -43,7 +43,7 @@ impl Surroundings for Everything {
 pub(crate) fn load_text(text: &str, overrides: &[(String, String)]) -> Loaded {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = (own.cert.pem(), own.signing_key.serialize_pem());
-    let options = Options { file: "keymux.toml".into(), overrides: overrides.to_vec() };
+    let options = LoadOptions { file: "keymux.toml".into(), overrides: overrides.to_vec() };
     load(&options, &Everything { text: text.to_owned(), certificate })
 }
 
@@ -72,7 +72,7 @@ fn the_steps_of_the_first_page_load_together() {
 
 #[test]
 fn the_settings_that_are_named_exist() {
-    let schema: Json = serde_json::from_str(&schema::text()).unwrap();
+    let schema: Json = serde_json::from_str(&schema::json_schema()).unwrap();
     let is_known = |section: &str, name: &str| {
         let section = &schema["properties"][section];
         let reference = section["$ref"].as_str().unwrap().trim_start_matches('#');

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use keymux::provider::{Auth, Kind, Way};
+use keymux::provider::{Auth, Conversion, Kind};
 use keymux::wire::api::routes::{Place, find};
 use keymux::wire::api::{Api, Operation};
 
@@ -22,7 +22,7 @@ fn the_table_of_kinds_is_the_programs() {
 }
 
 fn address(kind: Kind) -> String {
-    let row = kind.row();
+    let row = kind.info();
     let url = match row.base_url {
         Some(url) if row.auth == Auth::Cloud => {
             return format!("`{url}`, or that of the key's region");
@@ -32,7 +32,7 @@ fn address(kind: Kind) -> String {
         None if row.auth == Auth::Cloud => return "none: the key needs `endpoint`".to_owned(),
         None => return "none: `base_url` is required and used as written".to_owned(),
     };
-    match (row.prefix, row.key_config) {
+    match (row.path_prefix, row.key_config) {
         ("", Some(_)) if !row.needs_value => format!("{url}, or the key's `url`"),
         ("", _) => url,
         (prefix, _) => format!("{url}; OpenAI's API under `{prefix}`"),
@@ -40,7 +40,7 @@ fn address(kind: Kind) -> String {
 }
 
 fn credential(kind: Kind) -> &'static str {
-    let row = kind.row();
+    let row = kind.info();
     match (row.auth, row.needs_value) {
         (Auth::Bearer, true) => "`value`, as Bearer",
         (Auth::Bearer, false) => "`value` as Bearer, or none",
@@ -61,14 +61,14 @@ fn apis(kind: Kind) -> String {
         })
     };
     let one = |api: &Api| {
-        let has: Vec<_> = all(*api).filter(|operation| kind.serves(*operation)).collect();
+        let has: Vec<_> = all(*api).filter(|operation| kind.supports(*operation)).collect();
         if has.len() == all(*api).count() {
             return api.name().to_owned();
         }
         let names: Vec<_> = has.iter().map(|operation| operation.name()).collect();
         format!("{} ({})", api.name(), names.join(", "))
     };
-    kind.row().speaks.iter().map(one).collect::<Vec<_>>().join(", ")
+    kind.info().apis.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 #[test]
@@ -116,15 +116,16 @@ fn embeddings_and_counts_are_requested_at_the_listed_paths() {
     let mut listed = BTreeSet::new();
     for row in rows(&section(PAGE, "Embeddings and token counts")) {
         for name in code(&row[0]) {
-            let kind = Kind::named(name).unwrap();
+            let kind = Kind::from_name(name).unwrap();
             assert!(listed.insert(name.to_owned()), "{name} has two rows");
             let paths = |operation: Operation| {
-                let ways = models(kind).iter().map(|model| kind.way(operation, None, [model; 2]));
+                let ways =
+                    models(kind).iter().map(|model| kind.conversion(operation, None, [model; 2]));
                 ways.filter_map(|way| match way {
-                    Way::Embed(format) => Some(format.operation().path()),
-                    Way::Count(counter) => Some(counter.operation().path()),
-                    Way::Same => Some(operation.path()),
-                    Way::Through(_) | Way::Not => None,
+                    Conversion::Embeddings(format) => Some(format.operation().path()),
+                    Conversion::CountTokens(counter) => Some(counter.operation().path()),
+                    Conversion::Verbatim => Some(operation.path()),
+                    Conversion::Translate(_) | Conversion::Unsupported => None,
                 })
                 .collect::<BTreeSet<_>>()
             };

@@ -10,7 +10,7 @@ const PAGE: &str = "docs/configuration.md";
 
 #[test]
 fn the_reference_is_the_schema() {
-    let document: Json = serde_json::from_str(&schema::text()).unwrap();
+    let document: Json = serde_json::from_str(&schema::json_schema()).unwrap();
     let mut reference = Reference { document: &document, text: String::new() };
     reference.table("", &document);
     assert_generated(PAGE, "reference", &reference.text);

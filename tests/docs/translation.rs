@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use keymux::provider::{Kind, Way};
+use keymux::provider::{Conversion, Kind};
 use keymux::wire::api::{Format, Operation};
 use keymux::wire::feature::{Feature, Support};
 
@@ -63,10 +63,12 @@ fn the_table_of_kinds_has_the_format_that_each_receives() {
 
 /// The format that a kind receives, and the models for which it is another.
 fn received(kind: Kind, operation: Operation) -> String {
-    let format_for = |model: &str| match kind.way(operation, None, [model; 2]) {
-        Way::Same => "unchanged".to_owned(),
-        Way::Through(format) => short(format).to_owned(),
-        Way::Not | Way::Embed(_) | Way::Count(_) => "not supported".to_owned(),
+    let format_for = |model: &str| match kind.conversion(operation, None, [model; 2]) {
+        Conversion::Verbatim => "unchanged".to_owned(),
+        Conversion::Translate(format) => short(format).to_owned(),
+        Conversion::Unsupported | Conversion::Embeddings(_) | Conversion::CountTokens(_) => {
+            "not supported".to_owned()
+        }
     };
     let usual = format_for("m");
     let mut cell = usual.clone();

@@ -1,4 +1,4 @@
-//! What goes on across a change: streams, cooldowns, counters, connections.
+//! State that survives a reload: streams, cooldowns, counters, connections.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn config(upstream: &Upstream, keys: &[Pair<'_>]) -> String {
     format!("{BASE}\n{provider} = \"{}/v1\"\n{}", upstream.url(), keys.concat())
 }
 
-/// The key that a request came with.
+/// Returns the API key of a request.
 fn shown(request: &Received) -> String {
     request.header("authorization").unwrap().trim_start_matches("Bearer ").to_owned()
 }
@@ -52,7 +52,7 @@ async fn a_running_stream_finishes_on_the_old_configuration() {
     keymux.rewrite(&config(&upstream, &[("new", "sk-new")]));
     expect_reloads(&keymux, (1, 0)).await;
     assert!(sse_data(&begun).len() < events.len() / 2, "the change came in the middle");
-    // The old key is gone, and gets nothing new.
+    // The old key was removed and gets no new request.
     for _ in 0..10 {
         let reply = ask(&keymux, "up/m").await;
         assert_eq!((reply.status(), reply.header("x-keymux-key")), (200, Some("new")));
@@ -62,13 +62,13 @@ async fn a_running_stream_finishes_on_the_old_configuration() {
     assert!(complete);
     assert_eq!(String::from_utf8(begun).unwrap(), events.concat());
     assert_eq!(upstream.requests().iter().filter(|request| shown(request) == "sk-old").count(), 1);
-    // The next request on the same connection follows the new file.
+    // The next request on the same connection uses the new file.
     caller.send(&json_request("/v1/chat/completions", &[], &chat("up/m"))).await;
     assert_eq!(caller.reply().await.header("x-keymux-key"), Some("new"));
 }
 
 #[tokio::test]
-async fn a_cooldown_lasts_as_long_as_the_key_is_the_same() {
+async fn a_cooldown_survives_while_the_key_is_the_same() {
     let upstream = Upstream::start(|request| match shown(request).as_str() {
         "sk-tired" => answer(429, &[("retry-after", "600")], b"{}"),
         _ => chat_answer("hello"),
@@ -87,7 +87,7 @@ async fn a_cooldown_lasts_as_long_as_the_key_is_the_same() {
     };
     ask_often().await;
     assert_eq!(attempts_at("sk-tired"), 1);
-    // Another place in the file, another weight and a neighbour more: it is the same key.
+    // With another position, another weight and another key beside it, it is the same key.
     let next = config(&upstream, &[spare, ("more", "sk-more"), tired])
         .replace("\"more\"", "\"more\"\nweight = 0")
         .replace("\"tired\"", "\"tired\"\nweight = 5");
@@ -96,7 +96,7 @@ async fn a_cooldown_lasts_as_long_as_the_key_is_the_same() {
     ask_often().await;
     assert_eq!(attempts_at("sk-tired"), 1);
 
-    // With another secret it is another key, and healthy.
+    // With another secret it is another key, without a cooldown.
     keymux.rewrite(&config(&upstream, &[("tired", "sk-rested"), ("spare", "sk-spare")]));
     expect_reloads(&keymux, (2, 0)).await;
     for _ in 0..8 {
@@ -107,7 +107,7 @@ async fn a_cooldown_lasts_as_long_as_the_key_is_the_same() {
 }
 
 #[tokio::test]
-async fn counters_and_connections_go_on() {
+async fn counters_and_connections_survive() {
     let upstream = Upstream::start(|_| chat_answer("hello")).await;
     let keymux = Keymux::start(&config(&upstream, &[("a", "sk-a")]), &[]).await;
     let mut caller = Connection::open(keymux.address()).await;
@@ -121,7 +121,7 @@ async fn counters_and_connections_go_on() {
         }
     }
     assert_eq!(upstream.connections(), 1, "one pool for all configurations");
-    // A request is counted when the last byte of its answer has left.
+    // A request is counted when the last byte of its response was sent.
     let counted = |text: &str| {
         let of = |key: &str| {
             let labels = format!("{{provider=\"up\",key=\"{key}\",class=\"ok\"}}");
@@ -135,7 +135,7 @@ async fn counters_and_connections_go_on() {
 }
 
 #[tokio::test]
-async fn what_was_counted_of_names_that_are_gone_goes_with_them() {
+async fn counters_of_removed_names_are_removed() {
     let upstream = Upstream::start(|_| chat_answer("hello")).await;
     let before = [("a", "sk-a"), ("gone", "sk-gone")];
     let client = |name: &str| format!("[[clients]]\nname = \"{name}\"\nkey = \"ck-{name}-0123\"\n");
@@ -159,9 +159,9 @@ async fn what_was_counted_of_names_that_are_gone_goes_with_them() {
     assert!(text.contains("key=\"a\""), "{text}");
 }
 
-/// The caller's connection is the program's, not the configuration's.
+/// A client's connection belongs to the process, not to a configuration.
 #[tokio::test]
-async fn a_request_that_waits_for_its_answer_is_not_disturbed() {
+async fn a_reload_does_not_disturb_a_waiting_request() {
     let upstream = Upstream::start(|request| match shown(request).as_str() {
         "sk-slow" => [vec![Step::Pause(Duration::from_millis(600))], chat_answer("late")].concat(),
         _ => chat_answer("hello"),

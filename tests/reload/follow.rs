@@ -1,4 +1,4 @@
-//! What follows a change at once: callers' keys, certificates, the admin's token.
+//! Settings that change immediately: clients' keys, certificates, the admin token.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::common::keymux::Keymux;
 use crate::{chat, expect_reloads, file, reloads};
 
 #[tokio::test]
-async fn callers_come_and_go() {
+async fn clients_are_added_and_removed() {
     let with = |clients: &[(&str, &str)]| {
         let client = |(name, key): &(&str, &str)| {
             format!("[[clients]]\nname = \"{name}\"\nkey = {{ value = \"{key}\" }}\n")
@@ -34,7 +34,7 @@ async fn callers_come_and_go() {
         [status("ck-a-first").await, status("ck-b").await, status("ck-c").await],
         [200, 200, 401]
     );
-    // One key renewed, one client gone, one new.
+    // One key was replaced, one client removed, one added.
     keymux.rewrite(&with(&[("a", "ck-a-second"), ("c", "ck-c")]));
     expect_reloads(&keymux, (1, 0)).await;
     for (key, expected) in [("ck-a-first", 401), ("ck-a-second", 200), ("ck-b", 401), ("ck-c", 200)]
@@ -44,7 +44,7 @@ async fn callers_come_and_go() {
 }
 
 #[tokio::test]
-async fn the_admin_token_follows() {
+async fn the_admin_token_changes() {
     let with = |token: &str| {
         file("one").replace("[reload]", &format!("token = {{ value = \"{token}\" }}\n[reload]"))
     };
@@ -60,7 +60,7 @@ async fn the_admin_token_follows() {
 }
 
 #[tokio::test]
-async fn certificates_are_renewed_without_a_restart() {
+async fn certificates_change_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = [certificate(), certificate()];
     let write = |at: &std::path::Path, pair: &CertifiedKey<rcgen::KeyPair>| {
@@ -79,7 +79,7 @@ async fn certificates_are_renewed_without_a_restart() {
     assert!(log.contains("\"changes\":\"server.tls changed\""), "{log}");
     assert_eq!(served(keymux.address(), &trusted).await, trusted[1]);
 
-    // A key that belongs to another certificate is refused.
+    // A key of another certificate is rejected.
     let before = reloads(&keymux).await;
     fs::write(keymux.folder().join("key.pem"), first.signing_key.serialize_pem()).unwrap();
     expect_reloads(&keymux, (before.0, before.1 + 1)).await;
@@ -90,7 +90,7 @@ fn certificate() -> CertifiedKey<rcgen::KeyPair> {
     generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
-/// The certificate shown to a new connection.
+/// Returns the certificate of a new connection.
 async fn served(
     address: SocketAddr,
     trusted: &[CertificateDer<'static>],

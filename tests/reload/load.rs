@@ -1,6 +1,6 @@
-//! Many changes under load. Each file has a number, and the key's name, its secret, an extra header,
-//! the address, the model behind the route and the caller's key all carry it: a request that met two
-//! files would show two numbers.
+//! Many reloads under load. Each file has a number, which the key's name, its secret, an extra header, the
+//! address, the model of the route and the client's key contain: a request that mixed two files would have two
+//! numbers.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::common::keymux::Keymux;
 use crate::common::upstream::{Received, Step, Upstream, answer, json_answer, sse};
 use crate::{BASE, chat, expect_reloads, metric, reloads};
 
-/// With `KEYMUX_LONG=1` the long form.
+/// `KEYMUX_LONG=1` selects the long run.
 const CHANGES: (u64, u64) = (60, 500);
 const CALLERS: usize = 8;
-/// Events of a streamed answer, which takes longer than a change.
+/// Number of events of a streamed response, which takes longer than a reload.
 const EVENTS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_fails_and_none_meets_two_files() {
+async fn no_request_fails_or_mixes_two_files() {
     let changes = if std::env::var_os("KEYMUX_LONG").is_some() { CHANGES.1 } else { CHANGES.0 };
     let newest = Arc::new(AtomicU64::new(0));
     let upstream = Upstream::start({
@@ -43,7 +43,7 @@ async fn no_request_fails_and_none_meets_two_files() {
 
     for number in 1..=changes {
         if number == changes / 5 {
-            // Warm by now, so that the memory compared is that of the same work.
+            // Warmed up, so that the compared memory is that of the same work.
             before = resident(&keymux);
         }
         let text = keymux.fill_in(&config(number));
@@ -78,10 +78,10 @@ async fn no_request_fails_and_none_meets_two_files() {
     assert!(seen >= changes, "the callers saw the files come in force");
     let text = keymux.admin("/metrics").await.text();
     assert_eq!(metric(&text, "keymux_config_last_reload_successful"), Some(1));
-    // Each stream and each whole answer holds a connection at most; a pool a change would hold more.
+    // Each response holds at most one connection; a new pool for each reload would hold more.
     assert!(upstream.connections() <= 2 * CALLERS, "{} connections", upstream.connections());
-    // The allocator's own ups and downs are half of that; the long form would show what is kept of
-    // each configuration.
+    // The allocator's variation is half of that; the long run would show memory that is kept for each
+    // configuration.
     assert!(after < before + 12 * 1024, "{before} kB before and {after} kB after");
 }
 
@@ -106,7 +106,7 @@ models = [\"m-{number}\"]
     .replace("40ms", "20ms")
 }
 
-/// Answers with the one number that the request carries everywhere, or with an error.
+/// Responds with the number that all parts of the request contain, or with an error.
 fn provide(request: &Received, newest: &AtomicU64) -> Vec<Step> {
     let number = request.header("x-gen").unwrap_or_default();
     let body = request.json();
@@ -138,11 +138,11 @@ struct Count {
     files: u64,
 }
 
-/// One caller on one connection, until told that it is over. Panics at the first failure.
+/// Calls on one connection until `over` is set. Panics at the first failure.
 async fn call(keymux: Arc<Keymux>, caller: usize, over: Arc<AtomicBool>) -> Count {
     let mut connection = Connection::open(keymux.address()).await;
     let (mut count, mut latest) = (Count::default(), 0);
-    // Half of them mostly stream.
+    // Half of the callers mostly stream.
     for turn in caller.. {
         if over.load(Ordering::SeqCst) {
             break;
@@ -174,7 +174,7 @@ async fn call(keymux: Arc<Keymux>, caller: usize, over: Arc<AtomicBool>) -> Coun
     count
 }
 
-/// Resident memory of the program, in kB.
+/// Returns the resident memory of the gateway in kB.
 fn resident(keymux: &Keymux) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", keymux.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -1,12 +1,12 @@
-//! The running program while its files change: real files, real sockets, real signals.
+//! The running gateway while its files change: real files, sockets and signals.
 //!
 //! ```text
-//! notice.rs     each way in which a file is changed
-//! refuse.rs     changes with a mistake in them, and what is told of every change
-//! carry.rs      what goes on across a change: streams, cooldowns, counters, connections
-//! follow.rs     what changes at once: keys, clients, certificates
+//! notice.rs     the ways in which files are changed
+//! refuse.rs     invalid files, and the reports of each reload
+//! carry.rs      state that survives a reload: streams, cooldowns, counters, connections
+//! follow.rs     settings that change immediately: keys, clients, certificates
 //! supervise.rs  systemd and the health check
-//! load.rs       many changes under load
+//! load.rs       many reloads under load
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "so a test fails")]
@@ -30,8 +30,8 @@ use common::keymux::Keymux;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-/// The listeners, and files that are taken soon. Polling is slower than the tests' patience, so that
-/// what is noticed is noticed by an event.
+/// Listeners, and a short settle time. Polling is slower than the timeouts of the tests, so that changes are
+/// detected by events.
 const BASE: &str = r#"
 [server]
 listen = "127.0.0.1:{PORT}"
@@ -41,10 +41,10 @@ listen = "127.0.0.1:{ADMIN}"
 settle = "40ms"
 "#;
 
-/// Long enough for a change to be taken, were it noticed.
+/// Long enough for a reload if the change were detected.
 const A_WHILE: Duration = Duration::from_millis(400);
 
-/// A file that is told by the name of its one key.
+/// Returns a file with one key, whose name identifies the file.
 fn file(key: &str) -> String {
     format!("{BASE}\n[[providers.echo.keys]]\nname = \"{key}\"\nmodels = [\"echo\"]\n")
 }
@@ -58,14 +58,14 @@ async fn ask(keymux: &Keymux, model: &str) -> Reply {
     http::post(keymux.address(), "/v1/chat/completions", &[], &chat(model)).await
 }
 
-/// The name of the key that answers.
+/// Returns the name of the key that serves a request.
 async fn key(keymux: &Keymux) -> String {
     let reply = ask(keymux, "echo/echo").await;
     assert_eq!(reply.status(), 200, "{}", reply.text());
     reply.header("x-keymux-key").unwrap().to_owned()
 }
 
-/// Waits until this key answers.
+/// Waits until this key serves a request.
 async fn expect_key(keymux: &Keymux, expected: &str) {
     let start = Instant::now();
     loop {
@@ -78,7 +78,7 @@ async fn expect_key(keymux: &Keymux, expected: &str) {
     }
 }
 
-/// Changes taken, and changes refused.
+/// Returns the numbers of successful and rejected reloads.
 async fn reloads(keymux: &Keymux) -> (u64, u64) {
     let text = keymux.admin("/metrics").await.text();
     let of = |result: &str| {
@@ -87,7 +87,7 @@ async fn reloads(keymux: &Keymux) -> (u64, u64) {
     (of("success").unwrap_or(0), of("rejected").unwrap_or(0))
 }
 
-/// Waits until so many changes were taken and refused.
+/// Waits for these numbers of successful and rejected reloads.
 async fn expect_reloads(keymux: &Keymux, expected: (u64, u64)) {
     let start = Instant::now();
     loop {
@@ -100,7 +100,7 @@ async fn expect_reloads(keymux: &Keymux, expected: (u64, u64)) {
     }
 }
 
-/// A sample of the metrics.
+/// Returns the value of a metric.
 fn metric(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     Some(line.parse().unwrap())

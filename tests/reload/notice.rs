@@ -1,4 +1,4 @@
-//! Each way in which a file is changed.
+//! The ways in which files are changed.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::common::upstream::{Upstream, chat_answer};
 use crate::{A_WHILE, BASE, ask, expect_key, expect_reloads, file, key, reloads};
 
 #[tokio::test]
-async fn a_write_in_place() {
+async fn an_in_place_write_is_detected() {
     let keymux = Keymux::start(&file("one"), &[]).await;
     assert_eq!(key(&keymux).await, "one");
     for name in ["two", "three"] {
@@ -26,21 +26,21 @@ async fn a_write_in_place() {
 }
 
 #[tokio::test]
-async fn a_save_that_renames_a_new_file_over_the_old_one() {
+async fn a_save_by_rename_is_detected() {
     let keymux = Keymux::start(&file("one"), &[]).await;
     for name in ["two", "three"] {
         save_by_rename(&keymux.config_path(), &keymux.fill_in(&file(name)));
         expect_key(&keymux, name).await;
     }
-    // As some editors save: the old file moves away first.
+    // Some editors move the old file away first.
     fs::rename(keymux.config_path(), keymux.folder().join("keymux.toml~")).unwrap();
     keymux.rewrite(&file("four"));
     expect_key(&keymux, "four").await;
 }
 
-/// As the kubelet updates a mounted ConfigMap: a new directory, and one link that is replaced.
+/// The kubelet updates a mounted ConfigMap with a new directory and one replaced link.
 #[tokio::test]
-async fn the_swap_of_a_mounted_configmap() {
+async fn a_configmap_update_is_detected() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("..ts1")).unwrap();
     symlink("..ts1", folder.path().join("..data")).unwrap();
@@ -60,15 +60,15 @@ async fn the_swap_of_a_mounted_configmap() {
 }
 
 #[tokio::test]
-async fn a_write_in_pieces_is_waited_for() {
+async fn a_write_in_parts_is_read_when_complete() {
     let keymux = Keymux::start(&file("one"), &[]).await;
     write_in_pieces(&keymux, &file("two"), Duration::from_millis(10)).await;
     expect_key(&keymux, "two").await;
 }
 
-/// Slower than the settle time: every half of the file is refused, and no request ever sees one.
+/// Slower than the settle time: each partial file is rejected, and no request uses it.
 #[tokio::test]
-async fn half_a_file_is_refused() {
+async fn a_partial_file_is_rejected() {
     let keymux = Keymux::start(&file("one"), &[]).await;
     let text = file("two");
     let write = write_in_pieces(&keymux, &text, Duration::from_millis(200));
@@ -88,7 +88,7 @@ async fn half_a_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_for_a_time() {
+async fn a_temporarily_missing_file_is_detected() {
     let keymux = Keymux::start(&file("one"), &[]).await;
     fs::remove_file(keymux.config_path()).unwrap();
     expect_reloads(&keymux, (0, 1)).await;
@@ -106,7 +106,7 @@ async fn a_file_that_is_gone_for_a_time() {
 }
 
 #[tokio::test]
-async fn included_files_that_come_change_and_go() {
+async fn changes_of_included_files_are_detected() {
     let main = format!(
         "include = [\"conf.d/*.toml\"]\n{BASE}\n\
          [[providers.echo.keys]]\nname = \"standby\"\nweight = 0\n"
@@ -130,7 +130,7 @@ async fn included_files_that_come_change_and_go() {
 }
 
 #[tokio::test]
-async fn a_secret_file() {
+async fn a_change_of_a_secret_file_is_detected() {
     let upstream = Upstream::always(chat_answer("hello")).await;
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("secrets")).unwrap();
@@ -161,9 +161,9 @@ async fn a_secret_file() {
     assert!(log.contains("key up/k changed") && !log.contains("sk-sec"), "{log}");
 }
 
-/// Polling alone stands for every file system that sends no events.
+/// Polling only, as on file systems without events.
 #[tokio::test]
-async fn a_change_without_events() {
+async fn polling_detects_a_change() {
     let poll = "[reload]\nwatch = \"poll\"\npoll_interval = \"100ms\"";
     let polled = |key: &str| file(key).replace("[reload]", poll);
     let keymux = Keymux::start(&polled("one"), &[]).await;
@@ -176,7 +176,7 @@ async fn a_change_without_events() {
 }
 
 #[tokio::test]
-async fn nothing_is_watched_when_the_file_says_so() {
+async fn watch_off_ignores_changes() {
     let off = |key: &str| file(key).replace("[reload]", "[reload]\nwatch = \"off\"");
     let keymux = Keymux::start(&off("one"), &[]).await;
     keymux.rewrite(&off("two"));
@@ -185,7 +185,7 @@ async fn nothing_is_watched_when_the_file_says_so() {
     keymux.signal(Signal::HUP);
     expect_key(&keymux, "two").await;
 
-    // A file that says otherwise is watched from then on, and the other way round.
+    // A reload can switch watching on and off.
     keymux.rewrite(&file("three"));
     keymux.signal(Signal::HUP);
     expect_key(&keymux, "three").await;
@@ -199,7 +199,7 @@ async fn nothing_is_watched_when_the_file_says_so() {
 }
 
 #[tokio::test]
-async fn the_same_content_is_no_change() {
+async fn unchanged_content_is_not_reloaded() {
     let keymux = Keymux::start(&file("one"), &[]).await;
     for _ in 0..3 {
         keymux.rewrite(&file("one"));
@@ -222,8 +222,8 @@ fn save_by_rename(path: &Path, text: &str) {
     fs::rename(aside, path).unwrap();
 }
 
-/// Truncates, then writes. No part but the whole is a good file: the first ends within a setting, the
-/// second before any provider, the third within the key's name.
+/// Truncates the file, then writes it in parts. Only the whole is a valid file: the first part ends within a
+/// setting, the second before any provider, the third within the key's name.
 async fn write_in_pieces(keymux: &Keymux, text: &str, pause: Duration) {
     let text = keymux.fill_in(text);
     let cuts = ["lis", "[[prov", "name = \"t"].map(|end| text.find(end).unwrap() + end.len());

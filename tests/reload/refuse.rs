@@ -1,4 +1,4 @@
-//! Changes with a mistake in them, and what is told of every change.
+//! Invalid files, and the reports of each reload.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::{BASE, expect_key, expect_reloads, file, key, metric};
 
 const SECRET: &str = "sk-4f9Qz7Lm2xW8";
 
-/// One that is wrong in two places, with a secret beside.
+/// Returns a file with two errors and a secret beside them.
 fn bad() -> String {
     file("two").replace(
         "models = [\"echo\"]",
@@ -17,7 +17,7 @@ fn bad() -> String {
 }
 
 #[tokio::test]
-async fn a_bad_file_changes_nothing_and_is_told_everywhere() {
+async fn an_invalid_file_changes_nothing_and_is_reported_everywhere() {
     let keymux = Keymux::start(&file("one"), &[]).await;
     let began = keymux.admin("/metrics").await.text();
     let since = "keymux_config_last_reload_success_timestamp_seconds";
@@ -66,7 +66,7 @@ async fn a_bad_file_changes_nothing_and_is_told_everywhere() {
 }
 
 #[tokio::test]
-async fn the_way_back_to_the_file_in_force_ends_the_refusal() {
+async fn restoring_the_active_file_ends_the_rejection() {
     let keymux = Keymux::start(&file("one"), &[]).await;
     keymux.rewrite(&bad());
     expect_reloads(&keymux, (0, 1)).await;
@@ -78,7 +78,7 @@ async fn the_way_back_to_the_file_in_force_ends_the_refusal() {
 }
 
 #[tokio::test]
-async fn changes_are_told_by_name_and_never_by_value() {
+async fn changes_are_logged_by_name_without_values() {
     let with = |keys: &str| format!("{BASE}{keys}");
     let key = |name: &str, value: &str| {
         format!("[[providers.echo.keys]]\nname = \"{name}\"\nvalue = {{ value = \"{value}\" }}\n")
@@ -96,7 +96,7 @@ async fn changes_are_told_by_name_and_never_by_value() {
     let told = changes(&log).pop().unwrap();
     let mut parts: Vec<&str> = told.split(", ").collect();
     parts.sort_unstable();
-    // Not "key echo/b changed": only its place in the list did.
+    // Not "key echo/b changed": only its position in the list did.
     assert_eq!(
         parts,
         ["client c changed", "key echo/a removed", "key echo/d added", "route fast added"]
@@ -119,19 +119,19 @@ async fn settings_that_need_a_restart_are_named() {
         .replace("127.0.0.1:{PORT}\"", "127.0.0.1:1\"\nmax_connections = 7")
         .replace("127.0.0.1:{ADMIN}", "127.0.0.1:2");
     keymux.rewrite(&moved);
-    // Where it was reached before, it is reached now.
+    // It is still reachable at the old address.
     expect_key(&keymux, "two").await;
     let log = keymux.log_with("configuration reloaded").await;
     for setting in ["server.listen", "server.max_connections", "admin.listen"] {
         assert!(log.contains(&format!("{setting} has changed")), "{setting} in {log}");
     }
     assert_eq!(warned(&log), 3);
-    // Back at what the program was started with, there is nothing to restart for.
+    // With the original address, no restart is needed.
     keymux.rewrite(&file("three"));
     assert_eq!(warned(&keymux.log_with("key echo/three added").await), 3);
 }
 
-/// What the log says of each change taken.
+/// Returns the changes that the log lists for each reload.
 fn changes(log: &str) -> Vec<String> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter_map(|line| Some(line["changes"].as_str()?.to_owned())).collect()

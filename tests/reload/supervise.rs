@@ -1,4 +1,4 @@
-//! What systemd and a container's health check see.
+//! Notifications to systemd, and the health check of containers.
 
 use std::fs;
 use std::path::Path;
@@ -11,19 +11,19 @@ use crate::common::http::patiently;
 use crate::common::keymux::{Keymux, run};
 use crate::{expect_key, expect_reloads, file};
 
-/// sd_notify(3): `RELOADING=1` and `MONOTONIC_USEC=` in one message, and `READY=1` when it is over,
-/// whatever came of it.
+/// sd_notify(3): `RELOADING=1` and `MONOTONIC_USEC=` in one message, and `READY=1` at the end, also after a
+/// rejected file.
 #[tokio::test]
-async fn systemd_is_told_of_each_step() {
+async fn systemd_is_notified_of_each_step() {
     let unwatched = |key: &str| file(key).replace("[reload]", "[reload]\nwatch = \"off\"");
     let bad = unwatched("two").replace("models", "modles");
     let systemd = Systemd::listen();
     let env = [("NOTIFY_SOCKET", systemd.path.to_str().unwrap())];
     let mut keymux = Keymux::start(&unwatched("one"), &env).await;
     let started = systemd.until("READY=1").await;
-    assert!(started.last().unwrap().contains("STATUS=keymux listens at"), "{started:?}");
+    assert!(started.last().unwrap().contains("STATUS=keymux listens on"), "{started:?}");
 
-    // The third is the second again: a file that stays refused.
+    // The third reload has the same rejected file as the second.
     let steps = [
         (unwatched("two"), "key echo/two added"),
         (bad.clone(), "is rejected"),
@@ -48,9 +48,9 @@ async fn systemd_is_told_of_each_step() {
     systemd.until("STOPPING=1").await;
 }
 
-/// The gateway serves on with the last good file, so a container must not be restarted for a bad one.
+/// The gateway continues with the last valid file, so an invalid one must not restart the container.
 #[tokio::test]
-async fn a_bad_file_makes_no_gateway_unhealthy() {
+async fn an_invalid_file_does_not_fail_the_health_check() {
     let mut keymux = Keymux::start(&file("one"), &[]).await;
     let healthy = |keymux: &Keymux| {
         let output = run(keymux.folder(), &["healthcheck"], &[]);
@@ -69,7 +69,7 @@ async fn a_bad_file_makes_no_gateway_unhealthy() {
         expect_reloads(&keymux, (0, at)).await;
         assert_eq!(healthy(&keymux).0, Some(0), "{text}");
     }
-    // Without a file the address may still be said.
+    // Without a file, the address may still come from a variable or a flag.
     fs::remove_file(keymux.config_path()).unwrap();
     let address = format!("admin.listen={}", keymux.admin_address());
     let output = run(keymux.folder(), &["healthcheck", "--set", &address], &[]);
@@ -81,7 +81,7 @@ async fn a_bad_file_makes_no_gateway_unhealthy() {
     let output = run(keymux.folder(), &["healthcheck"], &[]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("`admin.listen` is not an address"), "{said}");
+    assert!(said.contains("`admin.listen` is not a valid address"), "{said}");
 
     keymux.rewrite(&file("two"));
     keymux.stop().await;
@@ -102,7 +102,7 @@ impl Systemd {
         Self { socket: UnixDatagram::bind(&path).unwrap(), path, _folder: folder }
     }
 
-    /// The messages up to the first with this line.
+    /// Returns the messages up to the first one with this line.
     async fn until(&self, line: &str) -> Vec<String> {
         let mut messages = Vec::new();
         loop {

@@ -56,7 +56,7 @@ pub(crate) fn answers() -> Vec<Answer> {
     let recorded = exchanges().into_iter().filter(|(_, exchange)| exchange.status < 300);
     let recorded = recorded.map(|(format, exchange)| {
         let provider = exchange.id.split('/').next().unwrap();
-        let quirks = Kind::named(provider).map_or(&COMPATIBLE, |kind| kind.row().quirks);
+        let quirks = Kind::from_name(provider).map_or(&COMPATIBLE, |kind| kind.info().quirks);
         let framing = exchange.framing();
         Answer { id: exchange.id, format, framing, body: exchange.body, quirks }
     });

@@ -1,19 +1,20 @@
-//! `[providers.NAME]`, but for its keys.
+//! `[providers.NAME]`, except its keys.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::uri::{Authority, Scheme};
+use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
 use rustls_pki_types::CertificateDer;
 use serde_json::Value as Json;
 
-use super::Check;
-use super::sources::Lines;
+use super::key_parts::ProviderContext;
+use super::report::Check;
+use super::resolve_source::Lines;
 use crate::config::path::child;
+use crate::config::schema_check::closest;
 use crate::config::source::SecretSource;
-use crate::config::structure::closest;
 use crate::config::{Affinity, Client, Endpoint, Provider, Proxy, Timeouts, Transport, file};
 use crate::provider::Kind;
 use crate::secret::Secret;
@@ -24,8 +25,12 @@ impl Check<'_, '_> {
         written: BTreeMap<String, file::Provider>,
         clients: &[Client],
     ) -> Vec<Provider> {
-        if written.is_empty() && !self.doubtful("providers") {
-            self.error("", "there is no provider", "a file needs at least one, such as [providers.openai] with its [[providers.openai.keys]]");
+        if written.is_empty() && !self.is_reported("providers") {
+            self.error(
+                "",
+                "the file has no provider",
+                "add one, such as [providers.openai] with [[providers.openai.keys]]",
+            );
         }
         written
             .into_iter()
@@ -47,31 +52,31 @@ impl Check<'_, '_> {
         } = written;
         let path = child("providers", name);
         let at = |name: &str| child(&path, name);
-        self.name(&path, "provider", name);
+        self.check_name(&path, "provider", name);
         if name.contains('/') {
             self.error(
                 &path,
-                "the name of a provider must not hold a `/`",
-                "callers write provider/model",
+                "the name of a provider must not contain a `/`",
+                "clients request provider/model",
             );
         }
         let kind = self.kind(&path, name, kind.as_deref());
         let timeouts = self.timeouts(&at("timeouts"), timeouts);
-        let ca = ca_file.and_then(|file| self.authorities(&at("ca_file"), &file));
+        let ca = ca_file.and_then(|file| self.ca_certificates(&at("ca_file"), &file));
         let transport = Transport {
             proxy: proxy.and_then(|proxy| self.proxy(&at("proxy"), &proxy)),
             ca,
             connect_timeout: timeouts.connect,
         };
-        let endpoint = Arc::new(self.base(&path, kind, base_url.as_deref()));
+        let endpoint = Arc::new(self.base_url(&path, kind, base_url.as_deref()));
         let name: Arc<str> = name.into();
         let keys = self.keys(
             &path,
-            &super::keys::Around {
+            &ProviderContext {
                 provider: &name,
                 kind,
                 endpoint: &endpoint,
-                has_base: base_url.is_some(),
+                has_base_url: base_url.is_some(),
                 clients,
             },
             keys,
@@ -93,16 +98,20 @@ impl Check<'_, '_> {
     }
 
     fn kind(&mut self, path: &str, name: &str, written: Option<&str>) -> Option<Kind> {
-        let kind = Kind::named(written.unwrap_or(name));
-        if kind.is_none() && !self.doubtful(&child(path, "kind")) {
+        let kind = Kind::from_name(written.unwrap_or(name));
+        if kind.is_none() && !self.is_reported(&child(path, "kind")) {
             let help = match closest(name, Kind::all().map(Kind::name)) {
-                Some(meant) => format!("did you mean [providers.{meant}]? Otherwise write kind = \"…\""),
-                None => "write kind = \"openai-compatible\" with a base_url, or the name of another kind".to_owned(),
+                Some(meant) => {
+                    format!("did you mean [providers.{meant}]? Otherwise write kind = \"…\"")
+                }
+                None => {
+                    "write kind = \"openai-compatible\" with a base_url, or another kind".to_owned()
+                }
             };
-            self.misplaced(
+            self.name_error(
                 path,
                 format!(
-                    "`{}` is not the name of a kind, so the provider needs a `kind`",
+                    "`{}` is not a kind of provider, so `kind` is missing",
                     name.escape_debug()
                 ),
                 help.as_str(),
@@ -111,27 +120,27 @@ impl Check<'_, '_> {
         kind
     }
 
-    /// Where the provider answers. Keys with an address of their own do not need it.
-    fn base(&mut self, path: &str, kind: Option<Kind>, written: Option<&str>) -> Endpoint {
+    /// Returns the base address of the provider. Keys that have their own address do not use it.
+    fn base_url(&mut self, path: &str, kind: Option<Kind>, written: Option<&str>) -> Endpoint {
         let at = child(path, "base_url");
-        let Some(row) = kind.map(Kind::row) else {
+        let Some(row) = kind.map(Kind::info) else {
             let endpoint = written.and_then(|url| self.endpoint(&at, url, ""));
-            return endpoint.unwrap_or_else(nowhere);
+            return endpoint.unwrap_or_else(Endpoint::placeholder);
         };
         match written {
             Some(_) if row.kind == Kind::Echo => {
-                self.warning(&at, "`base_url` has no effect: echo answers within keymux", None);
+                self.warning(&at, "`base_url` has no effect: keymux itself answers for echo", None);
             }
             Some(url) => {
-                let endpoint = self.endpoint(&at, url, row.prefix);
+                let endpoint = self.endpoint(&at, url, row.path_prefix);
                 if row.kind == Kind::Azure {
-                    self.no_surface(&at, url);
+                    self.reject_azure_path(&at, url);
                 } else if let Some(endpoint) = &endpoint {
-                    self.version(&at, row.kind, endpoint);
+                    self.check_version(&at, row.kind, endpoint);
                 }
-                return endpoint.unwrap_or_else(nowhere);
+                return endpoint.unwrap_or_else(Endpoint::placeholder);
             }
-            None if row.kind == Kind::OpenAiCompatible && !self.doubtful(&at) => {
+            None if row.kind == Kind::OpenAiCompatible && !self.is_reported(&at) => {
                 self.error(
                     path,
                     "an openai-compatible provider needs a `base_url`",
@@ -141,21 +150,21 @@ impl Check<'_, '_> {
             None => {
                 let default =
                     row.base_url.and_then(|url| url.parse::<Uri>().ok()).map(Uri::into_parts);
-                if let Some((scheme, authority, own)) = default
+                if let Some((scheme, authority, path)) = default
                     .and_then(|parts| Some((parts.scheme?, parts.authority?, parts.path_and_query)))
                 {
-                    let own = own
+                    let path = path
                         .map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
-                    return Endpoint { scheme, authority, prefix: own + row.prefix };
+                    return Endpoint { scheme, authority, prefix: path + row.path_prefix };
                 }
             }
         }
-        nowhere()
+        Endpoint::placeholder()
     }
 
-    /// Addresses that are right as addresses, but that the vendor's API does not stand at.
-    fn version(&mut self, path: &str, kind: Kind, endpoint: &Endpoint) {
-        let row = kind.row();
+    /// Reports valid addresses that are not the base address of the vendor's API.
+    fn check_version(&mut self, path: &str, kind: Kind, endpoint: &Endpoint) {
+        let row = kind.info();
         let versioned = row.base_url.is_some_and(|url| {
             url.rsplit('/').next().is_some_and(|last| last.starts_with('v') && last.len() == 2)
         });
@@ -165,8 +174,8 @@ impl Check<'_, '_> {
             if endpoint.prefix.ends_with(operation) {
                 self.error(
                     path,
-                    "`base_url` is the address of one operation",
-                    "remove what follows the version, such as /v1",
+                    "`base_url` is the URL of one operation",
+                    "remove the part after the version, such as /v1",
                 );
                 return;
             }
@@ -174,27 +183,29 @@ impl Check<'_, '_> {
         if versioned && endpoint.prefix.is_empty() {
             self.warning(
                 path,
-                format!("the `base_url` of {kind} ends in the version of the API"),
-                "add /v1, if that is where it answers",
+                format!("the `base_url` of {kind} should end in the version of the API"),
+                "add /v1 if the server has that path",
             );
         }
-        let bare = row.prefix.is_empty() && row.base_url.is_some() && !versioned;
-        if bare && ["/v1", "/v1beta", "/v1beta1"].iter().any(|end| endpoint.prefix.ends_with(end)) {
+        let has_no_path = row.path_prefix.is_empty() && row.base_url.is_some() && !versioned;
+        if has_no_path
+            && ["/v1", "/v1beta", "/v1beta1"].iter().any(|end| endpoint.prefix.ends_with(end))
+        {
             self.warning(
                 path,
-                format!("the `base_url` of {kind} is the bare origin; the version is added to it"),
+                format!("the `base_url` of {kind} should not contain a version, which keymux adds"),
                 "remove the version",
             );
         }
-        if !row.prefix.is_empty()
-            && endpoint.prefix.len() > row.prefix.len()
+        if !row.path_prefix.is_empty()
+            && endpoint.prefix.len() > row.path_prefix.len()
             && endpoint.prefix.contains("/v1/")
         {
             self.warning(
                 path,
                 format!(
-                    "the `base_url` of {kind} is the bare origin; {} is added to it",
-                    row.prefix
+                    "the `base_url` of {kind} should not contain a path, because keymux adds {}",
+                    row.path_prefix
                 ),
                 "remove the path",
             );
@@ -204,10 +215,10 @@ impl Check<'_, '_> {
     fn timeouts(&mut self, path: &str, written: file::Timeouts) -> Timeouts {
         let file::Timeouts { connect, first_byte, idle, total } = written;
         Timeouts {
-            connect: self.some_period(&child(path, "connect"), &connect),
-            first_byte: self.some_period(&child(path, "first_byte"), &first_byte),
-            idle: self.some_period(&child(path, "idle"), &idle),
-            total: self.some_period(&child(path, "total"), &total),
+            connect: self.positive_period(&child(path, "connect"), &connect),
+            first_byte: self.positive_period(&child(path, "first_byte"), &first_byte),
+            idle: self.positive_period(&child(path, "idle"), &idle),
+            total: self.positive_period(&child(path, "total"), &total),
         }
     }
 
@@ -221,41 +232,41 @@ impl Check<'_, '_> {
             let at = child(path, &name);
             let value = self.secret(&at, &source, Lines::One);
             let Ok(name) = HeaderName::try_from(name.as_str()) else {
-                self.misplaced(
+                self.name_error(
                     &at,
-                    "this is not the name of a header",
-                    "a name has letters, digits and `-`",
+                    "this is not a valid header name",
+                    "a header name has letters, digits and `-`",
                 );
                 continue;
             };
-            if OURS.contains(&name) || name.as_str().starts_with("proxy-") {
-                self.misplaced(
+            if RESERVED.contains(&name) || name.as_str().starts_with("proxy-") {
+                self.name_error(
                     &at,
-                    format!("keymux writes the header `{name}` itself"),
+                    format!("keymux sets the header `{name}` itself"),
                     "remove it",
                 );
             } else if name == header::AUTHORIZATION {
-                self.misplaced(
+                self.name_error(
                     &at,
-                    "the header `authorization` carries the key",
-                    "put what follows `Bearer ` into the `value` of a key",
+                    "keymux sets the header `authorization` from the key",
+                    "write the text after `Bearer ` as the `value` of a key",
                 );
             } else if headers.iter().any(|(other, _)| *other == name) {
-                self.misplaced(
+                self.name_error(
                     &at,
                     format!("the header `{name}` is set twice"),
-                    "names of headers do not tell capitals from small letters",
+                    "header names are case-insensitive",
                 );
             }
             let Some(value) = value else { continue };
-            if HeaderValue::from_str(&value.text).is_err() {
+            if value.text.inspect_text(|text| HeaderValue::from_str(text).is_err()) {
                 self.error(
                     &at,
-                    "this cannot be the value of a header",
-                    "a value has visible ASCII characters and spaces",
+                    "this is not a valid header value",
+                    "a header value has visible ASCII characters and spaces",
                 );
             }
-            headers.push((name, Secret::new(value.text)));
+            headers.push((name, value.text));
         }
         headers
     }
@@ -263,14 +274,15 @@ impl Check<'_, '_> {
     fn proxy(&mut self, path: &str, written: &SecretSource) -> Option<Proxy> {
         let resolved = self.secret(path, written, Lines::One)?;
         let help = "for example \"http://proxy.internal:3128\" or \"http://user:password@proxy.internal:3128\"";
-        let parts = resolved.text.parse::<Uri>().ok().map(Uri::into_parts);
-        let bare =
+        let parts =
+            resolved.text.inspect_text(|text| text.parse::<Uri>().ok()).map(Uri::into_parts);
+        let is_root =
             |path: &http::uri::PathAndQuery| path.as_str() == "/" || path.as_str().is_empty();
         let parts = parts.filter(|parts| {
-            parts.scheme == Some(Scheme::HTTP) && parts.path_and_query.as_ref().is_none_or(bare)
+            parts.scheme == Some(Scheme::HTTP) && parts.path_and_query.as_ref().is_none_or(is_root)
         });
         let Some(authority) = parts.and_then(|parts| parts.authority) else {
-            self.error(path, "`proxy` must be http://, a host and a port", help);
+            self.error(path, "`proxy` must be an http:// URL with a host and a port", help);
             return None;
         };
         let (credentials, host) = match authority.as_str().rsplit_once('@') {
@@ -283,7 +295,7 @@ impl Check<'_, '_> {
             uri.port_u16().is_some() && uri.host().is_some_and(|host| !host.is_empty())
         });
         let Some(uri) = uri else {
-            self.error(path, "`proxy` must name a host and a port", help);
+            self.error(path, "`proxy` must contain a host and a port", help);
             return None;
         };
         let credentials = credentials.map(|credentials| {
@@ -292,19 +304,23 @@ impl Check<'_, '_> {
         let hidden = credentials.as_ref().map_or(String::new(), |credentials| {
             format!(" (fingerprint:{})", credentials.fingerprint())
         });
-        self.shown.insert(path.to_owned(), Json::from(format!("http://{host}{hidden}")));
+        self.displayed.insert(path.to_owned(), Json::from(format!("http://{host}{hidden}")));
         Some(Proxy { uri, credentials })
     }
 
-    fn authorities(&mut self, path: &str, name: &str) -> Option<Arc<[CertificateDer<'static>]>> {
-        let file = self.beside(path, name);
-        let pem = self.text_of(path, &file, name)?.into_bytes();
+    fn ca_certificates(
+        &mut self,
+        path: &str,
+        name: &str,
+    ) -> Option<Arc<[CertificateDer<'static>]>> {
+        let file = self.resolve_path(path, name);
+        let pem = self.read_text(path, &file, name)?;
         self.certificates(path, &pem).map(Into::into)
     }
 }
 
-/// Headers that frame the request or are for one hop only.
-const OURS: [HeaderName; 8] = [
+/// Headers that frame the request or apply to one connection only.
+const RESERVED: [HeaderName; 8] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -314,12 +330,3 @@ const OURS: [HeaderName; 8] = [
     header::TRAILER,
     header::EXPECT,
 ];
-
-/// Stands in for an address that was reported, and for that of the echo provider, which has none.
-fn nowhere() -> Endpoint {
-    Endpoint {
-        scheme: Scheme::HTTP,
-        authority: Authority::from_static("localhost"),
-        prefix: String::new(),
-    }
-}

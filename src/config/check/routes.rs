@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::Check;
-use crate::config::lookup;
+use super::report::Check;
+use crate::config::model_resolution::{self, ModelNotFound};
 use crate::config::path::{child, item};
-use crate::config::structure::closest;
-use crate::config::{Provider, Rescue, Route, RouteTimeouts, Target, file};
+use crate::config::schema_check::closest;
+use crate::config::{Provider, Rescue, Route, RouteTarget, RouteTimeouts, file};
 
-/// The settings that decide where a model name leads. Were one of them taken out of the tree for a
-/// mistake of its own, nothing could be said about routes.
-const LOOKED_AT: [&str; 10] = [
+/// The settings that decide which keys can serve a model. If one of them was reported, targets cannot be
+/// checked.
+const MODEL_SETTINGS: [&str; 10] = [
     "keys",
     "enabled",
     "models",
@@ -23,8 +23,8 @@ const LOOKED_AT: [&str; 10] = [
     "model_name",
 ];
 
-/// What targets are looked up in.
-struct Known<'a> {
+/// The names that targets can refer to.
+struct KnownNames<'a> {
     providers: &'a [Provider],
     routes: Vec<String>,
 }
@@ -35,19 +35,19 @@ impl Check<'_, '_> {
         written: BTreeMap<String, file::Route>,
         providers: &[Provider],
     ) -> Vec<Route> {
-        let known = Known { providers, routes: written.keys().cloned().collect() };
+        let known = KnownNames { providers, routes: written.keys().cloned().collect() };
         written.into_iter().map(|(name, route)| self.route(name, route, &known)).collect()
     }
 
-    fn route(&mut self, name: String, written: file::Route, known: &Known<'_>) -> Route {
+    fn route(&mut self, name: String, written: file::Route, known: &KnownNames<'_>) -> Route {
         let file::Route { targets, fallbacks, timeouts, first_token, rescue } = written;
         let path = child("routes", &name);
         let at = |name: &str| child(&path, name);
         if name.is_empty() || name.chars().any(char::is_control) || name.trim() != name {
             self.error(
                 &path,
-                "this is no name for a model",
-                "a name has no control characters and no spaces at its ends",
+                "this is not a valid model name",
+                "a model name has no control characters, and no space at its ends",
             );
         }
         let list = at("targets");
@@ -59,43 +59,43 @@ impl Check<'_, '_> {
             );
         }
         let mut resolved = Vec::new();
-        for (place, target) in targets.into_iter().flatten().enumerate() {
-            let file::Target { model, weight } = target;
-            let at = child(&item(&list, place), "model");
+        for (index, target) in targets.into_iter().flatten().enumerate() {
+            let file::RouteTarget { model, weight } = target;
+            let at = child(&item(&list, index), "model");
             resolved.extend(model.and_then(|model| self.target(&at, &model, weight, known)));
         }
         if !resolved.is_empty() && resolved.iter().all(|target| target.weight == 0.0) {
             self.warning(
                 &list,
-                "every target has weight 0: all are standby, and none comes first",
+                "every target has weight 0, so every target is a standby target",
                 None,
             );
         }
         let list = at("fallbacks");
         let fallbacks = fallbacks.iter().enumerate();
         let fallbacks = fallbacks
-            .filter_map(|(place, model)| self.target(&item(&list, place), model, 1.0, known))
+            .filter_map(|(index, model)| self.target(&item(&list, index), model, 1.0, known))
             .collect();
         Route {
             name: name.into(),
             targets: resolved,
             fallbacks,
             timeouts: timeouts.map_or_else(RouteTimeouts::default, |timeouts| {
-                self.deadlines(&at("timeouts"), timeouts)
+                self.route_timeouts(&at("timeouts"), timeouts)
             }),
-            first_token: first_token.map(|period| self.some_period(&at("first_token"), &period)),
+            first_token: first_token
+                .map(|period| self.positive_period(&at("first_token"), &period)),
             rescue: match rescue {
                 file::Rescue::None => Rescue::None,
                 file::Rescue::Hold => Rescue::Hold,
-                file::Rescue::Resume => Rescue::Resume,
             },
         }
     }
 
-    fn deadlines(&mut self, path: &str, written: file::RouteTimeouts) -> RouteTimeouts {
+    fn route_timeouts(&mut self, path: &str, written: file::RouteTimeouts) -> RouteTimeouts {
         let file::RouteTimeouts { first_byte, idle, total } = written;
         let mut period = |name: &str, period: Option<file::Period>| {
-            period.map(|period| self.some_period(&child(path, name), &period))
+            period.map(|period| self.positive_period(&child(path, name), &period))
         };
         RouteTimeouts {
             first_byte: period("first_byte", first_byte),
@@ -107,44 +107,44 @@ impl Check<'_, '_> {
     fn target(
         &mut self,
         path: &str,
-        asked: &str,
+        requested: &str,
         weight: f64,
-        known: &Known<'_>,
-    ) -> Option<Target> {
-        match lookup::model(known.providers, asked) {
-            Ok((place, model)) => {
-                self.reachable(path, &known.providers[place], model);
-                Some(Target { provider: place, model: model.into(), weight })
+        known: &KnownNames<'_>,
+    ) -> Option<RouteTarget> {
+        match model_resolution::resolve_provider(known.providers, requested) {
+            Ok((provider, model)) => {
+                self.check_allowed(path, &known.providers[provider], model);
+                Some(RouteTarget { provider, model: model.into(), weight })
             }
             Err(not_found) => {
-                if asked.is_empty() || !self.doubtful_of("providers", &LOOKED_AT) {
-                    self.nowhere(path, asked, known, &not_found);
+                if requested.is_empty() || !self.is_reported_for("providers", &MODEL_SETTINGS) {
+                    self.report_not_found(path, requested, known, &not_found);
                 }
                 None
             }
         }
     }
 
-    fn nowhere(
+    fn report_not_found(
         &mut self,
         path: &str,
-        asked: &str,
-        known: &Known<'_>,
-        not_found: &lookup::NotFound,
+        requested: &str,
+        known: &KnownNames<'_>,
+        not_found: &ModelNotFound,
     ) {
-        if !asked.is_empty() && known.routes.iter().any(|route| route == asked) {
+        if !requested.is_empty() && known.routes.iter().any(|route| route == requested) {
             self.error(
                 path,
                 format!(
-                    "`{}` is a route, and a route leads to models of providers",
-                    asked.escape_debug()
+                    "`{}` is a route, but a route can only refer to models of providers",
+                    requested.escape_debug()
                 ),
-                "name the models that stand behind that route",
+                "list the targets of that route here",
             );
             return;
         }
         let names = || known.providers.iter().map(|provider| &*provider.name);
-        let help = match asked.split_once('/') {
+        let help = match requested.split_once('/') {
             _ if !not_found.is_unknown() => None,
             Some((prefix, _)) => Some(match closest(prefix, names()) {
                 Some(meant) => format!("did you mean provider `{meant}`?"),
@@ -152,33 +152,31 @@ impl Check<'_, '_> {
             }),
             None => Some("write provider/model, or list the model in `models` of a key".to_owned()),
         };
-        self.error(path, format!("this leads nowhere: {not_found}"), help.as_deref());
+        self.error(path, format!("no provider has this model: {not_found}"), help.as_deref());
     }
 
-    /// Whether some key of the provider can serve the model at all.
-    fn reachable(&mut self, path: &str, provider: &Provider, model: &str) {
-        let place = child("providers", &provider.name);
-        if provider.keys.is_empty() || self.doubtful_of(&place, &LOOKED_AT) {
+    /// Checks that at least one key of the provider may serve the model.
+    fn check_allowed(&mut self, path: &str, provider: &Provider, model: &str) {
+        let provider_path = child("providers", &provider.name);
+        if provider.keys.is_empty() || self.is_reported_for(&provider_path, &MODEL_SETTINGS) {
             return;
         }
         let mut allowing = provider.keys.iter().filter(|key| key.allows(model)).peekable();
-        let (name, shown) = (&provider.name, model.escape_debug());
+        let (name, model) = (&provider.name, model.escape_debug());
         if allowing.peek().is_none() {
             self.error(
                 path,
+                format!("no key of provider `{name}` allows the model `{model}`"),
                 format!(
-                    "this leads nowhere: no key of provider `{name}` allows the model `{shown}`"
-                ),
-                format!(
-                    "see `models` and `blacklisted_models` of its keys{}",
-                    self.place(&child(&place, "keys"))
+                    "check `models` and `blacklisted_models` of its keys{}",
+                    self.location(&child(&provider_path, "keys"))
                 )
                 .as_str(),
             );
         } else if allowing.all(|key| !key.enabled) {
             self.warning(
                 path,
-                format!("every key of provider `{name}` that allows `{shown}` has enabled = false"),
+                format!("every key of provider `{name}` that allows `{model}` has enabled = false"),
                 None,
             );
         }

@@ -6,16 +6,16 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;
 
-use super::Check;
-use super::sources::Lines;
-use crate::config::structure::closest;
+use super::report::Check;
+use super::resolve_source::Lines;
+use crate::config::schema_check::closest;
 use crate::config::{
-    Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, Watch, file,
+    Admin, Listen, Log, LogFormat, Reload, Retry, Server, ServerAuth, Tls, WatchMode, file,
 };
-use crate::secret::{Secret, digest};
+use crate::secret::{Secret, sha256};
 
 impl Check<'_, '_> {
-    pub(super) fn server(&mut self, written: file::Server, open: bool) -> Server {
+    pub(super) fn server(&mut self, written: file::Server, has_no_clients: bool) -> Server {
         let file::Server {
             listen,
             max_body,
@@ -34,26 +34,26 @@ impl Check<'_, '_> {
             file::Auth::Clients => ServerAuth::Clients,
             file::Auth::None => ServerAuth::None,
         };
-        let guarded = !open
+        let is_protected = !has_no_clients
             || auth == ServerAuth::None
-            || self.doubtful_of("clients", &[])
-            || self.doubtful("server.auth");
-        if let Some(listen) = listen.as_ref().filter(|listen| !guarded && !near(listen)) {
+            || self.is_reported_for("clients", &[])
+            || self.is_reported("server.auth");
+        if let Some(listen) = listen.as_ref().filter(|listen| !is_protected && !listen.is_local()) {
             let message = format!(
-                "without `[[clients]]`, keymux is open to everybody who reaches {}",
-                named(listen)
+                "without `[[clients]]`, keymux is open to anyone who can reach {}",
+                describe(listen)
             );
-            self.error("server.listen", message, "add a client with a key, listen on 127.0.0.1, or say auth = \"none\" if that is meant");
+            self.error("server.listen", message, "add a client with a key, listen on 127.0.0.1, or write auth = \"none\" if this is intended");
         }
         Server {
-            listen: listen.unwrap_or(NOWHERE),
+            listen: listen.unwrap_or(PLACEHOLDER),
             max_body: self.size("server.max_body", &max_body),
             drain_timeout: self.period("server.drain_timeout", &drain_timeout),
             tls: tls.and_then(|tls| self.tls(&tls)),
             auth,
-            head_timeout: self.some_period("server.head_timeout", &head_timeout),
-            body_timeout: self.some_period("server.body_timeout", &body_timeout),
-            write_timeout: self.some_period("server.write_timeout", &write_timeout),
+            head_timeout: self.positive_period("server.head_timeout", &head_timeout),
+            body_timeout: self.positive_period("server.body_timeout", &body_timeout),
+            write_timeout: self.positive_period("server.write_timeout", &write_timeout),
             max_connections: usize::try_from(max_connections).unwrap_or(usize::MAX),
             queue_timeout: self.period("server.queue_timeout", &queue_timeout),
             log: self.log(log),
@@ -64,44 +64,45 @@ impl Check<'_, '_> {
         let file::Admin { listen, token } = written;
         let listen = self.listen("admin.listen", &listen);
         if let Some(listen) = &listen {
-            if listen == server && !any_port(listen) && !self.doubtful("server.listen") {
+            if listen == server && !is_any_port(listen) && !self.is_reported("server.listen") {
                 self.error(
                     "admin.listen",
-                    "the admin listener stands where programs call",
-                    "give it an address of its own",
+                    "the admin listener has the same address as `server.listen`",
+                    "write another address",
                 );
             }
-            if token.is_none() && !self.doubtful("admin.token") && !near(listen) {
+            if token.is_none() && !self.is_reported("admin.token") && !listen.is_local() {
                 let message = format!(
-                    "without `token`, the admin listener is open to everybody who reaches {}",
-                    named(listen)
+                    "without `token`, the admin listener is open to anyone who can reach {}",
+                    describe(listen)
                 );
                 self.error(
                     "admin.listen",
                     message,
-                    "write token = { env_var = \"…\" }, or listen on 127.0.0.1",
+                    "write token = { env_var = \"NAME\" }, or listen on 127.0.0.1",
                 );
             }
         }
         let token = token.and_then(|token| self.secret("admin.token", &token, Lines::One));
-        let digest = token.as_ref().map(|token| digest(token.text.as_bytes()));
-        let shown = token.map(|token| Secret::new(token.text));
-        Admin { listen: listen.unwrap_or(NOWHERE), token: digest, shown }
+        let token = token.map(|token| token.text);
+        let token_sha256 =
+            token.as_ref().map(|token| token.inspect_text(|text| sha256(text.as_bytes())));
+        Admin { listen: listen.unwrap_or(PLACEHOLDER), token_sha256, token }
     }
 
     pub(super) fn reload(&mut self, written: file::Reload) -> Reload {
         let file::Reload { watch, poll_interval, settle } = written;
         let watch = match watch {
-            file::Watch::Auto => Watch::Auto,
-            file::Watch::Poll => Watch::Poll,
-            file::Watch::Off => Watch::Off,
+            file::WatchMode::Auto => WatchMode::Auto,
+            file::WatchMode::Poll => WatchMode::Poll,
+            file::WatchMode::Off => WatchMode::Off,
         };
-        let poll_interval = self.some_period("reload.poll_interval", &poll_interval);
+        let poll_interval = self.positive_period("reload.poll_interval", &poll_interval);
         Reload { watch, poll_interval, settle: self.period("reload.settle", &settle) }
     }
 
     fn listen(&mut self, path: &str, written: &str) -> Option<Listen> {
-        let listen = address(written);
+        let listen = Listen::parse(written);
         if listen.is_some() {
             return listen;
         }
@@ -133,19 +134,19 @@ impl Check<'_, '_> {
         let cert = cert.as_ref().and_then(|cert| self.contents("server.tls.cert", cert));
         let key = key.as_ref().and_then(|key| self.contents("server.tls.key", key));
         let client_ca = client_ca.as_ref().and_then(|ca| self.contents("server.tls.client_ca", ca));
-        let client_ca =
-            client_ca.and_then(|ca| self.certificates("server.tls.client_ca", ca.as_bytes()));
+        let client_ca = client_ca.and_then(|ca| self.certificates("server.tls.client_ca", &ca));
         let (cert, key) = (cert?, key?);
-        let chained = self.certificates("server.tls.cert", cert.as_bytes());
-        let Ok(private) = PrivateKeyDer::from_pem_slice(key.as_bytes()) else {
+        let chain = self.certificates("server.tls.cert", &cert);
+        let private = key.inspect_text(|pem| PrivateKeyDer::from_pem_slice(pem.as_bytes()));
+        let Ok(private) = private else {
             self.error(
                 "server.tls.key",
-                "this holds no private key in PEM form",
-                "it begins with -----BEGIN PRIVATE KEY----- and is not encrypted",
+                "this is not a private key in PEM format",
+                "a key begins with -----BEGIN PRIVATE KEY----- and must not be encrypted",
             );
             return None;
         };
-        let (cert, key) = (chained?, private);
+        let (cert, key) = (chain?, private);
         let provider = aws_lc_rs::default_provider();
         match CertifiedKey::from_der(cert.clone(), key.clone_key(), &provider) {
             Ok(_) => Some(Tls { cert, key, client_ca }),
@@ -157,26 +158,27 @@ impl Check<'_, '_> {
                 self.error(
                     "server.tls",
                     "this certificate and key cannot be used",
-                    "RSA, ECDSA and Ed25519 keys can",
+                    "use an RSA, ECDSA or Ed25519 key",
                 );
                 None
             }
         }
     }
 
-    /// The certificates in a PEM text; none at all is an error.
+    /// Parses the certificates in a PEM text; at least one is required.
     pub(super) fn certificates(
         &mut self,
         path: &str,
-        pem: &[u8],
+        pem: &Secret,
     ) -> Option<Vec<CertificateDer<'static>>> {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let chain: Result<Vec<_>, _> =
+            pem.inspect_text(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()).collect());
         match chain {
             Ok(chain) if !chain.is_empty() => return Some(chain),
             _ => self.error(
                 path,
-                "this holds no certificate in PEM form",
-                "it begins with -----BEGIN CERTIFICATE-----",
+                "this is not a certificate in PEM format",
+                "a certificate begins with -----BEGIN CERTIFICATE-----",
             ),
         }
         None
@@ -185,16 +187,16 @@ impl Check<'_, '_> {
     fn log(&mut self, written: file::Log) -> Log {
         const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
         let file::Log { level, format } = written;
-        let word = level.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let known = LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known));
-        if (word && !known) || EnvFilter::try_new(&level).is_err() {
+        let is_word = level.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_known = LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known));
+        if (is_word && !is_known) || EnvFilter::try_new(&level).is_err() {
             let help = closest(&level, LEVELS.into_iter()).map_or_else(
                 || "one of: error, warn, info, debug, trace; or a filter such as \"info,keymux::upstream=debug\"".to_owned(),
                 |meant| format!("did you mean \"{meant}\"?"),
             );
             self.error(
                 "server.log.level",
-                "`level` is neither a level nor a filter",
+                "`level` is neither a log level nor a filter",
                 help.as_str(),
             );
         }
@@ -212,45 +214,21 @@ pub(super) fn retry(written: &file::Retry) -> Retry {
     Retry { budget, floor_per_second, max_waits }
 }
 
-/// The listener that a text means.
-pub(in crate::config) fn address(written: &str) -> Option<Listen> {
-    if let Some(socket) = written.strip_prefix("unix:") {
-        return socket.starts_with('/').then(|| Listen::Unix(socket.into()));
-    }
-    match written.strip_prefix("systemd") {
-        Some("") => Some(Listen::Systemd(None)),
-        Some(name) => {
-            let name = name.strip_prefix(':').filter(|name| !name.is_empty())?;
-            Some(Listen::Systemd(Some(name.to_owned())))
-        }
-        None => written.parse().ok().map(Listen::Tcp),
-    }
-}
+/// Replaces an address that was reported.
+const PLACEHOLDER: Listen = Listen::Systemd(None);
 
-/// Stands in for an address that was reported.
-const NOWHERE: Listen = Listen::Systemd(None);
-
-/// Whether only this machine reaches it. What systemd hands over may be anything.
-fn near(listen: &Listen) -> bool {
-    match listen {
-        Listen::Tcp(address) => address.ip().to_canonical().is_loopback(),
-        Listen::Unix(_) => true,
-        Listen::Systemd(_) => false,
-    }
-}
-
-fn named(listen: &Listen) -> String {
+fn describe(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) if address.ip().is_unspecified() => {
             "any of this machine's addresses".to_owned()
         }
         Listen::Tcp(address) => address.ip().to_string(),
         Listen::Unix(_) => "its socket".to_owned(),
-        Listen::Systemd(_) => "the socket that systemd hands over".to_owned(),
+        Listen::Systemd(_) => "the socket that systemd passes".to_owned(),
     }
 }
 
-/// Whether each listener gets a port of its own.
-fn any_port(listen: &Listen) -> bool {
+/// True if the system chooses the port.
+fn is_any_port(listen: &Listen) -> bool {
     matches!(listen, Listen::Tcp(address) if address.port() == 0)
 }

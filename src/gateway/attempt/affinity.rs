@@ -8,7 +8,7 @@ use http::HeaderMap;
 use super::call::Call;
 use crate::config::Affinity;
 use crate::keys::AffinityKeys;
-use crate::route::Hop;
+use crate::route::Target;
 use crate::upstream::RequestKind;
 use crate::wire::inspect::conversation::{LONG, Stable, is_conversation};
 use crate::wire::inspect::{conversation, signatures};
@@ -29,7 +29,7 @@ pub(super) struct RequestAffinity {
 
 impl RequestAffinity {
     /// Returns what makes the request prefer one of a provider's keys.
-    pub(super) fn affinity_keys(&self, call: &Call<'_>, target: Hop<'_>) -> AffinityKeys {
+    pub(super) fn affinity_keys(&self, call: &Call<'_>, target: Target<'_>) -> AffinityKeys {
         let affinity = call.gateway.config.providers[target.provider].affinity;
         let RequestKind::Operation { address, .. } = call.what else {
             return AffinityKeys::default();

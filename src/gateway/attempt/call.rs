@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use crate::config::Client;
 use crate::gateway::{Gateway, KeyIndex};
 use crate::keys::{KeyRequest, KeyState};
-use crate::provider::{Kind, Way};
+use crate::provider::{Conversion, Kind};
 use crate::route;
-use crate::route::{Hop, Plan};
+use crate::route::{Plan, Target};
 use crate::upstream::RequestKind;
 use crate::wire::api::Format;
 use crate::wire::ir::Request;
@@ -47,26 +47,26 @@ pub(crate) struct DecodedRequest(pub(super) OnceLock<Result<Request, Rejected>>)
 
 impl Call<'_> {
     /// Returns how a target's provider serves the operation.
-    pub(super) fn way(&self, target: Hop<'_>) -> Way {
+    pub(super) fn conversion(&self, target: Target<'_>) -> Conversion {
         let kind = self.gateway.config.providers[target.provider].kind;
-        kind.way(self.what.operation(), self.body_format, self.model_names(target))
+        kind.conversion(self.what.operation(), self.body_format, self.model_names(target))
     }
 
     /// Returns the target's model, and the provider's own name of it.
-    pub(super) fn model_names<'h>(&'h self, target: Hop<'h>) -> [&'h str; 2] {
+    pub(super) fn model_names<'h>(&'h self, target: Target<'h>) -> [&'h str; 2] {
         let keys = &self.gateway.config.providers[target.provider].keys;
         let deployed = keys.iter().find_map(|key| key.deployment(target.model));
         [target.model, deployed.unwrap_or(target.model)]
     }
 
     /// Returns what the request needs of a key.
-    pub(super) fn want<'h>(&'h self, target: Hop<'h>) -> KeyRequest<'h> {
+    pub(super) fn want<'h>(&'h self, target: Target<'h>) -> KeyRequest<'h> {
         let tokens = (self.body.len() as u64).div_ceil(BYTES_PER_TOKEN);
         KeyRequest { client: self.client_name(), model: target.model, tokens }
     }
 
     /// Returns `provider/key`.
-    pub(super) fn key_name(&self, target: Hop<'_>, key: usize) -> String {
+    pub(super) fn key_name(&self, target: Target<'_>, key: usize) -> String {
         let provider = &self.gateway.config.providers[target.provider];
         format!("{}/{}", provider.name, provider.keys[key].name)
     }
@@ -81,7 +81,7 @@ impl Call<'_> {
     }
 
     /// Returns the target's keys that allow this request, with their state.
-    pub(super) fn key_states(&self, target: Hop<'_>, now: Instant) -> Vec<(usize, KeyState)> {
+    pub(super) fn key_states(&self, target: Target<'_>, now: Instant) -> Vec<(usize, KeyState)> {
         let pool = &self.gateway.providers[target.provider].pool;
         let mut states = pool.eligible_keys(self.want(target), now.into_std());
         states.retain(|(key, _)| self.pinned_key.is_none_or(|pinned| pinned.key == *key));
@@ -89,20 +89,21 @@ impl Call<'_> {
     }
 
     /// Returns the targets that support the operation and that the client may use.
-    pub(super) fn targets<'p>(&'p self, plan: &Plan<'p>) -> impl Iterator<Item = Hop<'p>> {
+    pub(super) fn targets<'p>(&'p self, plan: &Plan<'p>) -> impl Iterator<Item = Target<'p>> {
         plan.clone().filter(|target| self.can_use(*target))
     }
 
-    fn can_use(&self, target: Hop<'_>) -> bool {
+    fn can_use(&self, target: Target<'_>) -> bool {
         let config = &self.gateway.config;
-        self.way(target) != Way::Not
+        self.conversion(target) != Conversion::Unsupported
             && self.pinned_key.is_none_or(|pinned| pinned.provider == target.provider)
-            && self.client.is_none_or(|client| route::may_have(client, config, target))
+            && self.client.is_none_or(|client| route::is_target_allowed(client, config, target))
     }
 
     /// Returns the last provider of the plan that does not support the operation.
     pub(super) fn unsupported_provider(&self, plan: Plan<'_>) -> Option<(usize, Kind)> {
-        let target = plan.filter(|target| self.way(*target) == Way::Not).last()?;
+        let target =
+            plan.filter(|target| self.conversion(*target) == Conversion::Unsupported).last()?;
         Some((target.provider, self.gateway.config.providers[target.provider].kind))
     }
 }

@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use crate::gateway::Provider;
-use crate::route::Hop;
+use crate::route::Target;
 
 /// One attempt.
 #[derive(Clone, Copy)]
 pub(super) struct AttemptContext<'t> {
     pub(super) call: &'t Call<'t>,
-    pub(super) target: Hop<'t>,
+    pub(super) target: Target<'t>,
     /// The index of the key in the target's provider.
     pub(super) key: usize,
     pub(super) deadlines: Deadlines,

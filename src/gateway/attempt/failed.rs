@@ -8,7 +8,7 @@ use crate::gateway::response::AllCoolingDown;
 use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::started::StartedResponse;
 use crate::keys::KeyState;
-use crate::route::Hop;
+use crate::route::Target;
 use crate::upstream::UpstreamError;
 use crate::wire::api::{Framing, Operation};
 use crate::wire::failure::class::{Class, Failure};
@@ -43,7 +43,7 @@ impl FailedAttempt {
     /// Nothing was sent, because the key is at a limit or cooling down.
     pub(super) fn over_limit(
         call: &Call<'_>,
-        target: Hop<'_>,
+        target: Target<'_>,
         key: usize,
         state: KeyState,
     ) -> Self {

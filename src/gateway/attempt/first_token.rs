@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::history::KeyAttempt;
-use crate::route::Hop;
+use crate::route::Target;
 
 /// The state of the first-token timeout of one request.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl FirstTokenTimeout {
     }
 
     /// Returns true if the target is left for a later round.
-    pub(super) fn is_deferred(&self, target: Hop<'_>) -> bool {
+    pub(super) fn is_deferred(&self, target: Target<'_>) -> bool {
         self.round == Round::OtherTargets && self.slow.iter().any(|slow| slow.is_at(target))
     }
 

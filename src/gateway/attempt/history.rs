@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::failed::FailureResponse;
 use crate::keys::{KeyState, TriedKeys};
-use crate::route::{Hop, Plan};
+use crate::route::{Plan, Target};
 use crate::wire::failure::class::Class;
 use crate::wire::json::fields::Rejected;
 
@@ -18,15 +18,15 @@ pub(super) struct KeyAttempt {
 }
 
 impl KeyAttempt {
-    pub(super) fn new(target: Hop<'_>, key: usize) -> Self {
+    pub(super) fn new(target: Target<'_>, key: usize) -> Self {
         Self { provider: target.provider, model: target.model.into(), key }
     }
 
-    pub(super) fn is_at(&self, target: Hop<'_>) -> bool {
+    pub(super) fn is_at(&self, target: Target<'_>) -> bool {
         self.provider == target.provider && *self.model == *target.model
     }
 
-    fn is(&self, target: Hop<'_>, key: usize) -> bool {
+    fn is(&self, target: Target<'_>, key: usize) -> bool {
         self.key == key && self.is_at(target)
     }
 }
@@ -54,7 +54,7 @@ impl History {
     /// Records a failed attempt. The most useful failure is kept for the caller.
     pub(super) fn add_failure(
         &mut self,
-        target: Hop<'_>,
+        target: Target<'_>,
         key: usize,
         class: Class,
         response: FailureResponse,
@@ -81,7 +81,7 @@ impl History {
     }
 
     /// Excludes a target whose format cannot express the request.
-    pub(super) fn add_untranslatable(&mut self, target: Hop<'_>, rejected: Rejected) {
+    pub(super) fn add_untranslatable(&mut self, target: Target<'_>, rejected: Rejected) {
         self.untranslatable.push((target.provider, target.model.into(), rejected));
     }
 
@@ -91,29 +91,29 @@ impl History {
     }
 
     /// Returns true if the target is not tried again.
-    pub(super) fn excludes(&self, target: Hop<'_>) -> bool {
+    pub(super) fn excludes(&self, target: Target<'_>) -> bool {
         self.silent_providers.contains(&target.provider)
             || self.too_long.iter().any(|model| **model == *target.model)
             || self.is_untranslatable(target)
     }
 
-    fn is_untranslatable(&self, target: Hop<'_>) -> bool {
+    fn is_untranslatable(&self, target: Target<'_>) -> bool {
         let is_target =
             |provider, model: &str| provider == target.provider && model == target.model;
         self.untranslatable.iter().any(|(provider, model, _)| is_target(*provider, model))
     }
 
     /// Returns the keys of a target that were tried. A route may contain a target twice.
-    pub(super) fn tried_keys(&self, target: Hop<'_>) -> TriedKeys {
+    pub(super) fn tried_keys(&self, target: Target<'_>) -> TriedKeys {
         let tried = self.exhausted.iter().chain(&self.failed);
         tried.filter(|attempt| attempt.is_at(target)).map(|attempt| attempt.key).collect()
     }
 
-    pub(super) fn has_tried(&self, target: Hop<'_>, key: usize) -> bool {
+    pub(super) fn has_tried(&self, target: Target<'_>, key: usize) -> bool {
         self.exhausted.iter().chain(&self.failed).any(|attempt| attempt.is(target, key))
     }
 
-    pub(super) fn has_exhausted(&self, target: Hop<'_>, key: usize) -> bool {
+    pub(super) fn has_exhausted(&self, target: Target<'_>, key: usize) -> bool {
         self.exhausted.iter().any(|attempt| attempt.is(target, key))
     }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::call::Call;
 use crate::keys::concurrency::{ConcurrencyLimit, Permit, Waiter};
 use crate::keys::{KeyReservation, KeyState, LimitScope};
-use crate::route::Hop;
+use crate::route::Target;
 
 /// Acquires a permit. Returns `None` if none is free by then, or if the queue is full.
 pub(crate) async fn acquire(limit: &Arc<ConcurrencyLimit>, by: Instant) -> Option<Permit> {
@@ -28,7 +28,7 @@ pub(crate) async fn acquire(limit: &Arc<ConcurrencyLimit>, by: Instant) -> Optio
 /// The key's state, if its limits do not allow it within `server.queue_timeout`.
 pub(super) async fn reserve(
     call: &Call<'_>,
-    target: Hop<'_>,
+    target: Target<'_>,
     key: usize,
 ) -> Result<KeyReservation, KeyState> {
     let pool = &call.gateway.providers[target.provider].pool;

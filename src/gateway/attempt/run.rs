@@ -20,7 +20,7 @@ use crate::gateway::response::refusal::Refusal;
 use crate::gateway::response::started::StartedResponse;
 use crate::keys::concurrency::{Permit, Waiter};
 use crate::keys::{ChosenKey, KeyState, LimitScope, TriedKeys};
-use crate::route::{Hop, Plan};
+use crate::route::{Plan, Target};
 use crate::wire::failure::class::Class;
 
 /// The attempts of one request. It borrows nothing, so a request whose stream breaks can continue from here, with
@@ -106,7 +106,7 @@ impl AttemptLoop {
         &mut self,
         call: &Call<'_>,
         plan: &Plan<'_>,
-        target: Hop<'_>,
+        target: Target<'_>,
         record: &mut Record,
     ) -> TargetResult {
         if self.history.excludes(target) || self.first_token.is_deferred(target) {
@@ -213,7 +213,7 @@ impl AttemptLoop {
     fn choose_key(
         &mut self,
         call: &Call<'_>,
-        target: Hop<'_>,
+        target: Target<'_>,
         tried: &mut TriedKeys,
         second_try: Option<usize>,
         now: Instant,
@@ -240,7 +240,7 @@ impl AttemptLoop {
             || gateway.retries.budget.take(gateway.config.retry, now.into_std())
     }
 
-    fn deadlines(&self, call: &Call<'_>, target: Hop<'_>, now: Instant) -> Deadlines {
+    fn deadlines(&self, call: &Call<'_>, target: Target<'_>, now: Instant) -> Deadlines {
         let timeouts = call.gateway.config.providers[target.provider].timeouts;
         let total = self.total_deadline(&timeouts);
         let first_byte = self.timeouts.first_byte.unwrap_or(timeouts.first_byte);
@@ -262,7 +262,7 @@ impl AttemptLoop {
         &'p self,
         call: &'p Call<'p>,
         plan: &Plan<'p>,
-    ) -> impl Iterator<Item = (Hop<'p>, Instant)> {
+    ) -> impl Iterator<Item = (Target<'p>, Instant)> {
         let targets = call.targets(plan).filter(|target| !self.history.excludes(*target));
         targets.map(|target| {
             let timeouts = &call.gateway.config.providers[target.provider].timeouts;
@@ -275,10 +275,10 @@ impl AttemptLoop {
         &self,
         call: &Call<'_>,
         plan: &Plan<'_>,
-        current: (Hop<'_>, usize),
+        current: (Target<'_>, usize),
         now: Instant,
     ) -> bool {
-        let is_untried = |target: Hop<'_>, key: usize| {
+        let is_untried = |target: Target<'_>, key: usize| {
             (target, key) != current && !self.history.has_tried(target, key)
         };
         self.open_targets(call, plan).any(|(target, total)| {

@@ -14,8 +14,8 @@ use super::context::AttemptContext;
 use super::failed::FailedAttempt;
 use super::read::whole_body;
 use crate::gateway::response::started::StartedResponse;
-use crate::provider::Way;
-use crate::route::Hop;
+use crate::provider::Conversion;
+use crate::route::Target;
 use crate::wire::api::routes::Address;
 use crate::wire::api::{Api, Format, Framing, Operation};
 use crate::wire::failure::class::Failure;
@@ -97,19 +97,19 @@ impl Call<'_> {
     /// When the request is invalid, or when the provider's format cannot express it.
     pub(super) fn translate_for(
         &self,
-        target: Hop<'_>,
+        target: Target<'_>,
     ) -> Result<Option<TranslatedRequest>, Rejected> {
-        match self.way(target) {
-            Way::Same | Way::Not => Ok(None),
-            Way::Through(format) => self.translate_conversation(target, format),
-            Way::Embed(format) => self.translate_embeddings(target, format),
-            Way::Count(counter) => self.translate_count(target, counter).map(Some),
+        match self.conversion(target) {
+            Conversion::Verbatim | Conversion::Unsupported => Ok(None),
+            Conversion::Translate(format) => self.translate_conversation(target, format),
+            Conversion::Embeddings(format) => self.translate_embeddings(target, format),
+            Conversion::CountTokens(counter) => self.translate_count(target, counter).map(Some),
         }
     }
 
     fn translate_conversation(
         &self,
-        target: Hop<'_>,
+        target: Target<'_>,
         format: Format,
     ) -> Result<Option<TranslatedRequest>, Rejected> {
         let Some(caller_format) = Format::of(self.what.operation()) else { return Ok(None) };
@@ -122,8 +122,8 @@ impl Call<'_> {
             request.to_mut().stream = false;
         }
         let kind = self.gateway.config.providers[target.provider].kind;
-        let provider_format = kind.format_for(format, &request, model);
-        let quirks = kind.row().quirks;
+        let provider_format = kind.translation_format(format, &request, model);
+        let quirks = kind.info().quirks;
         let Encoded { body, dropped, forced: forced_tool } =
             encode_request(provider_format, body_format, &request, quirks)?;
         // A body of another format requests usage in the way of the caller's API, if at all.
@@ -144,7 +144,7 @@ impl Call<'_> {
 
     fn translate_embeddings(
         &self,
-        target: Hop<'_>,
+        target: Target<'_>,
         format: embeddings::EmbeddingsFormat,
     ) -> Result<Option<TranslatedRequest>, Rejected> {
         let request = embeddings::Request::decode(self.body)?;
@@ -167,7 +167,7 @@ impl Call<'_> {
 
     fn translate_count(
         &self,
-        target: Hop<'_>,
+        target: Target<'_>,
         counter: Counter,
     ) -> Result<TranslatedRequest, Rejected> {
         let (caller, format) = (self.what.operation(), counter.format());
@@ -175,7 +175,7 @@ impl Call<'_> {
         let (body, pointer) = token_count::find_conversation(caller, self.body)?;
         let body_format = token_count::conversation_format(caller).unwrap_or(format);
         let request = self.decode_once(body_format, &body, pointer, model)?;
-        let quirks = self.gateway.config.providers[target.provider].kind.row().quirks;
+        let quirks = self.gateway.config.providers[target.provider].kind.info().quirks;
         let encoded = encode_request(format, body_format, &request, quirks);
         let Encoded { body, dropped, .. } =
             encoded.map_err(|rejected| prefix_pointer(pointer, rejected))?;
@@ -205,7 +205,7 @@ impl Call<'_> {
 
     fn translated(
         &self,
-        target: Hop<'_>,
+        target: Target<'_>,
         task: Task,
         [caller_operation, operation]: [Operation; 2],
         bodies: Vec<Vec<u8>>,

@@ -13,11 +13,11 @@ use crate::gateway::KeyIndex;
 use crate::gateway::record::Record;
 use crate::gateway::response::started::StartedResponse;
 use crate::keys::{Admission, ChosenKey};
-use crate::route::Hop;
+use crate::route::Target;
 
 /// An attempt whose key is chosen.
 pub(super) struct PlannedAttempt<'t> {
-    pub(super) target: Hop<'t>,
+    pub(super) target: Target<'t>,
     pub(super) chosen: ChosenKey,
     pub(super) deadlines: Deadlines,
     /// The request in the provider's format, if it is another than the caller's.
@@ -28,7 +28,7 @@ pub(super) struct PlannedAttempt<'t> {
 /// is requested. The configured limits of the key apply, after a wait of at most `server.queue_timeout`.
 pub(crate) async fn with_key(
     call: &Call<'_>,
-    target: Hop<'_>,
+    target: Target<'_>,
     key: usize,
     record: &mut Record,
 ) -> Result<StartedResponse, FailedAttempt> {

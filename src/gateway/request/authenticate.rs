@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use crate::config::Client;
 use crate::gateway::Gateway;
 use crate::gateway::response::refusal::Refusal;
-use crate::secret::{Secret, digest};
+use crate::secret::{Secret, sha256};
 use crate::upstream::aws::caller_signature::CallerSignature;
 use crate::wire::api::Api;
 
@@ -65,7 +65,7 @@ pub(super) fn authenticate<'g, 'h>(
         };
     }
     let key = api_key(head, api);
-    match key.as_deref().and_then(|key| gateway.client(&digest(key))) {
+    match key.as_deref().and_then(|key| gateway.client(&sha256(key))) {
         Some((at, client)) if client.enabled => {
             Ok(Caller { client: Some((at, client)), signature: None })
         }

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::config::{Asked, Client};
+use crate::config::{Client, ResolvedModel};
 use crate::gateway::Gateway;
 use crate::gateway::response::refusal::Refusal;
 use crate::keys::eligibility;
 use crate::route;
-use crate::route::Hop;
+use crate::route::Target;
 use crate::wire::api::Api;
 
 /// Returns the response to `GET /v1/models` in the caller's format: the routes, then each model that the keys of a
@@ -58,13 +58,13 @@ pub(super) fn get(
     id: &str,
 ) -> Result<Value, Refusal> {
     let id = &*percent_decoded(id);
-    let resolved = gateway.config.resolve(id).map_err(Refusal::NotFound)?;
+    let resolved = gateway.config.resolve_model(id).map_err(Refusal::NotFound)?;
     if !may_use(gateway, client, id) {
         return Err(Refusal::NoKeyForClient(id.to_owned()));
     }
     let owner = match resolved {
-        Asked::Route(_) => "keymux",
-        Asked::Model { provider, .. } => &gateway.config.providers[provider].name,
+        ResolvedModel::Route(_) => "keymux",
+        ResolvedModel::Model { provider, .. } => &gateway.config.providers[provider].name,
     };
     Ok(model_object(api, id, owner))
 }
@@ -72,23 +72,24 @@ pub(super) fn get(
 /// Returns true if a request of this client for this name would find a key.
 fn may_use(gateway: &Gateway, client: Option<&Client>, name: &str) -> bool {
     let config = &gateway.config;
-    let Ok(resolved) = config.resolve(name) else { return false };
-    if client.is_some_and(|client| route::may_ask(client, config, name, &resolved).is_err()) {
+    let Ok(resolved) = config.resolve_model(name) else { return false };
+    if client.is_some_and(|client| route::authorize_model(client, config, name, &resolved).is_err())
+    {
         return false;
     }
-    let has_key = |target: Hop<'_>| {
-        client.is_none_or(|client| route::may_have(client, config, target))
+    let has_key = |target: Target<'_>| {
+        client.is_none_or(|client| route::is_target_allowed(client, config, target))
             && config.providers[target.provider].keys.iter().any(|key| {
                 eligibility(key, client.map(|client| &*client.name), target.model).is_ok()
             })
     };
     match resolved {
-        Asked::Model { provider, model } => has_key(Hop { provider, model }),
-        Asked::Route(route) => route
+        ResolvedModel::Model { provider, model } => has_key(Target { provider, model }),
+        ResolvedModel::Route(route) => route
             .targets
             .iter()
             .chain(&route.fallbacks)
-            .any(|target| has_key(Hop { provider: target.provider, model: &target.model })),
+            .any(|target| has_key(Target { provider: target.provider, model: &target.model })),
     }
 }
 

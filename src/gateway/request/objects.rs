@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::resource_ids::{owners, remove_signatures};
 use super::respond::{own_origin, respond};
-use crate::config::{Asked, Client, Cloud, Key};
+use crate::config::{Client, Cloud, Key, ResolvedModel};
 use crate::gateway::attempt::{Call, DecodedRequest, FailedAttempt};
 use crate::gateway::record::Record;
 use crate::gateway::response::body::CallerBody;
@@ -22,7 +22,7 @@ use crate::gateway::{Gateway, KeyIndex, attempt};
 use crate::keys::{ClientScope, eligibility};
 use crate::observe::unix_time;
 use crate::route;
-use crate::route::Hop;
+use crate::route::Target;
 use crate::upstream::RequestKind;
 use crate::wire::api::Operation;
 use crate::wire::api::resources::StoredObject;
@@ -130,7 +130,7 @@ impl ObjectRequest<'_> {
         body: &Bytes,
         record: &mut Record,
     ) -> Result<OwnedResponse, Refusal> {
-        let target = Hop { provider: owner.provider, model: "" };
+        let target = Target { provider: owner.provider, model: "" };
         let result = attempt::with_key(&self.call(body, owner), target, owner.key, record).await;
         let started = result.or_else(FailedAttempt::into_response)?;
         Ok((started, owner))
@@ -147,7 +147,7 @@ impl ObjectRequest<'_> {
             let key_config = &self.gateway.config.providers[provider].keys[key];
             let body = self.body_for(key_config, &destination)?;
             let owner = KeyIndex { provider, key };
-            let target = Hop { provider, model: destination.first_model() };
+            let target = Target { provider, model: destination.first_model() };
             match attempt::with_key(&self.call(&body, owner), target, key, record).await {
                 Ok(started) => return Ok((started, owner)),
                 Err(failed) => {
@@ -170,7 +170,7 @@ impl ObjectRequest<'_> {
         let mut keys =
             config.providers.iter().enumerate().flat_map(|(provider, provider_config)| {
                 provider_config.keys.iter().enumerate().filter_map(move |(key, key_config)| {
-                    let can_serve = provider_config.kind.serves(self.stored.operation)
+                    let can_serve = provider_config.kind.supports(self.stored.operation)
                         && self.may_use(key_config);
                     can_serve.then_some((KeyIndex { provider, key }, key_config))
                 })
@@ -248,14 +248,14 @@ impl ObjectRequest<'_> {
     /// Resolves a model of a batch to a provider and the provider's model.
     fn resolve<'m>(&self, name: &'m str) -> Result<(usize, &'m str), String> {
         let config = &self.gateway.config;
-        let resolved = config.resolve(name).map_err(|tried| tried.to_string())?;
+        let resolved = config.resolve_model(name).map_err(|tried| tried.to_string())?;
         if let Some(client) = self.client {
-            route::may_ask(client, config, name, &resolved)
+            route::authorize_model(client, config, name, &resolved)
                 .map_err(|_| format!("This client may not use the model `{name}`."))?;
         }
         match resolved {
-            Asked::Model { provider, model } => Ok((provider, model)),
-            Asked::Route(_) => {
+            ResolvedModel::Model { provider, model } => Ok((provider, model)),
+            ResolvedModel::Route(_) => {
                 Err(format!("`{name}` is a route; a batch needs a model of one provider."))
             }
         }
@@ -265,7 +265,7 @@ impl ObjectRequest<'_> {
     fn only_provider(&self) -> Result<Destination, Refusal> {
         let config = &self.gateway.config;
         let mut found = config.providers.iter().enumerate().filter(|(_, provider)| {
-            provider.kind.serves(self.stored.operation)
+            provider.kind.supports(self.stored.operation)
                 && provider.keys.iter().any(|key| self.may_use(key))
         });
         match (found.next(), found.next()) {
@@ -280,7 +280,7 @@ impl ObjectRequest<'_> {
     /// Chooses the next key by weight among those for stored objects, this client and all the models.
     fn choose_key(&self, destination: &Destination, tried: &[usize]) -> Option<usize> {
         let provider = &self.gateway.config.providers[destination.provider];
-        if !provider.kind.serves(self.stored.operation) {
+        if !provider.kind.supports(self.stored.operation) {
             return None;
         }
         let client = self.client.map(|client| &*client.name);
@@ -315,7 +315,7 @@ impl ObjectRequest<'_> {
         let is_candidate = |key: &usize| scope(*key) == Some(best);
         let standby = || keys.clone().find(|key| is_candidate(key) && !is_cooling(*key));
         let cooling_down = || keys.clone().find(is_candidate);
-        self.gateway.turns.next().among(weights).or_else(standby).or_else(cooling_down)
+        self.gateway.turns.next().pick(weights).or_else(standby).or_else(cooling_down)
     }
 
     /// Returns the body for this key: with the models under the names of its provider.

@@ -46,9 +46,9 @@ pub(super) async fn answer(
     let model = address.model.as_deref().or(peek.model.as_deref());
     let model = model.or(operation.default_model()).ok_or(Refusal::NoModel)?;
     record.set_model(model);
-    let resolved = gateway.config.resolve(model).map_err(Refusal::NotFound)?;
+    let resolved = gateway.config.resolve_model(model).map_err(Refusal::NotFound)?;
     if let Some(client) = client {
-        route::may_ask(client, &gateway.config, model, &resolved).map_err(|refused| {
+        route::authorize_model(client, &gateway.config, model, &resolved).map_err(|refused| {
             Refusal::ModelNotAllowed(refused, record.model.clone().unwrap_or_default())
         })?;
     }
@@ -160,7 +160,7 @@ impl OperationRetry {
     async fn next(&mut self, framing: Framing, record: &mut Record) -> Option<StartedResponse> {
         let Some(Place::Operation(address)) = routes::find(self.uri.path()) else { return None };
         let peek = peek_body(&address, &self.headers, &self.body).ok()?;
-        let resolved = self.gateway.config.resolve(&self.model).ok()?;
+        let resolved = self.gateway.config.resolve_model(&self.model).ok()?;
         let call = Call {
             gateway: &self.gateway,
             client: self.client.map(|at| &self.gateway.config.clients[at]),

@@ -32,7 +32,7 @@ pub(super) fn owners<'s>(
     let config = &gateway.config;
     let providers = config.providers.iter().enumerate().filter(|(_, provider)| {
         let has_one_key = provider.keys.len() == 1 && provider.keys[0].enabled;
-        has_one_key && provider.kind.serves(operation) && config.clients.len() <= 1
+        has_one_key && provider.kind.supports(operation) && config.clients.len() <= 1
     });
     (providers.map(|(provider, _)| KeyIndex { provider, key: 0 }).collect(), id)
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::cooling_down::AllCoolingDown;
-use crate::config::NotFound;
+use crate::config::ModelNotFound;
 use crate::observe::access::End;
 use crate::provider::Kind;
-use crate::route::Refused;
+use crate::route::ModelDenied;
 use crate::upstream::UpstreamError;
 use crate::upstream::aws::caller_signature::SignatureError;
 use crate::wire::api::Operation;
@@ -71,9 +71,9 @@ pub(crate) enum Refusal {
     /// The body has no model.
     NoModel,
     /// No provider has the model.
-    NotFound(NotFound),
+    NotFound(ModelNotFound),
     /// The client may not use the model.
-    ModelNotAllowed(Refused, String),
+    ModelNotAllowed(ModelDenied, String),
     /// No key of the providers allows this client and model.
     NoKeyForClient(String),
     /// No provider of the model supports the operation in the caller's format.
@@ -295,10 +295,10 @@ impl Refusal {
             Refusal::NoModel => "The body has no `model`.".into(),
             Refusal::NotFound(tried) => tried.to_string().into(),
             Refusal::ModelNotAllowed(refused, model) => match refused {
-                Refused::NotListed => {
+                ModelDenied::NotListed => {
                     format!("The model `{model}` is not in this client's `models`.")
                 }
-                Refused::Blacklisted => {
+                ModelDenied::Blacklisted => {
                     format!("The model `{model}` is in this client's `blacklisted_models`.")
                 }
             }

@@ -35,13 +35,13 @@ fn request<'a>(client: Option<&'a str>, model: &'a str) -> KeyRequest<'a> {
 
 struct TestPool {
     keys: Vec<PooledKey>,
-    turns: Turns,
+    turns: TurnCounter,
     now: Instant,
 }
 
 impl TestPool {
     fn new(keys: Vec<Key>) -> Self {
-        Self { keys: pooled(keys), turns: Turns::default(), now: Instant::now() }
+        Self { keys: pooled(keys), turns: TurnCounter::default(), now: Instant::now() }
     }
 
     fn throttle(&self, index: usize) {

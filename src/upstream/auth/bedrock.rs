@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use super::SentCredential;
-use crate::config::{Aws, Bedrock};
+use crate::config::{AwsAuth, Bedrock};
 use crate::secret::Secret;
 use crate::upstream::aws::{Service, SigningKeys};
 use crate::upstream::carry_over::Builder;
@@ -47,11 +47,13 @@ impl BedrockAuth {
     ) -> io::Result<Self> {
         let mut regions = Vec::with_capacity(bedrock.regions.len());
         for region in &bedrock.regions {
-            let auth = match &region.access {
-                Aws::Bearer(key) => RegionAuth::ApiKey(secret_header::bearer(key)?, key.clone()),
-                Aws::Pair(pair) => RegionAuth::StaticKeys(SigningKeys::new(pair.clone())),
-                Aws::Chain => RegionAuth::TemporaryKeys(builder.aws_credentials(None, name)?),
-                Aws::Role { arn, from } => {
+            let auth = match &region.auth {
+                AwsAuth::Bearer(key) => {
+                    RegionAuth::ApiKey(secret_header::bearer(key)?, key.clone())
+                }
+                AwsAuth::Pair(pair) => RegionAuth::StaticKeys(SigningKeys::new(pair.clone())),
+                AwsAuth::Chain => RegionAuth::TemporaryKeys(builder.aws_credentials(None, name)?),
+                AwsAuth::Role { arn, from } => {
                     let (arn, region) = (arn.clone(), region.name.clone());
                     let role = Role { arn, region, from: from.clone() };
                     RegionAuth::TemporaryKeys(builder.aws_credentials(Some(role), name)?)

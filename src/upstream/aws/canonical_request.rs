@@ -6,7 +6,7 @@ use http::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::sign::hex;
-use crate::secret::digest;
+use crate::secret::sha256;
 
 /// All characters except RFC 3986's unreserved ones.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -75,7 +75,7 @@ impl SignedRequest<'_> {
 /// Returns the string to sign for a canonical request, at a time such as `20150830T123600Z`.
 pub(super) fn string_to_sign(time: &str, scope: Scope<'_>, canonical: &str) -> String {
     let Scope { date, region, service } = scope;
-    let hash = hex(&digest(canonical.as_bytes()));
+    let hash = hex(&sha256(canonical.as_bytes()));
     format!("AWS4-HMAC-SHA256\n{time}\n{date}/{region}/{service}/aws4_request\n{hash}")
 }
 

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
-use crate::config::AwsPair;
+use crate::config::AwsCredentials;
 use crate::upstream::request_body::RequestBody;
 
 /// The signing name of Bedrock (`signingName` of its service models).
@@ -38,7 +38,7 @@ impl Service {
 }
 
 /// Converts the keys for `aws-sigv4`, once for many requests.
-pub(super) fn identity(pair: &AwsPair) -> Identity {
+pub(super) fn identity(pair: &AwsCredentials) -> Identity {
     let token = pair.session_token.as_ref().map(|token| token.expose().to_owned());
     let (id, secret) = (pair.access_key.expose(), pair.secret_key.expose());
     Credentials::new(id, secret, token, None, "keymux").into()

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Request;
 
 use super::sign::{self, Scope, Service};
-use crate::config::AwsPair;
+use crate::config::AwsCredentials;
 use crate::secret::Secret;
 use crate::upstream::redact::redact_all;
 use crate::upstream::request_body::RequestBody;
@@ -21,9 +21,9 @@ pub struct SigningKeys {
 
 impl SigningKeys {
     /// Prepares the keys for signing.
-    pub fn new(pair: AwsPair) -> Self {
+    pub fn new(pair: AwsCredentials) -> Self {
         let identity = sign::identity(&pair);
-        let AwsPair { access_key, secret_key, session_token } = pair;
+        let AwsCredentials { access_key, secret_key, session_token } = pair;
         let secrets = [access_key, secret_key].into_iter().chain(session_token).collect();
         Self { identity, secrets }
     }

@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::caller_signature::{CallerSignature, SignatureError};
 use super::canonical_request::{self, SignedRequest};
 use super::sign::{self, hex};
-use crate::config::AwsPair;
-use crate::secret::{Secret, digest};
+use crate::config::AwsCredentials;
+use crate::secret::{Secret, sha256};
 use crate::upstream::RequestBody;
 
 const ID: &str = "AKIDEXAMPLE";
@@ -26,8 +26,12 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
 
-fn pair(token: Option<&str>) -> AwsPair {
-    AwsPair { access_key: secret(ID), secret_key: secret(SECRET), session_token: token.map(secret) }
+fn pair(token: Option<&str>) -> AwsCredentials {
+    AwsCredentials {
+        access_key: secret(ID),
+        secret_key: secret(SECRET),
+        session_token: token.map(secret),
+    }
 }
 
 /// 2024-06-15T12:00:00Z
@@ -53,7 +57,7 @@ fn signed(
     for (name, value) in usual.iter().chain(more) {
         request.headers_mut().insert(*name, HeaderValue::from_static(value));
     }
-    let hash = hex(&digest(BODY.as_bytes()));
+    let hash = hex(&sha256(BODY.as_bytes()));
     sign::sign(&mut request, hash, &sign::identity(&pair(token)), bedrock(region), noon()).unwrap();
     request
 }
@@ -111,8 +115,8 @@ fn signatures_match_those_of_botocore() {
 async fn the_hash_covers_all_pieces_of_a_body() {
     let long = Bytes::from(vec![7; 600 * 1024]);
     let pieces = [long.slice(..300 * 1024), Bytes::new(), long.slice(300 * 1024..)];
-    assert_eq!(sign::hash(&pieces).await, hex(&digest(&long)));
-    assert_eq!(sign::hash(&[]).await, hex(&digest(b"")));
+    assert_eq!(sign::hash(&pieces).await, hex(&sha256(&long)));
+    assert_eq!(sign::hash(&[]).await, hex(&sha256(b"")));
 }
 
 #[test]
@@ -228,7 +232,7 @@ async fn malformed_signatures_are_rejected_before_the_body_is_read() {
 #[tokio::test]
 async fn a_signed_hash_must_match_the_body() {
     for (hash, expected) in [
-        (hex(&digest(BODY.as_bytes())), Err(SignatureError::Mismatch)),
+        (hex(&sha256(BODY.as_bytes())), Err(SignatureError::Mismatch)),
         ("UNSIGNED-PAYLOAD".to_owned(), Err(SignatureError::BodyMismatch)),
     ] {
         let head = received_head(SONNET, |headers| {
@@ -327,7 +331,7 @@ fn verification_matches_the_published_vectors() {
         let names = names.split(',').next().unwrap();
         let signed =
             SignedRequest { method, path, query, headers: &headers, authority: None, names };
-        let canonical = signed.canonical(&hex(&digest(body.as_bytes()))).unwrap();
+        let canonical = signed.canonical(&hex(&sha256(body.as_bytes()))).unwrap();
         assert_eq!(canonical, case.canonical.trim_end(), "{}", case.name);
         let string_to_sign =
             canonical_request::string_to_sign("20150830T123600Z", SCOPE, &canonical);
@@ -364,7 +368,7 @@ fn signing_matches_the_published_vectors() {
             settings.session_token_mode = SessionTokenMode::Exclude;
         }
         let fields = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
-        let body = SignableBody::Precomputed(hex(&digest(body.as_bytes())));
+        let body = SignableBody::Precomputed(hex(&sha256(body.as_bytes())));
         let uri = format!("https://example.amazonaws.com{target}");
         let Ok(request) = SignableRequest::new(method, uri, fields, body) else {
             skipped.push(&*case.name);

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 
 use super::response;
 use super::response::Support;
-use crate::config::{ApiVersion, Aws, AzureAccess, Cloud, Endpoint, Key, Region};
+use crate::config::{ApiVersion, AwsAuth, AzureAuth, Cloud, Endpoint, Key, Region};
 use crate::provider::Kind;
 use crate::upstream::auth::Credential;
 use crate::upstream::aws::Service;
@@ -43,15 +43,15 @@ enum FreeCall {
 impl ProbeRequest {
     /// Returns the free call of this kind of provider; `None` if its URL is invalid.
     pub(super) fn new(kind: Kind, key: &Key, region: Option<&str>) -> Option<Self> {
-        let api = *kind.row().speaks.first()?;
+        let api = *kind.info().apis.first()?;
         let list =
             |uri, has_new_token| Some(Self { uri, call: FreeCall::List, api, has_new_token });
         let endpoint = &key.endpoint;
         match &key.cloud {
             Cloud::None => {
                 // The path of a probe starts at the origin; the kind's OpenAI-compatible API has a prefix.
-                let prefix = endpoint.prefix.strip_suffix(kind.row().prefix)?;
-                list(uri(endpoint, &format!("{prefix}{}", kind.row().probe))?, false)
+                let prefix = endpoint.prefix.strip_suffix(kind.info().path_prefix)?;
+                list(uri(endpoint, &format!("{prefix}{}", kind.info().probe_path))?, false)
             }
             Cloud::Azure(azure) => {
                 // <https://learn.microsoft.com/en-us/rest/api/azureopenai/models/list>
@@ -61,7 +61,7 @@ impl ProbeRequest {
                         format!("{}/openai/models?api-version={date}", endpoint.prefix)
                     }
                 };
-                list(uri(endpoint, &path)?, matches!(azure.access, AzureAccess::Entra(_)))
+                list(uri(endpoint, &path)?, matches!(azure.auth, AzureAuth::Entra(_)))
             }
             Cloud::Vertex(vertex) => {
                 // `projects.locations.list`: the same at every regional host and for every model, and it
@@ -74,7 +74,7 @@ impl ProbeRequest {
             Cloud::Bedrock(bedrock) => {
                 let named = |own: &&Region| region.is_none_or(|name| own.name == name);
                 let region = bedrock.regions.iter().find(named)?;
-                if matches!(region.access, Aws::Bearer(_)) {
+                if matches!(region.auth, AwsAuth::Bearer(_)) {
                     // <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_ListFoundationModels.html>
                     return list(control_plane(&region.endpoint)?, false);
                 }
@@ -199,7 +199,7 @@ mod tests {
             authority: base.authority().unwrap().clone(),
             prefix: base.path().trim_end_matches('/').to_owned(),
         };
-        Region { name: name.to_owned(), endpoint, access: Aws::Chain }
+        Region { name: name.to_owned(), endpoint, auth: AwsAuth::Chain }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 
 use super::TokenClients;
 use super::cache::{NewToken, TokenSource};
-use crate::config::AwsPair;
+use crate::config::AwsCredentials;
 use crate::secret::{Fingerprint, Secret};
 use crate::upstream::aws::SigningKeys;
 use crate::upstream::error::TokenError;
@@ -50,7 +50,7 @@ pub(in crate::upstream) struct Role {
     /// The region of the STS endpoint.
     pub(in crate::upstream) region: String,
     /// The credentials that assume the role; `None`: those that the default chain finds.
-    pub(in crate::upstream) from: Option<AwsPair>,
+    pub(in crate::upstream) from: Option<AwsCredentials>,
 }
 
 impl AwsSource {
@@ -114,7 +114,7 @@ fn default_chain() -> DefaultCredentialProvider {
     DefaultCredentialProvider::builder().no_process().build()
 }
 
-fn static_provider(pair: &AwsPair) -> StaticCredentialProvider {
+fn static_provider(pair: &AwsCredentials) -> StaticCredentialProvider {
     let provider =
         StaticCredentialProvider::new(pair.access_key.expose(), pair.secret_key.expose());
     match &pair.session_token {
@@ -126,7 +126,7 @@ fn static_provider(pair: &AwsPair) -> StaticCredentialProvider {
 fn new_token(credential: Credential) -> NewToken<SigningKeys> {
     let expires = credential.expires_in.map(reqsign_core::time::Timestamp::as_system_time);
     let left = expires.map(|time| time.duration_since(SystemTime::now()).unwrap_or_default());
-    let pair = AwsPair {
+    let pair = AwsCredentials {
         access_key: Secret::new(credential.access_key_id),
         secret_key: Secret::new(credential.secret_access_key),
         session_token: credential.session_token.map(Secret::new),

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::cache::{NewToken, TokenSource};
 use super::{TokenClients, oauth};
-use crate::config::{Entra, Proof};
+use crate::config::{EntraAuth, EntraCredential};
 use crate::secret::{Fingerprint, Secret};
 use crate::upstream::error::TokenError;
 use crate::upstream::secret_header;
@@ -20,29 +20,29 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 pub(in crate::upstream) struct EntraSource {
     uri: Uri,
     scope: String,
-    proof: Proof,
+    credential: EntraCredential,
     clients: TokenClients,
 }
 
 impl EntraSource {
-    pub(in crate::upstream) fn new(entra: &Entra, clients: TokenClients) -> io::Result<Self> {
+    pub(in crate::upstream) fn new(entra: &EntraAuth, clients: TokenClients) -> io::Result<Self> {
         let scope = entra.scopes.join(" ");
-        let uri = match &entra.proof {
-            Proof::Secret { authority, tenant, .. }
-            | Proof::Federated { authority, tenant, .. } => {
+        let uri = match &entra.credential {
+            EntraCredential::ClientSecret { authority, tenant, .. }
+            | EntraCredential::WorkloadIdentity { authority, tenant, .. } => {
                 let tenant = oauth::percent_encode(tenant);
                 oauth::uri_at(authority, &format!("/{tenant}/oauth2/v2.0/token"))?
             }
-            Proof::Machine { address, client } => {
+            EntraCredential::MachineIdentity { address, client } => {
                 let query = identity_query("2018-02-01", &entra.scopes, client.as_deref());
                 oauth::uri_at(address, &format!("/metadata/identity/oauth2/token?{query}"))?
             }
-            Proof::AppService { address, client, .. } => {
+            EntraCredential::AppServiceIdentity { address, client, .. } => {
                 let query = identity_query("2019-08-01", &entra.scopes, client.as_deref());
                 oauth::uri_at(address, &format!("?{query}"))?
             }
         };
-        Ok(Self { uri, scope, proof: entra.proof.clone(), clients })
+        Ok(Self { uri, scope, credential: entra.credential.clone(), clients })
     }
 
     /// Returns the fingerprint of the credential. The URI contains authority, tenant and, of a managed
@@ -50,14 +50,18 @@ impl EntraSource {
     pub(in crate::upstream) fn identity(&self) -> Fingerprint {
         let uri = self.uri.to_string();
         let file;
-        let (kind, client, secret) = match &self.proof {
-            Proof::Secret { client, secret, .. } => ("secret", &**client, secret.expose()),
-            Proof::Federated { client, file: path, .. } => {
+        let (kind, client, secret) = match &self.credential {
+            EntraCredential::ClientSecret { client, secret, .. } => {
+                ("secret", &**client, secret.expose())
+            }
+            EntraCredential::WorkloadIdentity { client, file: path, .. } => {
                 file = path.to_string_lossy();
                 ("federated", &**client, &*file)
             }
-            Proof::Machine { .. } => ("machine", "", ""),
-            Proof::AppService { header, .. } => ("app service", "", header.expose()),
+            EntraCredential::MachineIdentity { .. } => ("machine", "", ""),
+            EntraCredential::AppServiceIdentity { header, .. } => {
+                ("app service", "", header.expose())
+            }
         };
         super::fingerprint(&[kind, &self.scope, &uri, client, secret])
     }
@@ -91,11 +95,11 @@ impl EntraSource {
 
 impl TokenSource<HeaderValue> for EntraSource {
     async fn fetch(&self) -> Result<NewToken<HeaderValue>, TokenError> {
-        let token = match &self.proof {
-            Proof::Secret { client, secret, .. } => {
+        let token = match &self.credential {
+            EntraCredential::ClientSecret { client, secret, .. } => {
                 self.fetch_for_client(client, &[("client_secret", secret.expose())]).await?
             }
-            Proof::Federated { client, file, .. } => {
+            EntraCredential::WorkloadIdentity { client, file, .. } => {
                 let assertion = oauth::read_token_file(file).await.map_err(|_| {
                     TokenError::unreachable(
                         "was not called: the federated token file cannot be read",
@@ -107,10 +111,10 @@ impl TokenSource<HeaderValue> for EntraSource {
                 ];
                 self.fetch_for_client(client, &proof).await?
             }
-            Proof::Machine { .. } => {
+            EntraCredential::MachineIdentity { .. } => {
                 self.fetch_from_machine("metadata", HeaderValue::from_static("true")).await?
             }
-            Proof::AppService { header, .. } => {
+            EntraCredential::AppServiceIdentity { header, .. } => {
                 let header = secret_header::plain(header).map_err(|_| {
                     TokenError::refused(
                         "was not called: IDENTITY_HEADER contains characters that are not allowed in an HTTP header",

@@ -28,7 +28,7 @@ use self::external_account::ExternalAccount;
 use self::limited_connector::LimitedConnector;
 use super::cache::{NewToken, TokenSource};
 use super::{TokenClients, oauth};
-use crate::config::Google;
+use crate::config::GoogleAuth;
 use crate::secret::{Fingerprint, Secret};
 use crate::upstream::error::TokenError;
 use crate::upstream::secret_header;
@@ -89,10 +89,12 @@ struct Impersonated {
 type Fetched = Result<NewToken<Secret>, TokenError>;
 
 impl GoogleSource {
-    pub(in crate::upstream) fn new(google: &Google, clients: TokenClients) -> io::Result<Self> {
+    pub(in crate::upstream) fn new(google: &GoogleAuth, clients: TokenClients) -> io::Result<Self> {
         let origin = match google {
-            Google::Metadata(endpoint) => Origin::Metadata(oauth::uri_at(endpoint, METADATA)?),
-            Google::Credentials(text) => Origin::File(text.clone()),
+            GoogleAuth::MetadataServer(endpoint) => {
+                Origin::Metadata(oauth::uri_at(endpoint, METADATA)?)
+            }
+            GoogleAuth::Credentials(text) => Origin::File(text.clone()),
         };
         Ok(Self { origin, clients })
     }

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::{Endpoint, Entra, Google, Transport};
+use crate::config::{Endpoint, EntraAuth, GoogleAuth, Transport};
 use crate::upstream::CarryOver;
 use crate::upstream::carry_over::Builder;
 use crate::upstream::error::TokenError;

@@ -2,23 +2,23 @@
 
 use std::path::PathBuf;
 
-use http::uri::{Authority, Scheme};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 
-use super::{Given, Place};
-use crate::config::check::Check;
-use crate::config::check::keys::Details;
-use crate::config::check::sources::{Lines, reason};
+use super::CloudKey;
+use crate::config::check::key_parts::{KeyValue, KindSettings};
+use crate::config::check::report::Check;
+use crate::config::check::resolve_source::Lines;
+use crate::config::input_files::describe_io_error;
 use crate::config::source::SecretSource;
-use crate::config::{Cloud, Endpoint, Google, Vertex, file};
+use crate::config::{Cloud, Endpoint, GoogleAuth, Vertex, file};
 use crate::secret::Secret;
 
-/// What the text of a credentials file has, as far as it is looked at here. Secrets are passed over.
+/// The members of a credentials file that are checked here. Secrets are not read.
 /// <https://google.aip.dev/auth/4110>
 #[derive(Deserialize)]
-struct Text {
+struct CredentialsFile {
     #[serde(rename = "type")]
     kind: Option<Json>,
     project_id: Option<Json>,
@@ -35,123 +35,148 @@ struct Text {
     source_credentials: Option<IgnoredAny>,
 }
 
-/// Credentials and what is known of them.
-struct Found {
-    access: Google,
+/// The credentials of a key.
+struct SourcedAuth {
+    auth: GoogleAuth,
     project: Option<String>,
-    /// In words.
+    /// The source for display.
     source: String,
 }
 
-const PROJECT: &str = "GOOGLE_CLOUD_PROJECT";
-const WHOLE: &str = "the whole text of the JSON file that the provider gave out";
+const PROJECT_VARIABLE: &str = "GOOGLE_CLOUD_PROJECT";
+const EXPECTED: &str = "write the complete JSON text of the credentials file";
 
 impl Check<'_, '_> {
-    pub(super) fn vertex(&mut self, at: &Place<'_>, written: Option<&file::Vertex>) -> Details {
+    pub(super) fn vertex(
+        &mut self,
+        at: &CloudKey<'_>,
+        written: Option<&file::Vertex>,
+    ) -> KindSettings {
         let Some(written) = written else {
-            if !self.doubtful(at.table) {
-                let help = "with region, and auth_credentials = { file = \"…\" }";
+            if !self.is_reported(at.table) {
+                let help = "add it with region, and auth_credentials = { file = \"/path/of/credentials.json\" }";
                 self.error(at.key, "a vertex key needs `vertex_key_config`", help);
             }
-            return Details::default();
+            return KindSettings::default();
         };
         let file::Vertex { region, auth_credentials, deployments, .. } = written;
         let deployments = self.deployments(at.table, deployments);
-        let region = region.as_ref().and_then(|source| self.plain(&at.of("region"), source));
-        let region = region.filter(|region| self.vertex_region(&at.of("region"), region));
-        let endpoint = region.as_deref().filter(|_| !at.around.has_base).and_then(endpoint);
+        let region = region.as_ref().and_then(|source| self.plain(&at.path("region"), source));
+        let region = region.filter(|region| self.check_vertex_region(&at.path("region"), region));
+        let endpoint = region.as_deref().filter(|_| !at.context.has_base_url).and_then(endpoint);
         let found = self.google(at, auth_credentials.as_ref());
         let project = self.vertex_project(at, written, found.as_ref());
         let (Some((project, number)), Some(region), Some(found)) = (project, region, found) else {
-            return Details { endpoint, deployments, ..Details::default() };
+            return KindSettings { endpoint, deployments, ..KindSettings::default() };
         };
-        let Found { access, source, .. } = found;
-        let cloud = Cloud::Vertex(Vertex { project, number, region, access });
-        Details { endpoint, deployments, cloud, source: Some(source), ..Details::default() }
+        let SourcedAuth { auth, source, .. } = found;
+        let cloud = Cloud::Vertex(Vertex { project, number, region, auth });
+        KindSettings {
+            endpoint,
+            deployments,
+            cloud,
+            source: Some(source),
+            ..KindSettings::default()
+        }
     }
 
-    /// The project, and its number where that is given.
+    /// Returns the project, and its number if that is set.
     fn vertex_project(
         &mut self,
-        at: &Place<'_>,
+        at: &CloudKey<'_>,
         table: &file::Vertex,
-        found: Option<&Found>,
+        found: Option<&SourcedAuth>,
     ) -> Option<(String, Option<String>)> {
         let file::Vertex { project_id, project_number, .. } = table;
         let number = match project_number {
             Some(source) => {
-                let path = at.of("project_number");
+                let path = at.path("project_number");
                 let number = self.plain(&path, source)?;
-                self.number(&path, &number)?;
+                self.check_project_number(&path, &number)?;
                 Some(number)
             }
             None => None,
         };
         if let Some(source) = project_id {
-            let path = at.of("project_id");
+            let path = at.path("project_id");
             let id = self.plain(&path, source)?;
-            self.project(&path, "`project_id`", &id)?;
+            self.check_project(&path, "`project_id`", &id)?;
             return Some((id, number));
         }
         if let Some(id) = found.and_then(|found| found.project.clone()) {
             return Some((id, number));
         }
-        if let Some(id) = self.variable_text(PROJECT) {
-            self.project(at.table, &format!("environment variable `{PROJECT}`"), &id)?;
+        if let Some(id) = self.variable_text(PROJECT_VARIABLE) {
+            self.check_project(
+                at.table,
+                &format!("environment variable `{PROJECT_VARIABLE}`"),
+                &id,
+            )?;
             return Some((id, number));
         }
-        if number.is_none() && found.is_some() && !self.doubtful(at.table) {
+        if number.is_none() && found.is_some() && !self.is_reported(at.table) {
             self.error(
                 at.table,
-                "`project_id` is missing, and the credentials do not name one",
-                format!("for example project_id = \"my-project\", or set {PROJECT}").as_str(),
+                "`project_id` is missing, and the credentials have none",
+                format!("for example project_id = \"my-project\", or set {PROJECT_VARIABLE}")
+                    .as_str(),
             );
         }
         Some((number.clone()?, number))
     }
 
-    /// The credentials: the key's own, else those of the environment.
-    fn google(&mut self, at: &Place<'_>, own: Option<&SecretSource>) -> Option<Found> {
-        let path = at.of("auth_credentials");
+    /// Returns the credentials of the key, else those of the environment.
+    fn google(&mut self, at: &CloudKey<'_>, own: Option<&SecretSource>) -> Option<SourcedAuth> {
+        let path = at.path("auth_credentials");
         match (at.value, own) {
-            (Given::Unknown, _) => None,
-            (Given::Plain(_) | Given::Json(_), Some(_)) => {
+            (KeyValue::Unknown, _) => None,
+            (KeyValue::Plain(_) | KeyValue::Json(_), Some(_)) => {
                 let help = "remove one of the two";
-                self.misplaced(&path, "the key has a `value` and `auth_credentials`", help);
+                self.name_error(&path, "the key has both a `value` and `auth_credentials`", help);
                 None
             }
-            (Given::Plain(value) | Given::Json(value), None) => {
-                self.credentials(&at.value(), &value.text, &value.source, "")
+            (KeyValue::Plain(value) | KeyValue::Json(value), None) => {
+                self.credentials(&at.value_path(), &value.text, &value.source, "")
             }
-            (Given::Nothing, Some(source)) => {
+            (KeyValue::Absent, Some(source)) => {
                 let value = self.secret(&path, source, Lines::Many)?;
                 self.credentials(&path, &value.text, &value.source, "")
             }
-            (Given::Nothing, None) if self.doubtful(&path) => None,
-            (Given::Nothing, None) => self.application_default(at),
+            (KeyValue::Absent, None) if self.is_reported(&path) => None,
+            (KeyValue::Absent, None) => self.application_default(at),
         }
     }
 
-    /// Application default credentials.
+    /// Returns the application default credentials.
     /// <https://cloud.google.com/docs/authentication/application-default-credentials>
-    fn application_default(&mut self, at: &Place<'_>) -> Option<Found> {
-        const NAMED: &str = "GOOGLE_APPLICATION_CREDENTIALS";
-        const METADATA: &str = "GCE_METADATA_HOST";
-        if let Some(file) = self.variable_text(NAMED) {
+    fn application_default(&mut self, at: &CloudKey<'_>) -> Option<SourcedAuth> {
+        const FILE_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
+        const METADATA_VARIABLE: &str = "GCE_METADATA_HOST";
+        if let Some(file) = self.variable_text(FILE_VARIABLE) {
             let file = PathBuf::from(file);
-            let of = format!(" in the file of {NAMED}");
+            let location = format!(" in the file of {FILE_VARIABLE}");
             return match self.reader.read(&file).map(String::from_utf8) {
                 Ok(Ok(text)) => {
-                    self.credentials(at.table, &text, &format!("file {}", file.display()), &of)
+                    let text = Secret::new(text);
+                    self.credentials(
+                        at.table,
+                        &text,
+                        &format!("file {}", file.display()),
+                        &location,
+                    )
                 }
                 Ok(Err(_)) => {
-                    self.error(at.table, format!("the file of {NAMED} is not UTF-8 text"), None);
+                    self.error(
+                        at.table,
+                        format!("the file of {FILE_VARIABLE} is not UTF-8 text"),
+                        None,
+                    );
                     None
                 }
                 Err(error) => {
-                    let why = reason(&error);
-                    let message = format!("the file of {NAMED} cannot be read: {why}");
-                    self.error(at.table, message, "or write auth_credentials = { file = \"…\" }");
+                    let why = describe_io_error(&error);
+                    let message = format!("the file of {FILE_VARIABLE} cannot be read: {why}");
+                    self.error(at.table, message, "make the file readable, or write auth_credentials = { file = \"/path/of/credentials.json\" }");
                     None
                 }
             };
@@ -163,23 +188,35 @@ impl Check<'_, '_> {
         if let Some(file) = file
             && let Ok(Ok(text)) = self.reader.read(&file).map(String::from_utf8)
         {
-            let of = " in gcloud's application_default_credentials.json";
-            return self.credentials(at.table, &text, &format!("file {}", file.display()), of);
+            let text = Secret::new(text);
+            let location = " in gcloud's application_default_credentials.json";
+            return self.credentials(
+                at.table,
+                &text,
+                &format!("file {}", file.display()),
+                location,
+            );
         }
-        let host = self.variable_text(METADATA);
+        let host = self.variable_text(METADATA_VARIABLE);
         let host = host.unwrap_or_else(|| "metadata.google.internal".to_owned());
-        let address = self.address_of(at.table, METADATA, "http", &host)?;
+        let address = self.variable_endpoint(at.table, METADATA_VARIABLE, "http", &host)?;
         let source = "metadata server".to_owned();
-        Some(Found { access: Google::Metadata(address), project: None, source })
+        Some(SourcedAuth { auth: GoogleAuth::MetadataServer(address), project: None, source })
     }
 
-    /// The text of a credentials file. `of` says which, where the setting does not.
-    fn credentials(&mut self, path: &str, text: &str, source: &str, of: &str) -> Option<Found> {
-        let is_path = text.starts_with(['/', '.', '~']);
-        let form = if is_path { "a path goes into { file = \"…\" }" } else { WHOLE };
-        let parsed: Text = self.json(path, text, of, form)?;
+    /// Checks the text of a credentials file. `location` names the file if the path does not.
+    fn credentials(
+        &mut self,
+        path: &str,
+        text: &Secret,
+        source: &str,
+        location: &str,
+    ) -> Option<SourcedAuth> {
+        let is_path = text.inspect_text(|text| text.starts_with(['/', '.', '~']));
+        let expected = if is_path { "write a path as { file = \"…\" }" } else { EXPECTED };
+        let parsed: CredentialsFile = self.json(path, text, location, expected)?;
         let kind = parsed.kind.as_ref().and_then(Json::as_str);
-        let (words, wanted) = match kind {
+        let (name, required) = match kind {
             Some("service_account") => (
                 "service account",
                 vec![
@@ -215,60 +252,65 @@ impl Check<'_, '_> {
                 ],
             ),
             _ => {
-                let fault =
-                    if parsed.kind.is_some() { "is not one that is known" } else { "is missing" };
+                let problem =
+                    if parsed.kind.is_some() { "is not a known type" } else { "is missing" };
                 self.error(
                     path,
-                    format!("`type` of the credentials{of} {fault}"),
+                    format!("`type` of the credentials{location} {problem}"),
                     "service_account, authorized_user, external_account or impersonated_service_account",
                 );
                 return None;
             }
         };
-        if let Some((name, _)) = wanted.iter().find(|(_, given)| !given) {
-            self.error(path, format!("`{name}` of the credentials{of} is missing"), WHOLE);
+        if let Some((name, _)) = required.iter().find(|(_, given)| !given) {
+            self.error(path, format!("`{name}` of the credentials{location} is missing"), EXPECTED);
             return None;
         }
         let project = parsed.project_id.as_ref().and_then(Json::as_str).map(str::to_owned);
         if let Some(project) = &project {
-            self.project(path, &format!("`project_id` of the credentials{of}"), project)?;
+            self.check_project(
+                path,
+                &format!("`project_id` of the credentials{location}"),
+                project,
+            )?;
         }
-        let source = format!("{words} from {source}");
-        Some(Found { access: Google::Credentials(Secret::new(text.to_owned())), project, source })
+        let source = format!("{name} from {source}");
+        Some(SourcedAuth { auth: GoogleAuth::Credentials(text.clone()), project, source })
     }
 
-    /// `my-project`, or `example.com:my-project` of before 2012.
-    fn project(&mut self, path: &str, what: &str, id: &str) -> Option<()> {
+    /// Checks a project ID: `my-project`, or `example.com:my-project` from before 2012.
+    fn check_project(&mut self, path: &str, what: &str, id: &str) -> Option<()> {
         let small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let good = !id.is_empty() && id.bytes().all(|byte| small(byte) || b"-.:".contains(&byte));
-        if !good {
-            let help = "an id has small letters, digits and `-`, for example \"my-project\"";
-            self.error(path, format!("{what} is not the id of a project"), help);
+        let is_valid =
+            !id.is_empty() && id.bytes().all(|byte| small(byte) || b"-.:".contains(&byte));
+        if !is_valid {
+            let help = "an ID has lower-case letters, digits and `-`, for example \"my-project\"";
+            self.error(path, format!("{what} is not a project ID"), help);
         }
-        good.then_some(())
+        is_valid.then_some(())
     }
 
-    fn number(&mut self, path: &str, number: &str) -> Option<()> {
-        let good = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        if !good {
-            let help = "for example project_number = \"123456789012\"; an id goes into project_id";
-            self.error(path, "`project_number` has digits only", help);
+    fn check_project_number(&mut self, path: &str, number: &str) -> Option<()> {
+        let is_valid = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_valid {
+            let help = "for example project_number = \"123456789012\"; write an ID in project_id";
+            self.error(path, "`project_number` must have digits only", help);
         }
-        good.then_some(())
+        is_valid.then_some(())
     }
 
-    fn vertex_region(&mut self, path: &str, region: &str) -> bool {
+    fn check_vertex_region(&mut self, path: &str, region: &str) -> bool {
         let small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let good = region.bytes().all(small) && region.starts_with(|first: char| first != '-');
-        if !good {
+        let is_valid = region.bytes().all(small) && region.starts_with(|first: char| first != '-');
+        if !is_valid {
             let help = "for example \"us-central1\", \"global\", or a multi-region: \"us\", \"eu\"";
             self.error(path, "`region` is not the name of a region", help);
         }
-        good
+        is_valid
     }
 }
 
-/// Where a region answers, as Google's and Anthropic's own clients have it.
+/// Returns the address of a region, as the client libraries of Google and Anthropic build it.
 /// <https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations>
 fn endpoint(region: &str) -> Option<Endpoint> {
     let host = match region {
@@ -276,6 +318,5 @@ fn endpoint(region: &str) -> Option<Endpoint> {
         "us" | "eu" => format!("aiplatform.{region}.rep.googleapis.com"),
         region => format!("{region}-aiplatform.googleapis.com"),
     };
-    let authority = Authority::try_from(host).ok()?;
-    Some(Endpoint { scheme: Scheme::HTTPS, authority, prefix: String::new() })
+    Endpoint::https(host)
 }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{AttemptLoop, Call, DecodedRequest};
 use crate::config;
-use crate::config::{Config, Host, Options};
+use crate::config::{Config, LoadOptions, SystemEnvironment};
 use crate::gateway::record::Record;
 use crate::gateway::response::error_response::refuse;
 use crate::gateway::response::refusal::Refusal;
@@ -166,7 +166,7 @@ impl World {
             Bytes::from(json!({"model": model, "messages": [], "stream": stream}).to_string());
         let found = peek(&body).map_err(Refusal::Malformed)?;
         record.set_model(model);
-        let resolved = gateway.config.resolve(model).map_err(Refusal::NotFound)?;
+        let resolved = gateway.config.resolve_model(model).map_err(Refusal::NotFound)?;
         let call = Call {
             gateway,
             client: None,
@@ -209,7 +209,7 @@ fn load(text: &str) -> Config {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("keymux.toml");
     std::fs::write(&file, text).expect("a file");
-    let loaded = config::load(&Options { file, overrides: Vec::new() }, &Host);
+    let loaded = config::load(&LoadOptions { file, overrides: Vec::new() }, &SystemEnvironment);
     let report = config::problem::report(&loaded.problems, false);
     loaded.config.unwrap_or_else(|| panic!("{report}"))
 }

@@ -1,15 +1,18 @@
 use super::super::entra::EntraSource;
 use super::*;
-use crate::config::Proof;
+use crate::config::EntraCredential;
 
 pub(super) const SECRET: &str = "Zq7~Xw9.Kv3&Jp5=Yg8";
 
-fn entra(proof: Proof) -> Entra {
-    Entra { scopes: vec!["https://cognitiveservices.azure.com/.default".to_owned()], proof }
+fn entra(proof: EntraCredential) -> EntraAuth {
+    EntraAuth {
+        scopes: vec!["https://cognitiveservices.azure.com/.default".to_owned()],
+        credential: proof,
+    }
 }
 
-pub(super) fn with_secret(server: &Server) -> Entra {
-    entra(Proof::Secret {
+pub(super) fn with_secret(server: &Server) -> EntraAuth {
+    entra(EntraCredential::ClientSecret {
         authority: server.endpoint(),
         tenant: "contoso.example".to_owned(),
         client: "11111111-2222".to_owned(),
@@ -17,7 +20,7 @@ pub(super) fn with_secret(server: &Server) -> Entra {
     })
 }
 
-fn source(entra: &Entra) -> EntraSource {
+fn source(entra: &EntraAuth) -> EntraSource {
     EntraSource::new(entra, clients()).unwrap()
 }
 
@@ -45,7 +48,7 @@ async fn a_workload_sends_the_current_token_of_its_file() {
     let server = Server::start(numbered).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
-    let source = source(&entra(Proof::Federated {
+    let source = source(&entra(EntraCredential::WorkloadIdentity {
         authority: server.endpoint(),
         tenant: "tenant".to_owned(),
         client: "client".to_owned(),
@@ -77,7 +80,8 @@ async fn a_machine_calls_its_metadata_service() {
     let server = Server::same(200, answer).await;
     for (client, end) in [(None, ""), (Some("of its own".to_owned()), "&client_id=of%20its%20own")]
     {
-        let source = source(&entra(Proof::Machine { address: server.endpoint(), client }));
+        let source =
+            source(&entra(EntraCredential::MachineIdentity { address: server.endpoint(), client }));
         assert_eq!(fetched(&source).await, Ok(("abc".to_owned(), 3599)));
         let received = server.received().pop().unwrap();
         assert_eq!(received.method, "GET");
@@ -101,7 +105,8 @@ async fn an_app_service_sends_its_identity_header() {
     let server = server.await;
     let address = Endpoint { prefix: "/msi/token".to_owned(), ..server.endpoint() };
     let header = secret("a-header-of-its-own");
-    let source = source(&entra(Proof::AppService { address, header, client: None }));
+    let source =
+        source(&entra(EntraCredential::AppServiceIdentity { address, header, client: None }));
     let (token, lifetime) = fetched(&source).await.unwrap();
     assert_eq!(token, "abc");
     assert!((3590..=3600).contains(&lifetime), "{lifetime}");
@@ -173,7 +178,7 @@ async fn a_missing_or_huge_lifetime_is_accepted() {
 async fn an_issuer_that_refuses_connections_cannot_be_reached() {
     let server = Server::same(200, "").await;
     let mut entra = with_secret(&server);
-    if let Proof::Secret { authority, .. } = &mut entra.proof {
+    if let EntraCredential::ClientSecret { authority, .. } = &mut entra.credential {
         authority.authority = "127.0.0.1:9".parse().unwrap();
     }
     let error = fetched(&source(&entra)).await;

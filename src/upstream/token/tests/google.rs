@@ -34,7 +34,7 @@ fn service_account(private_key: &str, token_uri: &str) -> Value {
 }
 
 fn source(file: &Value) -> GoogleSource {
-    GoogleSource::new(&Google::Credentials(secret(&file.to_string())), clients()).unwrap()
+    GoogleSource::new(&GoogleAuth::Credentials(secret(&file.to_string())), clients()).unwrap()
 }
 
 #[tokio::test]
@@ -130,7 +130,8 @@ async fn a_machine_calls_its_metadata_server() {
     let proxy = Some(Proxy { uri: "http://127.0.0.1:9".parse().unwrap(), credentials: None });
     let transport = Transport { proxy, ..transport() };
     let clients = clients_for(&transport);
-    let source = GoogleSource::new(&Google::Metadata(server.endpoint()), clients).unwrap();
+    let source =
+        GoogleSource::new(&GoogleAuth::MetadataServer(server.endpoint()), clients).unwrap();
     assert_eq!(fetched(&source).await, Ok(("abc".to_owned(), 3599)));
     let received = server.received().pop().unwrap();
     assert_eq!(received.method, "GET");
@@ -272,7 +273,7 @@ async fn a_users_token_is_refreshed_with_the_providers_proxy_and_certificates() 
         "quota_project_id": "a-project",
     });
     let source =
-        GoogleSource::new(&Google::Credentials(secret(&file.to_string())), clients).unwrap();
+        GoogleSource::new(&GoogleAuth::Credentials(secret(&file.to_string())), clients).unwrap();
     assert_eq!(fetched(&source).await, Ok(("token-0".to_owned(), 3600)));
     assert_eq!(fetched(&source).await, Ok(("token-1".to_owned(), 3600)), "nothing is cached");
     let received = &server.received()[0];

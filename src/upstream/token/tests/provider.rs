@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{
-    Affinity, ApiVersion, Azure, AzureAccess, Cloud, Key, Provider, Timeouts, Vertex,
+    Affinity, ApiVersion, Azure, AzureAuth, Cloud, Key, Provider, Timeouts, Vertex,
 };
 use crate::provider::Kind;
 use crate::upstream::{Attempt, RequestKind, ResponseBody, Upstream, UpstreamError};
@@ -29,8 +29,8 @@ fn provider(kind: Kind, server: &Server, cloud: Cloud) -> Provider {
 }
 
 fn azure(server: &Server, issuer: &Server) -> Provider {
-    let access = AzureAccess::Entra(entra::with_secret(issuer));
-    provider(Kind::Azure, server, Cloud::Azure(Azure { api_version: ApiVersion::V1, access }))
+    let auth = AzureAuth::Entra(entra::with_secret(issuer));
+    provider(Kind::Azure, server, Cloud::Azure(Azure { api_version: ApiVersion::V1, auth }))
 }
 
 fn upstream(provider: &Provider) -> Upstream {
@@ -87,7 +87,7 @@ async fn requests_to_vertex_carry_a_google_token() {
         project: "p".to_owned(),
         number: None,
         region: "global".to_owned(),
-        access: Google::Metadata(issuer.endpoint()),
+        auth: GoogleAuth::MetadataServer(issuer.endpoint()),
     };
     let upstream = upstream(&provider(Kind::Vertex, &server, Cloud::Vertex(vertex)));
     assert_eq!(status(&upstream).await, 200);

@@ -1,94 +1,94 @@
-//! The text of one file: positions in it, and its lines with the values hidden.
+//! The text of one file: positions in it, and its lines with hidden values.
 
 use std::ops::Range;
 use std::path::PathBuf;
 
 use super::schema;
 
-/// One file as it was read.
-pub(super) struct Text {
-    /// The path it is shown under.
+/// The text of one file.
+pub(super) struct FileText {
+    /// The path for display.
     pub(super) path: PathBuf,
-    whole: String,
-    /// Where each line begins.
+    text: String,
+    /// Offset of each line.
     lines: Vec<usize>,
-    /// Where the values stand, in order. Complete only when the file has no syntax error.
+    /// Spans of the values, sorted. Complete only if the file has no syntax error.
     scalars: Vec<Range<usize>>,
-    /// Lines with a syntax error, from 0.
-    broken: Vec<usize>,
+    /// Indices of the lines with a syntax error, from 0.
+    broken_lines: Vec<usize>,
 }
 
-/// A line of a file that is safe to show, and the part of it that a problem is about.
+/// A line of a file that is safe to print, and the part of it that a problem is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snippet {
-    /// The line with `…` in place of values and comments.
+    /// The line with `…` instead of values, and without comments.
     pub(super) line: String,
-    /// Bytes of `line`.
+    /// Byte range in `line`.
     pub(super) marked: Range<usize>,
 }
 
-impl Text {
-    /// Takes the text over. A byte order mark must be gone already.
+impl FileText {
+    /// Takes a text without a byte order mark.
     pub(super) fn new(path: PathBuf, text: String) -> Self {
         let breaks = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
         let lines = std::iter::once(0).chain(breaks).collect();
-        Self { path, whole: text, lines, scalars: Vec::new(), broken: Vec::new() }
+        Self { path, text, lines, scalars: Vec::new(), broken_lines: Vec::new() }
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub(super) fn as_str(&self) -> &str {
-        &self.whole
+        &self.text
     }
 
-    /// Remembers where values stand, so that they can be hidden.
-    pub(super) fn hide(&mut self, mut scalars: Vec<Range<usize>>) {
+    /// Sets the spans of the values, so that they are hidden.
+    pub(super) fn hide_values(&mut self, mut scalars: Vec<Range<usize>>) {
         scalars.sort_by_key(|span| span.start);
         self.scalars = scalars;
     }
 
-    /// Remembers one more part to be hidden.
-    pub(super) fn hide_too(&mut self, span: Range<usize>) {
+    /// Adds one span to be hidden.
+    pub(super) fn hide(&mut self, span: Range<usize>) {
         let place = self.scalars.partition_point(|other| other.start < span.start);
         self.scalars.insert(place, span);
     }
 
-    /// Remembers a syntax error; says whether it is the first on its line.
-    pub(super) fn breaks_at(&mut self, offset: usize) -> bool {
+    /// Records a syntax error. Returns true if it is the first one on its line.
+    pub(super) fn add_broken_line(&mut self, offset: usize) -> bool {
         let line = self.line_of(offset);
-        let first = !self.broken.contains(&line);
+        let first = !self.broken_lines.contains(&line);
         if first {
-            self.broken.push(line);
+            self.broken_lines.push(line);
         }
         first
     }
 
-    /// Whether a syntax error stands on one of the lines of this part.
+    /// True if one of the lines of this span has a syntax error.
     pub(super) fn is_broken(&self, span: &Range<usize>) -> bool {
         let lines = self.line_of(span.start)..=self.line_of(span.end);
-        self.broken.iter().any(|line| lines.contains(line))
+        self.broken_lines.iter().any(|line| lines.contains(line))
     }
 
-    /// Line and column of a byte, from 1. Columns count characters.
+    /// Returns line and column of a byte, from 1. Columns count characters.
     pub(super) fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.line_of(offset);
         let start = self.lines[line];
-        let column = self.whole.get(start..offset).map_or(0, |before| before.chars().count());
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
         (line + 1, column + 1)
     }
 
-    /// The line where the part begins, with its values hidden.
+    /// Returns the first line of the span, with its values hidden.
     pub(super) fn snippet(&self, span: &Range<usize>) -> Snippet {
         let number = self.line_of(span.start);
         let start = self.lines[number];
-        let end = self.lines.get(number + 1).map_or(self.whole.len(), |next| next - 1);
-        let line = self.whole.get(start..end).unwrap_or_default();
-        let mut shown = ResponseContext::new(line.strip_suffix('\r').unwrap_or(line), start);
-        if self.broken.is_empty() {
-            shown.hide_values(&self.scalars);
+        let end = self.lines.get(number + 1).map_or(self.text.len(), |next| next - 1);
+        let line = self.text.get(start..end).unwrap_or_default();
+        let mut mask = LineMask::new(line.strip_suffix('\r').unwrap_or(line), start);
+        if self.broken_lines.is_empty() {
+            mask.hide_values(&self.scalars);
         } else {
-            shown.hide_all_but_names();
+            mask.hide_all_but_names();
         }
-        shown.finish(span)
+        mask.finish(span)
     }
 
     fn line_of(&self, offset: usize) -> usize {
@@ -98,56 +98,56 @@ impl Text {
 
 const HIDDEN: char = '…';
 
-/// Builds the shown line from left to right, remembering where each byte of the real one went.
-struct ResponseContext<'t> {
+/// Builds the masked line from left to right and records the new position of each byte.
+struct LineMask<'t> {
     line: &'t str,
     start: usize,
     out: String,
-    /// For each byte of the line that was taken: its place in `out`.
-    places: Vec<usize>,
+    /// For each byte of the line that was consumed: its position in `out`.
+    positions: Vec<usize>,
 }
 
-impl<'t> ResponseContext<'t> {
+impl<'t> LineMask<'t> {
     fn new(line: &'t str, start: usize) -> Self {
-        Self { line, start, out: String::new(), places: Vec::with_capacity(line.len()) }
+        Self { line, start, out: String::new(), positions: Vec::with_capacity(line.len()) }
     }
 
-    /// Shows the line up to there.
+    /// Copies the line up to this position.
     fn copy(&mut self, until: usize) {
-        let from = self.places.len();
+        let from = self.positions.len();
         for (at, char) in self.line[from..until].char_indices() {
-            debug_assert_eq!(self.places.len(), from + at);
-            self.places.extend(std::iter::repeat_n(self.out.len(), char.len_utf8()));
+            debug_assert_eq!(self.positions.len(), from + at);
+            self.positions.extend(std::iter::repeat_n(self.out.len(), char.len_utf8()));
             self.out.push(char);
         }
     }
 
-    /// Shows one `…` for the line up to there.
-    fn cover(&mut self, until: usize) {
-        let taken = self.places.len();
-        if until > taken {
-            self.places.extend(std::iter::repeat_n(self.out.len(), until - taken));
+    /// Writes one `…` for the line up to this position.
+    fn mask(&mut self, until: usize) {
+        let consumed = self.positions.len();
+        if until > consumed {
+            self.positions.extend(std::iter::repeat_n(self.out.len(), until - consumed));
             self.out.push(HIDDEN);
         }
     }
 
-    /// For a file that was parsed: everything but values and comments is shown.
+    /// For a file without syntax errors: hides values and comments.
     fn hide_values(&mut self, scalars: &[Range<usize>]) {
         let first = scalars.partition_point(|span| span.end <= self.start);
         for span in &scalars[first..] {
             let (from, to) =
                 (span.start.max(self.start), span.end.min(self.start + self.line.len()));
-            if from >= to || self.names_until(from - self.start) {
+            if from >= to || self.copy_names(from - self.start) {
                 break;
             }
-            self.cover(to - self.start);
+            self.mask(to - self.start);
         }
-        self.names_until(self.line.len());
+        self.copy_names(self.line.len());
     }
 
-    /// Shows names and punctuation up to there; `true` when a comment ended the line before.
-    fn names_until(&mut self, until: usize) -> bool {
-        let from = self.places.len().min(until);
+    /// Copies names and punctuation up to this position. Returns true if a comment ends the line before it.
+    fn copy_names(&mut self, until: usize) -> bool {
+        let from = self.positions.len().min(until);
         let mut quote = None;
         let mut escaped = false;
         for (at, byte) in self.line.as_bytes()[from..until].iter().enumerate() {
@@ -168,8 +168,8 @@ impl<'t> ResponseContext<'t> {
         false
     }
 
-    /// For a file with syntax errors, where no span can be trusted: of `name = value` and of a
-    /// `[header]` the names of settings are shown, of anything else nothing.
+    /// For a file with syntax errors, whose spans are not reliable: keeps the names of known settings in
+    /// `name = value` and in a `[header]`, and hides everything else.
     fn hide_all_but_names(&mut self) {
         let line = self.line;
         let begin = line.len() - line.trim_start().len();
@@ -182,17 +182,17 @@ impl<'t> ResponseContext<'t> {
             .unwrap_or(rest.len());
         let after = rest[length..].trim_start();
         if length == 0 || (brackets == 0 && !after.starts_with('=')) {
-            self.cover(line.len());
+            self.mask(line.len());
             return;
         }
         self.copy(names);
         for segment in rest[..length].split_inclusive('.') {
-            let next = self.places.len() + segment.len();
+            let next = self.positions.len() + segment.len();
             let name = segment.trim_end_matches('.');
-            if schema::words().contains(name) {
+            if schema::printable_names().contains(name) {
                 self.copy(next);
             } else {
-                self.cover(next - (segment.len() - name.len()));
+                self.mask(next - (segment.len() - name.len()));
                 self.copy(next);
             }
         }
@@ -204,14 +204,14 @@ impl<'t> ResponseContext<'t> {
             let equals = line.len() - after.len() + 1;
             let value = line[equals..].trim_start();
             self.copy(line.len() - value.len());
-            self.cover(line.len());
+            self.mask(line.len());
         }
     }
 
     fn finish(self, span: &Range<usize>) -> Snippet {
         let place = |offset: usize| {
             let at = offset.saturating_sub(self.start);
-            self.places.get(at).map_or(self.out.len(), |place| self.out.len().min(*place))
+            self.positions.get(at).map_or(self.out.len(), |place| self.out.len().min(*place))
         };
         let begin = place(span.start);
         let mut end = place(span.end).max(begin);
@@ -227,12 +227,12 @@ mod tests {
     use super::*;
 
     fn line(text: &str, values: &[&str], about: &str) -> (String, String) {
-        let mut file = Text::new("a.toml".into(), text.to_owned());
+        let mut file = FileText::new("a.toml".into(), text.to_owned());
         let span = |part: &str| {
             let at = text.find(part).expect("part of the text");
             at..at + part.len()
         };
-        file.hide(values.iter().map(|value| span(value)).collect());
+        file.hide_values(values.iter().map(|value| span(value)).collect());
         let snippet = file.snippet(&span(about));
         let marked = snippet.line[snippet.marked.clone()].to_owned();
         (snippet.line, marked)
@@ -245,10 +245,10 @@ mod tests {
     }
 
     #[test]
-    fn a_value_over_several_lines_is_hidden_on_each() {
+    fn a_value_over_several_lines_is_hidden_on_each_line() {
         let text = "a = \"\"\"one\ntwo\nthree\"\"\"\n";
-        let mut file = Text::new("a.toml".into(), text.to_owned());
-        file.hide_too(4..text.len() - 1);
+        let mut file = FileText::new("a.toml".into(), text.to_owned());
+        file.hide(4..text.len() - 1);
         for part in ["one", "two", "three"] {
             let at = text.find(part).expect("part of the text");
             assert!(!file.snippet(&(at..at + 1)).line.contains(part));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_broken_file_only_names_of_settings_are_shown() {
+    fn a_broken_file_shows_only_names_of_settings() {
         for (text, shown) in [
             ("value = \"sk-secret", "value = …"),
             ("  sk-secret", "  …"),
@@ -267,15 +267,15 @@ mod tests {
             ("\"value\" = 1", "…"),
             ("é = 1", "…"),
         ] {
-            let mut file = Text::new("a.toml".into(), text.to_owned());
-            file.breaks_at(0);
+            let mut file = FileText::new("a.toml".into(), text.to_owned());
+            file.add_broken_line(0);
             assert_eq!(file.snippet(&(0..1)).line, shown, "{text}");
         }
     }
 
     #[test]
     fn columns_count_characters() {
-        let file = Text::new("a.toml".into(), "x\n\té = 1".to_owned());
+        let file = FileText::new("a.toml".into(), "x\n\té = 1".to_owned());
         assert_eq!(file.position(file.as_str().find('=').expect("a sign")), (2, 4));
         assert_eq!(file.position(file.as_str().len()), (2, 7));
     }

@@ -1,32 +1,32 @@
-//! Syntax errors in our own words: the parser's may repeat what stands in the file.
+//! Syntax errors in our own words: the parser's messages may repeat the content of the file.
 
 use std::ops::Range;
 
-/// What a syntax error is, and how much of the rest can be believed.
-pub(super) struct Fault {
+/// A syntax error, and how much of the rest of the file can be used.
+pub(super) struct SyntaxError {
     /// What is wrong.
     pub(super) message: &'static str,
     /// What would be right.
     pub(super) help: Option<&'static str>,
-    /// Whether the rest of the file was understood all the same.
-    pub(super) local: bool,
+    /// True if the rest of the file was still understood.
+    pub(super) is_local: bool,
 }
 
-/// The fault behind a message of the `toml` crate, of which only the part before `, expected` counts,
-/// about a part of the file.
-pub(super) fn fault(message: &str, text: &str, part: &Range<usize>) -> Fault {
+/// Returns the error for a message of the `toml` crate about a part of the file. Only the part of the
+/// message before `, expected` is used.
+pub(super) fn explain(message: &str, text: &str, part: &Range<usize>) -> SyntaxError {
     let mut described = message.split(", expected").next().unwrap_or_default();
     if described == "string values must be quoted" && text[part.clone()].trim().is_empty() {
         described = "missing value";
     }
-    let row = FAULTS.iter().find(|row| described.starts_with(row.0));
-    let &(_, message, help, local) = row.unwrap_or(&("", "this is not TOML", "", false));
-    let help = slip(text, part.start).or((!help.is_empty()).then_some(help));
-    Fault { message, help, local }
+    let row = ERRORS.iter().find(|row| described.starts_with(row.0));
+    let &(_, message, help, is_local) = row.unwrap_or(&("", "this is not TOML", "", false));
+    let help = foreign_syntax_help(text, part.start).or((!help.is_empty()).then_some(help));
+    SyntaxError { message, help, is_local }
 }
 
-/// What is right where another language, or a program that writes letters, got into the file.
-fn slip(text: &str, at: usize) -> Option<&'static str> {
+/// Returns help for text in the syntax of another language or from a word processor.
+fn foreign_syntax_help(text: &str, at: usize) -> Option<&'static str> {
     let start = text[..at].rfind('\n').map_or(0, |before| before + 1);
     let line = text[start..].lines().next().unwrap_or_default().trim();
     let rest = text[at..].lines().next().unwrap_or_default().trim_start();
@@ -41,32 +41,33 @@ fn slip(text: &str, at: usize) -> Option<&'static str> {
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
     if rest.starts_with(['“', '”', '„', '‘', '’', '«', '»', '`']) {
-        Some("TOML knows straight quotes only: \"text\" or 'text'")
+        Some("TOML has straight quotes only: \"text\" or 'text'")
     } else if ["true", "false", "yes", "no", "on", "off"].contains(&&*word.to_lowercase()) {
-        Some("a switch is `true` or `false`, in small letters and without quotes")
+        Some("write `true` or `false` in lower case and without quotes")
     } else if line.trim_start_matches("export ").split('=').next().is_some_and(variable) {
-        Some("variables are set where keymux is started: value = { env_var = \"NAME\" } names one")
+        Some("set variables where keymux is started; value = { env_var = \"NAME\" } refers to one")
     } else if line.starts_with("//") || line.starts_with("/*") {
         Some("a comment begins with `#`")
     } else if line == "{" || json.starts_with('"') && json.contains("\":") {
-        Some("this looks like JSON: in TOML a table begins with [name], a setting is name = value")
+        Some(
+            "this looks like JSON: in TOML a table begins with [name], and a setting is name = value",
+        )
     } else if before_colon().is_some_and(|name| !name.is_empty() && plain(name)) {
-        Some("a setting is written name = value, with `=` and not with `:`")
+        Some("write a setting as name = value, with `=` instead of `:`")
     } else {
         None
     }
 }
 
 const NOT_CLOSED: &str =
-    "this text is not closed, or holds a character or an escape that TOML does not allow";
-const BACKSLASH: &str =
-    "in \"…\" a backslash begins an escape; in '…' everything stands for itself";
-const NO_NUMBER: &str = "this is not a number as TOML writes numbers";
-const QUOTES: &str = "text stands in quotes: name = \"text\"";
-const CONTROL: &str = "there is a control character here that TOML does not allow";
+    "this text is not closed, or contains a character or an escape that TOML does not allow";
+const BACKSLASH: &str = "in \"…\" a backslash begins an escape; in '…' it does not";
+const NO_NUMBER: &str = "this is not a number in TOML's syntax";
+const QUOTES: &str = "write text in quotes: name = \"text\"";
+const CONTROL: &str = "this is a control character that TOML does not allow";
 
-/// Beginning of the parser's message, our message, our help, [`Fault::local`].
-const FAULTS: [(&str, &str, &str, bool); 57] = [
+/// Beginning of the parser's message, our message, our help, [`SyntaxError::is_local`].
+const ERRORS: [(&str, &str, &str, bool); 57] = [
     ("duplicate key", "this name is set twice in the file", "keep one of the two", true),
     (
         "cannot extend value of type",
@@ -74,11 +75,16 @@ const FAULTS: [(&str, &str, &str, bool); 57] = [
         "",
         true,
     ),
-    ("string values must be quoted", "this text stands without quotes", QUOTES, true),
+    ("string values must be quoted", "this text has no quotes", QUOTES, true),
     ("missing escaped value", NOT_CLOSED, BACKSLASH, true),
     ("too few unicode value digits", NOT_CLOSED, BACKSLASH, true),
     ("invalid escape sequence", NOT_CLOSED, BACKSLASH, true),
-    ("invalid multi-line", NOT_CLOSED, "three quotes must close what three quotes opened", false),
+    (
+        "invalid multi-line",
+        NOT_CLOSED,
+        "text that begins with three quotes must end with three quotes",
+        false,
+    ),
     ("invalid basic string", NOT_CLOSED, BACKSLASH, true),
     (
         "invalid literal string",
@@ -88,16 +94,16 @@ const FAULTS: [(&str, &str, &str, bool); 57] = [
     ),
     ("invalid string", NOT_CLOSED, BACKSLASH, true),
     ("invalid boolean", "this is neither `true` nor `false`", QUOTES, true),
-    ("invalid date-time", "this is not a date as TOML writes dates", QUOTES, true),
+    ("invalid date-time", "this is not a date in TOML's syntax", QUOTES, true),
     ("invalid float", NO_NUMBER, QUOTES, true),
     ("invalid integer", NO_NUMBER, QUOTES, true),
     ("invalid hexadecimal", NO_NUMBER, QUOTES, true),
     ("invalid octal", NO_NUMBER, QUOTES, true),
     ("invalid binary", NO_NUMBER, QUOTES, true),
-    ("invalid value", "this is not a value as TOML writes values", QUOTES, true),
-    ("invalid mantissa", NO_NUMBER, "a fraction is written 0.5", true),
-    ("invalid fraction", NO_NUMBER, "a fraction is written 0.5", true),
-    ("invalid exponent", NO_NUMBER, "a fraction is written 0.5", true),
+    ("invalid value", "this is not a value in TOML's syntax", QUOTES, true),
+    ("invalid mantissa", NO_NUMBER, "write a fraction as 0.5", true),
+    ("invalid fraction", NO_NUMBER, "write a fraction as 0.5", true),
+    ("invalid exponent", NO_NUMBER, "write a fraction as 0.5", true),
     ("missing opening quote", "the quote that opens this text is missing", QUOTES, true),
     ("redundant numeric sign", NO_NUMBER, QUOTES, true),
     ("redundant integer number prefix", NO_NUMBER, QUOTES, true),
@@ -106,19 +112,19 @@ const FAULTS: [(&str, &str, &str, bool); 57] = [
     ("unexpected leading zero", NO_NUMBER, "a number does not begin with 0", true),
     ("unexpected sign", NO_NUMBER, QUOTES, true),
     ("`_` may only go between digits", NO_NUMBER, QUOTES, true),
-    ("missing value", "nothing stands behind the `=`", "write a value, or remove the line", true),
-    ("key with no value", "this line sets nothing", "a setting is written name = value", false),
-    ("extra `=`", "there is one `=` too many", "", false),
+    ("missing value", "there is no value after the `=`", "write a value, or remove the line", true),
+    ("key with no value", "this line sets nothing", "write a setting as name = value", false),
+    ("extra `=`", "there is an extra `=`", "", false),
     (
         "unexpected key or value",
-        "something stands where the line should end",
-        "each setting has a line of its own",
+        "there is text where the line should end",
+        "write each setting on its own line",
         false,
     ),
     (
         "unexpected content",
-        "something stands where the line should end",
-        "each setting has a line of its own",
+        "there is text where the line should end",
+        "write each setting on its own line",
         false,
     ),
     ("invalid comment character", CONTROL, "", true),
@@ -131,62 +137,62 @@ const FAULTS: [(&str, &str, &str, bool); 57] = [
     (
         "unclosed array table",
         "the header of this list of tables is not closed",
-        "it is written [[name]]",
+        "write [[name]]",
         false,
     ),
-    ("unclosed table", "the header of this table is not closed", "it is written [name]", false),
+    ("unclosed table", "the header of this table is not closed", "write [name]", false),
     ("unclosed array", "the `[` of this list is not closed", "", false),
     ("unclosed inline table", "the `{` of this table is not closed", "", false),
     (
         "missing comma between array elements",
         "a comma is missing before this, or the list is not closed",
-        "a list is written [\"one\", \"two\"]",
+        "write a list as [\"one\", \"two\"]",
         false,
     ),
     (
         "missing comma between key-value pairs",
         "a comma is missing before this, or the table is not closed",
-        "a table is written { one = 1, two = 2 }",
+        "write a table as { one = 1, two = 2 }",
         false,
     ),
-    ("extra comma", "there is one comma too many", "", false),
+    ("extra comma", "there is an extra comma", "", false),
     (
         "unexpected `=` in array",
         "there is a `=` in a list",
-        "a table within a list stands in braces: { name = value }",
+        "write a table within a list in braces: { name = value }",
         false,
     ),
     (
         "missing assignment between key-value pairs",
         "this sets nothing",
-        "within braces a setting is written name = value",
+        "within braces, write a setting as name = value",
         false,
     ),
     (
         "missing key for inline table element",
         "a name is missing before this",
-        "within braces a setting is written name = value",
+        "within braces, write a setting as name = value",
         false,
     ),
-    ("extra assignment", "there is one `=` too many", "", false),
+    ("extra assignment", "there is an extra `=`", "", false),
     (
         "invalid inline table element",
-        "this does not belong within braces",
-        "within braces a setting is written name = value",
+        "this is not allowed within braces",
+        "within braces, write a setting as name = value",
         false,
     ),
     (
         "invalid unquoted key",
-        "this name holds a character that needs quotes",
-        "\"a name in quotes\" may hold any character",
+        "this name contains a character that needs quotes",
+        "\"a name in quotes\" may contain any character",
         false,
     ),
     ("unquoted keys cannot be empty", "a name is missing here", "", false),
-    ("invalid key", "a name is missing here", "a setting is written name = value", false),
-    ("keys cannot be", "a name cannot stretch over several lines", "", false),
+    ("invalid key", "a name is missing here", "write a setting as name = value", false),
+    ("keys cannot be", "a name cannot span several lines", "", false),
     ("missing array opening", "this `]` closes nothing", "", false),
     ("missing inline table opening", "this `}` closes nothing", "", false),
     ("missing table open", "this `]` closes nothing", "", false),
-    ("cannot recurse further", "tables or lists are nested too deep here", "", false),
-    ("recursion limit", "tables or lists are nested too deep here", "", false),
+    ("cannot recurse further", "tables or lists are nested too deeply here", "", false),
+    ("recursion limit", "tables or lists are nested too deeply here", "", false),
 ];

@@ -1,4 +1,4 @@
-//! Asking the admin listener of a running program.
+//! Requests to the admin listener of the running gateway.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -9,13 +9,13 @@ use crate::config::Listen;
 use crate::secret::Secret;
 use crate::upstream::secret_header::bearer;
 
-/// A program that runs answers at once.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// More than the state of some thousand keys.
-const MOST: u64 = 64 * 1024 * 1024;
+/// A running gateway responds immediately.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Maximum size of a response: more than the state of thousands of keys.
+const MAX_RESPONSE: u64 = 64 * 1024 * 1024;
 
-/// The answer to GET on an admin listener, head and body, with this for its token.
-pub(super) fn ask(listen: &Listen, path: &str, token: Option<&Secret>) -> io::Result<String> {
+/// Sends a GET request with the admin token. Returns head and body of the response.
+pub(super) fn get(listen: &Listen, path: &str, token: Option<&Secret>) -> io::Result<String> {
     let mut request =
         format!("GET {path} HTTP/1.1\r\nhost: keymux\r\nconnection: close\r\n").into_bytes();
     if let Some(token) = token {
@@ -26,23 +26,23 @@ pub(super) fn ask(listen: &Listen, path: &str, token: Option<&Secret>) -> io::Re
     request.extend_from_slice(b"\r\n");
     match listen {
         Listen::Tcp(address) => {
-            let stream = TcpStream::connect_timeout(&reachable(*address), PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            let stream = TcpStream::connect_timeout(&reachable(*address), TIMEOUT)?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
             exchange(stream, &request)
         }
         Listen::Unix(path) => {
             let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
             exchange(stream, &request)
         }
         Listen::Systemd(_) => {
-            Err(io::Error::other("the address of a socket of systemd is not known"))
+            Err(io::Error::other("the address of a socket from systemd is not known"))
         }
     }
 }
 
-/// A listener on every address is asked on loopback.
+/// Replaces an unspecified address by loopback.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
@@ -55,7 +55,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 fn exchange(mut stream: impl Read + Write, request: &[u8]) -> io::Result<String> {
     stream.write_all(request)?;
-    let mut answer = Vec::new();
-    stream.take(MOST).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    let mut response = Vec::new();
+    stream.take(MAX_RESPONSE).read_to_end(&mut response)?;
+    Ok(String::from_utf8_lossy(&response).into_owned())
 }

@@ -1,26 +1,26 @@
-//! The tree against the schema: names that do not exist, values of the wrong type or out of range,
-//! settings that must be there. What is wrong is taken out, so that the rest can still be checked.
+//! Checks the tree against the schema: unknown names, values of the wrong type or out of range, missing
+//! settings. Removes invalid settings, so that the rest can still be checked.
 
 use figment::value::{Dict, Empty, Num, Tag, Value};
 use serde_json::Value as Json;
 
-use super::foreign;
+use super::aliases;
 use super::path;
 use super::problem::Severity;
 use super::schema::{Node, Shape};
-use super::tree::{Finding, Mark, Tree};
+use super::tree::{Mark, Tree, UnlocatedProblem};
 
-/// Reports everything in the tree that the schema does not allow and takes it out, then puts the
-/// schema's defaults in where nothing is.
-pub(super) fn settle(tree: &mut Tree) {
+/// Reports and removes everything in the tree that the schema does not allow, then inserts the defaults of
+/// absent settings.
+pub(super) fn check_and_fill(tree: &mut Tree) {
     let mut root = std::mem::take(&mut tree.root);
-    conceal(tree, Node::root(), &root, "");
-    Walk { tree }.table(Node::root(), &mut root, "");
-    fill(Node::root(), &mut root);
+    hide_secret_names(tree, Node::root(), &root, "");
+    SchemaCheck { tree }.table(Node::root(), &mut root, "");
+    insert_defaults(Node::root(), &mut root);
     tree.root = root;
 }
 
-/// The known name that is meant by a mistyped one, if one is close enough.
+/// Returns the known name that is closest to a mistyped one, if one is close enough.
 pub(super) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let lower = name.to_lowercase();
     let allowed = (name.len() / 3).clamp(1, 3);
@@ -31,21 +31,21 @@ pub(super) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> O
         .map(|(_, known)| known)
 }
 
-/// Hides names that are not settings and may be pasted secrets, before any line is shown.
-fn conceal(tree: &mut Tree, node: Node, dict: &Dict, path: &str) {
+/// Hides unknown names that may be pasted secrets, before any line is printed.
+fn hide_secret_names(tree: &mut Tree, node: Node, dict: &Dict, path: &str) {
     for (name, value) in dict {
         let at = path::child(path, name);
         match (node.property(name).or_else(|| node.entries()), value) {
-            (None, _) if !speakable(name) => tree.conceal(&at),
-            (Some(node), Value::Dict(_, dict)) => conceal(tree, node.table(), dict, &at),
+            (None, _) if !is_safe_to_print(name) => tree.hide_name(&at),
+            (Some(node), Value::Dict(_, dict)) => hide_secret_names(tree, node.table(), dict, &at),
             (Some(node), Value::Array(_, items)) => {
                 let tables = items
                     .iter()
                     .enumerate()
-                    .filter_map(|(place, item)| Some((place, item.as_dict()?)));
-                for (place, dict) in tables {
-                    if let Some(of) = node.items() {
-                        conceal(tree, of.table(), dict, &path::item(&at, place));
+                    .filter_map(|(index, item)| Some((index, item.as_dict()?)));
+                for (index, dict) in tables {
+                    if let Some(item_node) = node.items() {
+                        hide_secret_names(tree, item_node.table(), dict, &path::item(&at, index));
                     }
                 }
             }
@@ -54,32 +54,32 @@ fn conceal(tree: &mut Tree, node: Node, dict: &Dict, path: &str) {
     }
 }
 
-/// Whether an unknown name looks like that of a setting.
-fn speakable(name: &str) -> bool {
-    let plain =
+/// True if an unknown name looks like the name of a setting.
+fn is_safe_to_print(name: &str) -> bool {
+    let is_word =
         name.chars().all(|char| char.is_alphabetic() || matches!(char, '_' | '-' | ' ' | '.'));
-    let mixed = name.bytes().any(|byte| byte.is_ascii_uppercase())
+    let is_mixed_case = name.bytes().any(|byte| byte.is_ascii_uppercase())
         && name.bytes().any(|byte| byte.is_ascii_lowercase());
-    name.len() <= 32 && (plain && !mixed || name.len() <= 10)
+    name.len() <= 32 && (is_word && !is_mixed_case || name.len() <= 10)
 }
 
-/// Whether it is written as the names of environment variables are.
-fn variable(name: &str) -> bool {
+/// True if the name is written like an environment variable.
+fn is_variable(name: &str) -> bool {
     let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     name.contains('_') && name.bytes().all(capital)
 }
 
-struct Walk<'t> {
+struct SchemaCheck<'t> {
     tree: &'t mut Tree,
 }
 
-impl Walk<'_> {
-    /// `false`: the value was reported and must go.
+impl SchemaCheck<'_> {
+    /// Checks a value. Returns false if it was reported and must be removed.
     fn value(&mut self, node: Node, value: &mut Value, path: &str) -> bool {
         match (node.shape(), value) {
             (Shape::Text, Value::String(_, text)) => return self.choice(node, text, path),
             (Shape::Source, Value::String(..)) | (Shape::Switch, Value::Bool(..)) => return true,
-            (Shape::Integer, Value::Num(_, number)) if whole(*number) => {
+            (Shape::Integer, Value::Num(_, number)) if is_integer(*number) => {
                 return self.range(node, *number, path);
             }
             (Shape::Number, Value::Num(_, number)) => return self.range(node, *number, path),
@@ -118,45 +118,46 @@ impl Walk<'_> {
         }
     }
 
-    /// An item cannot be taken out without moving the others away from their paths, so a list goes
-    /// as a whole.
+    /// Checks a list. An invalid item invalidates the whole list, because removing it would change the paths
+    /// of the items after it.
     fn list(&mut self, node: Node, items: &mut [Value], path: &str) -> bool {
-        let Some(of) = node.items() else { return true };
-        let mut good = true;
-        for (place, item) in items.iter_mut().enumerate() {
-            good &= self.value(of, item, &path::item(path, place));
+        let Some(item_node) = node.items() else { return true };
+        let mut is_valid = true;
+        for (index, item) in items.iter_mut().enumerate() {
+            is_valid &= self.value(item_node, item, &path::item(path, index));
         }
-        good
+        is_valid
     }
 
     fn unknown(&mut self, node: Node, name: &str, path: &str) -> bool {
         let known: Vec<&str> = node.properties().map(|(name, _)| name).collect();
         let table = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
-        let shown = if speakable(name) {
+        let shown = if is_safe_to_print(name) {
             format!("`{}`", name.escape_debug())
         } else {
             "this name".to_owned()
         };
         let message = format!("{shown} is not a setting of {table}");
-        let help = if let Some((meant, help)) = foreign::meant(path, name) {
-            self.tree.reported.insert(path::child(path, meant));
+        let help = if let Some((setting, help)) = aliases::find(path, name) {
+            self.tree.reported.insert(path::child(path, setting));
             Some(help.to_owned())
         } else if let Some(meant) = closest(name, known.iter().copied()) {
             self.tree.reported.insert(path::child(path, meant));
             Some(format!("did you mean `{meant}`?"))
-        } else if let Some(home) = home(node, name, path) {
-            Some(format!("it belongs in {home}"))
-        } else if variable(name) && speakable(name) {
+        } else if let Some(table) = find_table_with(node, name, path) {
+            Some(format!("it belongs in {table}"))
+        } else if is_variable(name) && is_safe_to_print(name) {
             Some(format!(
-                "variables are set where keymux is started; the `value` of a key names one: value = {{ env_var = \"{name}\" }}"
+                "set variables where keymux is started; the `value` of a key refers to one: value = {{ env_var = \"{name}\" }}"
             ))
         } else {
-            let all = (known.len() <= 12).then(|| format!("there are: {}", known.join(", ")));
+            let all =
+                (known.len() <= 12).then(|| format!("the settings are: {}", known.join(", ")));
             all.or_else(|| Some("`keymux schema` lists all settings".to_owned()))
         };
         let at = path::child(path, name);
         self.report(&at, Mark::Name, message, help);
-        if let Some(problem) = self.tree.problems.last_mut().filter(|_| !speakable(name)) {
+        if let Some(problem) = self.tree.problems.last_mut().filter(|_| !is_safe_to_print(name)) {
             problem.path = [path, "…"].join(if path.is_empty() { "" } else { "." });
         }
         false
@@ -167,11 +168,15 @@ impl Walk<'_> {
         if choices.is_empty() || choices.contains(&text) {
             return true;
         }
+        if let Some((message, help)) = aliases::removed_value(path, text) {
+            self.report(path, Mark::Value, message.to_owned(), Some(help.to_owned()));
+            return false;
+        }
         let help = match closest(text, choices.iter().copied()) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
             None => format!("one of: {}", choices.join(", ")),
         };
-        let message = format!("`{}` does not take this value", path::leaf(path));
+        let message = format!("`{}` does not have this value", path::leaf(path));
         self.report(path, Mark::Value, message, Some(help));
         false
     }
@@ -216,7 +221,7 @@ impl Walk<'_> {
         let found = match value {
             Value::String(..) | Value::Char(..) => "text",
             Value::Bool(..) => "`true` or `false`",
-            Value::Num(_, number) if whole(*number) => "a whole number",
+            Value::Num(_, number) if is_integer(*number) => "a whole number",
             Value::Num(..) => "a number with a fraction",
             Value::Empty(_, Empty::None) => "a number that is too large",
             Value::Empty(_, Empty::Unit) => "a date or a time",
@@ -228,9 +233,11 @@ impl Walk<'_> {
         let quoted = value.as_str().is_some() && self.tree.file_of(path).is_some();
         let help = match node.shape() {
             Shape::Integer | Shape::Number if quoted => {
-                Some(format!("a number stands without quotes: {leaf} = 1"))
+                Some(format!("write a number without quotes: {leaf} = 1"))
             }
-            Shape::Switch if quoted => Some(format!("no quotes here: {leaf} = true")),
+            Shape::Switch if quoted => {
+                Some(format!("write true or false without quotes: {leaf} = true"))
+            }
             _ => right_form(node, path),
         };
         self.report(path, Mark::Value, message, help);
@@ -238,31 +245,31 @@ impl Walk<'_> {
 
     fn report(&mut self, path: &str, mark: Mark, message: String, help: Option<String>) {
         let path = path.to_owned();
-        self.tree.report(Finding { path, mark, severity: Severity::Error, message, help });
+        self.tree.report(UnlocatedProblem { path, mark, severity: Severity::Error, message, help });
     }
 }
 
-/// How a setting is written.
+/// Returns an example of how a setting is written.
 fn right_form(node: Node, path: &str) -> Option<String> {
     let (leaf, choices) = (path::leaf(path), node.choices());
     let tables = node.items().is_some_and(|of| of.shape() == Shape::Table);
     match (node.shape(), node.example()) {
         _ if !choices.is_empty() => Some(format!("one of: {}", choices.join(", "))),
         (Shape::List, None) if tables => {
-            Some(format!("each of them begins with a header: [[{path}]]"))
+            Some(format!("write a header for each of them: [[{path}]]"))
         }
         (Shape::List, None) => Some(format!("for example {leaf} = [\"one\", \"two\"]")),
         (Shape::Table, example) if leaf.ends_with(']') => {
             let list = path::parent(path);
             let braces = example.map_or_else(|| "a table in braces".to_owned(), toml);
-            Some(format!("each of them is {braces}, or begins with [[{list}]]"))
+            Some(format!("write {braces} for each of them, or a header [[{list}]]"))
         }
         (Shape::Table, _) => {
             let setting = node.properties().find_map(|(name, node)| {
                 Some(format!("{name} = {}", toml(node.example().or(node.default())?)))
             });
             let setting = setting.unwrap_or_else(|| "name = …".to_owned());
-            Some(format!("for example {leaf} = {{ {setting} }}, or under a header [{path}]"))
+            Some(format!("for example {leaf} = {{ {setting} }}, or use a header [{path}]"))
         }
         (_, Some(example)) if !leaf.ends_with(']') => {
             Some(format!("for example {leaf} = {}", toml(example)))
@@ -271,8 +278,8 @@ fn right_form(node: Node, path: &str) -> Option<String> {
     }
 }
 
-/// The table right under this one that knows the name.
-fn home(node: Node, name: &str, path: &str) -> Option<String> {
+/// Returns the header of a table directly under this one that has the setting.
+fn find_table_with(node: Node, name: &str, path: &str) -> Option<String> {
     node.properties().find_map(|(table, under)| {
         let at = path::child(path, table);
         let direct = under.shape() == Shape::Table && under.property(name).is_some();
@@ -281,11 +288,11 @@ fn home(node: Node, name: &str, path: &str) -> Option<String> {
     })
 }
 
-fn whole(number: Num) -> bool {
+fn is_integer(number: Num) -> bool {
     !matches!(number, Num::F32(_) | Num::F64(_))
 }
 
-/// An example as it would stand in the file.
+/// Formats an example as TOML.
 fn toml(value: &Json) -> String {
     match value {
         Json::Array(items) => {
@@ -299,8 +306,8 @@ fn toml(value: &Json) -> String {
     }
 }
 
-/// Puts defaults in where nothing is.
-fn fill(node: Node, dict: &mut Dict) {
+/// Inserts the defaults of absent settings.
+fn insert_defaults(node: Node, dict: &mut Dict) {
     for (name, under) in node.properties() {
         if let Some(default) = under.default().filter(|_| !dict.contains_key(name)) {
             dict.insert(name.to_owned(), plain(default));
@@ -309,7 +316,7 @@ fn fill(node: Node, dict: &mut Dict) {
     for (name, value) in dict.iter_mut() {
         let Some(under) = node.property(name).or_else(|| node.entries()) else { continue };
         match value {
-            Value::Dict(_, dict) => fill(under.table(), dict),
+            Value::Dict(_, dict) => insert_defaults(under.table(), dict),
             Value::Array(_, items) => {
                 let Some(of) = under.items() else { continue };
                 items
@@ -318,7 +325,7 @@ fn fill(node: Node, dict: &mut Dict) {
                         Value::Dict(_, dict) => Some(dict),
                         _ => None,
                     })
-                    .for_each(|dict| fill(of, dict));
+                    .for_each(|dict| insert_defaults(of, dict));
             }
             _ => {}
         }

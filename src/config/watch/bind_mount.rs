@@ -1,32 +1,32 @@
-//! Single files mounted into a container, whose replacement outside cannot be seen inside.
+//! Detects single files that are mounted into a container, whose replacement outside is not visible inside.
 
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Says so when the file is a mount of its own. Such a mount is bound to one inode: an editor or a
-/// deployment that replaces the file outside leaves the old one here, and no event tells. Blocks.
-pub fn bind_mounted(path: &Path) -> Option<String> {
+/// Returns a warning if the file is a mount point. Such a mount is bound to one inode: if an editor or a
+/// deployment replaces the file outside, the old one stays visible here, and there is no event. Blocks.
+pub fn bind_mount_warning(path: &Path) -> Option<String> {
     let file = path.canonicalize().ok()?;
     let name = path.display();
     if fs::metadata(&file).ok()?.nlink() == 0 {
         return Some(format!(
-            "{name} was replaced or deleted outside this container and its old content stays here: \
-             do not mount the single file, mount the directory"
+            "{name} was replaced or deleted outside this container, but its old content is still visible here: \
+             instead of the single file, mount the directory"
         ));
     }
     let mounts = fs::read("/proc/self/mountinfo").ok()?;
     mount_points(&mounts).any(|point| point == file).then(|| {
         format!(
-            "{name} is mounted as a single file, so its replacement outside cannot be seen here: \
+            "{name} is mounted as a single file, so its replacement outside is not visible here: \
              mount the directory"
         )
     })
 }
 
-/// The fifth field of each line (proc_pid_mountinfo(5)); blanks, tabs, line ends and backslashes in
-/// it stand as `\ooo`.
+/// Parses the fifth field of each line (proc_pid_mountinfo(5)), in which spaces, tabs, line ends and
+/// backslashes are written as `\ooo`.
 fn mount_points(mounts: &[u8]) -> impl Iterator<Item = PathBuf> + '_ {
     mounts
         .split(|byte| *byte == b'\n')
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mount_points_are_read_with_their_escapes() {
+    fn escapes_in_mount_points_are_decoded() {
         let mounts = b"21 1 0:20 / / rw - overlay overlay rw\n\
             40 21 8:1 /srv/k.toml//deleted /etc/key\\040mux/keymux.toml ro,relatime - ext4 /dev/sda1 rw\n";
         let points: Vec<_> = mount_points(mounts).collect();
@@ -62,21 +62,21 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_file_is_no_mount() {
+    fn an_ordinary_file_is_not_a_mount_point() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(bind_mounted(file.path()), None);
-        assert_eq!(bind_mounted(Path::new("/nowhere/at-all")), None);
+        assert_eq!(bind_mount_warning(file.path()), None);
+        assert_eq!(bind_mount_warning(Path::new("/nowhere/at-all")), None);
     }
 
-    /// Container engines mount these files one by one, so most test machines have such a mount.
+    /// Container engines mount some files one by one, so most test machines have such a mount.
     #[test]
-    fn a_file_mounted_alone_is_told() {
+    fn a_single_mounted_file_gives_a_warning() {
         let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
         let Some(file) = mount_points(&mounts).find(|point| point.is_file()) else {
             println!("skipped: no single file is mounted here");
             return;
         };
-        let text = bind_mounted(&file).expect("a warning");
+        let text = bind_mount_warning(&file).expect("a warning");
         assert!(text.ends_with("mount the directory"), "{text}");
     }
 }

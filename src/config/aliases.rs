@@ -1,9 +1,9 @@
-//! Names that other programs have for our settings, and what to write here in their place.
+//! Names of our settings in other programs, and removed values, with what to write instead.
 
 use super::path;
 
-/// Path of a table, with `*` for names and places that are the user's; names that are no settings of
-/// it; the setting that is meant; how that is written.
+/// Path of a table, with `*` for names and indices of the user; unknown names in it; the setting that they
+/// mean; how that setting is written.
 const ROWS: [(&str, &[&str], &str, &str); 12] = [
     (
         "providers.*.keys.*",
@@ -21,7 +21,7 @@ const ROWS: [(&str, &[&str], &str, &str); 12] = [
         "providers.*.keys.*",
         &SOURCES,
         "value",
-        "where the credential comes from stands in `value`: value = { env_var = \"NAME\" }",
+        "write the source of the credential in `value`: value = { env_var = \"NAME\" }",
     ),
     (
         "providers.*",
@@ -46,31 +46,31 @@ const ROWS: [(&str, &[&str], &str, &str); 12] = [
         "clients.*",
         &CREDENTIALS,
         "key",
-        "what a client shows is its `key`: key = { env_var = \"NAME\" }",
+        "the API key that a client sends is its `key`: key = { env_var = \"NAME\" }",
     ),
     (
         "clients.*",
         &SOURCES,
         "key",
-        "where the key comes from stands in `key`: key = { env_var = \"NAME\" }",
+        "write the source of the API key in `key`: key = { env_var = \"NAME\" }",
     ),
     (
         "server",
         &ADDRESSES,
         "listen",
-        "address and port stand in one setting: listen = \"127.0.0.1:8787\"",
+        "write address and port in one setting: listen = \"127.0.0.1:8787\"",
     ),
     (
         "admin",
         &ADDRESSES,
         "listen",
-        "address and port stand in one setting: listen = \"127.0.0.1:8788\"",
+        "write address and port in one setting: listen = \"127.0.0.1:8788\"",
     ),
     (
         "",
         &["name", "value", "weight", "models"],
         "providers",
-        "it belongs under the header of a key, such as [[providers.openai.keys]]",
+        "it belongs to a key, under a header such as [[providers.openai.keys]]",
     ),
 ];
 
@@ -79,24 +79,32 @@ const CREDENTIALS: [&str; 7] =
 const SOURCES: [&str; 6] = ["env_var", "env", "file", "credential", "from_env", "key_file"];
 const ADDRESSES: [&str; 5] = ["port", "host", "address", "addr", "bind"];
 
-/// The setting that is meant by a name that the table at `table` does not have, and how it is written.
-pub(super) fn meant(table: &str, name: &str) -> Option<(&'static str, &'static str)> {
+/// Returns the setting that an unknown name in the table at path `table` means, and how it is written.
+pub(super) fn find(table: &str, name: &str) -> Option<(&'static str, &'static str)> {
     let lower = name.to_lowercase();
-    let (_, _, meant, help) = ROWS
-        .iter()
-        .find(|(pattern, names, ..)| names.contains(&lower.as_str()) && fits(table, pattern))?;
+    let (_, _, meant, help) = ROWS.iter().find(|(pattern, names, ..)| {
+        names.contains(&lower.as_str()) && matches_path(table, pattern)
+    })?;
     Some((meant, help))
 }
 
-fn fits(path: &str, pattern: &str) -> bool {
+/// Returns message and help for a value that an earlier version accepted.
+pub(super) fn removed_value(path: &str, value: &str) -> Option<(&'static str, &'static str)> {
+    (matches_path(path, "routes.*.rescue") && value == "resume").then_some((
+        "`resume` was removed from keymux",
+        "the nearest value is \"hold\", which sends a stream to the client only when it is complete",
+    ))
+}
+
+fn matches_path(path: &str, pattern: &str) -> bool {
     let mut rest = path;
     for wanted in pattern.rsplit('.').filter(|wanted| !wanted.is_empty()) {
-        let around = path::parent(rest);
-        let last = rest[around.len()..].trim_start_matches('.');
+        let parent = path::parent(rest);
+        let last = rest[parent.len()..].trim_start_matches('.');
         if last.is_empty() || (wanted != "*" && wanted != last) {
             return false;
         }
-        rest = around;
+        rest = parent;
     }
     rest.is_empty()
 }
@@ -106,8 +114,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_known_by_their_paths() {
-        let setting = |table, name| meant(table, name).map(|(setting, _)| setting);
+    fn aliases_depend_on_the_path_of_the_table() {
+        let setting = |table, name| find(table, name).map(|(setting, _)| setting);
         assert_eq!(setting("providers.\"a.b\".keys[3]", "API_KEY"), Some("value"));
         assert_eq!(setting("providers.openai", "api_key"), Some("keys"));
         assert_eq!(setting("clients[0]", "token"), Some("key"));

@@ -1,4 +1,4 @@
-//! What lies over the files: `KEYMUX_SECTION__FIELD` variables, and over these the flags.
+//! Overrides of settings in the files: `KEYMUX_SECTION__FIELD` variables, and flags, which win over them.
 
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -6,11 +6,11 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::path;
 use super::problem::Severity;
 use super::schema::{Node, Shape};
-use super::structure::closest;
-use super::tree::{Finding, Mark, Tree};
+use super::schema_check::closest;
+use super::tree::{Mark, Tree, UnlocatedProblem};
 
-/// Lays variables and flags over the tree's settings. What they set wrongly is reported at them.
-pub(super) fn lay(tree: &mut Tree, vars: Vec<(String, String)>, flags: &[(String, String)]) {
+/// Applies variables and flags to the settings of the tree, and reports invalid ones.
+pub(super) fn apply(tree: &mut Tree, vars: Vec<(String, String)>, flags: &[(String, String)]) {
     let files = Layer { name: FILES.to_owned(), settings: std::mem::take(&mut tree.root) };
     let mut figment = Figment::from(&files);
     let mut vars = vars;
@@ -30,11 +30,11 @@ pub(super) fn lay(tree: &mut Tree, vars: Vec<(String, String)>, flags: &[(String
     }
     tree.root = match figment.find_value("") {
         Ok(Value::Dict(_, dict)) => dict,
-        // Our layers hand out what they hold and cannot fail.
+        // Our layers return their settings and cannot fail.
         _ => files.settings,
     };
     let root = std::mem::take(&mut tree.root);
-    note(tree, &figment, &root, "");
+    record_origins(tree, &figment, &root, "");
     tree.root = root;
 }
 
@@ -62,7 +62,7 @@ impl Provider for Layer {
 }
 
 fn merge(tree: &mut Tree, figment: Figment, files: &Dict, over: &Override<'_>) -> Figment {
-    match settle(files, over) {
+    match find_setting(files, over) {
         Ok((names, node)) => {
             let mut value = parse(node, over.value);
             for name in names.into_iter().rev() {
@@ -72,30 +72,31 @@ fn merge(tree: &mut Tree, figment: Figment, files: &Dict, over: &Override<'_>) -
             figment.merge(Layer { name: over.origin.clone(), settings })
         }
         Err((path, message, help)) => {
-            tree.overridden(path.clone(), over.origin.clone());
+            tree.set_origin(path.clone(), over.origin.clone());
             let severity = Severity::Error;
-            tree.report(Finding { path, mark: Mark::Name, severity, message, help });
+            tree.report(UnlocatedProblem { path, mark: Mark::Name, severity, message, help });
             figment
         }
     }
 }
 
-type Refusal = (String, String, Option<String>);
+/// Path, message and help.
+type InvalidOverride = (String, String, Option<String>);
 
-/// The setting that an override means, by its names in the tree.
-fn settle(files: &Dict, over: &Override<'_>) -> Result<(Vec<String>, Node), Refusal> {
+/// Finds the setting that an override names. Returns its names in the tree, and its schema.
+fn find_setting(files: &Dict, over: &Override<'_>) -> Result<(Vec<String>, Node), InvalidOverride> {
     let mut node = Node::root();
     let mut present = Some(files);
     let mut names: Vec<String> = Vec::new();
     let mut at = String::new();
     for written in &over.names {
         let table = node.table();
-        let refuse = |message: String, help: Option<String>| {
+        let invalid = |message: String, help: Option<String>| {
             Err((path::child(&at, &written.to_lowercase()), message, help))
         };
         if matches!(table.shape(), Shape::List) {
-            let message = format!("`{at}` is a list: it is set in the file, as a whole");
-            return refuse(message, None);
+            let message = format!("`{at}` is a list, which only the file can set");
+            return invalid(message, None);
         }
         let known: Vec<&str> = match table.entries() {
             Some(_) => {
@@ -103,48 +104,48 @@ fn settle(files: &Dict, over: &Override<'_>) -> Result<(Vec<String>, Node), Refu
             }
             None => table.properties().map(|(name, _)| name).collect(),
         };
-        let mut meant = known.iter().filter(|name| same(name, written));
-        let (Some(name), other) = (meant.next(), meant.next()) else {
+        let mut matching = known.iter().filter(|name| matches_name(name, written));
+        let (Some(name), other) = (matching.next(), matching.next()) else {
             let what = if at.is_empty() { "the file".to_owned() } else { format!("`{at}`") };
             let name = written.to_lowercase();
             let message = if table.entries().is_some() {
-                format!("the files have no `{name}` in {what}, so there is nothing to override")
+                format!("the files have no `{name}` in {what} to override")
             } else {
                 format!("`{name}` is not a setting of {what}")
             };
             let help = closest(&name, known.iter().copied());
-            return refuse(message, help.map(|name| format!("did you mean `{name}`?")));
+            return invalid(message, help.map(|name| format!("did you mean `{name}`?")));
         };
         if other.is_some() {
-            let message = format!("`{}` fits several names of `{at}`", written.to_lowercase());
-            return refuse(message, None);
+            let message = format!("`{}` matches several names in `{at}`", written.to_lowercase());
+            return invalid(message, None);
         }
         let next = table.property(name).or_else(|| table.entries());
-        let Some(next) = next else { return refuse("this is not a setting".to_owned(), None) };
+        let Some(next) = next else { return invalid("this is not a setting".to_owned(), None) };
         at = path::child(&at, name);
         present = present.and_then(|dict| dict.get(*name)).and_then(Value::as_dict);
         names.push((*name).to_owned());
         node = next;
     }
-    let whole = node.shape();
-    if whole == Shape::Table
-        || (whole == Shape::List && node.items().is_some_and(|items| items.shape() == Shape::Table))
+    let shape = node.shape();
+    if shape == Shape::Table
+        || (shape == Shape::List && node.items().is_some_and(|items| items.shape() == Shape::Table))
     {
         let message = format!("`{at}` is not a single setting");
-        return Err((at, message, Some("name one of the settings in it".to_owned())));
+        return Err((at, message, Some("set one of the settings in it".to_owned())));
     }
     Ok((names, node))
 }
 
-/// Variables cannot hold a `-`, and are written in capitals.
-fn same(name: &str, written: &str) -> bool {
+/// Compares a name with the name in a variable, which is upper case and has `_` for `-`.
+fn matches_name(name: &str, written: &str) -> bool {
     name.len() == written.len()
         && name.bytes().zip(written.bytes()).all(|(name, written)| {
             name.eq_ignore_ascii_case(&written) || (name == b'-' && written == b'_')
         })
 }
 
-/// Text stays text where text is asked for; elsewhere figment's reading of variables applies.
+/// Keeps the text for a setting of type text; otherwise figment parses it as it parses variables.
 fn parse(node: Node, text: &str) -> Value {
     match node.shape() {
         Shape::Text | Shape::Source => Value::from(text),
@@ -152,16 +153,16 @@ fn parse(node: Node, text: &str) -> Value {
     }
 }
 
-/// Remembers for each setting that is not from the files where it is from.
-fn note(tree: &mut Tree, figment: &Figment, dict: &Dict, at: &str) {
+/// Records the origin of each setting that is not from the files.
+fn record_origins(tree: &mut Tree, figment: &Figment, dict: &Dict, at: &str) {
     for (name, value) in dict {
         let path = path::child(at, name);
         if let Value::Dict(_, dict) = value {
-            note(tree, figment, dict, &path);
+            record_origins(tree, figment, dict, &path);
         } else if let Some(layer) = figment.get_metadata(value.tag())
             && layer.name != FILES
         {
-            tree.overridden(path, layer.name.clone().into_owned());
+            tree.set_origin(path, layer.name.clone().into_owned());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `keymux check --live`: whether the providers take the keys.
+//! `keymux check --live`: tests each key with a free call to its provider.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Said, check, load};
-use crate::config::{Config, Options, Provider, problem};
+use super::{CommandOutput, check, load};
+use crate::config::{Config, LoadOptions, Provider, problem};
 use crate::upstream::probe::{self, Probe, ProbeReport, ProbeResult};
 use crate::upstream::{CarryOver, Upstream};
 
-/// One call as it is told.
+/// The result of one call.
 #[derive(Debug, Serialize)]
 struct Row<'c> {
     provider: &'c str,
@@ -23,33 +23,38 @@ struct Row<'c> {
     report: ProbeReport,
 }
 
-/// A file with an error is told of as without `--live`; of a good
-/// one, with `json` the list of keys. While the calls run, `progress` is shown on standard error.
-pub(super) fn check(options: &Options, json: bool, colour: bool, progress: bool) -> Said {
+/// Tests all keys of a valid file; the output is a table, or with `json` a list. Reports the problems of an
+/// invalid file as without `--live`. With `progress`, shows the progress on standard error.
+pub(super) fn check(
+    options: &LoadOptions,
+    json: bool,
+    colour: bool,
+    progress: bool,
+) -> CommandOutput {
     let loaded = load(options);
     let Some(config) = &loaded.config else {
-        return Said::new(check::said(&loaded, options, json, colour), false);
+        return CommandOutput::new(check::format_problems(&loaded, options, json, colour), false);
     };
     let rows = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let rows = runtime.block_on(ask(config, progress));
-            // Without a wait for lookups of names that hang.
+            let rows = runtime.block_on(probe_all(config, progress));
+            // Does not wait for name lookups that hang.
             runtime.shutdown_background();
             rows
         }
-        Err(error) => return Said::failed(format!("keymux: {error}\n"), 1),
+        Err(error) => return CommandOutput::failed(format!("keymux: {error}\n"), 1),
     };
-    let good = rows.iter().all(|row| row.report.result == ProbeResult::Ok);
+    let all_ok = rows.iter().all(|row| row.report.result == ProbeResult::Ok);
     if json {
         let mut text = serde_json::to_string_pretty(&rows).unwrap_or_default();
         text.push('\n');
-        return Said::new(text, good);
+        return CommandOutput::new(text, all_ok);
     }
-    Said::new(problem::render(&loaded.problems, colour) + &table(&rows, colour), good)
+    CommandOutput::new(problem::render(&loaded.problems, colour) + &table(&rows, colour), all_ok)
 }
 
-/// Makes all calls, and puts what they came to in the order of the file.
-async fn ask(config: &Config, progress: bool) -> Vec<Row<'_>> {
+/// Makes all calls and returns their results in the order of the file.
+async fn probe_all(config: &Config, progress: bool) -> Vec<Row<'_>> {
     let mut kept = CarryOver::default();
     let (mut rows, mut calls) = (Vec::new(), Vec::new());
     for provider in &config.providers {
@@ -58,10 +63,10 @@ async fn ask(config: &Config, progress: bool) -> Vec<Row<'_>> {
                 let upstream = Arc::new(upstream);
                 let deadline = probe::deadline(&provider.timeouts);
                 for probe in upstream.probes() {
-                    let place = rows.len();
+                    let index = rows.len();
                     rows.push(Row::new(provider, &probe));
                     let upstream = upstream.clone();
-                    calls.push((place, async move { upstream.probe(&probe, deadline).await }));
+                    calls.push((index, async move { upstream.probe(&probe, deadline).await }));
                 }
             }
             Err(error) => {
@@ -74,31 +79,31 @@ async fn ask(config: &Config, progress: bool) -> Vec<Row<'_>> {
             }
         }
     }
-    let (places, calls): (Vec<usize>, Vec<_>) = calls.into_iter().unzip();
-    let (all, mut done) = (places.len(), 0);
-    show(progress, done, all);
-    probe::run_all(calls, |at, report| {
-        rows[places[at]].report = report;
+    let (indices, calls): (Vec<usize>, Vec<_>) = calls.into_iter().unzip();
+    let (total, mut done) = (indices.len(), 0);
+    show_progress(progress, done, total);
+    probe::run_all(calls, |call, report| {
+        rows[indices[call]].report = report;
         done += 1;
-        show(progress, done, all);
+        show_progress(progress, done, total);
     })
     .await;
     rows
 }
 
-/// How far it has come, in a line that is gone when all is done.
-fn show(progress: bool, done: usize, all: usize) {
+/// Shows the progress in a line that is cleared when all calls are finished.
+fn show_progress(progress: bool, done: usize, total: usize) {
     if progress {
         let mut to = std::io::stderr().lock();
         let line =
-            if done < all { format!("{done} of {all} calls answered") } else { String::new() };
+            if done < total { format!("{done} of {total} calls finished") } else { String::new() };
         let _ = write!(to, "\r\u{1b}[K{line}");
         let _ = to.flush();
     }
 }
 
 impl<'c> Row<'c> {
-    /// A call that nothing has come of yet.
+    /// Returns the row of a call without a result.
     fn new(provider: &'c Provider, probe: &Probe) -> Self {
         Self {
             provider: &provider.name,
@@ -112,24 +117,24 @@ impl<'c> Row<'c> {
         }
     }
 
-    fn subject(&self) -> String {
+    fn key_name(&self) -> String {
         let region = self.region.as_ref().map(|region| format!(" {region}")).unwrap_or_default();
         format!("{}/{}{region}", self.provider, self.key)
     }
 }
 
-/// A line for each call, and one that counts them.
+/// Formats one line for each call, and a summary.
 fn table(rows: &[Row<'_>], colour: bool) -> String {
-    let subjects: Vec<String> = rows.iter().map(Row::subject).collect();
-    let wide = |texts: &[String]| texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+    let names: Vec<String> = rows.iter().map(Row::key_name).collect();
+    let width = |texts: &[String]| texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
     let latencies: Vec<String> =
         rows.iter().map(|row| format!("{} ms", row.report.latency.as_millis())).collect();
-    let results: Vec<String> = rows.iter().map(|row| words(row.report.result)).collect();
-    let (first, second, third) = (wide(&subjects), wide(&results), wide(&latencies));
+    let results: Vec<String> = rows.iter().map(|row| display_name(row.report.result)).collect();
+    let (first, second, third) = (width(&names), width(&results), width(&latencies));
     let mut text = String::new();
-    for (at, row) in rows.iter().enumerate() {
-        let result = painted(format!("{:second$}", results[at]), row.report.result, colour);
-        let line = format!("{:first$}  {result}  {:>third$}", subjects[at], latencies[at]);
+    for (index, row) in rows.iter().enumerate() {
+        let result = colored(format!("{:second$}", results[index]), row.report.result, colour);
+        let line = format!("{:first$}  {result}  {:>third$}", names[index], latencies[index]);
         let detail =
             row.report.detail.as_ref().map(|detail| format!("  {detail}")).unwrap_or_default();
         let _ = writeln!(text, "{line}{detail}");
@@ -143,7 +148,8 @@ fn summary(rows: &[Row<'_>]) -> String {
     for row in rows {
         *counts.entry(row.report.result).or_insert(0_usize) += 1;
     }
-    let counts = counts.into_iter().map(|(result, count)| format!("{count} {}", words(result)));
+    let counts =
+        counts.into_iter().map(|(result, count)| format!("{count} {}", display_name(result)));
     match rows.len() {
         0 => "no key is enabled\n".to_owned(),
         all => {
@@ -153,12 +159,12 @@ fn summary(rows: &[Row<'_>]) -> String {
     }
 }
 
-fn words(finding: ProbeResult) -> String {
-    finding.name().replace('_', " ")
+fn display_name(result: ProbeResult) -> String {
+    result.name().replace('_', " ")
 }
 
-fn painted(text: String, finding: ProbeResult, colour: bool) -> String {
-    match (colour, finding) {
+fn colored(text: String, result: ProbeResult, colour: bool) -> String {
+    match (colour, result) {
         (false, _) => text,
         (true, ProbeResult::Ok) => format!("\u{1b}[32m{text}\u{1b}[0m"),
         (true, _) => format!("\u{1b}[1m\u{1b}[91m{text}\u{1b}[0m"),
@@ -172,7 +178,7 @@ mod tests {
     fn row<'c>(
         key: &'c str,
         region: Option<&str>,
-        finding: ProbeResult,
+        result: ProbeResult,
         detail: Option<&str>,
     ) -> Row<'c> {
         Row {
@@ -180,7 +186,7 @@ mod tests {
             key,
             region: region.map(str::to_owned),
             report: ProbeReport {
-                result: finding,
+                result,
                 latency: Duration::from_millis(12),
                 detail: detail.map(str::to_owned),
             },
@@ -188,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_aligned_and_counted() {
+    fn the_table_is_aligned_and_has_a_summary() {
         let rows = [
             row("a", None, ProbeResult::Ok, None),
             row("bb", Some("us-east-1"), ProbeResult::BadCredential, Some("401 invalid_api_key")),

@@ -1,4 +1,4 @@
-//! Where a change of a file shows: the directories to watch, and the names in them that count.
+//! The paths at which a change of the files is visible: directories to watch, and relevant names in them.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -7,48 +7,47 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::Watched;
-use crate::config::Pattern;
+use crate::config::{FileSet, Pattern};
 
-/// As the kernel's own limit (path_resolution(7)).
-const MOST_LINKS: usize = 40;
+/// The kernel's limit (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
-/// Pattern directories with a wildcard in a directory's name can match any number of directories.
-const MOST_DIRECTORIES: usize = 1024;
+/// A wildcard in the name of a directory can match any number of directories.
+const MAX_DIRECTORIES: usize = 1024;
 
-/// The places of one set of files.
+/// The watched paths of one set of files.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct WatchPoints {
     directories: BTreeSet<PathBuf>,
-    /// Full paths, as events name them: a directory without links, and a name in it.
+    /// Full paths as events contain them: a directory without links, and a name in it.
     names: HashSet<PathBuf>,
-    /// Any matching name in a directory.
+    /// Directories with patterns for names in them.
     patterns: Vec<(PathBuf, Pattern)>,
 }
 
-impl Places {
-    /// Follows every file and pattern to its places. Blocks.
-    pub(super) fn trace(watched: &Watched) -> Self {
-        let mut places = Self::default();
-        for file in &watched.files {
-            places.follow(file);
+impl WatchPoints {
+    /// Follows every file and pattern. Blocks.
+    pub(super) fn trace(set: &FileSet) -> Self {
+        let mut points = Self::default();
+        for file in &set.files {
+            points.follow(file);
         }
-        for pattern in &watched.patterns {
-            let (fixed, wild) = split(pattern);
-            if let Some(directory) = places.follow(&fixed) {
-                places.expand(&directory, &wild);
+        for pattern in &set.patterns {
+            let (fixed, wildcards) = split_at_wildcard(pattern);
+            if let Some(directory) = points.follow(&fixed) {
+                points.expand(&directory, &wildcards);
             }
         }
-        places
+        points
     }
 
-    /// Directories without links in their names.
+    /// Returns the directories to watch, without links in their paths.
     pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
         self.directories.iter().map(PathBuf::as_path)
     }
 
-    /// Whether a change at this path counts. A directory's own path stands for its move or removal.
-    pub(super) fn hold(&self, path: &Path) -> bool {
+    /// True if a change of this path is relevant. The path of a directory means that it was moved or removed.
+    pub(super) fn contains(&self, path: &Path) -> bool {
         self.names.contains(path)
             || self.directories.contains(path)
             || self.patterns.iter().any(|(directory, pattern)| {
@@ -57,10 +56,10 @@ impl Places {
             })
     }
 
-    /// A number that changes when one of the files does, as far as their metadata tells. Blocks.
-    pub(super) fn stamp(&self, watched: &Watched) -> u64 {
+    /// Returns a hash of the metadata of all files, which changes when one of them does. Blocks.
+    pub(super) fn stamp(&self, set: &FileSet) -> u64 {
         let mut hasher = DefaultHasher::new();
-        for file in &watched.files {
+        for file in &set.files {
             hash_metadata(fs::metadata(file).ok(), &mut hasher);
         }
         for (directory, pattern) in &self.patterns {
@@ -72,17 +71,17 @@ impl Places {
         hasher.finish()
     }
 
-    /// Walks a path part by part. Every link on the way is a place, because replacing it replaces
-    /// the file (`..data` of a mounted ConfigMap); so is the first part that is missing. Returns the
-    /// path without links, when it is all there.
+    /// Follows a path part by part. Adds every link in it, because replacing a link replaces the file
+    /// (`..data` of a mounted ConfigMap), and the first missing part. Returns the path without links if all
+    /// of it exists.
     fn follow(&mut self, path: &Path) -> Option<PathBuf> {
         let path = std::path::absolute(path).ok()?;
-        let mut todo: VecDeque<OsString> = parts(&path).collect();
+        let mut remaining: VecDeque<OsString> = parts(&path).collect();
         let mut at = PathBuf::from("/");
         let mut links = 0;
-        while let Some(part) = todo.pop_front() {
+        while let Some(part) = remaining.pop_front() {
             if part == ".." {
-                // `at` holds no links, so its parent is the one that is written.
+                // `at` contains no links, so `..` is its parent.
                 at.pop();
                 continue;
             }
@@ -90,7 +89,7 @@ impl Places {
             let kind = fs::symlink_metadata(&next).map(|metadata| metadata.file_type());
             if let Ok(kind) = &kind
                 && !kind.is_symlink()
-                && !todo.is_empty()
+                && !remaining.is_empty()
             {
                 at = next;
                 continue;
@@ -101,20 +100,20 @@ impl Places {
                 return Some(next);
             }
             links += 1;
-            if links > MOST_LINKS {
+            if links > MAX_LINKS {
                 return None;
             }
             for part in parts(&fs::read_link(&next).ok()?).rev() {
-                todo.push_front(part);
+                remaining.push_front(part);
             }
         }
         Some(at)
     }
 
-    /// Puts a pattern's directories under watch. Matching links lead to files elsewhere.
-    fn expand(&mut self, directory: &Path, wild: &[OsString]) {
-        let Some((first, rest)) = wild.split_first() else { return };
-        if self.patterns.len() >= MOST_DIRECTORIES {
+    /// Adds the directories of a pattern, and the targets of matching links.
+    fn expand(&mut self, directory: &Path, wildcards: &[OsString]) {
+        let Some((first, rest)) = wildcards.split_first() else { return };
+        if self.patterns.len() >= MAX_DIRECTORIES {
             return;
         }
         let pattern = name_pattern(first);
@@ -130,7 +129,7 @@ impl Places {
     }
 }
 
-/// The parts of a path, `/` for its root; the `.`s are left out.
+/// Returns the parts of a path, `/` for its root, without `.`.
 fn parts(path: &Path) -> impl DoubleEndedIterator<Item = OsString> + '_ {
     path.components().filter_map(|part| match part {
         Component::CurDir | Component::Prefix(_) => None,
@@ -138,33 +137,35 @@ fn parts(path: &Path) -> impl DoubleEndedIterator<Item = OsString> + '_ {
     })
 }
 
-/// A pattern's directory up to the first wildcard, and the parts from there on.
-fn split(pattern: &Path) -> (PathBuf, Vec<OsString>) {
-    let wild = |part: &Component| part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
+/// Splits a pattern into the directory before the first wildcard, and the remaining parts.
+fn split_at_wildcard(pattern: &Path) -> (PathBuf, Vec<OsString>) {
+    let has_wildcard =
+        |part: &Component| part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
     let parts: Vec<Component> = pattern.components().collect();
-    let fixed = parts.iter().position(wild).unwrap_or(parts.len());
+    let fixed = parts.iter().position(has_wildcard).unwrap_or(parts.len());
     (
         parts[..fixed].iter().collect(),
         parts[fixed..].iter().map(|part| part.as_os_str().to_owned()).collect(),
     )
 }
 
-/// Only `*` is understood; any other wildcard counts as one, which is eager and misses nothing.
+/// Supports `*` only. A name with another wildcard matches everything, so that no change is missed.
 fn name_pattern(part: &OsStr) -> Pattern {
     let text = part.to_string_lossy();
     if text.contains(['?', '[', '{']) { Pattern::new("*") } else { Pattern::new(&text) }
 }
 
-/// Matching names of a directory, sorted.
+/// Returns the matching names in a directory, sorted.
 fn entries(directory: &Path, pattern: &Pattern) -> BTreeSet<OsString> {
     let names =
         fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter(|name| pattern.matches(&name.to_string_lossy())).take(MOST_DIRECTORIES).collect()
+    names.filter(|name| pattern.matches(&name.to_string_lossy())).take(MAX_DIRECTORIES).collect()
 }
 
 fn hash_metadata(metadata: Option<Metadata>, hasher: &mut impl Hasher) {
-    let stamp = metadata.map(|of| {
-        (of.dev(), of.ino(), of.len(), of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec())
+    let stamp = metadata.map(|data| {
+        let modified = (data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec());
+        (data.dev(), data.ino(), data.len(), modified)
     });
     stamp.hash(hasher);
 }
@@ -175,10 +176,10 @@ mod tests {
 
     use super::*;
 
-    fn places(files: &[PathBuf], patterns: &[PathBuf]) -> Places {
+    fn points(files: &[PathBuf], patterns: &[PathBuf]) -> WatchPoints {
         let watched =
-            Watched { files: files.iter().cloned().collect(), patterns: patterns.to_vec() };
-        Places::trace(&watched)
+            FileSet { files: files.iter().cloned().collect(), patterns: patterns.to_vec() };
+        WatchPoints::trace(&watched)
     }
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -188,63 +189,63 @@ mod tests {
     }
 
     #[test]
-    fn every_link_on_the_way_to_a_file_is_a_place() {
+    fn every_link_in_a_path_is_watched() {
         let (_folder, at) = folder();
         fs::create_dir(at.join("..v1")).unwrap();
         fs::write(at.join("..v1/keymux.toml"), "").unwrap();
         symlink("..v1", at.join("..data")).unwrap();
         symlink("..data/keymux.toml", at.join("keymux.toml")).unwrap();
 
-        let places = places(&[at.join("keymux.toml")], &[]);
+        let points = points(&[at.join("keymux.toml")], &[]);
         for place in ["keymux.toml", "..data", "..v1/keymux.toml", "..v1"] {
-            assert!(places.hold(&at.join(place)), "{place}");
+            assert!(points.contains(&at.join(place)), "{place}");
         }
-        assert!(!places.hold(&at.join("other.toml")));
-        assert_eq!(places.directories().count(), 2);
+        assert!(!points.contains(&at.join("other.toml")));
+        assert_eq!(points.directories().count(), 2);
     }
 
     #[test]
-    fn the_nearest_directory_that_exists_stands_in_for_a_missing_one() {
+    fn the_nearest_existing_directory_replaces_a_missing_one() {
         let (_folder, at) = folder();
-        let places = places(&[at.join("a/b/c.toml")], &[]);
-        assert_eq!(places.directories().collect::<Vec<_>>(), [at.as_path()]);
-        assert!(places.hold(&at.join("a")));
-        assert!(!places.hold(&at.join("b")));
+        let points = points(&[at.join("a/b/c.toml")], &[]);
+        assert_eq!(points.directories().collect::<Vec<_>>(), [at.as_path()]);
+        assert!(points.contains(&at.join("a")));
+        assert!(!points.contains(&at.join("b")));
     }
 
     #[test]
-    fn a_circle_of_links_ends() {
+    fn a_cycle_of_links_ends() {
         let (_folder, at) = folder();
         symlink("b", at.join("a")).unwrap();
         symlink("a", at.join("b")).unwrap();
-        assert!(places(&[at.join("a")], &[]).hold(&at.join("b")));
+        assert!(points(&[at.join("a")], &[]).contains(&at.join("b")));
     }
 
     #[test]
-    fn a_pattern_counts_its_names_only() {
+    fn a_pattern_is_relevant_for_matching_names_only() {
         let (_folder, at) = folder();
         fs::create_dir_all(at.join("team-a/conf.d")).unwrap();
         fs::create_dir_all(at.join("other/conf.d")).unwrap();
-        let places = places(&[], &[at.join("team-*/conf.d/*.toml")]);
-        assert!(places.hold(&at.join("team-a/conf.d/x.toml")));
-        assert!(!places.hold(&at.join("team-a/conf.d/.x.toml.swp")));
-        assert!(!places.hold(&at.join("other/conf.d/x.toml")));
-        assert!(places.hold(&at.join("team-b")));
+        let points = points(&[], &[at.join("team-*/conf.d/*.toml")]);
+        assert!(points.contains(&at.join("team-a/conf.d/x.toml")));
+        assert!(!points.contains(&at.join("team-a/conf.d/.x.toml.swp")));
+        assert!(!points.contains(&at.join("other/conf.d/x.toml")));
+        assert!(points.contains(&at.join("team-b")));
     }
 
     #[test]
-    fn stamps_tell_a_changed_file() {
+    fn stamps_change_with_the_files() {
         let (_folder, at) = folder();
-        let watched = Watched { files: [at.join("a")].into(), patterns: vec![at.join("*.toml")] };
-        let places = Places::trace(&watched);
-        let mut stamps = vec![places.stamp(&watched)];
-        assert_eq!(places.stamp(&watched), stamps[0]);
+        let watched = FileSet { files: [at.join("a")].into(), patterns: vec![at.join("*.toml")] };
+        let points = WatchPoints::trace(&watched);
+        let mut stamps = vec![points.stamp(&watched)];
+        assert_eq!(points.stamp(&watched), stamps[0]);
         fs::write(at.join("a"), "1").unwrap();
-        stamps.push(places.stamp(&watched));
+        stamps.push(points.stamp(&watched));
         fs::write(at.join("b.toml"), "").unwrap();
-        stamps.push(places.stamp(&watched));
+        stamps.push(points.stamp(&watched));
         fs::write(at.join("ignored"), "").unwrap();
-        assert_eq!(places.stamp(&watched), stamps[2]);
+        assert_eq!(points.stamp(&watched), stamps[2]);
         assert!(stamps[0] != stamps[1] && stamps[1] != stamps[2], "{stamps:?}");
     }
 }

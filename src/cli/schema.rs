@@ -1,8 +1,0 @@
-//! `keymux schema`: the JSON Schema of the file, for editors.
-
-use crate::config::schema;
-
-/// The schema's text.
-pub(super) fn schema() -> String {
-    schema::text()
-}
