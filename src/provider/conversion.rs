@@ -59,7 +59,7 @@ impl Kind {
             return Conversion::Verbatim;
         }
         // Formats that only providers have are forwarded or refused.
-        if !Format::OF_CALLERS.contains(&asked) {
+        if !Format::CALLER_FORMATS.contains(&asked) {
             return Conversion::Unsupported;
         }
         match self {
