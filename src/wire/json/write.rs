@@ -27,16 +27,6 @@ impl<'o> Object<'o> {
         self.out
     }
 
-    /// Writes a member's name, with escapes, and returns the buffer for its value.
-    pub(crate) fn named(&mut self, name: &str) -> &mut Vec<u8> {
-        if !std::mem::take(&mut self.first) {
-            self.out.push(b',');
-        }
-        put(self.out, name);
-        self.out.push(b':');
-        self.out
-    }
-
     /// Writes a member.
     pub(crate) fn put(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> &mut Self {
         put(self.member(name), value);
