@@ -197,13 +197,13 @@ pub(crate) fn frames(format: Format, framing: Framing, body: &[u8]) -> Vec<Kept>
         Framing::Aws => {
             aws_event_stream::FrameDecoder::new(1 << 24).push(body, |frame| match frame {
                 aws_event_stream::Frame::Event { kind, payload } => {
-                    keep(kind.as_bytes(), payload, false)
+                    keep(kind.as_bytes(), payload, false);
                 }
                 aws_event_stream::Frame::Exception { kind, payload } => {
-                    keep(kind.as_bytes(), payload, true)
+                    keep(kind.as_bytes(), payload, true);
                 }
                 frame => panic!("{frame:?}"),
-            })
+            });
         }
         Framing::Whole => panic!("that is no stream"),
     }
