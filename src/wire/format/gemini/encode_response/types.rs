@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::wire::failure::ProviderError;
 use crate::wire::failure::class::Class;
+use crate::wire::failure::encode_error;
 use crate::wire::format::gemini::part::{Part, PartFields};
 use crate::wire::inspect::usage::Usage;
 
@@ -148,7 +149,6 @@ pub(super) fn logprobs_result(tokens: &[Value]) -> Option<Value> {
 }
 
 /// Encodes an error. The official clients recognize it by a first member `error` with a numeric `code`.
-/// <https://cloud.google.com/apis/design/errors#http_mapping>
 pub(super) fn error(error: &ProviderError) -> Value {
     let code = error.status.filter(|status| (400..600).contains(status));
     let code = code.unwrap_or(match error.failure.class {
@@ -158,15 +158,5 @@ pub(super) fn error(error: &ProviderError) -> Value {
         Class::NoCredit | Class::Throttled => 429,
         Class::Trouble => 503,
     });
-    let status = match code {
-        401 => "UNAUTHENTICATED",
-        403 => "PERMISSION_DENIED",
-        404 => "NOT_FOUND",
-        429 => "RESOURCE_EXHAUSTED",
-        400..=499 => "INVALID_ARGUMENT",
-        502 | 503 | 529 => "UNAVAILABLE",
-        504 => "DEADLINE_EXCEEDED",
-        _ => "INTERNAL",
-    };
-    json!({"error": {"code": code, "message": error.message, "status": status}})
+    encode_error::gemini(code, &error.message)
 }
