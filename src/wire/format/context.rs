@@ -18,6 +18,6 @@ pub struct ResponseContext {
     pub usage: bool,
     /// How a stream is framed.
     pub framing: Framing,
-    /// What it repeats of the request: [`Request::echo`].
+    /// What it repeats of the request: `Request::echo`.
     pub echo: Option<Arc<Echo>>,
 }

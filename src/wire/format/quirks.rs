@@ -67,7 +67,7 @@ pub struct Quirks {
 pub enum CallIds {
     /// Any text.
     Any,
-    /// At most 40 characters: "Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with
+    /// At most 40 characters: "Invalid ...tool_calls...id: string too long. Expected a string with
     /// maximum length 40".
     AtMost40,
     /// Nine letters and digits.

@@ -51,7 +51,7 @@ pub struct Request {
     /// Whether a stream is to tell its usage. Formats that always tell it set this.
     pub stream_usage: bool,
     /// What the caller asks for that has no field here, with the place in its body: the target's
-    /// [`verdict`](Format::verdict) says whether that may be left out.
+    /// `Feature::support` says whether that may be left out.
     pub asked: Vec<(Feature, String)>,
     /// Top-level names that are not known at all. They are left out and named.
     pub unknown: Vec<String>,

@@ -22,7 +22,7 @@ use crate::wire::ir::{
 };
 use crate::wire::json::write::put;
 
-/// Writes a request that [`fit`](super::fit()) has fitted. The path has the model and whether to stream.
+/// Writes a request that `fit` has fitted. The path has the model and whether to stream.
 pub fn encode_request(request: &Request, _quirks: &Quirks) -> Vec<u8> {
     let model = Model::by_id(&request.model);
     let body = Body {

@@ -12,7 +12,7 @@ use crate::wire::ir::{
 };
 use crate::wire::json::write::put;
 
-/// Writes a request that [`fit`](super::fit()) has fitted.
+/// Writes a request that `fit` has fitted.
 pub fn encode_request(request: &Request) -> Vec<u8> {
     let sampling = &request.sampling;
     let body = Body {

@@ -6,7 +6,7 @@ use super::vendors::{Images, Vendor};
 use crate::wire::ir::{Block, Content, Effort, Media, Request, Role, Source};
 use crate::wire::json::write::Object;
 
-/// Writes a request that [`fit`](super::fit()) has fitted. The address contains a model of the form `owner/name`;
+/// Writes a request that `fit` has fitted. The address contains a model of the form `owner/name`;
 /// any other model is a version, which the body contains.
 pub fn encode_request(request: &Request) -> Vec<u8> {
     let vendor = Vendor::of_model(&request.model);
