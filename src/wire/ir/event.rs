@@ -1,11 +1,11 @@
-//! An answer, event by event.
+//! The events of an answer.
 //!
-//! Grammar, of every decoder and for every encoder: one [`Event::Start`], before all but a [`Event::Ping`]
-//! or a [`Event::Fail`]; a block opens before its deltas and closes once, its number is never used again,
-//! and all are closed before their candidate's stop; at most one [`Event::Stop`] a candidate; nothing behind
-//! [`Event::Fail`] and [`Event::End`]. [`Event::Usage`] may stand anywhere between start and end, also
-//! behind the stops, and a later usage replaces an earlier one, field by field. An answer without
-//! [`Event::End`] was cut.
+//! The grammar, for every decoder and encoder: one [`Event::Start`], before all others except [`Event::Ping`]
+//! and [`Event::Fail`]; a block opens before its deltas and closes once, its number is never reused, and all
+//! are closed before the stop of their candidate; at most one [`Event::Stop`] a candidate; nothing after
+//! [`Event::Fail`] and [`Event::End`]. [`Event::Usage`] may come anywhere between start and end, also after
+//! the stops, and a later usage replaces an earlier one, field by field. An answer without [`Event::End`] was
+//! cut.
 
 use serde_json::Value;
 
@@ -14,125 +14,125 @@ use crate::wire::api::Format;
 use crate::wire::failure::ProviderError;
 use crate::wire::inspect::usage::Usage;
 
-/// A step of an answer.
+/// One event of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The answer begins.
     Start {
-        /// The provider's id of it.
+        /// The provider's id.
         id: Option<String>,
-        /// The model that answers, as the provider names it.
+        /// The model, as the provider names it.
         model: Option<String>,
         /// Unix time in seconds.
         created: Option<u64>,
     },
     /// A block begins. Several may be open at once.
     Open {
-        /// From 0, in the order of opening, whatever the candidate.
+        /// The number of the block: from 0, in the order of opening, across candidates.
         block: u32,
-        /// Which of several answers it is of, from 0.
+        /// The index of the candidate, from 0.
         candidate: u32,
-        /// What it is.
+        /// The kind of block.
         kind: Kind,
     },
-    /// More of a block.
+    /// A block continues.
     Delta {
-        /// Which.
+        /// The number of the block.
         block: u32,
-        /// What comes to it.
+        /// The addition.
         piece: Piece,
     },
-    /// A block is whole.
+    /// A block is complete.
     Close {
-        /// Which.
+        /// The number of the block.
         block: u32,
     },
-    /// Tokens counted so far.
+    /// The tokens counted so far.
     Usage(Usage),
-    /// A candidate is whole.
+    /// A candidate is complete.
     Stop {
-        /// Which.
+        /// The index of the candidate.
         candidate: u32,
-        /// Why.
+        /// The stop reason.
         why: Stop,
         /// The provider's word for it.
         raw: Option<String>,
-        /// The stop sequence that was met.
+        /// The stop sequence that occurred.
         sequence: Option<String>,
     },
-    /// The tier that served, in the provider's word.
+    /// The service tier, in the provider's word.
     Tier(String),
-    /// The answer is whole, by the provider's own word: its terminal event came, or its stream ended in
-    /// order behind a stop. Nothing follows.
+    /// The answer is complete, as the provider reported: its terminal event came, or its stream ended
+    /// regularly after a stop. Nothing follows.
     End,
     /// The answer fails, and nothing follows.
     Fail(ProviderError),
-    /// A sign of life.
+    /// A sign of life without content.
     Ping,
 }
 
-/// What a block is, when it opens.
+/// The kind of a block.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// Text.
     Text,
-    /// What the model thinks.
+    /// Reasoning.
     Reasoning,
-    /// The model says that it will not answer.
+    /// A refusal.
     Refusal,
-    /// A call of a tool.
+    /// A tool call.
     ToolCall {
-        /// The provider's id; absent: it gave none, and the encoder makes one where its format needs it.
+        /// The provider's id; absent if it gave none. An encoder whose format requires one makes it.
         id: Option<String>,
-        /// The tool.
+        /// The name of the tool.
         name: String,
     },
-    /// An image or a sound in the answer, whole.
+    /// A complete image or audio.
     Media(Media),
-    /// What only one format can say, whole: no delta follows.
+    /// Complete content that only one format has. No delta follows.
     Foreign {
-        /// Whose.
+        /// The format.
         format: Format,
-        /// As it stands there.
+        /// The block in that format.
         json: Value,
     },
 }
 
-/// What comes to a block.
+/// An addition to a block.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
-    /// Text of a text, a thought or a refusal; of a call the next bytes of its arguments' JSON.
+    /// More text, reasoning or refusal; for a tool call the next bytes of its arguments' JSON.
     Text(String),
-    /// The block's signature, whole.
+    /// The complete signature of the block.
     Signature(Signature),
-    /// Something that the text cites, in the provider's form.
+    /// A citation of the text, in the provider's form.
     Citation(Value),
-    /// Probabilities of the tokens just told: the elements of OpenAI's `logprobs.content`, into which
-    /// decoders of other formats bring theirs.
+    /// Log probabilities of the last tokens: elements of OpenAI's `logprobs.content`, to which decoders of
+    /// other formats convert theirs.
     Logprobs(Vec<Value>),
 }
 
-/// Why an answer is over.
+/// The stop reason of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The model has said all.
+    /// The answer is finished.
     End,
-    /// A stop sequence came.
+    /// A stop sequence occurred.
     Sequence,
-    /// The token limit was met.
+    /// The token limit was reached.
     Length,
     /// The context window is full.
     Window,
-    /// Tools are to be called.
+    /// The model calls tools.
     Calls,
-    /// The model will not answer.
+    /// The model refuses to answer.
     Refusal,
-    /// A filter of the provider's took the answer away, or part of it.
+    /// A filter of the provider removed the answer or part of it.
     Filter,
-    /// A server tool's turn is to be continued (Anthropic's `pause_turn`).
+    /// The caller must continue the turn of a server tool (Anthropic's `pause_turn`).
     Pause,
-    /// A call came out damaged (Gemini's `MALFORMED_FUNCTION_CALL`).
+    /// A tool call is damaged (Gemini's `MALFORMED_FUNCTION_CALL`).
     Malformed,
-    /// Another reason; the provider's word stands beside it.
+    /// Another reason; see the provider's word.
     Other,
 }

@@ -1,14 +1,14 @@
-//! What passes between the formats: nothing here belongs to one of them.
+//! The hub between the formats: nothing here belongs to one of them.
 //!
 //! ```text
-//! request.rs       what is asked: turns of blocks, tools, limits
-//! event.rs         what is answered, event by event
+//! request.rs       a request: turns of blocks, tools, settings
+//! event.rs         an answer as events
 //! response.rs      a whole answer: the fold of its events
 //! block_writer.rs  writes the events of an answer for decoders, so that they keep to the grammar
 //! ```
 //!
-//! What a format says and this does not know stays a [`Content::Foreign`] or a [`Request::asked`]: it is
-//! refused or named where it cannot be said again, and never lost in silence.
+//! Content of one format that has no type here stays a [`Content::Foreign`] or a [`Request::asked`]: it is
+//! refused or named if the target does not support it, and never lost silently.
 
 pub(crate) mod block_writer;
 mod event;

@@ -1,4 +1,4 @@
-//! A request, whatever format it was written in.
+//! The request of a conversation, independent of the format it came in.
 
 use std::sync::Arc;
 
@@ -7,206 +7,205 @@ use serde_json::{Map, Number, Value};
 use crate::wire::api::Format;
 use crate::wire::feature::Feature;
 
-/// What is asked of a model.
+/// A request to a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
-    /// The model, as the provider is to be asked for it.
+    /// The model, by the name that the provider gets.
     pub model: String,
-    /// Instructions that stand before the conversation.
+    /// Instructions before the conversation.
     pub system: Vec<Block>,
-    /// The conversation. Turns need not alternate: what a format demands, its encoder makes.
+    /// The conversation. Turns need not alternate: `fit` arranges them as the target requires.
     pub turns: Vec<Turn>,
-    /// What the model may call.
+    /// The tools that the model may call.
     pub tools: Vec<Tool>,
-    /// Whether it must.
+    /// The tool choice.
     pub choice: Option<Choice>,
-    /// Whether it may call several at once; absent: as the provider has it.
+    /// True if the model may call several tools at once. Absent: the provider's default.
     pub parallel: Option<bool>,
-    /// The longest answer, in tokens, reasoning included.
+    /// The most tokens of the answer, reasoning included.
     pub max_tokens: Option<u64>,
-    /// What ends the answer where the model writes it.
+    /// Stop sequences.
     pub stop: Vec<String>,
-    /// How the next token is drawn.
+    /// Sampling settings.
     pub sampling: Sampling,
-    /// How much is thought before the answer.
+    /// How much the model reasons before the answer.
     pub thinking: Option<Thinking>,
-    /// How the model is told to think, where targets have several ways: set by `fit`.
+    /// How the target is told to reason, if it has several ways: set by `fit`.
     pub thinking_mode: Option<ThinkingMode>,
-    /// The form that the text of the answer must have.
+    /// The format that the text of the answer must have.
     pub form: Option<Form>,
-    /// How many answers are wanted.
+    /// The number of candidates.
     pub candidates: Option<u32>,
-    /// Whether probabilities of tokens are wanted.
+    /// Log probabilities of tokens. Absent: none.
     pub logprobs: Option<Logprobs>,
-    /// An id of the end user, opaque.
+    /// An opaque id of the end user.
     pub user: Option<String>,
-    /// Names and values that the caller ties to the request.
+    /// Names and values that the caller attaches to the request.
     pub metadata: Option<Map<String, Value>>,
-    /// How fast and at what price.
+    /// The service tier.
     pub tier: Option<Tier>,
-    /// What requests share that have a prompt's beginning in common.
+    /// A key shared by requests whose prompts begin alike.
     pub cache_key: Option<String>,
-    /// Whether the answer is to come event by event.
+    /// True for a streamed answer.
     pub stream: bool,
-    /// Whether a stream is to tell its usage. Formats that always tell it set this.
+    /// True if a stream reports usage. Set by formats that always report it.
     pub stream_usage: bool,
-    /// What the caller asks for that has no field here, with the place in its body: the target's
-    /// `Feature::support` says whether that may be left out.
+    /// Features that the caller sets and that have no field here, with their place in the body:
+    /// `Feature::support` decides whether each may be left out.
     pub asked: Vec<(Feature, String)>,
-    /// Top-level names that are not known at all. They are left out and named.
+    /// Unknown top-level members. They are left out and named.
     pub unknown: Vec<String>,
-    /// What the answer says again, or needs to know, of the request; of formats whose answers do.
+    /// What the answer repeats of the request, or needs of it; only for formats whose answers do.
     pub echo: Option<Arc<Echo>>,
 }
 
-/// What an answer in the caller's format repeats of its request. Handed on in
+/// What an answer in the caller's format repeats of its request. Carried in
 /// [`ResponseContext`](crate::wire::format::context::ResponseContext).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// Members of the answer's object as JSON text, one behind the other, each with a comma before it.
+    /// Members of the answer's object as JSON text, joined, each with a comma before it.
     pub members: String,
-    /// Tools that the caller's format calls with plain text. To the provider each is a function with one
+    /// Tools that the caller's format calls with plain text. The provider gets each as a function with one
     /// string, `input`, and the caller gets that string alone.
     pub freeform: Vec<String>,
 }
 
-/// Who speaks.
+/// The role of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The caller. Outcomes of calls are the caller's as well.
+    /// The caller. Results of tool calls belong to this role.
     User,
     /// The model.
     Assistant,
-    /// Instructions in the middle of a conversation (OpenAI's `system` and `developer` messages behind
-    /// the first turn).
+    /// Instructions within the conversation (OpenAI's `system` and `developer` messages after the first
+    /// turn).
     System,
 }
 
-/// What one side says in a row.
+/// Consecutive content of one role.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn {
-    /// Whose it is.
+    /// The role.
     pub role: Role,
-    /// A name for one of several speakers of a role (OpenAI).
+    /// The name of one of several participants with this role (OpenAI).
     pub name: Option<String>,
-    /// What is said.
+    /// The content.
     pub blocks: Vec<Block>,
 }
 
-/// A piece of what is said.
+/// One piece of content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
-    /// What it is.
+    /// The content.
     pub content: Content,
-    /// A mark that the prompt is to be cached up to here.
+    /// A cache point: the provider caches the prompt up to and including this block.
     pub cache: Option<Cache>,
-    /// Made by a provider and to be handed back to it with the block: the signature of a thought, of a
-    /// call, or of a text.
+    /// A signature that the provider made and expects back with the block: of reasoning, of a tool call, or
+    /// of a text.
     pub signature: Option<Signature>,
-    /// Where it stands in the caller's body: a JSON pointer (RFC 6901). Empty in answers.
+    /// The place in the caller's body: a JSON pointer (RFC 6901). Empty in answers.
     pub at: String,
 }
 
 impl Block {
-    /// Without mark or signature.
+    /// Creates a block without cache point or signature.
     pub fn new(content: Content, at: impl Into<String>) -> Block {
         Block { content, cache: None, signature: None, at: at.into() }
     }
 }
 
-/// What a block is.
+/// The content of a block.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
-    /// Text, with what it cites, each as the format that made it has it.
+    /// Text, with its citations in the form of the format that made them.
     Text {
         /// The text.
         text: String,
-        /// Citations in the provider's own form.
+        /// Citations in the provider's form.
         citations: Vec<Value>,
     },
-    /// An image, a document, a sound or a film.
+    /// An image, a document, audio or video.
     Media(Media),
-    /// The model calls a tool.
+    /// A tool call by the model.
     ToolCall {
-        /// The call's id; absent where the format has none (Gemini, mostly).
+        /// The id of the call; absent if the format has none (usually Gemini).
         id: Option<String>,
-        /// The tool.
+        /// The name of the tool.
         name: String,
-        /// JSON text as the model wrote it, usually an object; may be damaged where a format has it as a
+        /// JSON text as the model wrote it, usually an object; may be damaged if the format carries it as a
         /// string.
         arguments: String,
     },
-    /// What came of a call.
+    /// The result of a tool call.
     ToolResult(ToolResult),
-    /// What the model thought; empty text with a signature is a redacted thought.
+    /// Reasoning of the model; empty text with a signature is redacted reasoning.
     Reasoning {
-        /// In words, as far as shown.
+        /// The visible text.
         text: String,
     },
-    /// The model says that it will not answer.
+    /// The model refuses to answer.
     Refusal(String),
-    /// What only one format can say: a server tool's call or result, a compaction, and what is new.
+    /// Content that only one format has: server tool calls and results, compactions, and unknown blocks.
     Foreign {
-        /// Whose.
+        /// The format.
         format: Format,
-        /// The block as it stands there.
+        /// The block in that format.
         json: Value,
     },
 }
 
 impl Content {
-    /// Text that cites nothing.
+    /// Creates text without citations.
     pub fn text(text: impl Into<String>) -> Content {
         Content::Text { text: text.into(), citations: Vec::new() }
     }
 }
 
-/// What came of a call.
+/// The result of a tool call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolResult {
-    /// The call's id. Formats without ids have the empty string, and the outcomes stand in the order of
-    /// their calls.
+    /// The id of the call. Empty in formats without ids, where results are in the order of their calls.
     pub id: String,
-    /// The tool's name, where the format repeats it.
+    /// The name of the tool, if the format repeats it.
     pub name: Option<String>,
-    /// Texts and media; of JSON results the JSON text.
+    /// Texts and media; the JSON text of JSON results.
     pub content: Vec<Block>,
-    /// Whether the tool failed.
+    /// True if the tool failed.
     pub is_error: bool,
 }
 
-/// A mark for the provider's prompt cache.
+/// A cache point.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cache {
-    /// How long it is to live, as Anthropic and Bedrock write it: `5m`, `1h`.
+    /// The lifetime, as Anthropic and Bedrock write it: `5m`, `1h`.
     pub ttl: Option<String>,
 }
 
-/// What a provider signed, and nobody else can read.
+/// Data that a provider signed or encrypted, and that only this provider can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// The format that made it and may have it back.
+    /// The format that made it and may get it back.
     pub format: Format,
-    /// As it came.
+    /// The data, unchanged.
     pub data: String,
-    /// The id of the item that it belongs to, where the format asks for it back (Responses).
+    /// The id of its item, if the format requires it back (Responses).
     pub id: Option<String>,
 }
 
-/// What is neither text nor a call.
+/// Content that is neither text nor a tool call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Media {
-    /// Of what sort.
+    /// The kind.
     pub kind: MediaKind,
-    /// Where its bytes are.
+    /// The source of the bytes.
     pub source: Source,
-    /// A file's name or title.
+    /// The name or title of a file.
     pub name: Option<String>,
-    /// How closely to look at it (OpenAI: `low`, `high`, `auto`).
+    /// The image detail (OpenAI: `low`, `high`, `auto`).
     pub detail: Option<String>,
 }
 
-/// Sorts of media.
+/// Kinds of media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "their names say it")]
 pub enum MediaKind {
@@ -216,79 +215,79 @@ pub enum MediaKind {
     Video,
 }
 
-/// Where the bytes of media are.
+/// The source of the bytes of media.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// In the body.
+    /// Inline.
     Base64 {
         /// The media type, such as `image/png`.
         media_type: String,
         /// Base64, standard alphabet, as the caller wrote it.
         data: String,
     },
-    /// Elsewhere. keymux never fetches it: a format that wants bytes refuses it.
+    /// By address. keymux never fetches it: a format that requires bytes refuses it.
     Url {
-        /// The address: `https:`, and for some providers `gs:` or `s3:`.
+        /// `https:`, and for some providers `gs:` or `s3:`.
         url: String,
-        /// The media type, where the format says it beside the address.
+        /// The media type, if the format states it beside the address.
         media_type: Option<String>,
     },
-    /// Kept by a provider, by its id: only that provider can read it.
+    /// A file stored by a provider, by its id: only that provider can read it.
     File {
-        /// Whose id it is.
+        /// The format of that provider.
         format: Format,
         /// The id.
         id: String,
     },
-    /// A document that is plain text.
+    /// A plain-text document.
     Text(String),
 }
 
-/// A function that the model may call, or a tool of the provider's own.
+/// A function that the model may call, or a tool that the provider runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tool {
-    /// A function of the caller's.
+    /// A function of the caller.
     Function {
         /// Its name.
         name: String,
-        /// What it is for.
+        /// Its purpose, for the model.
         description: Option<String>,
-        /// JSON Schema of its arguments; absent: it takes none.
+        /// JSON Schema of the arguments; absent: no arguments.
         parameters: Option<Value>,
-        /// Whether arguments must follow the schema to the letter.
+        /// True if arguments must follow the schema exactly.
         strict: Option<bool>,
-        /// A mark that tools up to here are to be cached.
+        /// A cache point after the tools up to this one.
         cache: Option<Cache>,
-        /// Where it stands in the caller's body.
+        /// The place in the caller's body.
         at: String,
     },
-    /// What one format's providers run themselves: search, code, computer use.
+    /// A tool that the providers of one format run themselves: search, code execution, computer use.
     Foreign {
-        /// Whose.
+        /// The format.
         format: Format,
-        /// As it stands there.
+        /// The tool in that format.
         json: Value,
-        /// Where it stands in the caller's body.
+        /// The place in the caller's body.
         at: String,
     },
 }
 
-/// Whether the model calls a tool.
+/// The tool choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// As it likes.
+    /// The model decides.
     Auto,
-    /// One at least.
+    /// At least one call.
     Any,
-    /// None.
+    /// No call.
     None,
-    /// This one.
+    /// A call of this tool.
     Tool(String),
-    /// One at least of these (OpenAI's `allowed_tools`, Gemini's `allowedFunctionNames`).
+    /// At least one call of these tools (OpenAI's `allowed_tools`, Gemini's `allowedFunctionNames`).
     AnyOf(Vec<String>),
 }
 
-/// How the next token is drawn. Numbers stay as the caller wrote them.
+/// Sampling settings. Numbers stay as the caller wrote them.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the field's standard names")]
 pub struct Sampling {
@@ -300,31 +299,31 @@ pub struct Sampling {
     pub seed: Option<Number>,
 }
 
-/// How much is thought before the answer.
+/// How much the model reasons before the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thinking {
-    /// By word; absent where the caller gave tokens only.
+    /// The effort; absent if the caller gave a token budget only.
     pub effort: Option<Effort>,
-    /// By tokens (Anthropic's `budget_tokens`, Gemini's `thinkingBudget`).
+    /// The token budget (Anthropic's `budget_tokens`, Gemini's `thinkingBudget`).
     pub budget: Option<u64>,
-    /// Whether the thoughts, or a summary of them, are to be in the answer; absent: as the format has it.
+    /// True if the answer contains the reasoning or a summary of it; absent: the format's default.
     pub shown: Option<bool>,
 }
 
-/// How a Claude model is told to think.
+/// How a model with several ways to reason is told to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThinkingMode {
-    /// Not at all.
+    /// No reasoning.
     Disabled,
-    /// Between tool calls only.
+    /// Reasoning between tool calls only.
     BetweenTools,
-    /// As much as it sees fit.
+    /// As much reasoning as the model decides.
     Adaptive,
-    /// At most this many tokens.
+    /// At most this many tokens of reasoning.
     Budget(u64),
 }
 
-/// Effort in the words of the APIs, least first.
+/// Reasoning effort in the words of the APIs, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the words of the APIs")]
 pub enum Effort {
@@ -337,42 +336,42 @@ pub enum Effort {
     Max,
 }
 
-/// The form of an answer's text.
+/// The format of an answer's text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {
     /// Any JSON object.
     Json,
     /// JSON that follows a schema.
     Schema {
-        /// What to call it, where the caller says.
+        /// The name of the schema, if the caller gave one.
         name: Option<String>,
-        /// What it is for.
+        /// Its purpose, for the model.
         description: Option<String>,
         /// JSON Schema.
         schema: Value,
-        /// Whether to follow it to the letter.
+        /// True if the answer must follow the schema exactly.
         strict: Option<bool>,
     },
 }
 
-/// What is wanted of the probabilities of tokens.
+/// Log probabilities of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Logprobs {
-    /// How many alternatives of each token.
+    /// The number of alternatives for each token.
     pub top: Option<u32>,
 }
 
-/// How fast and at what price.
+/// The service tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tier {
-    /// As the account has it.
+    /// The account's default.
     Auto,
-    /// At the normal price and speed, and nothing else.
+    /// Normal price and speed only.
     Standard,
     /// Cheaper and slower.
     Flex,
-    /// Faster and dearer.
+    /// Faster and more expensive.
     Priority,
-    /// A word of one API's.
+    /// A word of one API.
     Other(String),
 }

@@ -1,4 +1,4 @@
-//! A whole answer: the fold of its events, so that streamed and whole answers cannot drift.
+//! A whole answer: the fold of its events, so that streamed and whole answers cannot drift apart.
 
 use std::collections::BTreeMap;
 
@@ -8,50 +8,50 @@ use super::{Block, Content, Event, Kind, Piece, Stop};
 use crate::wire::failure::ProviderError;
 use crate::wire::inspect::usage::Usage;
 
-/// No API gives more answers to one request (OpenAI's `n`).
+/// No API returns more candidates for one request (OpenAI's `n`).
 const MOST_CANDIDATES: usize = 128;
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
-    /// The provider's id of it.
+    /// The provider's id.
     pub id: Option<String>,
     /// The model that answered, as the provider names it.
     pub model: Option<String>,
     /// Unix time in seconds.
     pub created: Option<u64>,
-    /// One, unless more were asked for.
+    /// One, unless more were requested.
     pub candidates: Vec<Candidate>,
-    /// Tokens counted.
+    /// Token counts.
     pub usage: Usage,
-    /// The tier that served, in the provider's word.
+    /// The service tier, in the provider's word.
     pub tier: Option<String>,
-    /// Whether the provider has said that it is whole.
+    /// True if the provider reported the end.
     pub ended: bool,
-    /// What went wrong on the way.
+    /// The error with which it failed.
     pub failed: Option<ProviderError>,
 }
 
-/// One of the answers.
+/// One candidate.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Candidate {
-    /// In the order of their opening.
+    /// In the order in which they were opened.
     pub blocks: Vec<Block>,
-    /// Why it is over; absent: it is not.
+    /// The stop reason; absent while the candidate is incomplete.
     pub stop: Option<Stop>,
-    /// The provider's word for that.
+    /// The provider's word for it.
     pub raw: Option<String>,
-    /// The stop sequence that was met.
+    /// The stop sequence that occurred.
     pub sequence: Option<String>,
-    /// Probabilities of its tokens, in the form of OpenAI's `logprobs.content`.
+    /// Log probabilities of its tokens, in the form of OpenAI's `logprobs.content`.
     pub logprobs: Vec<Value>,
 }
 
 impl Response {
-    /// Of these events, which keep to the grammar.
+    /// Folds events that keep to the grammar.
     pub fn fold<'e>(events: impl IntoIterator<Item = &'e Event>) -> Response {
         let mut reply = Response::default();
-        // Number -> candidate and place.
+        // Block number -> index of the candidate and of the block within it.
         let mut places: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
         for event in events {
             match event {
@@ -87,7 +87,7 @@ impl Response {
         reply
     }
 
-    /// The events that fold to it.
+    /// Returns events that fold to this answer.
     pub fn events(&self) -> Vec<Event> {
         let mut out = vec![Event::Start {
             id: self.id.clone(),
@@ -168,7 +168,7 @@ impl Candidate {
     }
 }
 
-/// A whole candidate's events.
+/// Writes the events of a whole candidate.
 fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: &mut Vec<Event>) {
     let mut logprobs = Some(&candidate.logprobs).filter(|all| !all.is_empty());
     for block in &candidate.blocks {
@@ -185,7 +185,7 @@ fn of_candidate(at: u32, candidate: &Candidate, next: &mut u32, out: &mut Vec<Ev
             Content::Foreign { format, json } => {
                 (Kind::Foreign { format: *format, json: json.clone() }, None)
             }
-            // Answers hold none.
+            // Answers contain none.
             Content::ToolResult(_) => continue,
         };
         out.push(Event::Open { block: number, candidate: at, kind });
