@@ -102,16 +102,16 @@ const CLASS_RULES: &[Rule] = &[
     (
         "the class is read from status, body and provider together",
         &[
-            ("src/wire/failure/classify.rs", "anthropic_has_one_status_for_many_failures"),
-            ("src/wire/failure/classify.rs", "google_answers_in_its_own_form_for_whatever_api"),
-            ("src/wire/failure/classify.rs", "aws_is_known_by_its_header_for_whatever_api"),
+            ("src/wire/failure/classify.rs", "anthropic_uses_one_status_for_many_failures"),
+            ("src/wire/failure/classify.rs", "google_errors_are_recognized_in_every_api"),
+            ("src/wire/failure/classify.rs", "aws_errors_are_recognized_by_their_header_in_every_api"),
         ],
     ),
     (
         "every form of retry-after; invalid values fall back to the default",
         &[
-            (RETRY_AFTER, "waits_are_read_from_each_header"),
-            (RETRY_AFTER, "bad_values_count_as_not_said"),
+            (RETRY_AFTER, "every_header_is_parsed"),
+            (RETRY_AFTER, "malformed_values_are_ignored"),
             (CLASSES, "every_form_of_retry_after_is_obeyed"),
             (CLASSES, "an_invalid_retry_after_is_ignored"),
         ],
@@ -141,7 +141,7 @@ const CLASS_RULES: &[Rule] = &[
         "cooldowns survive a reload that does not change the key",
         &[
             (PROBES, "a_cooldown_survives_a_reload_that_does_not_change_the_key"),
-            ("tests/reload/carry.rs", "a_cooldown_lasts_as_long_as_the_key_is_the_same"),
+            ("tests/reload/carry.rs", "a_cooldown_survives_while_the_key_is_the_same"),
         ],
     ),
 ];
@@ -380,7 +380,7 @@ const LIFE_CYCLE_RULES: &[Rule] = &[
     (
         "reloads under load and hours of load lose no request and leak nothing",
         &[
-            ("tests/reload/load.rs", "no_request_fails_and_none_meets_two_files"),
+            ("tests/reload/load.rs", "no_request_fails_or_mixes_two_files"),
             ("tests/soak.rs", "a_soak_leaks_nothing_and_answers_correctly"),
             (
                 "src/gateway/attempt/tests/simulation.rs",
