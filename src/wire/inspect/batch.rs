@@ -17,7 +17,7 @@ pub struct Fault {
 }
 
 /// Receives the number of a request, counted from 1, and its model. Returns the replacement name, if any,
-/// or a sentence with the reason why there is none.
+/// or a sentence with the reason for a rejection.
 pub type Rename<'r> = dyn FnMut(usize, &str) -> Result<Option<String>, String> + 'r;
 
 /// Replaces the models in a batch. Calls `rename` for each request with its number, counted from 1, and its
