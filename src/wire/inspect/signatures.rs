@@ -28,8 +28,8 @@ fn name(operation: Operation) -> &'static Finder<'static> {
         Operation::Responses | Operation::ResponsesCompact | Operation::StoredResponses => {
             &ENCRYPTED
         }
-        // `signature` of Anthropic and Bedrock, `thoughtSignature` of Gemini, and `thought_signature` for
-        // Gemini's signatures in OpenAI's format.
+        // `signature` of Anthropic and Bedrock, `thoughtSignature` of Gemini, and `thought_signature` in
+        // OpenAI's format.
         _ => &SIGNATURE,
     }
 }
