@@ -91,8 +91,8 @@ impl Heard {
                 self.course.known = true;
                 self.course.done = true;
             }
-            // On its streaming path, Vertex responds to a request without `stream` with one event that contains
-            // the whole message.
+            // On its streaming path, Vertex responds to a request without `stream` with one event that
+            // contains the whole message.
             b"message" => {
                 self.course.begun = true;
                 self.course.done = true;
