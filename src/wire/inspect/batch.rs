@@ -1,4 +1,4 @@
-//! The models named in a batch of requests, and other names in their place.
+//! Reads and replaces the model names in a batch of requests.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -7,28 +7,28 @@ use super::model::{PeekError, peek};
 use crate::wire::json::splice::{Splice, range_of};
 use crate::wire::json::walk::members;
 
-/// Why a batch cannot be routed.
+/// The reason why a batch cannot be routed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which request of the batch, from 1.
+    /// The number of the faulty request in the batch, from 1.
     pub request: usize,
-    /// What is wrong with it, as a sentence.
+    /// The fault, as a sentence.
     pub what: String,
 }
 
-/// Says for a request, counted from 1, and its model which other name stands in its place, if any; or, as a
-/// sentence, why it cannot be.
+/// Receives the number of a request, counted from 1, and its model. Returns the replacement name, if any,
+/// or a sentence with the reason for a rejection.
 pub type Rename<'r> = dyn FnMut(usize, &str) -> Result<Option<String>, String> + 'r;
 
-/// The batch with other models. `rename` is asked for each request, counted from 1, with its model; `Ok(None)`
-/// leaves it as it is. All other bytes stay.
+/// Replaces the models in a batch. Calls `rename` for each request with its number, counted from 1, and its
+/// model; `Ok(None)` keeps the model. All other bytes stay unchanged.
 ///
-/// `lines`: a request a line with its body under `body` (OpenAI); else one document with `requests`, each
-/// with its body under `params` (Anthropic).
+/// With `lines`, each line is a request whose body is under `body` (OpenAI). Otherwise the batch is one
+/// document with `requests`, each with its body under `params` (Anthropic).
 ///
 /// # Errors
 ///
-/// When a request is no JSON object, names no model, or `rename` says no.
+/// Returns an error if a request is not a JSON object, names no model, or `rename` returns an error.
 pub fn rename(batch: &Bytes, lines: bool, rename: &mut Rename<'_>) -> Result<Bytes, Fault> {
     let mut splice = Splice::new(batch, 256);
     for (place, request) in requests(batch, lines)?.into_iter().enumerate() {

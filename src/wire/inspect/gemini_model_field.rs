@@ -1,5 +1,5 @@
-//! The model that some bodies of the Gemini API repeat from the path. Google refuses a body that names another
-//! model. <https://ai.google.dev/api/embeddings>, <https://ai.google.dev/api/tokens>
+//! Rewrites the model that some Gemini API bodies repeat from the path. Google rejects a body that names
+//! another model. <https://ai.google.dev/api/embeddings>, <https://ai.google.dev/api/tokens>
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -8,8 +8,9 @@ use crate::wire::api::Operation;
 use crate::wire::json::splice::{Splice, range_of};
 use crate::wire::json::walk::members;
 
-/// Replaces the model in the body by `name`, such as `models/gemini-embedding-001`. All other bytes stay.
-/// `None`: the body names no model, or cannot be decoded, and is forwarded as it is.
+/// Replaces the model in the body with `name`, such as `models/gemini-embedding-001`. All other bytes stay
+/// unchanged. Returns `None` if the body names no model or cannot be decoded; the body is then forwarded
+/// unchanged.
 pub fn rename(operation: Operation, body: &Bytes, name: &str) -> Option<Bytes> {
     let places = match operation {
         Operation::EmbedContent => vec![members(body, ["model"])[0]?],

@@ -1,4 +1,4 @@
-//! What is read of a body that passes as it is. Nothing is changed but the model's name.
+//! Reads bodies that are forwarded unchanged. Only the model name is ever replaced.
 
 pub mod batch;
 pub mod conversation;

@@ -1,7 +1,7 @@
-//! Finding the model and the stream flag of a request, and putting another model in its place.
+//! Finds the model and the stream flag of a request, and replaces the model.
 //!
-//! Nothing else of the body is read: it goes to the provider as the caller wrote it, so order, spacing,
-//! numbers and unknown keys survive.
+//! The rest of the body is not read. It is sent to the provider as the client wrote it, so order, spacing,
+//! numbers and unknown keys are preserved.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,24 +11,24 @@ use bytes::Bytes;
 
 use crate::wire::json::walk::{Fault, Part, Scanner, is_named};
 
-/// What routing needs to know of a request body.
+/// The facts that routing needs from a request body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peek<'b> {
-    /// The model asked for; `None` when the body names none.
+    /// The requested model; `None` if the body names none.
     pub model: Option<Cow<'b, str>>,
-    /// Whether the answer is wanted as a stream.
+    /// True if the client requests a streamed response.
     pub stream: bool,
-    /// Whether it has `input` and no `messages`: a body of OpenAI's responses, which some clients send to
-    /// the address of chats.
+    /// True if the body has `input` and no `messages`: a body of OpenAI's Responses API, which some clients
+    /// send to the chat completions path.
     pub is_of_responses: bool,
-    /// Where the model's value stands in the body, quotes included; empty when there is none.
+    /// The range of the model's value in the body, including the quotes; empty if there is no model.
     value: Range<usize>,
-    /// Where its name begins.
+    /// The offset of the model's key.
     name: usize,
     encoding: Encoding,
 }
 
-/// How a value is written in the body.
+/// The encoding of a value in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// A JSON string.
@@ -37,22 +37,22 @@ pub(crate) enum Encoding {
     Raw,
 }
 
-/// Looks at a JSON body.
+/// Reads a JSON body.
 ///
 /// # Errors
 ///
-/// When the body is not one JSON object, names `model` or `stream` twice (also with escapes, as
-/// `"mo\u0064el"`), or gives them values of a wrong type. Values of other members are passed over, not
-/// checked.
+/// Returns an error if the body is not one JSON object, contains `model` or `stream` twice (also with
+/// escapes, as `"mo\u0064el"`), or gives them values of a wrong type. Values of other members are skipped
+/// without a check.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
     look(body, "model")
 }
 
-/// Looks at the JSON body of one of Replicate's predictions, where `version` stands for the model.
+/// Reads the JSON body of a Replicate prediction, where `version` is the model.
 ///
 /// # Errors
 ///
-/// As [`peek`].
+/// Returns the same errors as [`peek`].
 pub fn peek_version(body: &[u8]) -> Result<Peek<'_>, PeekError> {
     look(body, "version")
 }
@@ -63,7 +63,7 @@ fn look<'b>(body: &'b [u8], model: &str) -> Result<Peek<'b>, PeekError> {
     let (mut member, mut name) = (None, 0);
     while let Some(piece) = scanner.next(&mut rest)? {
         match (piece.part, member) {
-            // The body ends within this piece: `finish` says so.
+            // The body ends within this piece; `finish` returns the error.
             _ if !piece.ends => {}
             (Part::Key, _) => {
                 (member, name) = (Member::of_key(piece.bytes, model), piece.start);
@@ -87,23 +87,23 @@ fn look<'b>(body: &'b [u8], model: &str) -> Result<Peek<'b>, PeekError> {
 }
 
 impl Peek<'_> {
-    /// The body with `name` in the place of the model: what stands before it, the new value, and what
-    /// stands behind it. Before and behind are slices of `body`, which must be the body that was looked
-    /// at. A body without a model stays as it is.
+    /// Replaces the model with `name`. Returns the bytes before the value, the new value, and the bytes
+    /// after it. The first and last are slices of `body`, which must be the body that was read. A body
+    /// without a model stays unchanged.
     pub fn replace_model(&self, body: &Bytes, name: &str) -> [Bytes; 3] {
         if self.model.is_none() {
             return [body.clone(), Bytes::new(), Bytes::new()];
         }
         let value = match self.encoding {
-            // Writing a string to memory cannot fail.
+            // Serializing a string to memory cannot fail.
             Encoding::Json => Bytes::from(serde_json::to_vec(name).unwrap_or_default()),
             Encoding::Raw => Bytes::copy_from_slice(name.as_bytes()),
         };
         [body.slice(..self.value.start), value, body.slice(self.value.end..)]
     }
 
-    /// The body with these members, as JSON has them within its braces, in the place of the whole member
-    /// `model`. A body without a model, or that is a form, stays as it is.
+    /// Replaces the whole member `model` with `members`, written as JSON without the braces. A body without
+    /// a model and a form stay unchanged.
     pub fn replace_member(&self, body: &Bytes, members: Bytes) -> [Bytes; 3] {
         if self.model.is_none() || self.encoding == Encoding::Raw {
             return [body.clone(), Bytes::new(), Bytes::new()];
@@ -111,7 +111,7 @@ impl Peek<'_> {
         [body.slice(..self.name), members, body.slice(self.value.end..)]
     }
 
-    /// The body with a member or a field `model` before all others, for a body that has none.
+    /// Inserts `model` as the first member or field of a body that has none.
     pub fn insert_model(&self, body: &Bytes, name: &str) -> [Bytes; 3] {
         match self.encoding {
             Encoding::Json => {
@@ -125,7 +125,7 @@ impl Peek<'_> {
                 [body.slice(..=brace), Bytes::from(member), behind]
             }
             Encoding::Raw => {
-                // The form begins with its boundary: RFC 2046, section 5.1.1, without a preamble.
+                // The form begins with its boundary, without a preamble: RFC 2046, section 5.1.1.
                 let line = body.iter().position(|byte| *byte == b'\n').unwrap_or_default();
                 let boundary = body[..line].trim_ascii_end();
                 let mut part = boundary.to_vec();
@@ -139,23 +139,23 @@ impl Peek<'_> {
         }
     }
 
-    /// Of a body that need not be looked at, because the path says it all.
+    /// Returns the facts of a body that need not be read, because the path contains them.
     pub fn unread(stream: bool) -> Peek<'static> {
         let (is_of_responses, encoding) = (false, Encoding::Json);
         Peek { model: None, stream, is_of_responses, value: 0..0, name: 0, encoding }
     }
 }
 
-/// Why a body cannot be routed. Its text is a sentence for the caller.
+/// The reason why a body cannot be routed. Its text is a sentence for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeekError {
     /// The body ends too early; the offset is its length.
     Truncated(usize),
-    /// At this offset stands something else than the JSON that must be there.
+    /// At this offset the body does not contain the expected JSON.
     Unexpected(usize, &'static str),
     /// Brackets nest too deep at this offset.
     TooDeep(usize),
-    /// `model` or `stream` is given twice.
+    /// `model` or `stream` occurs twice.
     Twice(&'static str),
     /// The model is not a string.
     ModelNotString,
@@ -165,12 +165,12 @@ pub enum PeekError {
     ModelNotText,
     /// `stream` is neither true nor false.
     StreamNotBool,
-    /// The multipart body is broken at this offset; what must be there.
+    /// The multipart body is malformed at this offset; the text names what is expected there.
     Multipart(usize, &'static str),
 }
 
 impl PeekError {
-    /// The parameter at fault, where one is.
+    /// Returns the parameter that caused the error, if there is one.
     pub fn param(&self) -> Option<&'static str> {
         match self {
             PeekError::Twice(name) => Some(name),
@@ -230,7 +230,7 @@ impl From<Fault> for PeekError {
     }
 }
 
-/// The two members that are looked at.
+/// The two members that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Member {
     Model,
@@ -238,7 +238,7 @@ pub(crate) enum Member {
 }
 
 impl Member {
-    /// The member called `name`, when the model is called `model`.
+    /// Returns the member with the key `name`; `model` is the key of the model.
     pub(crate) fn named(name: &str, model: &str) -> Option<Member> {
         match name {
             "stream" => Some(Member::Stream),
@@ -246,9 +246,9 @@ impl Member {
         }
     }
 
-    /// The member with this key, as written with its quotes.
+    /// Returns the member with this key, which is written with its quotes.
     fn of_key(key: &[u8], model: &str) -> Option<Member> {
-        // All names written in nothing but `\u` escapes stay under this.
+        // A key written only in `\u` escapes is at most this long.
         const LONGEST: usize = 2 + 6 * "version".len();
         if is_named(key, model) {
             Some(Member::Model)
@@ -262,7 +262,7 @@ impl Member {
     }
 }
 
-/// What has been found so far, and that it was found once.
+/// The members found so far; rejects a second occurrence.
 #[derive(Debug)]
 pub(crate) struct Found<'b> {
     model: Option<(Cow<'b, str>, usize, Range<usize>)>,

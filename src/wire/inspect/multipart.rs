@@ -1,5 +1,5 @@
-//! The same look at a `multipart/form-data` body (RFC 7578): audio and image uploads carry the model as
-//! a form field.
+//! Reads the model and the stream flag of a `multipart/form-data` body (RFC 7578): audio and image uploads
+//! contain the model as a form field.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,12 @@ use memchr::memmem::{Finder, find};
 
 use super::model::{Encoding, Found, Member, Peek, PeekError};
 
-/// A part's headers are a name, a file name and a type: longer than this is not meant well.
+/// The limit for the headers of a part. They contain a name, a file name and a type, so longer headers are
+/// rejected.
 const MAX_PART_HEAD: usize = 16 * 1024;
 
-/// The boundary that a `multipart/form-data` content type names; `None` for other types, and for a
-/// boundary that RFC 2046 does not allow.
+/// Returns the boundary of a `multipart/form-data` content type; `None` for other types, and for a boundary
+/// that RFC 2046 does not allow.
 pub fn boundary(content_type: &str) -> Option<&str> {
     let (kind, parameters) = content_type.split_once(';')?;
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -23,11 +24,12 @@ pub fn boundary(content_type: &str) -> Option<&str> {
         .then_some(value)
 }
 
-/// Looks at a form with this boundary.
+/// Reads a form with this boundary.
 ///
 /// # Errors
 ///
-/// When the form is broken, gives `model` or `stream` twice, or gives them values that they cannot have.
+/// Returns an error if the form is malformed, contains `model` or `stream` twice, or gives them invalid
+/// values.
 pub fn peek<'b>(body: &'b [u8], boundary: &str) -> Result<Peek<'b>, PeekError> {
     let mut found = Found::new(Encoding::Raw);
     for field in Fields::new(body, boundary) {
@@ -44,13 +46,13 @@ pub fn peek<'b>(body: &'b [u8], boundary: &str) -> Result<Peek<'b>, PeekError> {
 /// One part of a form.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'b> {
-    /// Its name; `None` when its headers do not give one.
+    /// The name; `None` if the headers contain none.
     pub name: Option<&'b str>,
-    /// The name of its file, when it is one.
+    /// The file name, if the part is a file.
     pub file_name: Option<&'b str>,
-    /// Its content.
+    /// The content.
     pub value: &'b [u8],
-    /// Where the content stands in the body.
+    /// The offset of the content in the body.
     pub start: usize,
 }
 
@@ -58,15 +60,15 @@ pub struct Field<'b> {
 #[derive(Debug)]
 pub struct Fields<'b> {
     body: &'b [u8],
-    /// Line break, two dashes and boundary.
+    /// A line break, two dashes and the boundary.
     delimiter: Finder<'static>,
-    /// Behind the last delimiter; `None` before the first.
+    /// The offset after the last delimiter; `None` before the first.
     at: Option<usize>,
     ended: bool,
 }
 
 impl<'b> Fields<'b> {
-    /// Of a form with this boundary.
+    /// Creates an iterator over a form with this boundary.
     pub fn new(body: &'b [u8], boundary: &str) -> Self {
         let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
         Self { body, delimiter, at: None, ended: false }
@@ -76,7 +78,7 @@ impl<'b> Fields<'b> {
         let (body, delimiter) = (self.body, self.delimiter.needle());
         let at = match self.at {
             Some(at) => at,
-            // The line break before the first delimiter is missing when no preamble stands before it.
+            // Without a preamble, the first delimiter has no line break before it.
             None if body.starts_with(&delimiter[2..]) => delimiter.len() - 2,
             None => {
                 let start = self.delimiter.find(body);
@@ -87,7 +89,7 @@ impl<'b> Fields<'b> {
             return Ok(None);
         }
         let head = at + line_end(body, at)?;
-        // The search begins on the line break before the head: a part may have no header at all.
+        // The search begins at the line break before the headers, because a part may have no headers.
         let window = &body[head - 2..body.len().min(head + MAX_PART_HEAD)];
         let blank = find(window, b"\r\n\r\n")
             .filter(|blank| self.delimiter.find(&window[..*blank]).is_none())
@@ -115,7 +117,8 @@ impl<'b> Iterator for Fields<'b> {
     }
 }
 
-/// Behind the line break that ends a delimiter's line; blanks may stand before it.
+/// Returns the length up to and including the line break that ends a delimiter's line; blanks may precede
+/// it.
 fn line_end(body: &[u8], at: usize) -> Result<usize, PeekError> {
     let padding = body[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     if body[at + padding..].starts_with(b"\r\n") {
@@ -125,7 +128,7 @@ fn line_end(body: &[u8], at: usize) -> Result<usize, PeekError> {
     }
 }
 
-/// The `name` and `filename` of the field whose headers these are.
+/// Returns `name` and `filename` from the headers of a field.
 fn names(head: &[u8]) -> (Option<&str>, Option<&str>) {
     let head = std::str::from_utf8(head).unwrap_or_default();
     let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
@@ -147,7 +150,7 @@ fn text(value: &[u8]) -> Result<Cow<'_, str>, PeekError> {
     std::str::from_utf8(value).map(Cow::Borrowed).map_err(|_| PeekError::ModelNotText)
 }
 
-/// Forms know no booleans: these are the ways in which the readers behind providers write and take them.
+/// Parses a boolean. Forms have no boolean type; providers' form parsers write and accept these values.
 fn flag(value: &[u8]) -> Result<bool, PeekError> {
     match value.to_ascii_lowercase().as_slice() {
         b"true" | b"1" => Ok(true),
@@ -156,7 +159,7 @@ fn flag(value: &[u8]) -> Result<bool, PeekError> {
     }
 }
 
-/// `name=value; name="value"`: quotes are taken off, escapes within them stay.
+/// Iterates over `name=value; name="value"`: removes the quotes and keeps the escapes within them.
 struct Parameters<'h>(&'h str);
 
 impl<'h> Iterator for Parameters<'h> {

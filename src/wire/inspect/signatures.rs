@@ -1,8 +1,9 @@
-//! Seals: what a provider signs or encrypts of a model's thoughts, for the caller to bring back. OpenAI's
-//! opens for the organization that it was made for only, so whoever brings one back must reach the same key.
+//! Finds signatures: signed or encrypted data of a model's reasoning that a provider sends and the client
+//! returns. OpenAI's signatures can be decrypted only for the organization that received them, so a request
+//! that returns one must reach the same key.
 //!
-//! A signature is known by a digest of its letters and digits: clients decode it and write it anew, some of them in
-//! the other alphabet of base64 or without its padding.
+//! A signature is identified by a digest of its letters and digits: clients decode and re-encode it, some
+//! of them in the other base64 alphabet or without padding.
 
 use std::sync::LazyLock;
 
@@ -13,12 +14,12 @@ use crate::wire::api::Operation;
 use crate::wire::json::digest::Digest;
 use crate::wire::json::member_finder::MemberFinder;
 
-/// A value with fewer letters and digits is no signature.
+/// A value with fewer letters and digits is not a signature.
 const SHORTEST: usize = 24;
-/// So many of a request are told at most, the latest: the others are older.
+/// The maximum number of signatures returned for a request. The latest are returned; the others are older.
 const MOST: usize = 8;
 
-/// How the names end under which an operation has its signatures, quote included.
+/// Returns the end of the member names under which an operation has its signatures, including the quote.
 fn name(operation: Operation) -> &'static Finder<'static> {
     static ENCRYPTED: LazyLock<Finder<'static>> =
         LazyLock::new(|| Finder::new(b"encrypted_content\""));
@@ -27,13 +28,13 @@ fn name(operation: Operation) -> &'static Finder<'static> {
         Operation::Responses | Operation::ResponsesCompact | Operation::StoredResponses => {
             &ENCRYPTED
         }
-        // `signature` of Anthropic and Bedrock, `thoughtSignature` of Gemini, and `thought_signature` where it
-        // travels in OpenAI's format.
+        // `signature` of Anthropic and Bedrock, `thoughtSignature` of Gemini, and `thought_signature` in
+        // OpenAI's format.
         _ => &SIGNATURE,
     }
 }
 
-/// The signatures that a caller brings back, the latest first.
+/// Returns the signatures that a client returns in a request, the latest first.
 pub fn brought(operation: Operation, body: &[u8]) -> Vec<u64> {
     let name = name(operation);
     let mut latest = [None; MOST];
@@ -55,7 +56,7 @@ fn seal_behind(bytes: &[u8]) -> Option<u64> {
     signature.finish()
 }
 
-/// Finds the signatures of an answer that comes in pieces.
+/// Finds the signatures in a response that arrives in pieces.
 #[derive(Debug)]
 pub struct Watch {
     name: MemberFinder,
@@ -65,18 +66,18 @@ pub struct Watch {
 #[derive(Debug)]
 enum State {
     Looking,
-    /// Behind the name.
+    /// After the name.
     Named,
     Within(Signature),
 }
 
 impl Watch {
-    /// For answers of this operation.
+    /// Creates a watch for responses of this operation.
     pub fn new(operation: Operation) -> Self {
         Self { name: MemberFinder::new(name(operation)), state: State::Looking }
     }
 
-    /// Takes the next piece, and tells of each signature that ends in it.
+    /// Reads the next piece, and calls `found` for each signature that ends in it.
     pub fn hear(&mut self, piece: &[u8], found: &mut dyn FnMut(u64)) {
         let mut rest = piece;
         while let Some(first) = rest.first() {
@@ -109,7 +110,7 @@ impl Watch {
     }
 }
 
-/// The digest of a signature that comes in pieces.
+/// The digest of a signature that arrives in pieces.
 #[derive(Clone, Copy, Debug, Default)]
 struct Signature {
     digest: Digest,

@@ -1,23 +1,23 @@
-//! Token counts in the shapes that the other vendors give them.
+//! Parses token counts in the formats of the vendors other than OpenAI.
 //!
-//! Of a stream the counts come in several objects, each of which holds what is known by then: a later
+//! A stream contains the counts in several objects, each with the counts known at that point: a later
 //! number replaces an earlier one.
 
 use super::usage::Usage;
 use super::usage::{LONGEST, Numbers};
 
-/// What has been counted so far.
+/// The tokens counted so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     input: Option<u64>,
-    /// Of the cache, and not in `input`: read from it, written to it, and brought in by tools.
+    /// Cache tokens that are not in `input`: read from the cache, written to it, and added by tools.
     beside: [Option<u64>; 3],
-    /// Read from the cache, and within `input`.
+    /// Read from the cache, included in `input`.
     cached: Option<u64>,
     output: Option<u64>,
-    /// Spent on reasoning, and not in `output`.
+    /// Spent on reasoning, not included in `output`.
     thoughts: Option<u64>,
-    /// Spent on reasoning, and within `output`.
+    /// Spent on reasoning, included in `output`.
     reasoning: Option<u64>,
 }
 
@@ -26,7 +26,7 @@ const WRITTEN: usize = 1;
 const TOOLS: usize = 2;
 
 impl Tally {
-    /// A `usage` of Anthropic's, whose `input_tokens` leave the cache out.
+    /// Reads the `usage` of Anthropic, whose `input_tokens` exclude the cache.
     /// <https://platform.claude.com/docs/en/build-with-claude/prompt-caching#tracking-cache-performance>
     pub(crate) fn of_anthropic(&mut self, usage: Option<&[u8]>) {
         each(usage, |within, name, number| match (within, name) {
@@ -39,8 +39,8 @@ impl Tally {
         });
     }
 
-    /// What Bedrock counts itself: the `usage` of a conversation, the metrics of an invocation. Both leave
-    /// the cache out of the input. Titan counts beside its text.
+    /// Reads Bedrock's own counts: the `usage` of a conversation and the metrics of an invocation. Both
+    /// exclude the cache from the input. Titan sends its counts next to its text.
     pub(crate) fn of_bedrock(&mut self, usage: Option<&[u8]>) {
         each(usage, |within, name, number| match (within, name) {
             (b"", b"inputTokens" | b"inputTokenCount" | b"inputTextTokenCount") => {
@@ -59,7 +59,7 @@ impl Tally {
         });
     }
 
-    /// The headers in which Bedrock counts an invocation.
+    /// Reads the headers with Bedrock's counts of an invocation.
     pub(crate) fn of_bedrock_head<'h>(&mut self, header: &dyn Fn(&str) -> Option<&'h str>) {
         let count = |name: &str| {
             let value = header(&format!("x-amzn-bedrock-{name}-token-count"))?;
@@ -71,9 +71,8 @@ impl Tally {
         self.output = count("output").or(self.output);
     }
 
-    /// A `usageMetadata`. What tools bring into the prompt and what is thought stand beside prompt and
-    /// answer; the total is the sum of all four.
-    /// <https://ai.google.dev/api/generate-content#UsageMetadata>
+    /// Reads a `usageMetadata`. Tool tokens of the prompt and reasoning tokens are separate from prompt and
+    /// output; the total is the sum of all four. <https://ai.google.dev/api/generate-content#UsageMetadata>
     pub(crate) fn of_gemini(&mut self, usage: Option<&[u8]>) {
         each(usage, |within, name, number| match (within, name) {
             (b"", b"promptTokenCount") => self.input = Some(number),
@@ -85,8 +84,8 @@ impl Tally {
         });
     }
 
-    /// A `usage`, or the `meta` of an embedding: `tokens` are those of the model, `billed_units` those
-    /// that are paid for.
+    /// Reads a `usage`, or the `meta` of an embedding: `tokens` are the model's tokens, `billed_units` the
+    /// billed ones.
     pub(crate) fn of_cohere(&mut self, usage: Option<&[u8]>) {
         let (mut billed_input, mut billed_output) = (None, None);
         each(usage, |within, name, number| match (within, name) {
@@ -102,7 +101,7 @@ impl Tally {
         self.output = self.output.or(billed_output);
     }
 
-    /// The `metrics` of a prediction; a language model's count tokens.
+    /// Reads the `metrics` of a prediction; those of a language model count tokens.
     pub(crate) fn of_replicate(&mut self, metrics: Option<&[u8]>) {
         each(metrics, |within, name, number| match (within, name) {
             (b"", b"input_token_count") => self.input = Some(number),
@@ -111,7 +110,7 @@ impl Tally {
         });
     }
 
-    /// All in all.
+    /// Returns the total usage.
     pub(crate) fn usage(&self) -> Usage {
         let beside = self.beside.iter().flatten().fold(0, |sum: u64, n| sum.saturating_add(*n));
         let output = match (self.output, self.thoughts) {

@@ -1,24 +1,25 @@
-//! Token counts in the shapes that OpenAI and its likes give them.
+//! Parses token counts in the formats of OpenAI and compatible providers.
 
 use memchr::memchr;
 
-/// Tokens of one exchange as the provider counted them. What it did not say stays absent.
+/// The tokens of one exchange as the provider counted them. A count that the provider did not send is
+/// absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Prompt tokens, those read from the cache and written to it included.
+    /// Prompt tokens, including those read from the cache and written to it.
     pub input: Option<u64>,
     /// Prompt tokens that the provider read from its cache.
     pub cached_input: Option<u64>,
     /// Prompt tokens that the provider wrote to its cache.
     pub cache_write: Option<u64>,
-    /// Answer tokens, reasoning included.
+    /// Output tokens, including reasoning.
     pub output: Option<u64>,
-    /// Answer tokens spent on reasoning.
+    /// Output tokens spent on reasoning.
     pub reasoning: Option<u64>,
 }
 
 impl Usage {
-    /// Takes what `later` knows.
+    /// Replaces the counts with those that `later` contains.
     pub fn update(&mut self, later: Usage) {
         let Usage { input, cached_input, cache_write, output, reasoning } = later;
         self.input = input.or(self.input);
@@ -29,14 +30,14 @@ impl Usage {
     }
 }
 
-/// Longer than this, an object does not hold a dozen numbers.
+/// The maximum length of a usage object, which contains a dozen numbers.
 pub(crate) const LONGEST: usize = 4 * 1024;
 
-/// Reads a usage object, and nothing behind it; one that cannot be read tells nothing.
+/// Parses a usage object and ignores the bytes after it. A malformed object yields no counts.
 ///
-/// Chat, completions and embeddings count `prompt_tokens` and `completion_tokens`; responses, images and
-/// transcriptions `input_tokens` and `output_tokens`; the details stand in objects within. DeepSeek also
-/// has `prompt_cache_hit_tokens`, and some have the details beside the counts.
+/// Chat, completions and embeddings use `prompt_tokens` and `completion_tokens`; responses, images and
+/// transcriptions use `input_tokens` and `output_tokens`; the details are in inner objects. DeepSeek also
+/// sends `prompt_cache_hit_tokens`, and some providers put the details next to the counts.
 pub(crate) fn read(usage: &[u8]) -> Usage {
     let (mut input, mut output, mut reasoning, mut total) = (None, None, None, None);
     let (mut cached, mut hit, mut cache_write) = (None, None, None);
@@ -55,7 +56,7 @@ pub(crate) fn read(usage: &[u8]) -> Usage {
             b"cached_tokens" if of(["prompt_tokens_details", "input_tokens_details"]) => {
                 cached = Some(number);
             }
-            // Recorded of OpenAI's models on Bedrock.
+            // Recorded from OpenAI's models on Bedrock.
             b"cache_write_tokens" if of(["prompt_tokens_details", "input_tokens_details"]) => {
                 cache_write = Some(number);
             }
@@ -66,11 +67,11 @@ pub(crate) fn read(usage: &[u8]) -> Usage {
     Usage { input, cached_input: cached.or(hit), cache_write, output, reasoning }
 }
 
-/// The members of an object, and of the objects in it, whose values are whole numbers.
+/// Iterates over the members of an object and of its inner objects whose values are whole numbers.
 pub(crate) struct Numbers<'u> {
     rest: &'u [u8],
     depth: usize,
-    /// The latest name of the outer object whose value is no number.
+    /// The last key of the outer object whose value is not a number.
     within: &'u [u8],
 }
 
@@ -79,7 +80,7 @@ impl<'u> Numbers<'u> {
         Self { rest: object, depth: 0, within: &[] }
     }
 
-    /// The name of the inner object, empty in the outer one; the member's name; its number.
+    /// Returns the name of the inner object (empty in the outer one), the member's name, and its number.
     pub(crate) fn next(&mut self) -> Option<(&'u [u8], &'u [u8], u64)> {
         loop {
             let (&byte, behind) = self.rest.split_first()?;
@@ -106,8 +107,8 @@ impl<'u> Numbers<'u> {
         }
     }
 
-    /// The string whose opening quote has been passed. None of the names has an escape in it, so a string
-    /// with one is passed in pieces, of which none is taken for a name.
+    /// Returns the string whose opening quote has been consumed. No known name contains an escape, so a
+    /// string with an escape is consumed in pieces, and no piece is accepted as a name.
     fn text(&mut self) -> Option<&'u [u8]> {
         let end = memchr(b'"', self.rest)?;
         let text = &self.rest[..end];
@@ -115,7 +116,7 @@ impl<'u> Numbers<'u> {
         Some(if text.last() == Some(&b'\\') { &[] } else { text })
     }
 
-    /// The number behind a colon, if that is what comes next.
+    /// Returns the number after a colon, if one is next.
     fn number(&mut self) -> Option<u64> {
         let behind = self.rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
         let mut digits = behind.iter().map_while(|byte| char::from(*byte).to_digit(10));
@@ -124,7 +125,8 @@ impl<'u> Numbers<'u> {
     }
 }
 
-/// xAI's `completion_tokens` leave reasoning out, all others' include it. The total tells which.
+/// Adds reasoning to xAI's `completion_tokens`, which exclude it; all others include it. The total shows
+/// which case applies.
 fn with_reasoning(
     input: Option<u64>,
     output: Option<u64>,

@@ -1,7 +1,8 @@
-//! What stays the same from one request of a conversation to the next: tools, system text and the turns up
-//! to the user's first. A provider caches prompts by it, so it says which requests are one conversation.
+//! Computes the conversation key of a request from the part that all requests of a conversation share: the
+//! tools, the system text and the turns up to the first user turn. Providers cache prompts by this prefix,
+//! so it identifies the conversation.
 //!
-//! The text is looked at as it stands, in one pass and without a copy.
+//! The text is read as written, in one pass and without a copy.
 
 use memchr::memmem::{self, Finder};
 
@@ -9,23 +10,24 @@ use crate::wire::api::Operation;
 use crate::wire::json::digest::Digest;
 use crate::wire::json::walk::{Part, Scanner, elements, is_named, members, value_end};
 
-/// From here on a prefix is long. Providers cache from 1,024 tokens on (OpenAI's and Anthropic's guides to
-/// prompt caching), which are about four bytes each.
+/// A prefix of this many bytes or more is long. Providers cache from 1,024 tokens on (OpenAI's and
+/// Anthropic's guides to prompt caching); a token is about four bytes.
 pub const LONG: usize = 4096;
 
-/// What a conversation is known by.
+/// The conversation key of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stable {
-    /// The same for all its requests.
+    /// A digest that is equal for all requests of the conversation.
     pub digest: u64,
-    /// Whether what a provider can have cached of it is [`LONG`]: tools, system text and the turns up to the
-    /// user's first; and where these are shorter, all turns but the last, so a conversation grows into it.
+    /// True if the part that a provider can cache is at least [`LONG`] bytes: the tools, the system text
+    /// and the turns up to the first user turn. If these are shorter, all turns but the last count, so a
+    /// growing conversation becomes long.
     pub long: bool,
-    /// The digest of its `prompt_cache_key`, when it has one.
+    /// The digest of `prompt_cache_key`, if the request has one.
     pub cache_key: Option<u64>,
 }
 
-/// Whether requests for this operation are turns of a conversation.
+/// Returns true if requests for this operation are turns of a conversation.
 pub fn is_conversation(operation: Operation) -> bool {
     matches!(
         operation,
@@ -45,8 +47,8 @@ pub fn is_conversation(operation: Operation) -> bool {
     )
 }
 
-/// Looks at the body of a request that is a turn of a conversation, in any API: the members are called
-/// differently, and no name means two things. `None`: the body has no turns.
+/// Returns the conversation key of a request body in any API: the APIs use different member names, and no
+/// name has two meanings. Returns `None` if the body has no turns.
 pub fn stable(body: &[u8]) -> Option<Stable> {
     let Found { tools, system, turns, cache_key } = Found::of(body);
     let mut digest = Digest::default();
@@ -76,7 +78,7 @@ pub fn stable(body: &[u8]) -> Option<Stable> {
     Some(Stable { digest: digest.finish(), long: length >= LONG, cache_key })
 }
 
-/// The members that count, as written; empty where there are none.
+/// The members that enter the digest, as written; empty if absent.
 #[derive(Default)]
 struct Found<'b> {
     tools: &'b [u8],
@@ -108,12 +110,12 @@ impl<'b> Found<'b> {
     }
 }
 
-/// Claude Code begins the system text with a block that is another one in each request:
+/// Removes the first block of Claude Code's system text, which differs in each request:
 /// `x-anthropic-billing-header: cc_version=2.1.37.0d9; cc_entrypoint=cli; cch=fa690;`, see
 /// <https://github.com/anthropics/claude-code/issues/24168>.
 fn without_billing(system: &[u8]) -> &[u8] {
     const BLOCK: &[u8] = b"\"x-anthropic-billing-header:";
-    // It stands behind nothing but the block's type.
+    // Only the block's type can precede it.
     if memmem::find(&system[..system.len().min(256)], BLOCK).is_none() {
         return system;
     }
@@ -126,7 +128,8 @@ fn without_billing(system: &[u8]) -> &[u8] {
     behind.get(first.len()..).unwrap_or_default()
 }
 
-/// Takes JSON as it is written, but for `cache_control`: callers move that mark from request to request.
+/// Writes JSON to the digest as written, without `cache_control`: clients move that mark from request to
+/// request.
 fn unmarked(mut json: &[u8], digest: &mut Digest) {
     const MARK: &[u8] = b"\"cache_control\"";
     let mark = Finder::new(MARK);
@@ -134,14 +137,14 @@ fn unmarked(mut json: &[u8], digest: &mut Digest) {
         let (before, marked) = json.split_at(at);
         let value = marked[MARK.len()..].trim_ascii_start().strip_prefix(b":");
         let Some((value, length)) = value.and_then(|value| Some((value, value_end(value)?))) else {
-            // A value, and no name.
+            // This is a value, not a key.
             digest.write(before);
             digest.write(MARK);
             json = &marked[MARK.len()..];
             continue;
         };
         let (before, behind) = (before.trim_ascii_end(), value[length..].trim_ascii_start());
-        // One of the two commas goes with it.
+        // One of the two commas is removed with the member.
         digest.write(before.strip_suffix(b",").unwrap_or(before));
         json = behind;
         if !before.ends_with(b",") {
@@ -151,19 +154,19 @@ fn unmarked(mut json: &[u8], digest: &mut Digest) {
     digest.write(json);
 }
 
-/// One of the first turns, taken into a digest.
+/// One of the first turns, written to a digest.
 struct Turn {
-    /// How far it goes, with what stands before it.
+    /// The length up to the end of the turn, including the bytes before it.
     length: usize,
-    /// Whether it is another's than the user's. A turn without a role (Gemini's contents, items of the
-    /// Responses API, a text alone) is taken for the user's.
+    /// True if the turn is not the user's. A turn without a role (Gemini's contents, items of the Responses
+    /// API, a plain text) counts as the user's.
     others: bool,
 }
 
 impl Turn {
-    /// Takes the strings of the first turn in `json`, and neither names nor structure: a text may stand as a
-    /// string in one request and as a list of one block in the next, which Claude Code does when it moves its
-    /// `cache_control`. `json` is what is left of a list, its bracket or a comma first, or a text.
+    /// Writes the strings of the first turn in `json` to the digest, without keys and structure: a text can
+    /// be a string in one request and a list of one block in the next, because Claude Code moves its
+    /// `cache_control`. `json` is the rest of a list, starting with its bracket or a comma, or a text.
     fn take(json: &[u8], digest: &mut Digest) -> Self {
         let (mut rest, mut name) = (json, &b""[..]);
         let (mut depth, mut others) = (0_usize, false);
@@ -190,7 +193,7 @@ impl Turn {
                 match byte {
                     b'{' => depth += 1,
                     b'}' => depth = depth.saturating_sub(1),
-                    // The end of the list.
+                    // End of the list.
                     b']' if depth == 0 => rest = b"",
                     _ => continue,
                 }

@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A request in each API after this many answers, with this for the user's first turn; and what holds its
-/// system text.
+/// Returns a request in each API after `answers` responses, with `first` as the first user turn, and the
+/// member that contains its system text.
 fn conversations(first: &str, answers: usize) -> Vec<(&'static str, Value)> {
     let first = first.to_owned();
     let more = |turn: &dyn Fn(&str, String) -> Value, model: &str| -> Vec<Value> {
@@ -165,7 +165,7 @@ fn what_is_no_conversation_has_no_digest() {
 }
 
 proptest! {
-    /// Whatever a caller sends, it has an answer; and what follows the user's first turn makes no difference.
+    /// Every input is accepted, and the content after the first user turn does not change the key.
     #[test]
     fn any_text_is_looked_at(
         words in prop::collection::vec(

@@ -1,4 +1,5 @@
-//! The streams of Anthropic's messages. <https://platform.claude.com/docs/en/build-with-claude/streaming>
+//! Observes the streams of Anthropic's Messages API.
+//! <https://platform.claude.com/docs/en/build-with-claude/streaming>
 
 use super::progress::{Course, Told};
 use super::{GATHERED, as_text, name_of_long};
@@ -8,11 +9,11 @@ use crate::wire::frame::sse::{Frame, Sse};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
 
-/// Server-sent events, each named like its type.
+/// Server-sent events; the name of each is its type.
 #[derive(Debug)]
 pub(crate) struct Stream {
     sse: Sse,
-    /// Within an event that is too long to be gathered.
+    /// True within an event that is too long to be gathered.
     in_long: bool,
     heard: Heard,
 }
@@ -27,7 +28,7 @@ impl Stream {
         sse.push(bytes, |frame| match frame {
             Frame::Event(event) => heard.event(event.name, event.data.trim_ascii()),
             Frame::Long { bytes, last } => {
-                // Only blocks are so long: a file or a page that a server tool brings in.
+                // Only content blocks are this long: a file or a page that a server tool returns.
                 if !std::mem::replace(in_long, !last) {
                     heard.course.known |= name_of_long(bytes).starts_with(b"content_block_");
                     heard.course.begun = true;
@@ -49,7 +50,7 @@ impl Stream {
     }
 }
 
-/// What the events tell, whichever way they are framed.
+/// The state collected from the events, in either framing.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) course: Course,
@@ -57,7 +58,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Takes an event: its name, empty when it has none, and its data.
+    /// Reads an event: its name, empty if it has none, and its data.
     pub(crate) fn event(&mut self, name: &[u8], data: &[u8]) {
         if data.is_empty() || name == b"ping" {
             return;
@@ -90,8 +91,8 @@ impl Heard {
                 self.course.known = true;
                 self.course.done = true;
             }
-            // Vertex answers a request without `stream` at its address for streams with one event that
-            // is the whole message.
+            // On its streaming path, Vertex responds to a request without `stream` with one event that
+            // contains the whole message.
             b"message" => {
                 self.course.begun = true;
                 self.course.done = true;

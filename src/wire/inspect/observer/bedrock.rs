@@ -1,5 +1,5 @@
-//! The streams of Bedrock: AWS event streams, whose events are the API's own (`converse-stream`) or chunks
-//! of what the model's vendor streams (`invoke-with-response-stream`).
+//! Observes the streams of Bedrock: AWS event streams, whose events are the API's own (`converse-stream`)
+//! or chunks of the model vendor's stream (`invoke-with-response-stream`).
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>
 
 use base64::Engine as _;
@@ -13,10 +13,10 @@ use crate::wire::frame::aws_event_stream::{Frame, FrameDecoder};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
 
-/// A longer message is no longer listened to, nor what follows it.
+/// The observer stops reading at a message longer than this, and also ignores all bytes after it.
 const GATHERED: usize = 512 * 1024;
 
-/// Messages, and what they tell.
+/// The messages, and the state collected from them.
 #[derive(Debug)]
 pub(crate) struct Stream {
     frames: FrameDecoder,
@@ -44,7 +44,7 @@ impl Stream {
                 let failure = classify_exception(code, &body);
                 heard.course.fail(failure, Told { body, kind: Some(code.to_owned()) });
             }
-            // Where the next message begins is not known any more: HTTP alone says what is whole.
+            // The start of the next message is unknown; only HTTP shows if the response is complete.
             Frame::Malformed(_) => {
                 heard.course.begun = true;
                 heard.course.whole = true;
@@ -65,8 +65,8 @@ impl Stream {
     }
 }
 
-/// The name of a member of the stream as the name of the error that it is: the API has
-/// `throttlingException` for the one and `ThrottlingException` for the other.
+/// Converts the name of a stream member to the name of its error: the API uses `throttlingException` for
+/// the member and `ThrottlingException` for the error.
 fn as_shape(kind: &str) -> String {
     let mut name = kind.to_owned();
     if let Some(first) = name.get_mut(..1) {
@@ -75,7 +75,7 @@ fn as_shape(kind: &str) -> String {
     name
 }
 
-/// An event of `converse-stream`.
+/// Reads an event of `converse-stream`.
 fn event(course: &mut Course, tally: &mut Tally, kind: &[u8], payload: &[u8]) {
     match kind {
         b"messageStart" => course.known = true,
@@ -98,9 +98,9 @@ fn event(course: &mut Course, tally: &mut Tally, kind: &[u8], payload: &[u8]) {
     }
 }
 
-/// `{"bytes":"…"}`, in base64 what the model's vendor streams: Anthropic events with their type within,
-/// Amazon's Nova those of `converse-stream` under their names, others something that is not known here. To
-/// the last of any, Bedrock adds its own counts.
+/// Reads a chunk `{"bytes":"…"}`, which contains the model vendor's stream in base64: Anthropic sends
+/// events that contain their type, Amazon's Nova sends `converse-stream` events under their names, and
+/// other vendors send unknown formats. Bedrock adds its own token counts to the last chunk of every vendor.
 fn chunk(heard: &mut anthropic::Heard, payload: &[u8]) {
     let [bytes] = members(payload, ["bytes"]);
     let Ok(inner) = STANDARD.decode(as_text(bytes)) else {

@@ -1,23 +1,24 @@
-//! Catching a few members of an object that passes in chunks.
+//! Captures a few members of an object that arrives in chunks.
 
 use crate::wire::json::walk::{Part, Scanner, is_named};
 
-/// How much of a caught value is kept. A usage object has a dozen numbers.
+/// The maximum number of bytes kept of a captured value. A usage object contains a dozen numbers.
 const KEPT: usize = 4 * 1024;
 
-/// The members that tell how an answer went, caught from one object. What is no object tells nothing.
+/// The members of one object that describe the result of a response. Text that is not an object yields
+/// nothing.
 #[derive(Debug)]
 pub(crate) struct Catch {
-    /// `None`: the text is no object, nothing more is expected of it.
+    /// `None`: the text is not an object, and the rest is ignored.
     scanner: Option<Scanner>,
-    /// The key that is passing.
+    /// The key that is being read.
     key: Vec<u8>,
-    /// Where the value that is passing goes.
+    /// The destination of the value that is being read.
     into: Into,
     kind: Vec<u8>,
     usage: Vec<u8>,
     error: Vec<u8>,
-    /// The members of `response`, which holds usage and error of the Responses API's last event.
+    /// The members of `response`, which contains usage and error in the last event of the Responses API.
     response: Option<Box<Catch>>,
 }
 
@@ -49,7 +50,7 @@ impl Catch {
         }
     }
 
-    /// Takes the next bytes.
+    /// Reads the next bytes.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
         let Some(mut scanner) = self.scanner.take() else { return };
         let mut rest = bytes;
@@ -71,7 +72,7 @@ impl Catch {
         said(&self.kind)
     }
 
-    /// The object's own usage, else that of its `response`.
+    /// Returns the usage of the object, or else the usage of its `response`.
     pub(crate) fn usage(&self) -> Option<&[u8]> {
         said(&self.usage).or_else(|| self.response.as_ref().and_then(|inner| said(&inner.usage)))
     }
@@ -97,7 +98,7 @@ impl Catch {
         }
     }
 
-    /// Where the value of this key goes. Of a key that comes twice, the last value counts.
+    /// Returns the destination for the value of this key. If a key occurs twice, the last value counts.
     fn room_for(&mut self, key: &[u8]) -> Into {
         if is_named(key, "usage") {
             self.usage.clear();

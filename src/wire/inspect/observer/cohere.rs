@@ -1,4 +1,4 @@
-//! The streams of Cohere's chat, version 2. <https://docs.cohere.com/v2/docs/streaming>
+//! Observes the streams of Cohere's chat API, version 2. <https://docs.cohere.com/v2/docs/streaming>
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::wire::frame::sse::{Frame, Sse};
 use crate::wire::inspect::token_counts::Tally;
 use crate::wire::json::walk::members;
 
-/// Server-sent events, each named like its type, and a `[DONE]` that some streams lack.
+/// Server-sent events; the name of each is its type. A `[DONE]` follows, which some streams omit.
 #[derive(Debug)]
 pub(crate) struct Stream {
     sse: Sse,
@@ -89,7 +89,7 @@ fn hear_event(course: &mut Course, tally: &mut Tally, name: &[u8], data: &[u8]) 
     }
 }
 
-/// Kinds of events that are this API's own.
+/// Returns true if this API defines the event type.
 fn is_known(kind: &[u8]) -> bool {
     [&b"content-"[..], b"tool-plan-", b"tool-call-", b"citation-"]
         .iter()

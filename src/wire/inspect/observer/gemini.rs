@@ -1,5 +1,5 @@
-//! The streams of Gemini: `GenerateContentResponse`s as server-sent events, or as the elements of an array.
-//! <https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent>
+//! Observes the streams of Gemini: `GenerateContentResponse`s as server-sent events or as the elements of
+//! an array. <https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent>
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ use crate::wire::json::walk::members;
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""usageMetadata""#));
 static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""finishReason""#));
 
-/// Responses, each a part of the whole.
+/// Responses, each a part of the whole response.
 #[derive(Debug)]
 pub(crate) struct Stream {
     frames: Frames,
@@ -61,7 +61,7 @@ impl Stream {
                 });
                 match elements.position() {
                     Position::End => heard.course.done = true,
-                    // Something else than an array; HTTP alone says whether it is whole.
+                    // The body is not an array; only HTTP shows if it is complete.
                     Position::Malformed => {
                         heard.course.begun = true;
                         heard.course.whole = !heard.course.known;
@@ -103,7 +103,7 @@ impl Stream {
         }
     }
 
-    /// What must stand before one more element.
+    /// Returns the bytes that must precede the next element.
     pub(crate) fn separator(&self) -> &'static [u8] {
         match &self.frames {
             Frames::Events(_) => b"",
@@ -124,7 +124,7 @@ impl Stream {
 struct Heard {
     course: Course,
     tally: Tally,
-    /// The candidates that have come, and those whose last part had a finish reason, one bit each.
+    /// The candidates seen so far, and those whose last part had a finish reason, one bit each.
     seen: u64,
     closed: u64,
 }
@@ -165,16 +165,17 @@ impl Heard {
         }
     }
 
-    /// Some models have written a finish reason into every part, so one counts until the next part.
+    /// Records a part of a candidate. Some models send a finish reason in every part, so it counts only
+    /// until the next part.
     fn candidate(&mut self, index: u32, finished: bool) {
-        // The API allows eight.
+        // The API allows eight candidates.
         let bit = 1u64.checked_shl(index).unwrap_or(0);
         self.seen |= bit;
         self.closed = if finished { self.closed | bit } else { self.closed & !bit };
         self.course.whole = self.closed != 0 && self.seen & !self.closed == 0;
     }
 
-    /// A piece of a response that is too long to be gathered: it holds an image.
+    /// Reads a piece of a response that is too long to be gathered: it contains an image.
     fn piece(&mut self, long: &mut Option<Box<Long>>, bytes: &[u8], last: bool) {
         self.course.begun = true;
         self.course.known = true;
@@ -189,7 +190,8 @@ impl Heard {
     }
 }
 
-/// What matters of a long response. That a call's arguments may hold the same keys is borne.
+/// The members read from a long response. A tool call's arguments can contain the same keys; this error is
+/// accepted.
 #[derive(Debug)]
 struct Long {
     usage: LastValue,

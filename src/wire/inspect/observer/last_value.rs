@@ -1,33 +1,34 @@
-//! The last value under one key of a body that passes in chunks.
+//! Captures the last value of one key in a body that arrives in chunks.
 
 use memchr::memmem::Finder;
 
 use crate::wire::inspect::usage::LONGEST;
 use crate::wire::json::member_finder::MemberFinder;
 
-/// Room for an object with the details of all its counts, and the little that mostly follows it.
+/// The initial capacity: an object with the details of all its counts, and the few bytes that usually
+/// follow it.
 const USUAL: usize = 512;
 
-/// Keeps what follows the last `"usage":` of a body, or another key.
+/// Keeps the bytes after the last `"usage":` of a body, or after another key.
 ///
-/// Within a JSON text a quote is written `\"`, so `"usage"` with both its quotes is never part of a
-/// longer text, and with a colon behind it, it is a key. OpenAI and its likes put it once into a body,
-/// behind the answer. To look for it costs a tenth of what walking over the body would.
+/// Within a JSON string a quote is written `\"`, so `"usage"` with both quotes is never part of a longer
+/// string, and with a colon after it, it is a key. OpenAI and compatible providers send it once per body,
+/// after the output. This search costs a tenth of a scan of the whole body.
 #[derive(Debug)]
 pub(crate) struct LastValue {
     finder: MemberFinder,
     object: Vec<u8>,
-    /// The name has passed, and nothing but blanks since.
+    /// True if only blanks have followed the key.
     named: bool,
 }
 
 impl LastValue {
-    /// Of the key, with its quotes, that this finds.
+    /// Creates a capture for the key that `finder` finds, with its quotes.
     pub(crate) fn of(finder: &'static Finder<'static>) -> Self {
         Self { finder: MemberFinder::new(finder), object: Vec::new(), named: false }
     }
 
-    /// Takes the next bytes.
+    /// Reads the next bytes.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some(end) = self.finder.find(rest) {
@@ -38,12 +39,12 @@ impl LastValue {
         self.go_on(rest);
     }
 
-    /// The value, and whatever stands behind it.
+    /// Returns the value and the bytes after it.
     pub(crate) fn object(&self) -> &[u8] {
         &self.object
     }
 
-    /// Takes bytes in which the name does not stand.
+    /// Reads bytes that do not contain the key.
     fn go_on(&mut self, bytes: &[u8]) {
         let mut bytes = bytes;
         if self.named {

@@ -1,9 +1,9 @@
-//! Listening to an answer on its way through, for its usage, its errors and its end.
+//! Observes a response while it is forwarded: its token counts, its errors and its end.
 //!
-//! The listener changes nothing and delays nothing. What it cannot read costs the usage figure and
-//! nothing else: it goes on watching for the end.
+//! The observer changes nothing and delays nothing. If it cannot read an event, only the token counts are
+//! lost; it continues to watch for the end.
 //!
-//! Each API has its own streams, and each file below reads those of one.
+//! Each API has its own stream format; each file below reads one.
 
 mod anthropic;
 mod bedrock;
@@ -29,11 +29,11 @@ use crate::wire::inspect::usage::Usage;
 
 pub use self::progress::Told;
 
-/// An event longer than this that comes in several chunks is not gathered but scanned as it passes: images
-/// in base64, or a response that repeats its long instructions. Of such an event choices are not read.
+/// An event longer than this that arrives in several chunks is scanned in pieces, not gathered: images in
+/// base64, or a response that repeats its long instructions. The choices of such an event are not read.
 const GATHERED: usize = 256 * 1024;
 
-/// Hears one answer. See the module.
+/// Observes one response; see the module.
 #[derive(Debug)]
 pub struct ResponseObserver {
     operation: Operation,
@@ -53,13 +53,13 @@ enum Ear {
 }
 
 impl ResponseObserver {
-    /// For the answer to `operation`, framed so.
+    /// Creates an observer for the response to `operation` with this framing.
     pub fn new(operation: Operation, framing: Framing) -> ResponseObserver {
         let ear = match (framing, operation.api()) {
             (Framing::Whole, _) => Ear::Whole(whole::Body::new(operation)),
             (Framing::Array, _) => Ear::Gemini(gemini::Stream::of_array()),
             (Framing::Aws, _) => Ear::Bedrock(bedrock::Stream::new()),
-            // Bedrock has none of its own.
+            // Bedrock has no server-sent events of its own.
             (Framing::Events, Api::OpenAi | Api::Bedrock) => {
                 Ear::OpenAi(openai::Stream::new(operation))
             }
@@ -71,20 +71,20 @@ impl ResponseObserver {
         ResponseObserver { operation, framing, ear }
     }
 
-    /// How the answer is framed.
+    /// Returns the framing of the response.
     pub fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// Reads the counts that the answer's head has; Bedrock has those of a whole answer there. `header`
-    /// gives a header's value by its lower-case name.
+    /// Reads the token counts from the response head; Bedrock puts the counts of a complete response there.
+    /// `header` returns the value of a header by its lower-case name.
     pub fn read_head<'h>(&mut self, header: &dyn Fn(&str) -> Option<&'h str>) {
         if let (Ear::Whole(body), Api::Bedrock) = (&mut self.ear, self.operation.api()) {
             body.read_head(header);
         }
     }
 
-    /// Takes the next bytes of the answer.
+    /// Reads the next bytes of the response.
     pub fn hear(&mut self, bytes: &[u8]) {
         match &mut self.ear {
             Ear::Whole(body) => body.hear(bytes),
@@ -97,9 +97,9 @@ impl ResponseObserver {
         }
     }
 
-    /// Whether the answer has begun: an event that a caller waits for, or any byte of an answer that is no
-    /// stream. What a stream opens with before the model has said a word is no beginning, since an error
-    /// often follows it.
+    /// Returns true if the response has begun: an event with content for the client has arrived, or any
+    /// byte of a response that is not a stream. Opening events before the model's first output do not
+    /// count, because an error often follows them.
     pub fn begun(&self) -> bool {
         match (&self.ear, self.course()) {
             (Ear::Whole(body), _) => body.begun(),
@@ -107,36 +107,36 @@ impl ResponseObserver {
         }
     }
 
-    /// The first error that the stream carried.
+    /// Returns the first error in the stream.
     pub fn failure(&self) -> Option<Failure> {
         self.course()?.failure
     }
 
-    /// That error in the form of an error answer, unless it cannot be brought into one.
+    /// Returns that error in the form of an error response, unless it cannot be converted.
     pub fn told(&self) -> Option<&Told> {
         self.course()?.told.as_ref()
     }
 
-    /// Whether the answer would be whole if it ended here, and in order: the provider has said its end, or
-    /// speaks in events that are unknown here. Of an answer that is no stream, HTTP itself says whether it
-    /// is whole.
+    /// Returns true if the response is complete when it ends here without a transport error: the provider
+    /// has sent its end, or the events of the stream are unknown. For a response that is not a stream, HTTP
+    /// itself shows if it is complete.
     pub fn complete(&self) -> bool {
         self.course().is_none_or(Course::complete)
     }
 
-    /// Whether the provider has said its end: nothing that matters can follow. Other than
-    /// [`ResponseObserver::complete`], it never holds of a stream whose events are unknown here, nor of one that
+    /// Returns true if the provider has sent its end: nothing relevant can follow. Unlike
+    /// [`ResponseObserver::complete`], it is never true for a stream with unknown events or a stream that
     /// only HTTP ends.
     pub fn finished(&self) -> bool {
         self.course().is_some_and(Course::finished)
     }
 
-    /// Whether the event that ends the stream was seen, `[DONE]` or the operation's own.
+    /// Returns true if the event that ends the stream was seen: `[DONE]` or the operation's own.
     pub fn done(&self) -> bool {
         self.course().is_some_and(|course| course.done)
     }
 
-    /// Whether the stream stands between two events, so that another can be put behind it.
+    /// Returns true if the stream is between two events, so that another event can be appended.
     pub fn at_boundary(&self) -> bool {
         match &self.ear {
             Ear::Whole(_) => false,
@@ -149,8 +149,8 @@ impl ResponseObserver {
         }
     }
 
-    /// How long the event is of which the end has not come. Frames of AWS say their length themselves, and
-    /// have a limit of their own.
+    /// Returns the length so far of the event whose end has not arrived. AWS frames contain their own
+    /// length and have a separate limit.
     pub fn open_event(&self) -> usize {
         match &self.ear {
             Ear::Whole(_) | Ear::Bedrock(_) => 0,
@@ -162,7 +162,7 @@ impl ResponseObserver {
         }
     }
 
-    /// The tokens that the provider has counted so far.
+    /// Returns the tokens that the provider has counted so far.
     pub fn usage(&self) -> Usage {
         match &self.ear {
             Ear::Whole(body) => body.usage(),
@@ -175,9 +175,9 @@ impl ResponseObserver {
         }
     }
 
-    /// What ends the answer when it breaks off here: an error in the caller's own format, where there is
-    /// room for one. Half a message or element cannot be ended, and a client that would take it for whole
-    /// does not exist; half a server-sent event can.
+    /// Returns the bytes that end a response cut off here: an error in the client's own format, where one
+    /// can be appended. A partial message or element cannot be ended, and no client accepts it as complete;
+    /// a partial server-sent event can be ended.
     pub fn cut(&self, message: &str, code: &str) -> Ending {
         let broken = Ending { bytes: Bytes::new(), breaks: true };
         let before: &[u8] = match (self.framing, self.at_boundary()) {
@@ -208,7 +208,7 @@ impl ResponseObserver {
     }
 }
 
-/// A string without its quotes.
+/// Returns a string without its quotes.
 fn as_text(value: Option<&[u8]>) -> &[u8] {
     match value {
         Some([b'"', text @ .., b'"']) => text,
@@ -216,7 +216,7 @@ fn as_text(value: Option<&[u8]>) -> &[u8] {
     }
 }
 
-/// The name of an event of which this is the first piece, in which all lines before the data stand.
+/// Returns the name of an event from its first piece, which contains all lines before the data.
 fn name_of_long(piece: &[u8]) -> &[u8] {
     let mut rest = piece;
     while !rest.is_empty() {

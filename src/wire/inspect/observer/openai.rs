@@ -1,9 +1,9 @@
-//! The streams of OpenAI and all who copied it: chunks with choices, or events with a type.
+//! Observes the streams of OpenAI and of compatible providers: chunks with choices, or events with a type.
 //!
-//! A stream is a few hundred small events of which two or three matter, so an event is first searched for
-//! the few words that can matter. Within JSON a quote in a text is written `\"`, so `"usage"` with both its
-//! quotes is never part of a longer text: it is a whole string, and with a colon behind it a key. Only then,
-//! and only if its value is not `null`, are members picked out.
+//! A stream is a few hundred small events, of which two or three are relevant, so each event is first
+//! searched for a few keys. Within a JSON string a quote is written `\"`, so `"usage"` with both quotes is
+//! never part of a longer string: it is a whole string, and with a colon after it, a key. Members are
+//! parsed only after a match whose value is not `null`.
 
 use std::sync::LazyLock;
 
@@ -21,11 +21,11 @@ use crate::wire::inspect::usage;
 use crate::wire::inspect::usage::Usage;
 use crate::wire::json::walk::members;
 
-/// Chunks at the beginning that are searched for other choices than the first. Choices are sampled side
-/// by side, so all have shown themselves by then; later a chunk is read only when some choice has ended.
+/// The number of first chunks that are searched for choices other than the first. Choices are sampled in
+/// parallel, so all have appeared by then; later a chunk is read only if a choice has ended.
 const WATCHED: u32 = 32;
 
-/// Server-sent events, and the one that is too long to be gathered.
+/// Server-sent events, and the current event that is too long to be gathered.
 #[derive(Debug)]
 pub(crate) struct Stream {
     sse: Sse,
@@ -72,22 +72,22 @@ impl Stream {
     }
 }
 
-/// What a stream has told so far.
+/// The state collected from the stream so far.
 #[derive(Debug)]
 struct Heard {
-    /// Whether events are chunks with choices, or carry a type.
+    /// True if events are chunks with choices, false if they carry a type.
     choices: bool,
     course: Course,
-    /// Chunks of choices heard.
+    /// The number of chunks with choices read so far.
     chunks: u32,
-    /// The choices that have come, and those that have a finish reason, one bit each.
+    /// The choices seen so far, and those that have a finish reason, one bit each.
     seen: u128,
     closed: u128,
     /// The last usage object, as written.
     usage: Vec<u8>,
 }
 
-/// What one event says, each value as written.
+/// The relevant members of one event, each value as written.
 #[derive(Debug, Default)]
 struct Said<'e> {
     kind: &'e [u8],
@@ -125,7 +125,7 @@ impl Heard {
         }
     }
 
-    /// A `chat.completion.chunk` or `text_completion`.
+    /// Reads a `chat.completion.chunk` or `text_completion`.
     fn chunk(&mut self, name: &[u8], data: &[u8]) {
         self.chunks = self.chunks.saturating_add(1);
         if self.seen & 1 == 0
@@ -150,12 +150,12 @@ impl Heard {
         let [Some(choices)] = members(data, ["choices"]) else { return };
         self.course.known = true;
         for choice in serde_json::from_slice::<Vec<Choice<'_>>>(choices).unwrap_or_default() {
-            // OpenAI allows 128 choices; what lies beyond is not watched.
+            // OpenAI allows 128 choices; higher indexes are not tracked.
             let bit =
                 u32::try_from(choice.index.unwrap_or(0)).ok().and_then(|n| 1u128.checked_shl(n));
             let bit = bit.unwrap_or(0);
             self.seen |= bit;
-            // An empty reason is some vendors' null.
+            // Some vendors send an empty reason in place of null.
             if choice.finish_reason.is_some_and(|reason| reason.get() != r#""""#) {
                 self.closed |= bit;
             }
@@ -163,7 +163,7 @@ impl Heard {
         self.course.closed = self.closed != 0 && self.seen & !self.closed == 0;
     }
 
-    /// An event of the Responses API, or of streamed speech, transcripts and images.
+    /// Reads an event of the Responses API, or of streamed speech, transcripts and images.
     fn typed(&mut self, name: &[u8], data: &[u8]) {
         if is_known(name) && !is_last(name) {
             self.course.known = true;
@@ -194,7 +194,7 @@ impl Heard {
         }
     }
 
-    /// Keeps the event that has told the failure, if it has the form of an error answer.
+    /// Keeps the event with the failure if it has the form of an error response.
     fn keep(&mut self, data: &[u8]) {
         if self.course.failure.is_some()
             && self.course.told.is_none()
@@ -206,19 +206,19 @@ impl Heard {
     }
 }
 
-/// Kinds of events that are this API's own.
+/// Returns true if this API defines the event type.
 fn is_known(kind: &[u8]) -> bool {
     [&b"response."[..], b"speech.", b"transcript.", b"image_"]
         .iter()
         .any(|prefix| kind.starts_with(prefix))
 }
 
-/// Kinds of events that come before the model has said a word, and that an error may still follow.
+/// Returns true for event types that precede the model's first output; an error can still follow them.
 fn is_opening(kind: &[u8]) -> bool {
     matches!(kind, b"response.created" | b"response.queued" | b"response.in_progress")
 }
 
-/// Kinds of events that say that nothing is missing.
+/// Returns true for event types that complete the stream.
 fn is_last(kind: &[u8]) -> bool {
     matches!(
         kind,
@@ -232,8 +232,8 @@ fn is_last(kind: &[u8]) -> bool {
     )
 }
 
-/// The error of an event. OpenAI's specification puts code and message of an `error` event beside its type,
-/// its servers put them under `error`; a failed response has them within.
+/// Returns the error of an event. In an `error` event, OpenAI's specification puts code and message next to
+/// the type, but its servers put them under `error`; a failed response contains them in an inner object.
 fn error_of<'e>(
     kind: &[u8],
     error: Option<&'e [u8]>,
@@ -255,7 +255,7 @@ struct Choice<'d> {
     finish_reason: Option<&'d RawValue>,
 }
 
-/// An event that is scanned as it passes.
+/// An event that is scanned in pieces as it arrives.
 #[derive(Debug)]
 struct Long {
     name: Vec<u8>,
@@ -263,7 +263,7 @@ struct Long {
 }
 
 impl Long {
-    /// From the first piece, in which all lines before the data stand.
+    /// Creates the scan from the first piece, which contains all lines before the data.
     fn open(piece: &[u8]) -> Self {
         let mut long = Self { name: Vec::new(), catch: Catch::default() };
         let mut rest = piece;
@@ -289,7 +289,7 @@ impl Long {
     }
 }
 
-/// A key that can matter.
+/// A key that can be relevant.
 struct Key(Finder<'static>);
 
 static USAGE: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""usage""#)));
@@ -298,7 +298,7 @@ static INDEX: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""index""#)));
 static ERROR: LazyLock<Key> = LazyLock::new(|| Key(Finder::new(r#""error""#)));
 
 impl Key {
-    /// Whether `data` has this key anywhere with another value than `usual`.
+    /// Returns true if `data` contains this key anywhere with a value other than `usual`.
     fn is_told(&self, data: &[u8], usual: &[u8]) -> bool {
         let mut rest = data;
         while let Some(at) = self.0.find(rest) {
@@ -309,8 +309,8 @@ impl Key {
                     _ => return true,
                 }
             }
-            // The same key once more is in another object, which begins behind here. To look for its
-            // bracket first is cheaper than to search the few bytes that mostly follow.
+            // A second occurrence of the key is in another object, which begins after this point. A search
+            // for its bracket is cheaper than a search of the few bytes that usually follow.
             if !rest.contains(&b'{') {
                 return false;
             }

@@ -1,30 +1,30 @@
-//! How a stream goes, whatever its format.
+//! Tracks the progress of a stream in any format.
 
 use crate::wire::failure::class::Failure;
 
-/// What a stream has told so far of its beginning and its end.
+/// The beginning and the end of a stream, as observed so far.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
-    /// Something has come that a caller waits for.
+    /// An event with content for the client has arrived.
     pub(crate) begun: bool,
-    /// An event of the format's own was seen.
+    /// An event that the format defines was seen.
     pub(crate) known: bool,
-    /// Nothing is missing, if the stream ends here and in order.
+    /// The response is complete if the stream ends here without a transport error.
     pub(crate) whole: bool,
-    /// The answer itself is over. What may follow are its counts, or nothing.
+    /// The output is complete. Only token counts, or nothing, can follow.
     pub(crate) closed: bool,
-    /// The last event has come.
+    /// The last event has arrived.
     pub(crate) done: bool,
     pub(crate) failure: Option<Failure>,
     pub(crate) told: Option<Told>,
 }
 
-/// An error that a stream told: what the answer would have been, had the provider said it with a status.
+/// An error reported in a stream, as the error response that the provider would have sent with a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     /// The body, in the API's own form.
     pub body: Vec<u8>,
-    /// The name of the error, which AWS has in a header and nowhere in the body.
+    /// The error name, which AWS sends only in a header and not in the body.
     pub kind: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl Course {
         self.finished() || self.whole || unknown
     }
 
-    /// Notes the first failure.
+    /// Records the first failure.
     pub(crate) fn fail(&mut self, failure: Failure, told: Told) {
         self.begun = true;
         if self.failure.is_none() {

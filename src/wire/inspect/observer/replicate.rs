@@ -1,4 +1,5 @@
-//! The streams of Replicate's predictions. <https://replicate.com/docs/topics/predictions/streaming>
+//! Observes the streams of Replicate's predictions.
+//! <https://replicate.com/docs/topics/predictions/streaming>
 
 use serde_json::json;
 
@@ -9,8 +10,8 @@ use crate::wire::failure::classify::classify_error_body;
 use crate::wire::frame::sse::{Event, Frame, Sse};
 use crate::wire::json::walk::members;
 
-/// Server-sent events named `output`, `logs`, `error` and `done`, the data of the first two being text.
-/// They count no tokens.
+/// Server-sent events named `output`, `logs`, `error` and `done`; the data of the first two is text. The
+/// events contain no token counts.
 #[derive(Debug)]
 pub(crate) struct Stream {
     sse: Sse,
@@ -56,7 +57,7 @@ fn hear_event(course: &mut Course, event: &Event<'_>) {
             course.begun = true;
             course.known = true;
             course.done = true;
-            // `{}`, or why it was not done: `{"reason":"error"}` behind an `error`, or `canceled`.
+            // `{}`, or the reason of a failure: `{"reason":"error"}` after an `error`, or `canceled`.
             if as_text(members(&event.data, ["reason"])[0]) == b"error" {
                 fail(course, b"The prediction failed.");
             }
@@ -66,7 +67,7 @@ fn hear_event(course: &mut Course, event: &Event<'_>) {
     }
 }
 
-/// The data of an `error` is a text, or an object with a `detail`.
+/// Records the failure of an `error` event, whose data is a text or an object with a `detail`.
 fn fail(course: &mut Course, data: &[u8]) {
     let data = data.trim_ascii();
     let body = if let [Some(_)] = members(data, ["detail"]) {

@@ -1,4 +1,4 @@
-//! Answers that are one JSON object, or something else, which then tells nothing.
+//! Observes responses that are one JSON object. Other bodies yield no counts.
 
 use std::sync::LazyLock;
 
@@ -13,30 +13,30 @@ use crate::wire::json::walk::{Part, Scanner, is_named};
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""usage""#));
 
-/// A body, and what its head said of it.
+/// A body, and the counts from its head.
 #[derive(Debug)]
 pub(crate) struct Body {
     begun: bool,
-    /// What the head counted.
+    /// The counts in the head.
     head: Tally,
     counts: Counts,
 }
 
 #[derive(Debug)]
 enum Counts {
-    /// There is nothing to count.
+    /// The body contains no counts.
     Nothing,
-    /// Of OpenAI and its likes.
+    /// The counts of OpenAI and compatible providers.
     Last(LastValue),
-    /// Of the APIs whose answers hold other things of that name: the counts of a guardrail, the arguments
-    /// of a call.
+    /// The counts of APIs whose responses contain other members with the same name: the counts of a
+    /// guardrail, the arguments of a tool call.
     Member(Api, Member),
 }
 
 impl Body {
     pub(crate) fn new(operation: Operation) -> Self {
         let counts = match operation.api() {
-            // What is read again was counted when it was made.
+            // A stored object was counted when it was created.
             _ if resources::path(operation).is_some() => Counts::Nothing,
             Api::OpenAi => Counts::Last(LastValue::of(&USAGE)),
             api => Counts::Member(api, Member::new(names(api))),
@@ -74,21 +74,22 @@ impl Body {
             Api::Cohere => tally.of_cohere(object),
             Api::Replicate => tally.of_replicate(object),
             Api::Bedrock if tally.usage() == Usage::default() => {
-                // Nova counts as Bedrock does, Claude as Anthropic does, others as OpenAI does.
+                // Nova counts as Bedrock does, Claude as Anthropic does, other models as OpenAI does.
                 tally.of_bedrock(object);
                 tally.of_anthropic(object);
                 if tally.usage() == Usage::default() {
                     return usage::read(&member.value);
                 }
             }
-            // OpenAI's were read above; Bedrock's own count of an invocation is the same for all vendors.
+            // OpenAI's counts were read above; Bedrock's own invocation counts are the same for all
+            // vendors.
             Api::OpenAi | Api::Bedrock => {}
         }
         tally.usage()
     }
 }
 
-/// The members that hold the counts.
+/// Returns the names of the members that contain the counts.
 fn names(api: Api) -> &'static [&'static str] {
     match api {
         Api::OpenAi | Api::Anthropic | Api::Bedrock => &["usage"],
@@ -98,13 +99,13 @@ fn names(api: Api) -> &'static [&'static str] {
     }
 }
 
-/// The value of the last member with one of these names, caught from an object that passes in chunks.
+/// Captures the last value of a member with one of these names, in an object that arrives in chunks.
 #[derive(Debug)]
 struct Member {
     names: &'static [&'static str],
-    /// `None`: the text is no object, or it is over.
+    /// `None`: the text is not an object, or the object has ended.
     scanner: Option<Scanner>,
-    /// The key that is passing.
+    /// The key that is being read.
     key: Vec<u8>,
     caught: bool,
     value: Vec<u8>,
