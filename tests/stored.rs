@@ -235,7 +235,7 @@ async fn a_batch_that_cannot_be_routed_names_the_faulty_request() {
             "{\"body\":{\"model\":\"gpt-1\"}}\n{\"body\":{}}",
             "Request 2: Its `body` names no `model`.",
         ),
-        ("{\"body\":{\"model\":\"nobody/x\"}}", "Request 1: `nobody/x` is no route"),
+        ("{\"body\":{\"model\":\"nobody/x\"}}", "Request 1: `nobody/x` is not a route"),
         ("", "Request 1: There are no requests in the batch."),
     ] {
         let reply = upload(&keymux, "me", lines).await;
