@@ -90,7 +90,7 @@ fn streams(criterion: &mut Criterion) {
     let hear = |chunks: &mut dyn Iterator<Item = &[u8]>| {
         let mut listener = ResponseObserver::new(Operation::Chat, Framing::Events);
         for chunk in chunks {
-            listener.hear(black_box(chunk));
+            listener.observe(black_box(chunk));
         }
         assert!(listener.done());
         black_box(listener.usage())
@@ -156,7 +156,7 @@ fn translated_streams(criterion: &mut Criterion) {
         let hear = |translation: &mut Option<Translation>, out: &mut Vec<u8>| {
             let mut listener = ResponseObserver::new(provider.operation(true), framed);
             for chunk in &chunks {
-                listener.hear(black_box(chunk));
+                listener.observe(black_box(chunk));
                 if let Some(translation) = translation {
                     out.clear();
                     translation.push(chunk, out);

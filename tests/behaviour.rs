@@ -104,7 +104,10 @@ const CLASS_RULES: &[Rule] = &[
         &[
             ("src/wire/failure/classify.rs", "anthropic_uses_one_status_for_many_failures"),
             ("src/wire/failure/classify.rs", "google_errors_are_recognized_in_every_api"),
-            ("src/wire/failure/classify.rs", "aws_errors_are_recognized_by_their_header_in_every_api"),
+            (
+                "src/wire/failure/classify.rs",
+                "aws_errors_are_recognized_by_their_header_in_every_api",
+            ),
         ],
     ),
     (

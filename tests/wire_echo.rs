@@ -39,7 +39,7 @@ fn observe(operation: Operation, reply: &Reply) -> ResponseObserver {
         Framing::of(operation, Some(reply.content_type.as_bytes())),
     );
     for frame in &reply.frames {
-        observer.hear(frame);
+        observer.observe(frame);
     }
     observer
 }

@@ -176,7 +176,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn heard(operation: Operation, framing: Framing, chunks: &[&[u8]]) -> String {
     let mut listener = ResponseObserver::new(operation, framing);
     for chunk in chunks {
-        listener.hear(chunk);
+        listener.observe(chunk);
     }
     format!(
         "{:?}",

@@ -31,7 +31,7 @@ struct Heard {
 
 fn hear<'b>(exchange: &Exchange, chunks: impl Iterator<Item = &'b [u8]>) -> Heard {
     let mut listener = ResponseObserver::new(exchange.operation, exchange.framing());
-    chunks.for_each(|chunk| listener.hear(chunk));
+    chunks.for_each(|chunk| listener.observe(chunk));
     Heard {
         begun: listener.begun(),
         complete: listener.complete(),
@@ -111,7 +111,7 @@ fn recorded_streams_are_complete_at_their_end_and_not_before() {
         for (at, byte) in body.iter().enumerate() {
             assert!(!listener.done() || at > last_event, "{id} is done at {at}");
             assert!(!listener.complete() || at > finish, "{id} is complete at {at}");
-            listener.hear(&[*byte]);
+            listener.observe(&[*byte]);
         }
         assert!(listener.begun() && listener.at_boundary(), "{id}");
         assert_eq!(listener.complete(), ends, "{id}");

@@ -38,7 +38,7 @@ fn listener(exchange: &Exchange) -> ResponseObserver {
 
 fn hear<'b>(exchange: &Exchange, chunks: impl Iterator<Item = &'b [u8]>) -> Heard {
     let mut listener = listener(exchange);
-    chunks.for_each(|chunk| listener.hear(chunk));
+    chunks.for_each(|chunk| listener.observe(chunk));
     Heard {
         begun: listener.begun(),
         complete: listener.complete(),
@@ -86,7 +86,7 @@ fn recorded_streams_are_complete_at_their_end_and_not_before() {
         for (at, byte) in body.iter().enumerate() {
             assert!(!listener.complete() || at > end, "{id} is complete at {at}, before {end}");
             assert!(!listener.finished() || at > end, "{id} is finished at {at}, before {end}");
-            listener.hear(&[*byte]);
+            listener.observe(&[*byte]);
         }
         assert!(listener.begun() && listener.complete(), "{id}");
         assert_eq!(listener.failure(), None, "{id}");

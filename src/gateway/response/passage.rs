@@ -4,7 +4,7 @@
 use crate::wire::api::{Framing, Operation};
 use crate::wire::failure::class::Failure;
 use crate::wire::failure::error_event::Ending;
-use crate::wire::inspect::observer::{ResponseObserver, Told};
+use crate::wire::inspect::observer::{ResponseObserver, StreamError};
 use crate::wire::inspect::usage::Usage;
 use crate::wire::translate::Translation;
 
@@ -39,7 +39,7 @@ impl Passage {
 
     /// Observes the provider's next bytes.
     pub(crate) fn observe(&mut self, bytes: &[u8]) {
-        self.observer.hear(bytes);
+        self.observer.observe(bytes);
     }
 
     /// Returns what the caller gets for these observed bytes. `None`: the caller gets them as they are.
@@ -112,8 +112,8 @@ impl Passage {
     }
 
     /// Returns the body of that error.
-    pub(crate) fn provider_error(&self) -> Option<&Told> {
-        self.observer.told()
+    pub(crate) fn provider_error(&self) -> Option<&StreamError> {
+        self.observer.error_body()
     }
 
     /// Returns the error with which the caller's stream has ended.

@@ -168,7 +168,7 @@ async fn deliver(attempts: &mut HeldAttempts, held: HeldBytes, is_complete: bool
             attempts.break_off(Break::STOPPED, ending).await;
             return false;
         }
-        sent.hear(&piece);
+        sent.observe(&piece);
         if is_complete && pieces.is_empty() {
             attempts.finish();
         }

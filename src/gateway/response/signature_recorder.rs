@@ -23,6 +23,6 @@ impl SignatureRecorder {
     pub(crate) fn push(&mut self, bytes: &[u8], record: &Record) {
         let Some(last) = record.last_key else { return };
         let pool = &record.gateway().providers[last.provider].pool;
-        self.0.hear(bytes, &mut |signature| pool.record_signature(last.key, signature));
+        self.0.observe(bytes, &mut |signature| pool.record_signature(last.key, signature));
     }
 }

@@ -14,7 +14,7 @@ use crate::upstream::ResponseBody;
 use crate::wire::api::{Framing, Operation};
 use crate::wire::failure::class::{Class, Failure};
 use crate::wire::failure::convert;
-use crate::wire::inspect::observer::Told;
+use crate::wire::inspect::observer::StreamError;
 
 /// The error name of AWS, which its SDKs turn into an exception.
 pub(crate) const AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -77,7 +77,7 @@ impl StartedResponse {
     }
 
     /// Replaces the head of a stream by that of the error that the provider sent within it.
-    pub(crate) fn with_error_head(mut self, error: &Told, failure: Failure) -> Self {
+    pub(crate) fn with_error_head(mut self, error: &StreamError, failure: Failure) -> Self {
         let Failure { class, retry_after } = failure;
         self.set_failure_status(class);
         let headers = self.response.headers_mut();

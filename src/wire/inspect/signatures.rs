@@ -78,7 +78,7 @@ impl Watch {
     }
 
     /// Reads the next piece, and calls `found` for each signature that ends in it.
-    pub fn hear(&mut self, piece: &[u8], found: &mut dyn FnMut(u64)) {
+    pub fn observe(&mut self, piece: &[u8], found: &mut dyn FnMut(u64)) {
         let mut rest = piece;
         while let Some(first) = rest.first() {
             match &mut self.state {
@@ -140,8 +140,9 @@ mod tests {
     fn heard(operation: Operation, answer: &[u8], cut: usize) -> Vec<u64> {
         let (mut watch, mut found) = (Watch::new(operation), Vec::new());
         let (first, rest) = answer.split_at(cut);
-        watch.hear(first, &mut |signature| found.push(signature));
-        rest.chunks(3).for_each(|piece| watch.hear(piece, &mut |signature| found.push(signature)));
+        watch.observe(first, &mut |signature| found.push(signature));
+        rest.chunks(3)
+            .for_each(|piece| watch.observe(piece, &mut |signature| found.push(signature)));
         found
     }
 

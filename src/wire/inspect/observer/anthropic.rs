@@ -1,7 +1,7 @@
 //! Observes the streams of Anthropic's Messages API.
 //! <https://platform.claude.com/docs/en/build-with-claude/streaming>
 
-use super::progress::{Course, Told};
+use super::progress::{Progress, StreamError};
 use super::{GATHERED, as_text, name_of_long};
 use crate::wire::api::Api;
 use crate::wire::failure::classify::classify_error_body;
@@ -23,15 +23,15 @@ impl Stream {
         Self { sse: Sse::new(GATHERED), in_long: false, heard: Heard::default() }
     }
 
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn observe(&mut self, bytes: &[u8]) {
         let Self { sse, in_long, heard } = self;
         sse.push(bytes, |frame| match frame {
             Frame::Event(event) => heard.event(event.name, event.data.trim_ascii()),
             Frame::Long { bytes, last } => {
                 // Only content blocks are this long: a file or a page that a server tool returns.
                 if !std::mem::replace(in_long, !last) {
-                    heard.course.known |= name_of_long(bytes).starts_with(b"content_block_");
-                    heard.course.begun = true;
+                    heard.progress.known |= name_of_long(bytes).starts_with(b"content_block_");
+                    heard.progress.begun = true;
                 }
             }
         });
@@ -53,7 +53,7 @@ impl Stream {
 /// The state collected from the events, in either framing.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
-    pub(crate) course: Course,
+    pub(crate) progress: Progress,
     pub(crate) tally: Tally,
 }
 
@@ -72,36 +72,37 @@ impl Heard {
         match kind {
             b"ping" => {}
             b"message_start" => {
-                self.course.known = true;
+                self.progress.known = true;
                 let [message] = members(data, ["message"]);
                 let usage = message.and_then(|message| members(message, ["usage"])[0]);
                 self.tally.of_anthropic(usage);
             }
             b"content_block_start" | b"content_block_delta" | b"content_block_stop" => {
-                self.course.begun = true;
-                self.course.known = true;
+                self.progress.begun = true;
+                self.progress.known = true;
             }
             b"message_delta" => {
-                self.course.begun = true;
-                self.course.known = true;
+                self.progress.begun = true;
+                self.progress.known = true;
                 self.tally.of_anthropic(members(data, ["usage"])[0]);
             }
             b"message_stop" => {
-                self.course.begun = true;
-                self.course.known = true;
-                self.course.done = true;
+                self.progress.begun = true;
+                self.progress.known = true;
+                self.progress.done = true;
             }
             // On its streaming path, Vertex responds to a request without `stream` with one event that
             // contains the whole message.
             b"message" => {
-                self.course.begun = true;
-                self.course.done = true;
+                self.progress.begun = true;
+                self.progress.done = true;
                 self.tally.of_anthropic(members(data, ["usage"])[0]);
             }
             b"error" => {
-                self.course.fail(classify_error_body(Api::Anthropic, data), Told::body(data));
+                self.progress
+                    .fail(classify_error_body(Api::Anthropic, data), StreamError::body(data));
             }
-            _ => self.course.begun = true,
+            _ => self.progress.begun = true,
         }
     }
 }

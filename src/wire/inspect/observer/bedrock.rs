@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::progress::{Course, Told};
+use super::progress::{Progress, StreamError};
 use super::{anthropic, as_text};
 use crate::wire::failure::classify::classify_exception;
 use crate::wire::frame::aws_event_stream::{Frame, FrameDecoder};
@@ -28,32 +28,32 @@ impl Stream {
         Self { frames: FrameDecoder::new(GATHERED), heard: anthropic::Heard::default() }
     }
 
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn observe(&mut self, bytes: &[u8]) {
         let Self { frames, heard } = self;
         frames.push(bytes, |frame| match frame {
             Frame::Event { kind: "chunk", payload } => chunk(heard, payload),
             Frame::Event { kind, payload } => {
-                event(&mut heard.course, &mut heard.tally, kind.as_bytes(), payload);
+                event(&mut heard.progress, &mut heard.tally, kind.as_bytes(), payload);
             }
             Frame::Exception { kind, payload } => {
-                let told = Told { body: payload.to_vec(), kind: Some(as_shape(kind)) };
-                heard.course.fail(classify_exception(kind, payload), told);
+                let error = StreamError { body: payload.to_vec(), kind: Some(as_shape(kind)) };
+                heard.progress.fail(classify_exception(kind, payload), error);
             }
             Frame::Error { code, message } => {
                 let body = json!({ "message": message }).to_string().into_bytes();
                 let failure = classify_exception(code, &body);
-                heard.course.fail(failure, Told { body, kind: Some(code.to_owned()) });
+                heard.progress.fail(failure, StreamError { body, kind: Some(code.to_owned()) });
             }
             // The start of the next message is unknown; only HTTP shows if the response is complete.
             Frame::Malformed(_) => {
-                heard.course.begun = true;
-                heard.course.whole = true;
+                heard.progress.begun = true;
+                heard.progress.whole = true;
             }
         });
     }
 
-    pub(crate) fn course(&self) -> &Course {
-        &self.heard.course
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.heard.progress
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -76,25 +76,25 @@ fn as_shape(kind: &str) -> String {
 }
 
 /// Reads an event of `converse-stream`.
-fn event(course: &mut Course, tally: &mut Tally, kind: &[u8], payload: &[u8]) {
+fn event(progress: &mut Progress, tally: &mut Tally, kind: &[u8], payload: &[u8]) {
     match kind {
-        b"messageStart" => course.known = true,
+        b"messageStart" => progress.known = true,
         b"contentBlockStart" | b"contentBlockDelta" | b"contentBlockStop" => {
-            course.begun = true;
-            course.known = true;
+            progress.begun = true;
+            progress.known = true;
         }
         b"messageStop" => {
-            course.begun = true;
-            course.known = true;
-            course.closed = true;
+            progress.begun = true;
+            progress.known = true;
+            progress.closed = true;
         }
         b"metadata" => {
-            course.begun = true;
-            course.known = true;
-            course.done = true;
+            progress.begun = true;
+            progress.known = true;
+            progress.done = true;
             tally.of_bedrock(members(payload, ["usage"])[0]);
         }
-        _ => course.begun = true,
+        _ => progress.begun = true,
     }
 }
 
@@ -104,7 +104,7 @@ fn event(course: &mut Course, tally: &mut Tally, kind: &[u8], payload: &[u8]) {
 fn chunk(heard: &mut anthropic::Heard, payload: &[u8]) {
     let [bytes] = members(payload, ["bytes"]);
     let Ok(inner) = STANDARD.decode(as_text(bytes)) else {
-        heard.course.begun = true;
+        heard.progress.begun = true;
         return;
     };
     let [kind, metrics] = members(&inner, ["type", "amazon-bedrock-invocationMetrics"]);
@@ -123,10 +123,10 @@ fn chunk(heard: &mut anthropic::Heard, payload: &[u8]) {
         let named =
             named.iter().zip(found).find_map(|(name, value)| Some((name.as_bytes(), value?)));
         let (kind, value) = named.unwrap_or_default();
-        event(&mut heard.course, &mut heard.tally, kind, value);
+        event(&mut heard.progress, &mut heard.tally, kind, value);
     }
     if metrics.is_some() {
-        heard.course.done = true;
+        heard.progress.done = true;
         heard.tally.of_bedrock(metrics);
     }
 }

@@ -8,7 +8,7 @@ const KEPT: usize = 4 * 1024;
 /// The members of one object that describe the result of a response. Text that is not an object yields
 /// nothing.
 #[derive(Debug)]
-pub(crate) struct Catch {
+pub(crate) struct MemberCapture {
     /// `None`: the text is not an object, and the rest is ignored.
     scanner: Option<Scanner>,
     /// The key that is being read.
@@ -19,7 +19,7 @@ pub(crate) struct Catch {
     usage: Vec<u8>,
     error: Vec<u8>,
     /// The members of `response`, which contains usage and error in the last event of the Responses API.
-    response: Option<Box<Catch>>,
+    response: Option<Box<MemberCapture>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +31,13 @@ enum Into {
     Response,
 }
 
-impl Default for Catch {
+impl Default for MemberCapture {
     fn default() -> Self {
         Self { response: Some(Box::new(Self::inner())), ..Self::inner() }
     }
 }
 
-impl Catch {
+impl MemberCapture {
     fn inner() -> Self {
         Self {
             scanner: Some(Scanner::new()),
@@ -51,7 +51,7 @@ impl Catch {
     }
 
     /// Reads the next bytes.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn observe(&mut self, bytes: &[u8]) {
         let Some(mut scanner) = self.scanner.take() else { return };
         let mut rest = bytes;
         loop {
@@ -124,7 +124,7 @@ impl Catch {
             Into::Error => keep(&mut self.error, piece),
             Into::Response => {
                 if let Some(inner) = &mut self.response {
-                    inner.hear(piece);
+                    inner.observe(piece);
                 }
             }
         }

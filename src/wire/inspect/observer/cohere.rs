@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::progress::{Course, Told};
+use super::progress::{Progress, StreamError};
 use super::{GATHERED, as_text};
 use crate::wire::api::Api;
 use crate::wire::failure::classify::classify_error_body;
@@ -14,25 +14,25 @@ use crate::wire::json::walk::members;
 #[derive(Debug)]
 pub(crate) struct Stream {
     sse: Sse,
-    course: Course,
+    progress: Progress,
     tally: Tally,
 }
 
 impl Stream {
     pub(crate) fn new() -> Self {
-        Self { sse: Sse::new(GATHERED), course: Course::default(), tally: Tally::default() }
+        Self { sse: Sse::new(GATHERED), progress: Progress::default(), tally: Tally::default() }
     }
 
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
-        let Self { sse, course, tally } = self;
+    pub(crate) fn observe(&mut self, bytes: &[u8]) {
+        let Self { sse, progress, tally } = self;
         sse.push(bytes, |frame| match frame {
-            Frame::Event(event) => hear_event(course, tally, event.name, event.data.trim_ascii()),
-            Frame::Long { .. } => course.begun = true,
+            Frame::Event(event) => hear_event(progress, tally, event.name, event.data.trim_ascii()),
+            Frame::Long { .. } => progress.begun = true,
         });
     }
 
-    pub(crate) fn course(&self) -> &Course {
-        &self.course
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -48,22 +48,22 @@ impl Stream {
     }
 }
 
-fn hear_event(course: &mut Course, tally: &mut Tally, name: &[u8], data: &[u8]) {
+fn hear_event(progress: &mut Progress, tally: &mut Tally, name: &[u8], data: &[u8]) {
     if data.is_empty() || name == b"ping" {
         return;
     }
     if data.starts_with(b"[DONE]") {
-        course.begun = true;
-        course.done = true;
+        progress.begun = true;
+        progress.done = true;
         return;
     }
     let kind =
         if matches!(name, b"" | b"message") { as_text(members(data, ["type"])[0]) } else { name };
     match kind {
-        b"message-start" => course.known = true,
+        b"message-start" => progress.known = true,
         b"message-end" => {
-            course.begun = true;
-            course.known = true;
+            progress.begun = true;
+            progress.known = true;
             let [delta] = members(data, ["delta"]);
             let [usage, reason, error] =
                 members(delta.unwrap_or_default(), ["usage", "finish_reason", "error"]);
@@ -73,18 +73,18 @@ fn hear_event(course: &mut Course, tally: &mut Tally, name: &[u8], data: &[u8]) 
                 let message =
                     error.as_ref().and_then(Value::as_str).unwrap_or("The generation failed.");
                 let body = json!({ "message": message }).to_string();
-                course.fail(
+                progress.fail(
                     classify_error_body(Api::Cohere, body.as_bytes()),
-                    Told::body(body.as_bytes()),
+                    StreamError::body(body.as_bytes()),
                 );
             } else {
-                course.closed = true;
+                progress.closed = true;
             }
         }
-        b"error" => course.fail(classify_error_body(Api::Cohere, data), Told::body(data)),
+        b"error" => progress.fail(classify_error_body(Api::Cohere, data), StreamError::body(data)),
         _ => {
-            course.begun = true;
-            course.known |= is_known(kind);
+            progress.begun = true;
+            progress.known |= is_known(kind);
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::GATHERED;
 use super::last_value::LastValue;
-use super::progress::{Course, Told};
+use super::progress::{Progress, StreamError};
 use crate::wire::api::Api;
 use crate::wire::failure::classify::classify_error_body;
 use crate::wire::frame::json_array;
@@ -47,7 +47,7 @@ impl Stream {
         Self { frames, long: None, heard: Heard::default() }
     }
 
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn observe(&mut self, bytes: &[u8]) {
         let Self { frames, long, heard } = self;
         match frames {
             Frames::Events(sse) => sse.push(bytes, |frame| match frame {
@@ -60,26 +60,26 @@ impl Stream {
                     json_array::Element::Piece { bytes, last } => heard.piece(long, bytes, last),
                 });
                 match elements.position() {
-                    Position::End => heard.course.done = true,
+                    Position::End => heard.progress.done = true,
                     // The body is not an array; only HTTP shows if it is complete.
                     Position::Malformed => {
-                        heard.course.begun = true;
-                        heard.course.whole = !heard.course.known;
+                        heard.progress.begun = true;
+                        heard.progress.whole = !heard.progress.known;
                     }
                     Position::Start
                     | Position::First
                     | Position::Within
                     | Position::After
                     | Position::Next => {
-                        heard.course.whole = false;
+                        heard.progress.whole = false;
                     }
                 }
             }
         }
     }
 
-    pub(crate) fn course(&self) -> &Course {
-        &self.heard.course
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.heard.progress
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -122,7 +122,7 @@ impl Stream {
 
 #[derive(Debug, Default)]
 struct Heard {
-    course: Course,
+    progress: Progress,
     tally: Tally,
     /// The candidates seen so far, and those whose last part had a finish reason, one bit each.
     seen: u64,
@@ -145,13 +145,13 @@ impl Heard {
         }
         let [candidates, usage, feedback, error] =
             members(data, ["candidates", "usageMetadata", "promptFeedback", "error"]);
-        self.course.begun = true;
+        self.progress.begun = true;
         self.tally.of_gemini(usage);
         if error.is_some_and(|error| error.starts_with(b"{")) {
-            self.course.fail(classify_error_body(Api::Gemini, data), Told::body(data));
+            self.progress.fail(classify_error_body(Api::Gemini, data), StreamError::body(data));
         }
         if let Some(candidates) = candidates {
-            self.course.known = true;
+            self.progress.known = true;
             for candidate in
                 serde_json::from_slice::<Vec<Candidate<'_>>>(candidates).unwrap_or_default()
             {
@@ -160,8 +160,8 @@ impl Heard {
         }
         // A blocked prompt has no candidates.
         if let Some([Some(_)]) = feedback.map(|feedback| members(feedback, ["blockReason"])) {
-            self.course.known = true;
-            self.course.whole = true;
+            self.progress.known = true;
+            self.progress.whole = true;
         }
     }
 
@@ -172,16 +172,16 @@ impl Heard {
         let bit = 1u64.checked_shl(index).unwrap_or(0);
         self.seen |= bit;
         self.closed = if finished { self.closed | bit } else { self.closed & !bit };
-        self.course.whole = self.closed != 0 && self.seen & !self.closed == 0;
+        self.progress.whole = self.closed != 0 && self.seen & !self.closed == 0;
     }
 
     /// Reads a piece of a response that is too long to be gathered: it contains an image.
     fn piece(&mut self, long: &mut Option<Box<Long>>, bytes: &[u8], last: bool) {
-        self.course.begun = true;
-        self.course.known = true;
+        self.progress.begun = true;
+        self.progress.known = true;
         let open = long.get_or_insert_default();
-        open.usage.hear(bytes);
-        open.finish.hear(bytes);
+        open.usage.observe(bytes);
+        open.finish.observe(bytes);
         if last && let Some(open) = long.take() {
             self.tally.of_gemini(Some(open.usage.object()));
             let reason = open.finish.object().trim_ascii_start();

@@ -29,7 +29,7 @@ impl LastValue {
     }
 
     /// Reads the next bytes.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn observe(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some(end) = self.finder.find(rest) {
             self.go_on(&rest[..end.saturating_sub(self.finder.name_len())]);
@@ -80,7 +80,7 @@ mod tests {
     fn kept(chunks: &[&[u8]]) -> String {
         let mut last = LastValue::of(&USAGE);
         for chunk in chunks {
-            last.hear(chunk);
+            last.observe(chunk);
         }
         String::from_utf8_lossy(last.object()).into_owned()
     }
@@ -106,9 +106,9 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let mut last = LastValue::of(&USAGE);
-        last.hear(br#"{"usage":{"#);
+        last.observe(br#"{"usage":{"#);
         for _ in 0..100 {
-            last.hear(&[b' '; 1000]);
+            last.observe(&[b' '; 1000]);
         }
         assert!(last.object.len() <= LONGEST);
     }

@@ -18,7 +18,7 @@ mod whole;
 
 use bytes::{Bytes, BytesMut};
 
-use self::progress::Course;
+use self::progress::Progress;
 use crate::wire::api::Framing;
 use crate::wire::api::{Api, Operation};
 use crate::wire::failure::class::Failure;
@@ -27,7 +27,7 @@ use crate::wire::failure::error_event::error_event;
 use crate::wire::frame::sse::{field, next_line};
 use crate::wire::inspect::usage::Usage;
 
-pub use self::progress::Told;
+pub use self::progress::StreamError;
 
 /// An event longer than this that arrives in several chunks is scanned in pieces, not gathered: images in
 /// base64, or a response that repeats its long instructions. The choices of such an event are not read.
@@ -38,11 +38,11 @@ const GATHERED: usize = 256 * 1024;
 pub struct ResponseObserver {
     operation: Operation,
     framing: Framing,
-    ear: Ear,
+    inner: FormatObserver,
 }
 
 #[derive(Debug)]
-enum Ear {
+enum FormatObserver {
     Whole(whole::Body),
     OpenAi(openai::Stream),
     Anthropic(anthropic::Stream),
@@ -55,20 +55,24 @@ enum Ear {
 impl ResponseObserver {
     /// Creates an observer for the response to `operation` with this framing.
     pub fn new(operation: Operation, framing: Framing) -> ResponseObserver {
-        let ear = match (framing, operation.api()) {
-            (Framing::Whole, _) => Ear::Whole(whole::Body::new(operation)),
-            (Framing::Array, _) => Ear::Gemini(gemini::Stream::of_array()),
-            (Framing::Aws, _) => Ear::Bedrock(bedrock::Stream::new()),
+        let inner = match (framing, operation.api()) {
+            (Framing::Whole, _) => FormatObserver::Whole(whole::Body::new(operation)),
+            (Framing::Array, _) => FormatObserver::Gemini(gemini::Stream::of_array()),
+            (Framing::Aws, _) => FormatObserver::Bedrock(bedrock::Stream::new()),
             // Bedrock has no server-sent events of its own.
             (Framing::Events, Api::OpenAi | Api::Bedrock) => {
-                Ear::OpenAi(openai::Stream::new(operation))
+                FormatObserver::OpenAi(openai::Stream::new(operation))
             }
-            (Framing::Events, Api::Anthropic) => Ear::Anthropic(anthropic::Stream::new()),
-            (Framing::Events, Api::Gemini) => Ear::Gemini(gemini::Stream::of_events()),
-            (Framing::Events, Api::Cohere) => Ear::Cohere(cohere::Stream::new()),
-            (Framing::Events, Api::Replicate) => Ear::Replicate(replicate::Stream::new()),
+            (Framing::Events, Api::Anthropic) => {
+                FormatObserver::Anthropic(anthropic::Stream::new())
+            }
+            (Framing::Events, Api::Gemini) => FormatObserver::Gemini(gemini::Stream::of_events()),
+            (Framing::Events, Api::Cohere) => FormatObserver::Cohere(cohere::Stream::new()),
+            (Framing::Events, Api::Replicate) => {
+                FormatObserver::Replicate(replicate::Stream::new())
+            }
         };
-        ResponseObserver { operation, framing, ear }
+        ResponseObserver { operation, framing, inner }
     }
 
     /// Returns the framing of the response.
@@ -79,21 +83,22 @@ impl ResponseObserver {
     /// Reads the token counts from the response head; Bedrock puts the counts of a complete response there.
     /// `header` returns the value of a header by its lower-case name.
     pub fn read_head<'h>(&mut self, header: &dyn Fn(&str) -> Option<&'h str>) {
-        if let (Ear::Whole(body), Api::Bedrock) = (&mut self.ear, self.operation.api()) {
+        if let (FormatObserver::Whole(body), Api::Bedrock) = (&mut self.inner, self.operation.api())
+        {
             body.read_head(header);
         }
     }
 
     /// Reads the next bytes of the response.
-    pub fn hear(&mut self, bytes: &[u8]) {
-        match &mut self.ear {
-            Ear::Whole(body) => body.hear(bytes),
-            Ear::OpenAi(stream) => stream.hear(bytes),
-            Ear::Anthropic(stream) => stream.hear(bytes),
-            Ear::Gemini(stream) => stream.hear(bytes),
-            Ear::Bedrock(stream) => stream.hear(bytes),
-            Ear::Cohere(stream) => stream.hear(bytes),
-            Ear::Replicate(stream) => stream.hear(bytes),
+    pub fn observe(&mut self, bytes: &[u8]) {
+        match &mut self.inner {
+            FormatObserver::Whole(body) => body.observe(bytes),
+            FormatObserver::OpenAi(stream) => stream.observe(bytes),
+            FormatObserver::Anthropic(stream) => stream.observe(bytes),
+            FormatObserver::Gemini(stream) => stream.observe(bytes),
+            FormatObserver::Bedrock(stream) => stream.observe(bytes),
+            FormatObserver::Cohere(stream) => stream.observe(bytes),
+            FormatObserver::Replicate(stream) => stream.observe(bytes),
         }
     }
 
@@ -101,77 +106,77 @@ impl ResponseObserver {
     /// byte of a response that is not a stream. Opening events before the model's first output do not
     /// count, because an error often follows them.
     pub fn begun(&self) -> bool {
-        match (&self.ear, self.course()) {
-            (Ear::Whole(body), _) => body.begun(),
-            (_, course) => course.is_some_and(|course| course.begun),
+        match (&self.inner, self.progress()) {
+            (FormatObserver::Whole(body), _) => body.begun(),
+            (_, progress) => progress.is_some_and(|progress| progress.begun),
         }
     }
 
     /// Returns the first error in the stream.
     pub fn failure(&self) -> Option<Failure> {
-        self.course()?.failure
+        self.progress()?.failure
     }
 
     /// Returns that error in the form of an error response, unless it cannot be converted.
-    pub fn told(&self) -> Option<&Told> {
-        self.course()?.told.as_ref()
+    pub fn error_body(&self) -> Option<&StreamError> {
+        self.progress()?.error.as_ref()
     }
 
     /// Returns true if the response is complete when it ends here without a transport error: the provider
     /// has sent its end, or the events of the stream are unknown. For a response that is not a stream, HTTP
     /// itself shows if it is complete.
     pub fn complete(&self) -> bool {
-        self.course().is_none_or(Course::complete)
+        self.progress().is_none_or(Progress::complete)
     }
 
     /// Returns true if the provider has sent its end: nothing relevant can follow. Unlike
     /// [`ResponseObserver::complete`], it is never true for a stream with unknown events or a stream that
     /// only HTTP ends.
     pub fn finished(&self) -> bool {
-        self.course().is_some_and(Course::finished)
+        self.progress().is_some_and(Progress::finished)
     }
 
     /// Returns true if the event that ends the stream was seen: `[DONE]` or the operation's own.
     pub fn done(&self) -> bool {
-        self.course().is_some_and(|course| course.done)
+        self.progress().is_some_and(|progress| progress.done)
     }
 
     /// Returns true if the stream is between two events, so that another event can be appended.
     pub fn at_boundary(&self) -> bool {
-        match &self.ear {
-            Ear::Whole(_) => false,
-            Ear::OpenAi(stream) => stream.at_boundary(),
-            Ear::Anthropic(stream) => stream.at_boundary(),
-            Ear::Gemini(stream) => stream.at_boundary(),
-            Ear::Bedrock(stream) => stream.at_boundary(),
-            Ear::Cohere(stream) => stream.at_boundary(),
-            Ear::Replicate(stream) => stream.at_boundary(),
+        match &self.inner {
+            FormatObserver::Whole(_) => false,
+            FormatObserver::OpenAi(stream) => stream.at_boundary(),
+            FormatObserver::Anthropic(stream) => stream.at_boundary(),
+            FormatObserver::Gemini(stream) => stream.at_boundary(),
+            FormatObserver::Bedrock(stream) => stream.at_boundary(),
+            FormatObserver::Cohere(stream) => stream.at_boundary(),
+            FormatObserver::Replicate(stream) => stream.at_boundary(),
         }
     }
 
     /// Returns the length so far of the event whose end has not arrived. AWS frames contain their own
     /// length and have a separate limit.
     pub fn open_event(&self) -> usize {
-        match &self.ear {
-            Ear::Whole(_) | Ear::Bedrock(_) => 0,
-            Ear::OpenAi(stream) => stream.open(),
-            Ear::Anthropic(stream) => stream.open(),
-            Ear::Gemini(stream) => stream.open(),
-            Ear::Cohere(stream) => stream.open(),
-            Ear::Replicate(stream) => stream.open(),
+        match &self.inner {
+            FormatObserver::Whole(_) | FormatObserver::Bedrock(_) => 0,
+            FormatObserver::OpenAi(stream) => stream.open(),
+            FormatObserver::Anthropic(stream) => stream.open(),
+            FormatObserver::Gemini(stream) => stream.open(),
+            FormatObserver::Cohere(stream) => stream.open(),
+            FormatObserver::Replicate(stream) => stream.open(),
         }
     }
 
     /// Returns the tokens that the provider has counted so far.
     pub fn usage(&self) -> Usage {
-        match &self.ear {
-            Ear::Whole(body) => body.usage(),
-            Ear::OpenAi(stream) => stream.usage(),
-            Ear::Anthropic(stream) => stream.heard().tally.usage(),
-            Ear::Gemini(stream) => stream.tally().usage(),
-            Ear::Bedrock(stream) => stream.tally().usage(),
-            Ear::Cohere(stream) => stream.tally().usage(),
-            Ear::Replicate(_) => Usage::default(),
+        match &self.inner {
+            FormatObserver::Whole(body) => body.usage(),
+            FormatObserver::OpenAi(stream) => stream.usage(),
+            FormatObserver::Anthropic(stream) => stream.heard().tally.usage(),
+            FormatObserver::Gemini(stream) => stream.tally().usage(),
+            FormatObserver::Bedrock(stream) => stream.tally().usage(),
+            FormatObserver::Cohere(stream) => stream.tally().usage(),
+            FormatObserver::Replicate(_) => Usage::default(),
         }
     }
 
@@ -183,8 +188,8 @@ impl ResponseObserver {
         let before: &[u8] = match (self.framing, self.at_boundary()) {
             (Framing::Whole, _) | (Framing::Array | Framing::Aws, false) => return broken,
             (Framing::Events, false) => b"\n\n",
-            (Framing::Events | Framing::Array | Framing::Aws, true) => match &self.ear {
-                Ear::Gemini(stream) => stream.separator(),
+            (Framing::Events | Framing::Array | Framing::Aws, true) => match &self.inner {
+                FormatObserver::Gemini(stream) => stream.separator(),
                 _ => b"",
             },
         };
@@ -195,15 +200,15 @@ impl ResponseObserver {
         Ending { bytes: bytes.freeze(), breaks: self.operation.api() == Api::Cohere }
     }
 
-    fn course(&self) -> Option<&Course> {
-        match &self.ear {
-            Ear::Whole(_) => None,
-            Ear::OpenAi(stream) => Some(stream.course()),
-            Ear::Anthropic(stream) => Some(&stream.heard().course),
-            Ear::Gemini(stream) => Some(stream.course()),
-            Ear::Bedrock(stream) => Some(stream.course()),
-            Ear::Cohere(stream) => Some(stream.course()),
-            Ear::Replicate(stream) => Some(stream.course()),
+    fn progress(&self) -> Option<&Progress> {
+        match &self.inner {
+            FormatObserver::Whole(_) => None,
+            FormatObserver::OpenAi(stream) => Some(stream.progress()),
+            FormatObserver::Anthropic(stream) => Some(&stream.heard().progress),
+            FormatObserver::Gemini(stream) => Some(stream.progress()),
+            FormatObserver::Bedrock(stream) => Some(stream.progress()),
+            FormatObserver::Cohere(stream) => Some(stream.progress()),
+            FormatObserver::Replicate(stream) => Some(stream.progress()),
         }
     }
 }

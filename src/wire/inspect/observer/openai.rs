@@ -11,8 +11,8 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::capture::Catch;
-use super::progress::{Course, Told};
+use super::capture::MemberCapture;
+use super::progress::{Progress, StreamError};
 use super::{GATHERED, as_text};
 use crate::wire::api::Operation;
 use crate::wire::failure::classify::classify_stream_error;
@@ -38,14 +38,14 @@ impl Stream {
         Self { sse: Sse::new(GATHERED), long: None, heard: Heard::new(operation) }
     }
 
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn observe(&mut self, bytes: &[u8]) {
         let Self { sse, long, heard } = self;
         sse.push(bytes, |frame| match frame {
             Frame::Event(event) => heard.event(&event),
             Frame::Long { bytes, last } => {
-                heard.course.begun = true;
+                heard.progress.begun = true;
                 match long {
-                    Some(long) => long.catch.hear(bytes),
+                    Some(long) => long.catch.observe(bytes),
                     None => *long = Some(Box::new(Long::open(bytes))),
                 }
                 if last && let Some(long) = long.take() {
@@ -55,8 +55,8 @@ impl Stream {
         });
     }
 
-    pub(crate) fn course(&self) -> &Course {
-        &self.heard.course
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.heard.progress
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -77,7 +77,7 @@ impl Stream {
 struct Heard {
     /// True if events are chunks with choices, false if they carry a type.
     choices: bool,
-    course: Course,
+    progress: Progress,
     /// The number of chunks with choices read so far.
     chunks: u32,
     /// The choices seen so far, and those that have a finish reason, one bit each.
@@ -99,7 +99,7 @@ impl Heard {
     fn new(operation: Operation) -> Self {
         Self {
             choices: matches!(operation, Operation::Chat | Operation::Completions),
-            course: Course::default(),
+            progress: Progress::default(),
             chunks: 0,
             seen: 0,
             closed: 0,
@@ -113,12 +113,12 @@ impl Heard {
             return;
         }
         if data.starts_with(b"[DONE]") {
-            self.course.begun = true;
-            self.course.done = true;
+            self.progress.begun = true;
+            self.progress.done = true;
             return;
         }
         if self.choices {
-            self.course.begun = true;
+            self.progress.begun = true;
             self.chunk(event.name, data);
         } else {
             self.typed(event.name, data);
@@ -148,7 +148,7 @@ impl Heard {
 
     fn read_choices(&mut self, data: &[u8]) {
         let [Some(choices)] = members(data, ["choices"]) else { return };
-        self.course.known = true;
+        self.progress.known = true;
         for choice in serde_json::from_slice::<Vec<Choice<'_>>>(choices).unwrap_or_default() {
             // OpenAI allows 128 choices; higher indexes are not tracked.
             let bit =
@@ -160,14 +160,14 @@ impl Heard {
                 self.closed |= bit;
             }
         }
-        self.course.closed = self.closed != 0 && self.seen & !self.closed == 0;
+        self.progress.closed = self.closed != 0 && self.seen & !self.closed == 0;
     }
 
     /// Reads an event of the Responses API, or of streamed speech, transcripts and images.
     fn typed(&mut self, name: &[u8], data: &[u8]) {
         if is_known(name) && !is_last(name) {
-            self.course.known = true;
-            self.course.begun |= !is_opening(name);
+            self.progress.known = true;
+            self.progress.begun |= !is_opening(name);
             return;
         }
         let [kind, usage, error, response] = members(data, ["type", "usage", "error", "response"]);
@@ -175,33 +175,33 @@ impl Heard {
         let [inner_usage, inner_error] = inner.unwrap_or_default();
         let kind = if matches!(name, b"" | b"message") { as_text(kind) } else { name };
         let usage = usage.or(inner_usage);
-        self.course.begun |= !is_opening(kind);
+        self.progress.begun |= !is_opening(kind);
         self.said(&Said { kind, usage, error: error_of(kind, error, inner_error, data) });
         self.keep(data);
     }
 
     fn said(&mut self, said: &Said<'_>) {
-        self.course.known |= is_known(said.kind);
-        self.course.done |= is_last(said.kind);
+        self.progress.known |= is_known(said.kind);
+        self.progress.done |= is_last(said.kind);
         let usage = said.usage.filter(|usage| usage.starts_with(b"{"));
         if let Some(usage) = usage.filter(|usage| usage.len() <= usage::LONGEST) {
             self.usage.clear();
             self.usage.extend_from_slice(usage);
         }
         let error = said.error.filter(|error| !matches!(*error, b"null" | b"false" | b"\"\""));
-        if self.course.failure.is_none() {
-            self.course.failure = error.map(classify_stream_error);
+        if self.progress.failure.is_none() {
+            self.progress.failure = error.map(classify_stream_error);
         }
     }
 
     /// Keeps the event with the failure if it has the form of an error response.
     fn keep(&mut self, data: &[u8]) {
-        if self.course.failure.is_some()
-            && self.course.told.is_none()
+        if self.progress.failure.is_some()
+            && self.progress.error.is_none()
             && let [Some(error)] = members(data, ["error"])
             && error.starts_with(b"{")
         {
-            self.course.told = Some(Told::body(data));
+            self.progress.error = Some(StreamError::body(data));
         }
     }
 }
@@ -259,20 +259,20 @@ struct Choice<'d> {
 #[derive(Debug)]
 struct Long {
     name: Vec<u8>,
-    catch: Catch,
+    catch: MemberCapture,
 }
 
 impl Long {
     /// Creates the scan from the first piece, which contains all lines before the data.
     fn open(piece: &[u8]) -> Self {
-        let mut long = Self { name: Vec::new(), catch: Catch::default() };
+        let mut long = Self { name: Vec::new(), catch: MemberCapture::default() };
         let mut rest = piece;
         while !rest.is_empty() {
             let here = rest;
             match field(next_line(&mut rest)) {
                 (b"event", name) => long.name = name.to_vec(),
                 (b"data", _) => {
-                    long.catch.hear(&here[b"data:".len()..]);
+                    long.catch.observe(&here[b"data:".len()..]);
                     break;
                 }
                 _ => {}

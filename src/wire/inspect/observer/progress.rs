@@ -4,7 +4,7 @@ use crate::wire::failure::class::Failure;
 
 /// The beginning and the end of a stream, as observed so far.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
+pub(crate) struct Progress {
     /// An event with content for the client has arrived.
     pub(crate) begun: bool,
     /// An event that the format defines was seen.
@@ -16,25 +16,25 @@ pub(crate) struct Course {
     /// The last event has arrived.
     pub(crate) done: bool,
     pub(crate) failure: Option<Failure>,
-    pub(crate) told: Option<Told>,
+    pub(crate) error: Option<StreamError>,
 }
 
 /// An error reported in a stream, as the error response that the provider would have sent with a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct StreamError {
     /// The body, in the API's own form.
     pub body: Vec<u8>,
     /// The error name, which AWS sends only in a header and not in the body.
     pub kind: Option<String>,
 }
 
-impl Told {
-    pub(crate) fn body(body: &[u8]) -> Told {
-        Told { body: body.to_vec(), kind: None }
+impl StreamError {
+    pub(crate) fn body(body: &[u8]) -> StreamError {
+        StreamError { body: body.to_vec(), kind: None }
     }
 }
 
-impl Course {
+impl Progress {
     pub(crate) fn finished(&self) -> bool {
         self.done || self.closed
     }
@@ -45,11 +45,11 @@ impl Course {
     }
 
     /// Records the first failure.
-    pub(crate) fn fail(&mut self, failure: Failure, told: Told) {
+    pub(crate) fn fail(&mut self, failure: Failure, error: StreamError) {
         self.begun = true;
         if self.failure.is_none() {
             self.failure = Some(failure);
-            self.told = Some(told);
+            self.error = Some(error);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::progress::{Course, Told};
+use super::progress::{Progress, StreamError};
 use super::{GATHERED, as_text, name_of_long};
 use crate::wire::api::Api;
 use crate::wire::failure::classify::classify_error_body;
@@ -15,27 +15,27 @@ use crate::wire::json::walk::members;
 #[derive(Debug)]
 pub(crate) struct Stream {
     sse: Sse,
-    course: Course,
+    progress: Progress,
 }
 
 impl Stream {
     pub(crate) fn new() -> Self {
-        Self { sse: Sse::new(GATHERED), course: Course::default() }
+        Self { sse: Sse::new(GATHERED), progress: Progress::default() }
     }
 
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
-        let Self { sse, course } = self;
+    pub(crate) fn observe(&mut self, bytes: &[u8]) {
+        let Self { sse, progress } = self;
         sse.push(bytes, |frame| match frame {
-            Frame::Event(event) => hear_event(course, &event),
+            Frame::Event(event) => hear_event(progress, &event),
             Frame::Long { bytes, .. } => {
-                course.begun = true;
-                course.known |= name_of_long(bytes) == b"output";
+                progress.begun = true;
+                progress.known |= name_of_long(bytes) == b"output";
             }
         });
     }
 
-    pub(crate) fn course(&self) -> &Course {
-        &self.course
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -47,33 +47,33 @@ impl Stream {
     }
 }
 
-fn hear_event(course: &mut Course, event: &Event<'_>) {
+fn hear_event(progress: &mut Progress, event: &Event<'_>) {
     match event.name {
         b"output" | b"logs" => {
-            course.begun = true;
-            course.known = true;
+            progress.begun = true;
+            progress.known = true;
         }
         b"done" => {
-            course.begun = true;
-            course.known = true;
-            course.done = true;
+            progress.begun = true;
+            progress.known = true;
+            progress.done = true;
             // `{}`, or the reason of a failure: `{"reason":"error"}` after an `error`, or `canceled`.
             if as_text(members(&event.data, ["reason"])[0]) == b"error" {
-                fail(course, b"The prediction failed.");
+                fail(progress, b"The prediction failed.");
             }
         }
-        b"error" => fail(course, &event.data),
-        _ => course.begun = true,
+        b"error" => fail(progress, &event.data),
+        _ => progress.begun = true,
     }
 }
 
 /// Records the failure of an `error` event, whose data is a text or an object with a `detail`.
-fn fail(course: &mut Course, data: &[u8]) {
+fn fail(progress: &mut Progress, data: &[u8]) {
     let data = data.trim_ascii();
     let body = if let [Some(_)] = members(data, ["detail"]) {
         data.to_vec()
     } else {
         json!({ "detail": String::from_utf8_lossy(data) }).to_string().into_bytes()
     };
-    course.fail(classify_error_body(Api::Replicate, &body), Told { body, kind: None });
+    progress.fail(classify_error_body(Api::Replicate, &body), StreamError { body, kind: None });
 }

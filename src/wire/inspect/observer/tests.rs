@@ -1,15 +1,15 @@
 use super::*;
 use crate::wire::failure::class::Class;
 
-fn hear(operation: Operation, text: &str) -> ResponseObserver {
+fn observe(operation: Operation, text: &str) -> ResponseObserver {
     let mut listener = ResponseObserver::new(operation, Framing::Events);
-    listener.hear(text.as_bytes());
+    listener.observe(text.as_bytes());
     listener
 }
 
 fn chat(chunks: &[&str]) -> ResponseObserver {
     let text: String = chunks.iter().flat_map(|chunk| ["data: ", chunk, "\n\n"]).collect();
-    hear(Operation::Chat, &text)
+    observe(Operation::Chat, &text)
 }
 
 const WORD: &str =
@@ -19,7 +19,7 @@ const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]
 #[test]
 fn comments_pings_and_empty_events_are_no_beginning() {
     let quiet = ": hello\n\ndata:\n\ndata:  \n\nevent: ping\ndata: {}\n\nid: 1\n\n";
-    assert!(!hear(Operation::Chat, quiet).begun());
+    assert!(!observe(Operation::Chat, quiet).begun());
     assert!(chat(&[WORD]).begun());
     assert!(!ResponseObserver::new(Operation::Chat, Framing::Whole).begun());
 }
@@ -71,7 +71,7 @@ fn errors_in_a_stream_are_heard_once() {
     assert_eq!(listener.failure().map(|failure| failure.class), Some(Class::Throttled));
     assert!(!listener.complete());
     let named = "event: error\ndata: {\"message\":\"overloaded\"}\n\n";
-    let failure = hear(Operation::Chat, named).failure();
+    let failure = observe(Operation::Chat, named).failure();
     assert_eq!(failure.map(|failure| failure.class), Some(Class::Trouble));
     assert_eq!(chat(&[r#"{"error":null,"choices":[]}"#]).failure(), None);
 }
@@ -80,28 +80,28 @@ fn errors_in_a_stream_are_heard_once() {
 fn typed_streams_end_with_their_own_event() {
     let text = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"error\":null,\"usage\":null}}\n\n\
         data: {\"type\":\"response.output_text.delta\",\"delta\":\"response.completed\"}\n\n";
-    let listener = hear(Operation::Responses, text);
+    let listener = observe(Operation::Responses, text);
     assert!(!listener.complete() && !listener.done());
     let end = "data: {\"response\":{\"usage\":{\"input_tokens\":3}},\"type\":\"response.completed\"}\nevent: response.completed\n\n";
-    let listener = hear(Operation::Responses, &[text, end].concat());
+    let listener = observe(Operation::Responses, &[text, end].concat());
     assert!(listener.complete() && listener.done());
     assert_eq!(listener.usage().input, Some(3));
     let failed = "data: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"rate_limit_exceeded\"}}}\n\n";
-    let failure = hear(Operation::Responses, failed).failure();
+    let failure = observe(Operation::Responses, failed).failure();
     assert_eq!(failure.map(|failure| failure.class), Some(Class::Throttled));
     let flat = "data: {\"type\":\"error\",\"code\":\"insufficient_quota\",\"message\":\"m\"}\n\n";
-    let failure = hear(Operation::Responses, flat).failure();
+    let failure = observe(Operation::Responses, flat).failure();
     assert_eq!(failure.map(|failure| failure.class), Some(Class::NoCredit));
     let speech = "data: {\"type\":\"speech.audio.done\",\"usage\":{\"output_tokens\":4}}\n\n";
-    let listener = hear(Operation::Speech, speech);
+    let listener = observe(Operation::Speech, speech);
     assert_eq!((listener.done(), listener.usage().output), (true, Some(4)));
 }
 
 #[test]
 fn unknown_events_are_complete_when_they_end() {
-    assert!(hear(Operation::Chat, "data: {\"x\":1}\n\n").complete());
-    assert!(hear(Operation::Responses, "event: novel\ndata: {}\n\n").complete());
-    assert!(!hear(Operation::Responses, "").complete());
+    assert!(observe(Operation::Chat, "data: {\"x\":1}\n\n").complete());
+    assert!(observe(Operation::Responses, "event: novel\ndata: {}\n\n").complete());
+    assert!(!observe(Operation::Responses, "").complete());
 }
 
 #[test]
@@ -117,12 +117,12 @@ fn events_too_long_to_gather_are_read_as_they_pass() {
     for size in [1000, GATHERED, 2 * GATHERED, 10 * GATHERED] {
         for text in [&named, &unnamed] {
             let mut listener = ResponseObserver::new(Operation::Responses, Framing::Events);
-            text.as_bytes().chunks(size).for_each(|chunk| listener.hear(chunk));
+            text.as_bytes().chunks(size).for_each(|chunk| listener.observe(chunk));
             assert!(listener.done() && listener.at_boundary(), "chunks of {size}");
             assert_eq!(listener.usage().input, Some(2), "chunks of {size}");
         }
         let mut listener = ResponseObserver::new(Operation::Responses, Framing::Events);
-        failed.as_bytes().chunks(size).for_each(|chunk| listener.hear(chunk));
+        failed.as_bytes().chunks(size).for_each(|chunk| listener.observe(chunk));
         assert!(listener.failure().is_some(), "chunks of {size}");
     }
 }
@@ -133,12 +133,12 @@ fn the_usage_of_a_whole_body_is_read_in_any_chunks() {
         r#"{"data":[{"embedding":[0.1,-2e5]}],"text":"\"usage\":{","usage":{"prompt_tokens":8}} "#;
     for size in 1..body.len() {
         let mut listener = ResponseObserver::new(Operation::Embeddings, Framing::Whole);
-        body.as_bytes().chunks(size).for_each(|chunk| listener.hear(chunk));
+        body.as_bytes().chunks(size).for_each(|chunk| listener.observe(chunk));
         assert_eq!(listener.usage().input, Some(8), "chunks of {size}");
         assert!(listener.begun() && listener.complete() && !listener.at_boundary());
     }
     let mut audio = ResponseObserver::new(Operation::Speech, Framing::Whole);
-    audio.hear(b"RIFF\"usage\":{}");
+    audio.observe(b"RIFF\"usage\":{}");
     assert_eq!(audio.usage(), Usage::default());
 }
 
@@ -146,9 +146,9 @@ fn the_usage_of_a_whole_body_is_read_in_any_chunks() {
 fn an_error_event_goes_between_events_only() {
     let mut listener = ResponseObserver::new(Operation::Chat, Framing::Events);
     assert!(listener.at_boundary());
-    listener.hear(b"data: {");
+    listener.observe(b"data: {");
     assert!(!listener.at_boundary());
-    listener.hear(b"}\n\n");
+    listener.observe(b"}\n\n");
     assert!(listener.at_boundary());
 }
 
@@ -159,11 +159,11 @@ fn an_error_event_is_heard_as_a_failure() {
         for framing in [Framing::Events, Framing::Array, Framing::Aws] {
             let mut listener = ResponseObserver::new(operation, framing);
             let ending = listener.cut(word, "upstream_error");
-            listener.hear(&ending.bytes);
+            listener.observe(&ending.bytes);
             let failure = listener.failure();
             assert_eq!(failure.map(|failure| failure.class), Some(Class::Trouble), "{operation:?}");
-            let told = String::from_utf8(listener.told().unwrap().body.clone()).unwrap();
-            assert!(told.contains("broke off"), "{told}");
+            let error = String::from_utf8(listener.error_body().unwrap().body.clone()).unwrap();
+            assert!(error.contains("broke off"), "{error}");
         }
         assert!(ResponseObserver::new(operation, Framing::Whole).cut(word, "").bytes.is_empty());
     }
@@ -202,8 +202,8 @@ fn what_opens_a_stream_is_no_beginning() {
         ),
         (Operation::Prediction, ": hi\n\n", "event: output\ndata: x\n\n"),
     ] {
-        assert!(!hear(operation, opening).begun(), "{opening}");
-        let listener = hear(operation, &[opening, next].concat());
+        assert!(!observe(operation, opening).begun(), "{opening}");
+        let listener = observe(operation, &[opening, next].concat());
         assert!(listener.begun() && !listener.complete(), "{next}");
     }
 }
@@ -216,23 +216,23 @@ fn an_error_behind_the_opening_is_told_as_an_answer() {
     let opening = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n";
     for (error, class) in [(overloaded, Class::Trouble), (&limit, Class::Throttled)] {
         let listener =
-            hear(Operation::Messages, &format!("{opening}event: error\ndata: {error}\n\n"));
+            observe(Operation::Messages, &format!("{opening}event: error\ndata: {error}\n\n"));
         assert_eq!(listener.failure().map(|failure| failure.class), Some(class));
-        assert_eq!(listener.told().map(|told| &*told.body), Some(error.as_bytes()));
+        assert_eq!(listener.error_body().map(|error| &*error.body), Some(error.as_bytes()));
         assert!(listener.begun() && !listener.complete());
     }
     let error = "{\"error\":{\"code\":429,\"message\":\"x\",\"status\":\"RESOURCE_EXHAUSTED\",\"details\":[{\"retryDelay\":\"7s\"}]}}";
     let failure =
-        hear(Operation::StreamGenerateContent, &format!("data: {error}\r\n\r\n")).failure();
+        observe(Operation::StreamGenerateContent, &format!("data: {error}\r\n\r\n")).failure();
     assert_eq!(failure.and_then(|failure| failure.retry_after).map(|wait| wait.as_secs()), Some(7));
     let ended = "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\",\"error\":\"no\"}}\n\n";
-    let listener = hear(Operation::CohereChat, ended);
+    let listener = observe(Operation::CohereChat, ended);
     assert!(listener.failure().is_some() && !listener.complete());
     let replicate = "event: error\nid: 1\ndata: CUDA out of memory\n\nevent: done\nid: 2\ndata: {\"reason\":\"error\"}\n\n";
-    let listener = hear(Operation::Prediction, replicate);
+    let listener = observe(Operation::Prediction, replicate);
     assert!(listener.failure().is_some());
     assert_eq!(
-        listener.told().map(|told| &*told.body),
+        listener.error_body().map(|error| &*error.body),
         Some(&b"{\"detail\":\"CUDA out of memory\"}"[..])
     );
 }
@@ -240,12 +240,14 @@ fn an_error_behind_the_opening_is_told_as_an_answer() {
 #[test]
 fn an_exception_of_bedrock_is_named_as_its_sdks_know_it() {
     let mut listener = ResponseObserver::new(Operation::ConverseStream, Framing::Aws);
-    listener
-        .hear(&crate::wire::frame::aws_event_stream::exception("throttlingException", "Too many"));
+    listener.observe(&crate::wire::frame::aws_event_stream::exception(
+        "throttlingException",
+        "Too many",
+    ));
     assert_eq!(listener.failure().map(|failure| failure.class), Some(Class::Throttled));
-    let told = listener.told().unwrap();
-    assert_eq!(told.kind.as_deref(), Some("ThrottlingException"));
-    assert_eq!(told.body, b"{\"message\":\"Too many\"}");
+    let error = listener.error_body().unwrap();
+    assert_eq!(error.kind.as_deref(), Some("ThrottlingException"));
+    assert_eq!(error.body, b"{\"message\":\"Too many\"}");
 }
 
 #[test]
@@ -259,7 +261,7 @@ fn an_array_is_cut_between_its_elements_only() {
         (format!("[{part},{{\"cand"), false),
     ] {
         let mut listener = ResponseObserver::new(Operation::StreamGenerateContent, Framing::Array);
-        listener.hear(heard.as_bytes());
+        listener.observe(heard.as_bytes());
         assert!(!listener.complete(), "{heard}");
         let ending = listener.cut("x", "y");
         let whole = [heard.as_bytes(), &ending.bytes].concat();
@@ -284,7 +286,7 @@ fn a_response_with_an_image_is_read_as_it_passes() {
     ];
     for (framing, text) in forms {
         let mut listener = ResponseObserver::new(Operation::StreamGenerateContent, framing);
-        text.as_bytes().chunks(1000).for_each(|chunk| listener.hear(chunk));
+        text.as_bytes().chunks(1000).for_each(|chunk| listener.observe(chunk));
         assert!(listener.complete(), "{framing:?}");
         assert_eq!((listener.usage().input, listener.usage().output), (Some(5), Some(1290)));
     }
@@ -295,20 +297,20 @@ fn a_finish_reason_counts_until_the_next_part() {
     let part = |reason: &str| format!("data: {{\"candidates\":[{{\"index\":0{reason}}}]}}\n\n");
     let stop = part(",\"finishReason\":\"STOP\"");
     let gemini = Operation::StreamGenerateContent;
-    assert!(hear(gemini, &stop).complete() && !hear(gemini, &stop).finished());
-    assert!(!hear(gemini, &[stop, part("")].concat()).complete());
+    assert!(observe(gemini, &stop).complete() && !observe(gemini, &stop).finished());
+    assert!(!observe(gemini, &[stop, part("")].concat()).complete());
     let blocked = "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n";
-    assert!(hear(gemini, blocked).complete());
+    assert!(observe(gemini, blocked).complete());
 }
 
 #[test]
 fn the_counts_of_a_guardrail_are_not_the_answers() {
     let body = r#"{"output":{},"usage":{"inputTokens":30,"outputTokens":51},"amazon-bedrock-trace":{"usage":{"topicPolicyUnits":1}}}"#;
     let mut listener = ResponseObserver::new(Operation::Invoke, Framing::Whole);
-    body.as_bytes().chunks(7).for_each(|chunk| listener.hear(chunk));
+    body.as_bytes().chunks(7).for_each(|chunk| listener.observe(chunk));
     assert_eq!((listener.usage().input, listener.usage().output), (Some(30), Some(51)));
     let mut listener = ResponseObserver::new(Operation::Invoke, Framing::Whole);
     listener.read_head(&|name| (name == "x-amzn-bedrock-input-token-count").then_some("18"));
-    listener.hear(b"{\"embedding\":[1]}");
+    listener.observe(b"{\"embedding\":[1]}");
     assert_eq!(listener.usage(), Usage { input: Some(18), ..Usage::default() });
 }

@@ -48,12 +48,12 @@ impl Body {
         self.head.of_bedrock_head(header);
     }
 
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn observe(&mut self, bytes: &[u8]) {
         self.begun |= !bytes.is_empty();
         match &mut self.counts {
             Counts::Nothing => {}
-            Counts::Last(last) => last.hear(bytes),
-            Counts::Member(_, member) => member.hear(bytes),
+            Counts::Last(last) => last.observe(bytes),
+            Counts::Member(_, member) => member.observe(bytes),
         }
     }
 
@@ -122,7 +122,7 @@ impl Member {
         }
     }
 
-    fn hear(&mut self, bytes: &[u8]) {
+    fn observe(&mut self, bytes: &[u8]) {
         let Some(mut scanner) = self.scanner.take() else { return };
         let mut rest = bytes;
         while let Ok(next) = scanner.next(&mut rest) {
