@@ -362,7 +362,8 @@ fn what_the_format_does_not_support_is_refused_with_its_place() {
 
     let mut request = request_to(NOVA, vec![hi()]);
     request.candidates = Some(2);
-    let expected = "`/n` the Bedrock Converse format does not support multiple candidates.";
+    let expected =
+        "`/n` uses multiple candidates, which the Bedrock Converse format does not support.";
     assert_eq!(refused(&request), expected);
 
     let prefill = turn(Role::Assistant, vec![Content::text("One,")]);

@@ -94,7 +94,11 @@ impl Fitting {
 
     /// Refuses a feature that the format supports and this vendor or model does not.
     pub fn refuse(&self, feature: Feature, at: &str) -> Rejected {
-        let why = format!("the {} format does not support {}", self.target.title(), feature.name());
+        let why = format!(
+            "uses {}, which the {} format does not support",
+            feature.name(),
+            self.target.title()
+        );
         Rejected::new(self.place(feature, at), why)
     }
 

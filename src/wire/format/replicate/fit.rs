@@ -214,7 +214,7 @@ mod tests {
             |images| Request { turns: vec![user(vec![image(); images])], ..Request::default() };
         assert!(fit_for("anthropic/claude-4-sonnet", &mut request(1)).is_ok());
         let refused = fit_for("anthropic/claude-4-sonnet", &mut request(2)).unwrap_err();
-        assert_eq!(refused.why, "the Replicate format does not support images by URL");
+        assert_eq!(refused.why, "uses images by URL, which the Replicate format does not support");
         assert!(fit_for("openai/gpt-4o", &mut request(2)).is_ok());
         assert!(fit_for("meta/llama", &mut request(1)).is_err());
     }
