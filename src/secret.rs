@@ -1,7 +1,7 @@
 //! A secret value that cannot be printed.
 //!
 //! A [`Secret`] has no `Display`, no `Serialize` and no `Debug` text, so it cannot reach a log line,
-//! an error or a status page by accident. [`Secret::expose`] is called in `upstream/` only, where the
+//! an error or a page by accident. [`Secret::expose`] is called in `upstream/` only, where the
 //! key goes into a request, and [`Secret::inspect_text`] in `config/check/` only; `tests/layers.rs`
 //! enforces both.
 
